@@ -1,0 +1,96 @@
+//! Defines what a person can mean by a key (the one registry of actions, with their names and help texts); which key means it is the keymap's matter.
+
+use serde::{Deserialize, Serialize};
+
+/// What a person meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    Up,
+    Down,
+    PageUp,
+    PageDown,
+    Top,
+    Bottom,
+    Detail,
+    Back,
+    Filter,
+    SortNext,
+    SortPrevious,
+    SortReverse,
+    Mark,
+    MarkAll,
+    Reconnect,
+    Disconnect,
+    Freeze,
+    Help,
+    Repaint,
+    Quit,
+}
+
+impl Action {
+    pub const ALL: [Action; 20] = [
+        Action::Up,
+        Action::Down,
+        Action::PageUp,
+        Action::PageDown,
+        Action::Top,
+        Action::Bottom,
+        Action::Detail,
+        Action::Back,
+        Action::Filter,
+        Action::SortNext,
+        Action::SortPrevious,
+        Action::SortReverse,
+        Action::Mark,
+        Action::MarkAll,
+        Action::Reconnect,
+        Action::Disconnect,
+        Action::Freeze,
+        Action::Help,
+        Action::Repaint,
+        Action::Quit,
+    ];
+
+    /// What the help overlay says about it.
+    pub fn help(self) -> &'static str {
+        match self {
+            Action::Up => "move up",
+            Action::Down => "move down",
+            Action::PageUp => "one page up",
+            Action::PageDown => "one page down",
+            Action::Top => "first client",
+            Action::Bottom => "last client",
+            Action::Detail => "everything about the client under the cursor",
+            Action::Back => "back: prompt, overlay, filter, marks (never quits)",
+            Action::Filter => "show only clients whose ID, endpoint, state or reason contains a text",
+            Action::SortNext => "sort by the next column",
+            Action::SortPrevious => "sort by the previous column",
+            Action::SortReverse => "reverse the order",
+            Action::Mark => "mark or unmark the client, and move on",
+            Action::MarkAll => "mark every client that the filter shows",
+            Action::Reconnect => "reconnect the marked clients, or the one under the cursor",
+            Action::Disconnect => "disconnect them (asks)",
+            Action::Freeze => "freeze the view; the fleet goes on, and is counted",
+            Action::Help => "this help",
+            Action::Repaint => "paint the whole screen anew",
+            Action::Quit => "quit (asks while clients are up)",
+        }
+    }
+
+    /// A word for the hint line, where the action belongs there.
+    pub fn hint(self) -> Option<&'static str> {
+        Some(match self {
+            Action::Filter => "filter",
+            Action::SortNext => "sort",
+            Action::Detail => "detail",
+            Action::Mark => "mark",
+            Action::Reconnect => "reconnect",
+            Action::Disconnect => "disconnect",
+            Action::Freeze => "freeze",
+            Action::Help => "help",
+            Action::Quit => "quit",
+            _ => return None,
+        })
+    }
+}

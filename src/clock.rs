@@ -1,0 +1,58 @@
+//! Defines `Moment`, the one time stamp of a run, and `Anchor`, which turns it into wall time; it never decides when anything happens.
+
+use std::{ops::Add, time::Duration};
+
+use chrono::{DateTime, Local, Utc};
+use serde::{Deserialize, Serialize};
+
+/// Microseconds on this host's monotonic clock (`CLOCK_MONOTONIC`), which every process of the host
+/// shares: a worker's stamp and the console's compare directly.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Moment(pub u64);
+
+impl Moment {
+    /// Reads the clock. Only the edges call this; pure code is handed a `Moment`.
+    pub fn now() -> Moment {
+        let t = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        Moment(t.tv_sec as u64 * 1_000_000 + t.tv_nsec as u64 / 1_000)
+    }
+
+    /// The time since `earlier`; zero where `earlier` is later.
+    pub fn since(self, earlier: Moment) -> Duration {
+        Duration::from_micros(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Add<Duration> for Moment {
+    type Output = Moment;
+    fn add(self, d: Duration) -> Moment {
+        Moment(self.0.saturating_add(u64::try_from(d.as_micros()).unwrap_or(u64::MAX)))
+    }
+}
+
+/// One reading of both clocks, to tell what the wall clock said at a `Moment`.
+#[derive(Clone, Copy, Debug)]
+pub struct Anchor {
+    moment: Moment,
+    wall: DateTime<Utc>,
+}
+
+impl Anchor {
+    pub fn new(moment: Moment, wall: DateTime<Utc>) -> Anchor {
+        Anchor { moment, wall }
+    }
+
+    /// Reads both clocks.
+    pub fn now() -> Anchor {
+        Anchor::new(Moment::now(), Utc::now())
+    }
+
+    pub fn utc(&self, at: Moment) -> DateTime<Utc> {
+        let offset = at.0 as i64 - self.moment.0 as i64;
+        self.wall + chrono::Duration::microseconds(offset)
+    }
+
+    pub fn local(&self, at: Moment) -> DateTime<Local> {
+        self.utc(at).with_timezone(&Local)
+    }
+}

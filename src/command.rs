@@ -1,0 +1,16 @@
+//! Defines what the engine can be told to do (down); whether it worked is only ever seen in the events.
+
+use crate::fleet::ClientKey;
+
+/// A wish about some clients. Nothing answers it: the rows change when events say so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Connect clients that are off or given up; leave the others alone.
+    Connect(Vec<ClientKey>),
+    /// Disconnect where connected, then connect, through the endpoint's admission.
+    Reconnect(Vec<ClientKey>),
+    /// Disconnect and stay off.
+    Disconnect(Vec<ClientKey>),
+    /// Disconnect everything, end the workers, end the engine.
+    Stop,
+}

@@ -1,0 +1,326 @@
+//! Defines what can happen to a fleet (the stream that flows up from the engine to every consumer); what should happen is in `command`.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    clock::Moment,
+    fleet::{ClientKey, EndpointKey, ProbeKind, WorkerKey},
+    text::Scrubbed,
+};
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    pub at: Moment,
+    pub what: What,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum What {
+    /// A client changed its state.
+    State(Transition),
+    /// A probe of a client was answered.
+    Sample(Sample),
+    /// A worker process started, died or was restarted.
+    Worker { worker: WorkerKey, event: WorkerEvent, detail: Scrubbed },
+    /// This many samples were thrown away somewhere because a queue was full.
+    SamplesLost(u32),
+    /// Something the operator should read that is about no single client.
+    Notice { level: Level, text: Scrubbed },
+    /// What trouble the demo is making now.
+    Trouble(Scrubbed),
+}
+
+/// A client's step from one state to another, with all that explains it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Transition {
+    pub client: ClientKey,
+    pub endpoint: EndpointKey,
+    pub from: State,
+    pub to: State,
+    pub reason: Reason,
+    /// The broker's or the system's own words, where there are any.
+    pub detail: Scrubbed,
+    /// The number of this try since the client was last stable, from 1; 0 while it never tried.
+    pub attempt: u32,
+    /// When the next try is due, where one is.
+    pub next_try: Option<Duration>,
+}
+
+/// A measured round trip.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sample {
+    pub client: ClientKey,
+    pub probe: ProbeKind,
+    pub rtt: Duration,
+}
+
+/// Where a client stands in its lifecycle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Stopped by the operator, or not started.
+    Off,
+    /// Not allowed to connect because what it needs is not there (its worker).
+    Held,
+    /// Waiting for its endpoint's admission.
+    Queued,
+    /// A connect is under way.
+    Connecting,
+    /// The broker accepted it.
+    Up,
+    /// Waiting for the next try.
+    Backoff,
+    /// Given up until the operator says otherwise.
+    Failed,
+}
+
+impl State {
+    pub const ALL: [State; 7] =
+        [State::Off, State::Held, State::Queued, State::Connecting, State::Up, State::Backoff, State::Failed];
+
+    /// The stable name, as scripts read it.
+    pub fn name(self) -> &'static str {
+        match self {
+            State::Off => "off",
+            State::Held => "held",
+            State::Queued => "queued",
+            State::Connecting => "connecting",
+            State::Up => "up",
+            State::Backoff => "backoff",
+            State::Failed => "failed",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WorkerEvent {
+    Started,
+    Died,
+    Restarted,
+    Failed,
+}
+
+impl WorkerEvent {
+    pub fn name(self) -> &'static str {
+        match self {
+            WorkerEvent::Started => "started",
+            WorkerEvent::Died => "died",
+            WorkerEvent::Restarted => "restarted",
+            WorkerEvent::Failed => "failed",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    Info,
+    Warning,
+    Error,
+}
+
+/// Why a client changed its state. The set is closed and the names are stable; what the other side
+/// said in its own words goes into the transition's detail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    // Ours
+    Start,
+    NotStarted,
+    OperatorConnect,
+    OperatorReconnect,
+    OperatorDisconnect,
+    Retry,
+    Admitted,
+    Connected,
+    RetriesExhausted,
+    WorkerLost,
+    WorkerReady,
+    Internal,
+    // The network's
+    ConnectionLost,
+    ConnectionRefused,
+    ConnectTimeout,
+    KeepAliveTimeout,
+    NameNotResolved,
+    NetworkUnreachable,
+    // The broker's: CONNACK of MQTT 3.1.1 (§3.2.2.3) and reason codes of MQTT 5.0 (§2.4)
+    UnspecifiedError,
+    MalformedPacket,
+    ProtocolError,
+    ImplementationError,
+    UnsupportedProtocolVersion,
+    ClientIdRejected,
+    BadCredentials,
+    NotAuthorized,
+    ServerUnavailable,
+    ServerBusy,
+    Banned,
+    ServerShuttingDown,
+    BadAuthenticationMethod,
+    KeepAliveExpired,
+    SessionTakenOver,
+    TopicInvalid,
+    ReceiveMaximumExceeded,
+    PacketTooLarge,
+    MessageRateTooHigh,
+    QuotaExceeded,
+    AdministrativeAction,
+    PayloadFormatInvalid,
+    RetainNotSupported,
+    QosNotSupported,
+    UseAnotherServer,
+    ServerMoved,
+    ConnectionRateExceeded,
+    MaximumConnectTime,
+    OtherBrokerReason,
+}
+
+/// What waiting can do about a reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remedy {
+    /// Trying again may well help.
+    Retry,
+    /// Nothing but a changed configuration helps, here or at the broker.
+    Operator,
+}
+
+impl Reason {
+    /// The reason behind an MQTT 5.0 reason code (§2.4) of 0x80 or more.
+    pub fn from_code(code: u8) -> Reason {
+        use Reason::*;
+        match code {
+            0x80 => UnspecifiedError,
+            0x81 => MalformedPacket,
+            0x82 => ProtocolError,
+            0x83 => ImplementationError,
+            0x84 => UnsupportedProtocolVersion,
+            0x85 => ClientIdRejected,
+            0x86 => BadCredentials,
+            0x87 => NotAuthorized,
+            0x88 => ServerUnavailable,
+            0x89 => ServerBusy,
+            0x8a => Banned,
+            0x8b => ServerShuttingDown,
+            0x8c => BadAuthenticationMethod,
+            0x8d => KeepAliveExpired,
+            0x8e => SessionTakenOver,
+            0x8f | 0x90 => TopicInvalid,
+            0x93 => ReceiveMaximumExceeded,
+            0x95 => PacketTooLarge,
+            0x96 => MessageRateTooHigh,
+            0x97 => QuotaExceeded,
+            0x98 => AdministrativeAction,
+            0x99 => PayloadFormatInvalid,
+            0x9a => RetainNotSupported,
+            0x9b => QosNotSupported,
+            0x9c => UseAnotherServer,
+            0x9d => ServerMoved,
+            0x9f => ConnectionRateExceeded,
+            0xa0 => MaximumConnectTime,
+            _ => OtherBrokerReason,
+        }
+    }
+
+    /// The reason behind a CONNACK return code of MQTT 3.1.1 (§3.2.2.3).
+    pub fn from_return_code(code: u8) -> Reason {
+        match code {
+            1 => Reason::UnsupportedProtocolVersion,
+            2 => Reason::ClientIdRejected,
+            3 => Reason::ServerUnavailable,
+            4 => Reason::BadCredentials,
+            5 => Reason::NotAuthorized,
+            _ => Reason::OtherBrokerReason,
+        }
+    }
+
+    /// The stable name, as scripts read it.
+    pub fn name(self) -> &'static str {
+        self.row().0
+    }
+
+    /// The reason in a few words, as a person reads it.
+    pub fn words(self) -> &'static str {
+        self.row().1
+    }
+
+    /// Whether the broker itself said so.
+    pub fn is_brokers(self) -> bool {
+        self as u8 >= Reason::UnspecifiedError as u8
+    }
+
+    pub fn remedy(self) -> Remedy {
+        use Reason::*;
+        match self {
+            UnsupportedProtocolVersion
+            | ClientIdRejected
+            | BadCredentials
+            | NotAuthorized
+            | Banned
+            | BadAuthenticationMethod
+            | TopicInvalid
+            | RetainNotSupported
+            | QosNotSupported
+            | UseAnotherServer
+            | ServerMoved
+            | RetriesExhausted => Remedy::Operator,
+            _ => Remedy::Retry,
+        }
+    }
+
+    fn row(self) -> (&'static str, &'static str) {
+        use Reason::*;
+        match self {
+            Start => ("start", "starting"),
+            NotStarted => ("not_started", "not started"),
+            OperatorConnect => ("operator_connect", "connect asked for"),
+            OperatorReconnect => ("operator_reconnect", "reconnect asked for"),
+            OperatorDisconnect => ("operator_disconnect", "disconnected by operator"),
+            Retry => ("retry", "trying again"),
+            Admitted => ("admitted", "connecting"),
+            Connected => ("connected", "connected"),
+            RetriesExhausted => ("retries_exhausted", "out of retries"),
+            WorkerLost => ("worker_lost", "worker died"),
+            WorkerReady => ("worker_ready", "worker is back"),
+            Internal => ("internal", "error inside Paho"),
+            ConnectionLost => ("connection_lost", "connection lost"),
+            ConnectionRefused => ("connection_refused", "connection refused"),
+            ConnectTimeout => ("connect_timeout", "connect timed out"),
+            KeepAliveTimeout => ("keep_alive_timeout", "no answer to ping"),
+            NameNotResolved => ("name_not_resolved", "host name not found"),
+            NetworkUnreachable => ("network_unreachable", "network unreachable"),
+            UnspecifiedError => ("unspecified_error", "broker: unspecified error"),
+            MalformedPacket => ("malformed_packet", "broker: malformed packet"),
+            ProtocolError => ("protocol_error", "broker: protocol error"),
+            ImplementationError => ("implementation_error", "broker: implementation error"),
+            UnsupportedProtocolVersion => ("unsupported_protocol_version", "MQTT version refused"),
+            ClientIdRejected => ("client_id_rejected", "client ID rejected"),
+            BadCredentials => ("bad_credentials", "bad user name or password"),
+            NotAuthorized => ("not_authorized", "not authorized"),
+            ServerUnavailable => ("server_unavailable", "broker unavailable"),
+            ServerBusy => ("server_busy", "broker busy"),
+            Banned => ("banned", "banned by broker"),
+            ServerShuttingDown => ("server_shutting_down", "broker shutting down"),
+            BadAuthenticationMethod => ("bad_authentication_method", "bad authentication method"),
+            KeepAliveExpired => ("keep_alive_expired", "broker missed our pings"),
+            SessionTakenOver => ("session_taken_over", "taken over: same client ID"),
+            TopicInvalid => ("topic_invalid", "topic not accepted"),
+            ReceiveMaximumExceeded => ("receive_maximum_exceeded", "receive maximum exceeded"),
+            PacketTooLarge => ("packet_too_large", "packet too large"),
+            MessageRateTooHigh => ("message_rate_too_high", "message rate too high"),
+            QuotaExceeded => ("quota_exceeded", "quota exceeded"),
+            AdministrativeAction => ("administrative_action", "kicked by administrator"),
+            PayloadFormatInvalid => ("payload_format_invalid", "payload format invalid"),
+            RetainNotSupported => ("retain_not_supported", "retain not supported"),
+            QosNotSupported => ("qos_not_supported", "QoS not supported"),
+            UseAnotherServer => ("use_another_server", "told to use another broker"),
+            ServerMoved => ("server_moved", "broker moved"),
+            ConnectionRateExceeded => ("connection_rate_exceeded", "connection rate exceeded"),
+            MaximumConnectTime => ("maximum_connect_time", "maximum connect time reached"),
+            OtherBrokerReason => ("other_broker_reason", "refused by broker"),
+        }
+    }
+}

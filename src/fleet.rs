@@ -1,0 +1,229 @@
+//! Defines the nouns of a fleet (clients, endpoints, workers and the keys that name them); where they are read from and what becomes of them is elsewhere.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+
+use crate::text::Scrubbed;
+
+/// A client's place in its fleet; it stays the same for a whole run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ClientKey(pub u32);
+
+/// An endpoint's place in its fleet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct EndpointKey(pub u16);
+
+/// A worker's place in the pool; a restarted worker keeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct WorkerKey(pub u16);
+
+impl ClientKey {
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl EndpointKey {
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl WorkerKey {
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// All that a run is about. Client and endpoint keys index `clients` and `endpoints`.
+#[derive(Clone, Debug)]
+pub struct Fleet {
+    pub name: Scrubbed,
+    /// The kind of installation (`prod`, `staging`, …), for the operator's eyes.
+    pub env: Option<Scrubbed>,
+    /// The most clients one worker process holds, 1 to 2,000.
+    pub worker_size: usize,
+    pub endpoints: Vec<Endpoint>,
+    pub clients: Vec<Client>,
+}
+
+impl Fleet {
+    pub fn client(&self, key: ClientKey) -> &Client {
+        &self.clients[key.index()]
+    }
+
+    pub fn endpoint(&self, key: EndpointKey) -> &Endpoint {
+        &self.endpoints[key.index()]
+    }
+
+    pub fn keys(&self) -> impl Iterator<Item = ClientKey> + use<> {
+        (0..self.clients.len() as u32).map(ClientKey)
+    }
+}
+
+/// One address that a broker listens on.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    pub name: Scrubbed,
+    pub host: Box<str>,
+    pub port: u16,
+    /// Connects a second, first ones and reconnects together; at least 1.
+    pub connect_rate: u32,
+    /// Connects in flight at once; at least 1.
+    pub max_connecting: u32,
+}
+
+impl Endpoint {
+    pub const CONNECT_RATE: u32 = 1000;
+    pub const MAX_CONNECTING: u32 = 200;
+
+    /// The address as the operator knows it, `host:port` (IPv6 in brackets, RFC 3986 §3.2.2).
+    pub fn address(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// One MQTT client. What all clients of a table share is behind `settings`.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// The client ID as it goes to the broker.
+    pub id: Arc<str>,
+    /// The client ID as it is shown.
+    pub name: Scrubbed,
+    pub endpoint: EndpointKey,
+    pub username: Option<Arc<str>>,
+    pub password: Option<Secret>,
+    pub settings: Arc<Settings>,
+}
+
+/// How a client connects, retries and is measured.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    pub protocol: Protocol,
+    /// 0 to 65,535 s; 0 switches keep alive off (MQTT 5.0 §3.1.2.10).
+    pub keep_alive: Duration,
+    pub clean_start: bool,
+    /// How long a connect may take, from the order to the CONNACK.
+    pub connect_timeout: Duration,
+    pub reconnect: Reconnect,
+    pub probe: Probe,
+    /// Above this 99th percentile over the trend's window a client that is up counts as slow.
+    pub slow_p99: Option<Duration>,
+    pub start_connected: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            protocol: Protocol::V5,
+            keep_alive: Duration::from_secs(30),
+            clean_start: true,
+            connect_timeout: Duration::from_secs(10),
+            reconnect: Reconnect::default(),
+            probe: Probe::default(),
+            slow_p99: None,
+            start_connected: true,
+        }
+    }
+}
+
+/// The MQTT version a client speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Protocol {
+    V311,
+    V5,
+}
+
+/// When a client that lost its connection, or could not get one, tries again.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Reconnect {
+    pub strategy: Strategy,
+    /// Tries after which the client is given up; 0 for no limit.
+    pub max_retries: u32,
+    /// A connection that held this long starts the count of tries anew.
+    pub stable_after: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Strategy {
+    /// A random time below `min · 2ⁿ`, at most `max`: full jitter, so that a fleet spreads.
+    Exponential {
+        min: Duration,
+        max: Duration,
+    },
+    Fixed {
+        every: Duration,
+    },
+    Never,
+}
+
+impl Default for Reconnect {
+    fn default() -> Self {
+        Reconnect {
+            strategy: Strategy::Exponential { min: Duration::from_secs(1), max: Duration::from_secs(120) },
+            max_retries: 0,
+            stable_after: Duration::from_secs(30),
+        }
+    }
+}
+
+/// How the broker's answer time is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probe {
+    pub kind: ProbeKind,
+    /// The time between two probes. A heartbeat comes when the keep alive sends one, whatever this says.
+    pub every: Duration,
+}
+
+impl Default for Probe {
+    fn default() -> Self {
+        Probe { kind: ProbeKind::Heartbeat, every: Duration::from_secs(5) }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProbeKind {
+    /// The keep alive's own PINGREQ → PINGRESP; sends nothing.
+    Heartbeat,
+    /// A QoS 1 PUBLISH → PUBACK on the client's own topic.
+    Ack,
+    Off,
+}
+
+impl ProbeKind {
+    pub fn name(self) -> &'static str {
+        match self {
+            ProbeKind::Heartbeat => "heartbeat",
+            ProbeKind::Ack => "ack",
+            ProbeKind::Off => "off",
+        }
+    }
+}
+
+/// A password or the like. It prints as `[secret]` and is wiped from memory when dropped.
+#[derive(Clone)]
+pub struct Secret(Arc<SecretString>);
+
+impl Secret {
+    pub fn new(value: String) -> Secret {
+        Secret(Arc::new(SecretString::from(value)))
+    }
+
+    /// The value itself: for the worker's pipe and for Paho, nothing else.
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[secret]")
+    }
+}

@@ -1,0 +1,13 @@
+//! mqfleet: the terminal console for many MQTT clients.
+pub mod action;
+pub mod clock;
+pub mod command;
+pub mod config;
+#[cfg(feature = "demo")]
+pub mod demo;
+pub mod event;
+pub mod fleet;
+pub mod paho;
+pub mod text;
+pub mod wire;
+pub mod worker;

@@ -1,0 +1,219 @@
+//! Defines the frames between the console and a worker process, versioned and bounded; who sends which when is the pool's and the worker's matter.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::{SinkExt, StreamExt};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tokio::net::{
+    UnixStream,
+    unix::{OwnedReadHalf, OwnedWriteHalf},
+};
+use tokio_util::{
+    bytes::Bytes,
+    codec::{FramedRead, FramedWrite, LengthDelimitedCodec},
+};
+
+use crate::{
+    clock::Moment,
+    event::Reason,
+    fleet::{Probe, ProbeKind, Protocol, Secret},
+    text::Scrubbed,
+};
+
+/// The first thing each end says. Both ends are one binary, but a package upgrade may have replaced
+/// it between the console's start and a worker's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    pub magic: [u8; 8],
+    pub version: u16,
+}
+
+impl Hello {
+    pub const MAGIC: [u8; 8] = *b"mqfleet\n";
+    /// Raised with every change of a frame.
+    pub const VERSION: u16 = 1;
+
+    pub fn new() -> Hello {
+        Hello { magic: Self::MAGIC, version: Self::VERSION }
+    }
+}
+
+impl Default for Hello {
+    fn default() -> Self {
+        Hello::new()
+    }
+}
+
+/// A client's place in its worker, 0 to the worker's size.
+pub type Slot = u32;
+
+/// The number of a connect order for one slot. Reports carry it, so that news of an abandoned
+/// connection can be told from news of the present one.
+pub type Generation = u32;
+
+/// What the console tells a worker.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum ToWorker {
+    Hello(Hello),
+    /// The worker's clients, in slot order; sent in parts, before any order to connect.
+    Define(Vec<ClientDef>),
+    /// Connect this slot. An earlier connection of it is cut without ceremony.
+    Connect {
+        slot: Slot,
+        generation: Generation,
+    },
+    /// Disconnect it (an MQTT DISCONNECT where it is up); the report of the end follows.
+    Disconnect {
+        slot: Slot,
+    },
+    /// Disconnect everything and exit.
+    Stop,
+}
+
+/// All that a worker must know to connect one client.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ClientDef {
+    pub id: Arc<str>,
+    pub host: Arc<str>,
+    pub port: u16,
+    pub protocol: Protocol,
+    pub keep_alive: Duration,
+    pub clean_start: bool,
+    pub connect_timeout: Duration,
+    pub probe: Probe,
+    pub username: Option<Arc<str>>,
+    #[serde(with = "exposed")]
+    pub password: Option<Secret>,
+}
+
+/// What a worker tells the console.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum FromWorker {
+    Hello(Hello),
+    /// All that changed since the last report, in the order of its stamps.
+    Report(Report),
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    pub news: Vec<News>,
+    pub samples: Vec<SlotSample>,
+    /// Samples that a full queue swallowed since the last report.
+    pub samples_lost: u32,
+}
+
+/// A step of one slot's connection.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct News {
+    pub slot: Slot,
+    pub generation: Generation,
+    pub at: Moment,
+    pub step: Step,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Step {
+    /// CONNACK 0.
+    Up { session_present: bool },
+    /// The connect failed, or the connection ended: the generation is over.
+    Ended(Cause),
+}
+
+/// Why a connection ended or did not come about.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Cause {
+    pub reason: Reason,
+    pub detail: Scrubbed,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlotSample {
+    pub slot: Slot,
+    pub probe: ProbeKind,
+    pub at: Moment,
+    pub rtt: Duration,
+}
+
+/// A secret crosses the pipe in clear: the pipe is a socketpair between parent and child.
+mod exposed {
+    use super::*;
+    use serde::{Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(secret: &Option<Secret>, s: S) -> Result<S::Ok, S::Error> {
+        secret.as_ref().map(Secret::expose).serialize(s)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Secret>, D::Error> {
+        Ok(Option::<String>::deserialize(d)?.map(Secret::new))
+    }
+}
+
+/// The largest frame, in bytes. A full [`Report`] of 2,000 slots with long details stays below it.
+pub const MAX_FRAME: usize = 4 << 20;
+
+/// The most clients in one [`ToWorker::Define`]: a client ID may have 65,535 bytes (MQTT 5.0 §1.5.4).
+pub const DEFINE_PART: usize = 16;
+
+#[derive(Debug, thiserror::Error)]
+pub enum WireError {
+    #[error("the other end closed the connection")]
+    Closed,
+    #[error("cannot talk to the other end: {0}")]
+    Io(#[from] std::io::Error),
+    #[error("the other end sent a frame that makes no sense: {0}")]
+    Frame(#[from] postcard::Error),
+    #[error("the other end is another version of mqfleet (frames {theirs}, here {})", Hello::VERSION)]
+    Version { theirs: u16 },
+    #[error("the other end is not mqfleet")]
+    Stranger,
+}
+
+/// The sending half of a link.
+pub struct Sender(FramedWrite<OwnedWriteHalf, LengthDelimitedCodec>);
+
+/// The receiving half of a link.
+pub struct Receiver(FramedRead<OwnedReadHalf, LengthDelimitedCodec>);
+
+/// Splits a connected socket into the two halves of a link.
+pub fn link(stream: UnixStream) -> (Sender, Receiver) {
+    let (read, write) = stream.into_split();
+    let codec = || LengthDelimitedCodec::builder().max_frame_length(MAX_FRAME).new_codec();
+    (Sender(FramedWrite::new(write, codec())), Receiver(FramedRead::new(read, codec())))
+}
+
+impl Sender {
+    /// Sends one frame and waits until the kernel has it.
+    pub async fn send<T: Serialize>(&mut self, message: &T) -> Result<(), WireError> {
+        self.feed(message).await?;
+        self.flush().await
+    }
+
+    /// Puts one frame into the buffer; [`Sender::flush`] sends what is there.
+    pub async fn feed<T: Serialize>(&mut self, message: &T) -> Result<(), WireError> {
+        let frame = postcard::to_stdvec(message)?;
+        Ok(self.0.feed(Bytes::from(frame)).await?)
+    }
+
+    pub async fn flush(&mut self) -> Result<(), WireError> {
+        Ok(SinkExt::<Bytes>::flush(&mut self.0).await?)
+    }
+}
+
+impl Receiver {
+    /// Waits for one frame. Cancelling the wait loses nothing.
+    pub async fn recv<T: DeserializeOwned>(&mut self) -> Result<T, WireError> {
+        let frame = self.0.next().await.ok_or(WireError::Closed)??;
+        Ok(postcard::from_bytes(&frame)?)
+    }
+}
+
+/// Checks what the other end said first.
+pub fn check_hello(hello: &Hello) -> Result<(), WireError> {
+    if hello.magic != Hello::MAGIC {
+        return Err(WireError::Stranger);
+    }
+    if hello.version != Hello::VERSION {
+        return Err(WireError::Version { theirs: hello.version });
+    }
+    Ok(())
+}
