@@ -1,0 +1,198 @@
+//! Defines what each action does to the view, and which command follows from it; carrying commands out is the engine's matter.
+
+use std::time::Duration;
+
+use tui_input::{Input, InputRequest};
+
+use crate::{
+    action::Action,
+    clock::Moment,
+    command::Command,
+    event::Level,
+    fleet::ClientKey,
+    model::{
+        order::{Filter, Sort},
+        view::{Confirm, Frozen, Mode, Model, Wish},
+    },
+};
+
+/// What the console has to do after an action.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    Nothing,
+    Command(Command),
+    Repaint,
+    Quit,
+}
+
+impl Model {
+    /// A key that is held down must not act twice on the same clients.
+    const REPEAT: Duration = Duration::from_millis(400);
+
+    /// Does what the user meant.
+    pub fn act(&mut self, action: Action, now: Moment) -> Effect {
+        self.held_until = now + Self::HOLD;
+        let page = self.height().max(2) as isize - 1;
+        match action {
+            Action::Up => self.step(-1),
+            Action::Down => self.step(1),
+            Action::PageUp => self.step(-page),
+            Action::PageDown => self.step(page),
+            Action::Top => self.move_cursor_to(0),
+            Action::Bottom => self.move_cursor_to(usize::MAX),
+            Action::Detail => {
+                if self.cursor.is_some() {
+                    self.mode = Mode::Detail;
+                }
+            }
+            Action::Back => self.back(),
+            Action::Filter => self.mode = Mode::Filter(Input::new(self.filter.text().to_owned())),
+            Action::SortNext => self.sort_by(Sort::by(self.sort.column.next(1))),
+            Action::SortPrevious => self.sort_by(Sort::by(self.sort.column.next(-1))),
+            Action::SortReverse => self.sort_by(Sort { descending: !self.sort.descending, ..self.sort }),
+            Action::Mark => self.toggle_mark(),
+            Action::MarkAll => {
+                let shown = self.order().to_vec();
+                self.marks.extend(shown);
+            }
+            Action::Reconnect => return self.wish(Wish::Reconnect, now),
+            Action::Disconnect => return self.wish(Wish::Disconnect, now),
+            Action::Freeze => self.toggle_freeze(now),
+            Action::Help => self.mode = Mode::Help,
+            Action::Repaint => return Effect::Repaint,
+            Action::Quit if self.alive() == 0 => return Effect::Quit,
+            Action::Quit => {
+                self.mode = Mode::Confirm(Confirm { wish: Wish::Quit, targets: Vec::new(), hidden: 0, typed: None });
+            }
+        }
+        Effect::Nothing
+    }
+
+    /// Edits the line that is being typed, if any.
+    pub fn edit(&mut self, request: InputRequest, now: Moment) {
+        self.held_until = now + Self::HOLD;
+        match &mut self.mode {
+            Mode::Filter(input) => {
+                input.handle(request);
+                self.filter = Filter::new(input.value());
+                self.rearrange();
+            }
+            Mode::Confirm(Confirm { typed: Some(input), .. }) => {
+                input.handle(request);
+            }
+            _ => {}
+        }
+    }
+
+    /// Ends the filter line, keeping what was typed.
+    pub fn accept_filter(&mut self) {
+        if matches!(self.mode, Mode::Filter(_)) {
+            self.mode = Mode::Table;
+        }
+    }
+
+    /// Answers the question that is on the screen.
+    pub fn answer(&mut self, yes: bool, now: Moment) -> Effect {
+        let Mode::Confirm(confirm) = std::mem::replace(&mut self.mode, Mode::Table) else {
+            return Effect::Nothing;
+        };
+        let typed_right = confirm.typed.as_ref().is_none_or(|t| t.value().trim() == confirm.targets.len().to_string());
+        if !yes || !typed_right {
+            self.say(Level::Info, "nothing done".to_owned(), now);
+            return Effect::Nothing;
+        }
+        self.carry_out(confirm.wish, confirm.targets, now)
+    }
+
+    fn step(&mut self, by: isize) {
+        let place = self.cursor_place().unwrap_or(0);
+        self.move_cursor_to(place.saturating_add_signed(by));
+    }
+
+    fn sort_by(&mut self, sort: Sort) {
+        self.sort = sort;
+        self.rearrange();
+    }
+
+    /// Undoes one layer: a prompt, an overlay, the filter, the marks.
+    fn back(&mut self) {
+        let typing = matches!(self.mode, Mode::Filter(_));
+        if typing || matches!(self.mode, Mode::Table) && !self.filter.is_empty() {
+            self.filter = Filter::default();
+            self.rearrange();
+        } else if matches!(self.mode, Mode::Table) {
+            self.marks.clear();
+        }
+        self.mode = Mode::Table;
+    }
+
+    fn toggle_mark(&mut self) {
+        if let Some(client) = self.cursor {
+            if !self.marks.remove(&client) {
+                self.marks.insert(client);
+            }
+            self.step(1);
+        }
+    }
+
+    fn toggle_freeze(&mut self, now: Moment) {
+        self.frozen = match self.frozen.take() {
+            Some(_) => None,
+            None => Some(Frozen { at: now, known: self.live.clone() }),
+        };
+        self.rearrange();
+    }
+
+    /// The clients that an action key means now, and how many marked ones the filter hides.
+    fn targets(&self) -> (Vec<ClientKey>, usize) {
+        if self.marks.is_empty() || matches!(self.mode, Mode::Detail) {
+            return (self.cursor.into_iter().collect(), 0);
+        }
+        let shown = self.shown();
+        let targets: Vec<_> = self.marks.iter().copied().filter(|&k| self.filter.lets_through(shown, k)).collect();
+        let hidden = self.marks.len() - targets.len();
+        (targets, hidden)
+    }
+
+    fn wish(&mut self, wish: Wish, now: Moment) -> Effect {
+        let (targets, hidden) = self.targets();
+        if targets.is_empty() {
+            let why = if hidden > 0 { "all marked clients are hidden by the filter" } else { "no client here" };
+            self.say(Level::Warning, why.to_owned(), now);
+            return Effect::Nothing;
+        }
+        let same =
+            |(w, t, at): &(Wish, Vec<ClientKey>, Moment)| *w == wish && *t == targets && now.since(*at) < Self::REPEAT;
+        if self.last_wish.as_ref().is_some_and(same) {
+            return Effect::Nothing;
+        }
+        if wish == Wish::Reconnect && targets.len() == 1 && hidden == 0 {
+            return self.carry_out(wish, targets, now);
+        }
+        let typed = needs_typing(targets.len(), self.fleet().clients.len()).then(Input::default);
+        self.mode = Mode::Confirm(Confirm { wish, targets, hidden, typed });
+        Effect::Nothing
+    }
+
+    fn carry_out(&mut self, wish: Wish, targets: Vec<ClientKey>, now: Moment) -> Effect {
+        if wish == Wish::Quit {
+            return Effect::Quit;
+        }
+        let whom = match targets.as_slice() {
+            [one] => self.fleet().client(*one).name.to_string(),
+            many => format!("{} clients", many.len()),
+        };
+        let doing = if wish == Wish::Reconnect { "reconnecting" } else { "disconnecting" };
+        self.say(Level::Info, format!("{doing} {whom}"), now);
+        self.last_wish = Some((wish, targets.clone(), now));
+        Effect::Command(match wish {
+            Wish::Reconnect => Command::Reconnect(targets),
+            Wish::Disconnect | Wish::Quit => Command::Disconnect(targets),
+        })
+    }
+}
+
+/// Whether so large a part of the fleet is meant that the count must be typed.
+fn needs_typing(targets: usize, fleet: usize) -> bool {
+    targets > 1_000 || (targets > 50 && targets * 20 > fleet)
+}

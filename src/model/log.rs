@@ -1,0 +1,203 @@
+//! Defines the event log: recent events in words' raw form, with bursts of like ones folded into one entry; wording and colouring are the UI's.
+
+use std::{collections::VecDeque, time::Duration};
+
+use crate::{
+    clock::Moment,
+    event::{Event, Level, Reason, State, Transition, What, WorkerEvent},
+    fleet::{ClientKey, EndpointKey, WorkerKey},
+    text::Scrubbed,
+};
+
+/// One line of the log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// When it began.
+    pub at: Moment,
+    pub level: Level,
+    pub subject: Subject,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Subject {
+    /// `count` clients of one endpoint took the same step within a second; the first and the last of them.
+    Clients {
+        first: ClientKey,
+        last: ClientKey,
+        count: u32,
+        endpoint: EndpointKey,
+        to: State,
+        reason: Reason,
+        detail: Scrubbed,
+        /// The first one's next try.
+        next_try: Option<Duration>,
+    },
+    Worker {
+        worker: WorkerKey,
+        event: WorkerEvent,
+        detail: Scrubbed,
+    },
+    Notice(Scrubbed),
+}
+
+/// The log and the recent transitions of single clients, both bounded.
+#[derive(Clone, Debug, Default)]
+pub struct Log {
+    entries: VecDeque<Entry>,
+    history: VecDeque<(Moment, Transition)>,
+    /// How many entries were ever written.
+    written: u64,
+}
+
+impl Log {
+    /// The most entries kept.
+    pub const ENTRIES: usize = 1_000;
+    /// The most transitions kept for the detail view, over all clients.
+    pub const HISTORY: usize = 8_192;
+    /// Like steps that begin within this time are one entry.
+    const BURST: Duration = Duration::from_secs(1);
+    /// How many entries back a burst is looked for: several bursts may run at once.
+    const BURST_DEPTH: usize = 16;
+
+    /// Entries, newest first.
+    pub fn newest(&self) -> impl ExactSizeIterator<Item = &Entry> + DoubleEndedIterator {
+        self.entries.iter().rev()
+    }
+
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// The recent transitions of one client, newest first.
+    pub fn of_client(&self, client: ClientKey) -> impl Iterator<Item = &(Moment, Transition)> {
+        self.history.iter().rev().filter(move |(_, t)| t.client == client)
+    }
+
+    pub(super) fn write(&mut self, event: &Event) {
+        match &event.what {
+            What::State(step) => {
+                if self.history.len() == Self::HISTORY {
+                    self.history.pop_front();
+                }
+                self.history.push_back((event.at, step.clone()));
+                if let Some(level) = worth(step) {
+                    self.write_step(event.at, level, step);
+                }
+            }
+            What::Worker { worker, event: what, detail } => {
+                let level = match what {
+                    WorkerEvent::Started => return, // nothing an operator has to know
+                    WorkerEvent::Restarted => Level::Info,
+                    WorkerEvent::Died => Level::Warning,
+                    WorkerEvent::Failed => Level::Error,
+                };
+                let subject = Subject::Worker { worker: *worker, event: *what, detail: detail.clone() };
+                self.push(Entry { at: event.at, level, subject });
+            }
+            What::Notice { level, text } => {
+                self.push(Entry { at: event.at, level: *level, subject: Subject::Notice(text.clone()) });
+            }
+            What::Trouble(text) => {
+                self.push(Entry { at: event.at, level: Level::Info, subject: Subject::Notice(text.clone()) });
+            }
+            What::Sample(_) | What::SamplesLost(_) => {}
+        }
+    }
+
+    fn write_step(&mut self, at: Moment, level: Level, step: &Transition) {
+        let burst = self.entries.iter_mut().rev().take(Self::BURST_DEPTH).find(|e| {
+            at.since(e.at) < Self::BURST
+                && matches!(&e.subject, Subject::Clients { endpoint, to, reason, .. }
+                    if (*endpoint, *to, *reason) == (step.endpoint, step.to, step.reason))
+        });
+        if let Some(Entry { subject: Subject::Clients { last, count, .. }, .. }) = burst {
+            *count += 1;
+            *last = step.client;
+            return;
+        }
+        self.push(Entry {
+            at,
+            level,
+            subject: Subject::Clients {
+                first: step.client,
+                last: step.client,
+                count: 1,
+                endpoint: step.endpoint,
+                to: step.to,
+                reason: step.reason,
+                detail: step.detail.clone(),
+                next_try: step.next_try,
+            },
+        });
+    }
+
+    fn push(&mut self, entry: Entry) {
+        if self.entries.len() == Self::ENTRIES {
+            self.entries.pop_front();
+        }
+        self.entries.push_back(entry);
+        self.written += 1;
+    }
+}
+
+/// The steps that belong into the log, and how grave they are: outcomes, not the way to them.
+fn worth(step: &Transition) -> Option<Level> {
+    match step.to {
+        State::Up => Some(Level::Info),
+        State::Off if step.reason == Reason::NotStarted => None,
+        State::Off => Some(Level::Info),
+        State::Backoff => Some(Level::Warning),
+        State::Held if step.from != State::Off => Some(Level::Warning),
+        State::Failed => Some(Level::Error),
+        State::Queued if step.reason == Reason::OperatorReconnect => Some(Level::Info),
+        State::Held | State::Queued | State::Connecting => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(client: u32, endpoint: u16, to: State, reason: Reason) -> What {
+        What::State(Transition {
+            client: ClientKey(client),
+            endpoint: EndpointKey(endpoint),
+            from: State::Connecting,
+            to,
+            reason,
+            detail: Scrubbed::default(),
+            attempt: 1,
+            next_try: None,
+        })
+    }
+
+    #[test]
+    fn a_burst_is_one_entry_and_two_endpoints_are_two() {
+        let mut log = Log::default();
+        for i in 0..1_000u32 {
+            let what = step(i, (i % 2) as u16, State::Up, Reason::Connected);
+            log.write(&Event { at: Moment(u64::from(i) * 500), what });
+        }
+        let counts: Vec<u32> = log
+            .newest()
+            .map(|e| match &e.subject {
+                Subject::Clients { count, .. } => *count,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(counts, [500, 500]);
+        assert_eq!(log.of_client(ClientKey(7)).count(), 1);
+    }
+
+    #[test]
+    fn the_log_is_bounded() {
+        let mut log = Log::default();
+        for i in 0..3_000u64 {
+            let what = What::Notice { level: Level::Info, text: Scrubbed::new(&format!("n{i}")) };
+            log.write(&Event { at: Moment(i), what });
+        }
+        assert_eq!(log.newest().len(), Log::ENTRIES);
+        assert_eq!(log.written(), 3_000);
+        assert_eq!(log.newest().next().unwrap().subject, Subject::Notice(Scrubbed::new("n2999")));
+    }
+}

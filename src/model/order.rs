@@ -1,0 +1,173 @@
+//! Defines which clients the table shows and in what order (filter and sort, worked out off the frame path); how a column looks is the UI's matter.
+
+use std::cmp::Reverse;
+
+use crate::{
+    event::State,
+    fleet::{ClientKey, Fleet},
+    model::known::{Known, Row},
+};
+
+/// What the table can be sorted by, in the order of its columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Column {
+    State,
+    Client,
+    Endpoint,
+    Last,
+    Reconnects,
+    Since,
+    Reason,
+}
+
+impl Column {
+    pub const ALL: [Column; 7] = [
+        Column::State,
+        Column::Client,
+        Column::Endpoint,
+        Column::Last,
+        Column::Reconnects,
+        Column::Since,
+        Column::Reason,
+    ];
+
+    /// The name in the status line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Column::State => "state",
+            Column::Client => "client",
+            Column::Endpoint => "endpoint",
+            Column::Last => "latency",
+            Column::Reconnects => "reconnects",
+            Column::Since => "time in state",
+            Column::Reason => "reason",
+        }
+    }
+
+    /// Whether the interesting end of this column is its large one.
+    fn starts_descending(self) -> bool {
+        matches!(self, Column::Last | Column::Reconnects)
+    }
+
+    pub fn next(self, by: isize) -> Column {
+        let all = Self::ALL.len() as isize;
+        Self::ALL[(self as isize + by).rem_euclid(all) as usize]
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sort {
+    pub column: Column,
+    pub descending: bool,
+}
+
+impl Sort {
+    pub fn by(column: Column) -> Sort {
+        Sort { column, descending: column.starts_descending() }
+    }
+}
+
+impl Default for Sort {
+    fn default() -> Self {
+        Sort::by(Column::State)
+    }
+}
+
+/// How much a state wants to be looked at; the least is the most urgent.
+fn urgency(row: &Row) -> u64 {
+    match row.state {
+        State::Failed => 0,
+        State::Backoff => 1,
+        State::Held => 2,
+        State::Connecting => 3,
+        State::Queued => 4,
+        State::Up if row.slow => 5,
+        State::Up => 6,
+        State::Off => 7,
+    }
+}
+
+/// The place of each client when sorted by name, worked out once: names do not change.
+pub(super) fn name_ranks(fleet: &Fleet) -> Vec<u32> {
+    let mut keys: Vec<ClientKey> = fleet.keys().collect();
+    keys.sort_by(|a, b| fleet.client(*a).name.cmp(&fleet.client(*b).name).then(a.cmp(b)));
+    let mut ranks = vec![0; keys.len()];
+    for (rank, key) in keys.into_iter().enumerate() {
+        ranks[key.index()] = rank as u32;
+    }
+    ranks
+}
+
+/// The clients that `filter` lets through, in the order of `sort`; ties are broken by name, so that
+/// two runs of it never swap rows for no reason.
+pub(super) fn arrange(known: &Known, ranks: &[u32], filter: &Filter, sort: Sort, out: &mut Vec<ClientKey>) {
+    let mut keyed: Vec<(u64, u32, ClientKey)> = known
+        .fleet()
+        .keys()
+        .filter(|&k| filter.lets_through(known, k))
+        .map(|k| (sort_key(known, k, sort.column, ranks), ranks[k.index()], k))
+        .collect();
+    if sort.descending {
+        keyed.sort_unstable_by_key(|&(key, rank, _)| (Reverse(key), rank));
+    } else {
+        keyed.sort_unstable_by_key(|&(key, rank, _)| (key, rank));
+    }
+    out.clear();
+    out.extend(keyed.into_iter().map(|(_, _, k)| k));
+}
+
+fn sort_key(known: &Known, key: ClientKey, column: Column, ranks: &[u32]) -> u64 {
+    let row = known.row(key);
+    match column {
+        Column::State => urgency(row),
+        Column::Client => u64::from(ranks[key.index()]),
+        Column::Endpoint => row.endpoint.0.into(),
+        // What has no figure goes to the quiet end.
+        Column::Last => row.last.filter(|_| row.is_up()).map_or(0, |(_, rtt)| rtt.as_micros() as u64),
+        Column::Reconnects => row.reconnects.into(),
+        Column::Since => u64::MAX - row.since.0,
+        Column::Reason => (u64::from(row.reason as u8) << 1) | u64::from(!row.slow),
+    }
+}
+
+/// A text that a client's ID, endpoint, state or reason must contain, whatever the case.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    needle: String,
+}
+
+impl Filter {
+    pub fn new(text: &str) -> Filter {
+        Filter { needle: text.trim().to_lowercase() }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.needle.is_empty()
+    }
+
+    pub fn text(&self) -> &str {
+        &self.needle
+    }
+
+    pub fn lets_through(&self, known: &Known, key: ClientKey) -> bool {
+        if self.is_empty() {
+            return true;
+        }
+        let row = known.row(key);
+        let fleet = known.fleet();
+        self.is_in(&fleet.client(key).name)
+            || self.is_in(&fleet.endpoint(row.endpoint).name)
+            || self.is_in(row.state.name())
+            || (row.slow && self.is_in("slow"))
+            || self.is_in(row.reason.words())
+            || self.is_in(&row.detail)
+    }
+
+    fn is_in(&self, text: &str) -> bool {
+        if self.needle.is_ascii() {
+            let needle = self.needle.as_bytes();
+            return text.as_bytes().windows(needle.len()).any(|w| w.eq_ignore_ascii_case(needle));
+        }
+        text.to_lowercase().contains(&self.needle)
+    }
+}

@@ -1,0 +1,162 @@
+//! Defines a client's short latency history, one bucket a probe interval; drawing it is the sparkline's matter.
+
+use std::time::Duration;
+
+use crate::clock::Moment;
+
+/// What is known of one bucket of time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bucket {
+    /// Nothing was measured.
+    Empty,
+    /// The client was down at some time in it.
+    Down,
+    /// The slowest answer in it.
+    Worst(Duration),
+}
+
+/// The last [`Trend::LEN`] buckets. It is brought forward lazily: a client to which nothing happens
+/// costs nothing.
+#[derive(Clone, Debug)]
+pub struct Trend {
+    /// Worst round trip in microseconds, or one of the two marks, by bucket number modulo `LEN`.
+    ring: [u32; Trend::LEN],
+    /// The number of the newest bucket written.
+    newest: u64,
+    width: u32,
+}
+
+const EMPTY: u32 = 0;
+const DOWN: u32 = u32::MAX;
+
+impl Trend {
+    pub const LEN: usize = 24;
+
+    /// A trend that begins `now`, with buckets `width` wide (at least 1 s).
+    pub fn new(now: Moment, width: Duration) -> Trend {
+        let width = width.as_micros().clamp(1_000_000, u32::MAX as u128) as u32;
+        Trend { ring: [EMPTY; Self::LEN], newest: now.0 / u64::from(width), width }
+    }
+
+    pub fn width(&self) -> Duration {
+        Duration::from_micros(u64::from(self.width))
+    }
+
+    /// Brings the ring up to `now`; the client's state was `up` since the last call.
+    pub fn advance(&mut self, now: Moment, up: bool) {
+        let bucket = self.bucket_of(now);
+        let first = (self.newest + 1).max((bucket + 1).saturating_sub(Self::LEN as u64));
+        for b in first..=bucket {
+            self.ring[(b % Self::LEN as u64) as usize] = if up { EMPTY } else { DOWN };
+        }
+        self.newest = self.newest.max(bucket);
+    }
+
+    /// Notes that the client is down now. Call [`Trend::advance`] first.
+    pub fn mark_down(&mut self) {
+        *self.newest_mut() = DOWN;
+    }
+
+    /// Notes an answer. Call [`Trend::advance`] first.
+    pub fn record(&mut self, rtt: Duration) {
+        let micros = rtt.as_micros().clamp(1, u128::from(DOWN) - 1) as u32;
+        let newest = self.newest_mut();
+        if *newest != DOWN {
+            *newest = (*newest).max(micros);
+        }
+    }
+
+    /// The newest `count` buckets as of `now`, oldest first, for a client that is `up` or not.
+    pub fn buckets(&self, now: Moment, up: bool, count: usize) -> impl Iterator<Item = Bucket> + '_ {
+        let last = self.bucket_of(now).max(self.newest);
+        let count = count.min(Self::LEN) as u64;
+        (0..count).map(move |i| match (last + 1 + i).checked_sub(count) {
+            None => Bucket::Empty,
+            Some(b) if b > self.newest => {
+                if up {
+                    Bucket::Empty
+                } else {
+                    Bucket::Down
+                }
+            }
+            Some(b) if b + (Self::LEN as u64) <= self.newest => Bucket::Empty,
+            Some(b) => match self.ring[(b % Self::LEN as u64) as usize] {
+                EMPTY => Bucket::Empty,
+                DOWN => Bucket::Down,
+                micros => Bucket::Worst(Duration::from_micros(u64::from(micros))),
+            },
+        })
+    }
+
+    /// The 99th percentile of what the ring holds. Of so few buckets that is the worst one.
+    pub fn p99(&self) -> Option<Duration> {
+        let worst = self.ring.iter().filter(|&&v| v != EMPTY && v != DOWN).max()?;
+        Some(Duration::from_micros(u64::from(*worst)))
+    }
+
+    fn bucket_of(&self, now: Moment) -> u64 {
+        now.0 / u64::from(self.width)
+    }
+
+    fn newest_mut(&mut self) -> &mut u32 {
+        &mut self.ring[(self.newest % Self::LEN as u64) as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn at(seconds: u64) -> Moment {
+        Moment(seconds * 1_000_000)
+    }
+
+    fn shown(trend: &Trend, now: u64, up: bool, count: usize) -> String {
+        trend
+            .buckets(at(now), up, count)
+            .map(|b| match b {
+                Bucket::Empty => '.',
+                Bucket::Down => 'x',
+                Bucket::Worst(d) => char::from_digit(d.as_millis() as u32, 10).unwrap_or('+'),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn an_outage_is_a_gap_as_long_as_it_was() {
+        let mut t = Trend::new(at(100), SECOND);
+        t.advance(at(101), true);
+        t.record(Duration::from_millis(3));
+        t.advance(at(102), true);
+        t.record(Duration::from_millis(5));
+        t.record(Duration::from_millis(4));
+        t.advance(at(103), true);
+        t.mark_down();
+        t.advance(at(106), false);
+        t.mark_down();
+        t.advance(at(107), true);
+        t.record(Duration::from_millis(9));
+        assert_eq!(shown(&t, 107, true, 10), "...35xxxx9");
+        assert_eq!(shown(&t, 109, true, 10), ".35xxxx9..");
+        assert_eq!(shown(&t, 109, false, 10), ".35xxxx9xx");
+        assert_eq!(shown(&t, 109, false, 3), "9xx");
+        assert_eq!(t.p99(), Some(Duration::from_millis(9)));
+    }
+
+    #[test]
+    fn old_buckets_are_forgotten() {
+        let mut t = Trend::new(at(5), SECOND);
+        t.record(Duration::from_millis(1));
+        t.advance(at(500), true);
+        assert_eq!(shown(&t, 500, true, Trend::LEN), ".".repeat(Trend::LEN));
+        assert_eq!(t.p99(), None);
+    }
+
+    #[test]
+    fn nothing_is_claimed_of_the_time_before_the_run() {
+        let t = Trend::new(at(0), SECOND);
+        assert_eq!(shown(&t, 2, false, 6), "....xx");
+    }
+}

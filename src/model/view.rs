@@ -1,0 +1,256 @@
+//! Defines what the user looks at: order, cursor, marks, filter, mode, freeze; all of it names clients by key, never by row number. How actions change it is in `act`.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use tui_input::Input;
+
+use crate::{
+    clock::Moment,
+    event::{Event, Level, State},
+    fleet::{ClientKey, Fleet},
+    model::{
+        known::Known,
+        order::{Filter, Sort, arrange, name_ranks},
+    },
+};
+
+/// What the console knows, and what its user looks at.
+#[derive(Debug)]
+pub struct Model {
+    pub(super) live: Known,
+    pub(super) frozen: Option<Frozen>,
+    ranks: Vec<u32>,
+    order: Vec<ClientKey>,
+    /// The number of changes that `order` was worked out from.
+    arranged: u64,
+    pub(super) cursor: Option<ClientKey>,
+    top: usize,
+    height: usize,
+    pub(super) marks: BTreeSet<ClientKey>,
+    pub(super) filter: Filter,
+    pub(super) sort: Sort,
+    pub(super) held_until: Moment,
+    pub(super) mode: Mode,
+    pub(super) toast: Option<Toast>,
+    pub(super) last_wish: Option<(Wish, Vec<ClientKey>, Moment)>,
+}
+
+/// What the keys are about at the moment.
+#[derive(Clone, Debug)]
+pub enum Mode {
+    Table,
+    /// The filter line is being typed; the filter follows at once.
+    Filter(Input),
+    /// Everything about the client under the cursor.
+    Detail,
+    Help,
+    Confirm(Confirm),
+}
+
+/// A question that must be answered before a wish is carried out.
+#[derive(Clone, Debug)]
+pub struct Confirm {
+    pub wish: Wish,
+    /// The clients meant, as they were when the key was pressed.
+    pub targets: Vec<ClientKey>,
+    /// Marked clients that the filter hides; they are not among the targets.
+    pub hidden: usize,
+    /// The count to be typed where so many are meant that a single key must not do.
+    pub typed: Option<Input>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    Reconnect,
+    Disconnect,
+    Quit,
+}
+
+/// The state of knowledge when the view was frozen.
+#[derive(Clone, Debug)]
+pub struct Frozen {
+    pub at: Moment,
+    pub known: Known,
+}
+
+/// A word to the user that goes by itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Toast {
+    pub text: String,
+    pub level: Level,
+    pub until: Moment,
+}
+
+impl Model {
+    /// How long nothing is re-sorted after a key.
+    pub(super) const HOLD: Duration = Duration::from_millis(1_500);
+    const TOAST: Duration = Duration::from_secs(4);
+
+    pub fn new(fleet: Arc<Fleet>, now: Moment) -> Model {
+        let ranks = name_ranks(&fleet);
+        let mut model = Model {
+            live: Known::new(fleet, now),
+            frozen: None,
+            ranks,
+            order: Vec::new(),
+            arranged: 0,
+            cursor: None,
+            top: 0,
+            height: 0,
+            marks: BTreeSet::new(),
+            filter: Filter::default(),
+            sort: Sort::default(),
+            held_until: Moment(0),
+            mode: Mode::Table,
+            toast: None,
+            last_wish: None,
+        };
+        model.rearrange();
+        model
+    }
+
+    /// Takes in one event. The order of the table follows with the next [`Model::tick`].
+    pub fn apply(&mut self, event: &Event) {
+        self.live.apply(event);
+    }
+
+    /// Lets time pass: re-sorts where something changed and no key was just pressed, drops old toasts.
+    pub fn tick(&mut self, now: Moment) {
+        if self.toast.as_ref().is_some_and(|t| t.until <= now) {
+            self.toast = None;
+        }
+        if now >= self.held_until && self.arranged != self.shown().changes() {
+            self.rearrange();
+        }
+    }
+
+    /// What is drawn: the present, or the moment of the freeze.
+    pub fn shown(&self) -> &Known {
+        self.frozen.as_ref().map_or(&self.live, |f| &f.known)
+    }
+
+    /// The present, whatever is drawn.
+    pub fn live(&self) -> &Known {
+        &self.live
+    }
+
+    pub fn frozen(&self) -> Option<&Frozen> {
+        self.frozen.as_ref()
+    }
+
+    pub fn fleet(&self) -> &Fleet {
+        self.live.fleet()
+    }
+
+    pub fn mode(&self) -> &Mode {
+        &self.mode
+    }
+
+    pub fn sort(&self) -> Sort {
+        self.sort
+    }
+
+    pub fn filter(&self) -> &str {
+        self.filter.text()
+    }
+
+    pub fn toast(&self) -> Option<&Toast> {
+        self.toast.as_ref()
+    }
+
+    pub fn cursor(&self) -> Option<ClientKey> {
+        self.cursor
+    }
+
+    pub fn is_marked(&self, client: ClientKey) -> bool {
+        self.marks.contains(&client)
+    }
+
+    /// How many clients are marked, and how many of these the filter hides.
+    pub fn marked(&self) -> (usize, usize) {
+        let hidden = self.marks.iter().filter(|&&k| !self.filter.lets_through(self.shown(), k)).count();
+        (self.marks.len(), hidden)
+    }
+
+    /// Whether the order waits because a key was just pressed.
+    pub fn is_held(&self, now: Moment) -> bool {
+        now < self.held_until && self.arranged != self.shown().changes()
+    }
+
+    /// All clients that the filter shows, in order.
+    pub fn order(&self) -> &[ClientKey] {
+        &self.order
+    }
+
+    /// The clients on the screen's lines, first line first.
+    pub fn visible(&self) -> &[ClientKey] {
+        let end = self.order.len().min(self.top + self.height);
+        self.order.get(self.top..end).unwrap_or_default()
+    }
+
+    /// The place in the order of the first line, from 0.
+    pub fn top(&self) -> usize {
+        self.top
+    }
+
+    /// Clients that are connected, or about to be.
+    pub fn alive(&self) -> u32 {
+        let totals = self.live.totals();
+        totals.of(State::Up) + totals.of(State::Connecting)
+    }
+
+    /// Tells how many table lines the screen has.
+    pub fn set_height(&mut self, lines: usize) {
+        if self.height != lines {
+            self.height = lines;
+            self.scroll_to_cursor();
+        }
+    }
+
+    pub(super) fn height(&self) -> usize {
+        self.height
+    }
+
+    pub fn say(&mut self, level: Level, text: String, now: Moment) {
+        self.toast = Some(Toast { text, level, until: now + Self::TOAST });
+    }
+
+    /// Works the order out anew. The cursor's client keeps its line on the screen; where the filter
+    /// took it away, the client that came in its place is the new one.
+    pub(super) fn rearrange(&mut self) {
+        let place = self.cursor_place();
+        let line = place.map(|p| p.saturating_sub(self.top));
+        let known = self.frozen.as_ref().map_or(&self.live, |f| &f.known);
+        arrange(known, &self.ranks, &self.filter, self.sort, &mut self.order);
+        self.arranged = known.changes();
+        let new_place = self.cursor_place().or_else(|| {
+            let last = self.order.len().checked_sub(1)?;
+            Some(place.unwrap_or(0).min(last))
+        });
+        self.cursor = new_place.map(|p| self.order[p]);
+        if let (Some(p), Some(line)) = (new_place, line) {
+            self.top = p.saturating_sub(line);
+        }
+        self.scroll_to_cursor();
+    }
+
+    pub(super) fn cursor_place(&self) -> Option<usize> {
+        let cursor = self.cursor?;
+        self.order.iter().position(|&k| k == cursor)
+    }
+
+    pub(super) fn move_cursor_to(&mut self, place: usize) {
+        if let Some(last) = self.order.len().checked_sub(1) {
+            self.cursor = Some(self.order[place.min(last)]);
+            self.scroll_to_cursor();
+        }
+    }
+
+    fn scroll_to_cursor(&mut self) {
+        let height = self.height.max(1);
+        self.top = self.top.min(self.order.len().saturating_sub(height));
+        if let Some(place) = self.cursor_place() {
+            self.top = self.top.clamp((place + 1).saturating_sub(height), place);
+        }
+    }
+}
