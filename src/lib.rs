@@ -7,6 +7,7 @@ pub mod config;
 pub mod demo;
 pub mod event;
 pub mod fleet;
+pub mod lifecycle;
 pub mod model;
 pub mod paho;
 pub mod text;

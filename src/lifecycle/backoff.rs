@@ -1,0 +1,50 @@
+//! Defines how long a client waits before it tries again; whether it tries again at all is the lifecycle's decision.
+
+use std::time::Duration;
+
+use crate::fleet::Strategy;
+
+/// The wait after `failures` tries in a row (from 1), or `None` where the strategy is not to try.
+///
+/// Exponential waits are spread over the whole of `0..min·2ⁿ` ("full jitter"), so that clients which
+/// lost their broker in the same moment do not come back in the same moment.
+pub(super) fn delay(strategy: Strategy, failures: u32, random: &mut fastrand::Rng) -> Option<Duration> {
+    match strategy {
+        Strategy::Never => None,
+        Strategy::Fixed { every } => Some(every),
+        Strategy::Exponential { min, max } => {
+            let doublings = failures.saturating_sub(1).min(20);
+            let ceiling = min.saturating_mul(1 << doublings).min(max);
+            let micros = u64::try_from(ceiling.as_micros()).unwrap_or(u64::MAX - 1);
+            Some(Duration::from_micros(random.u64(0..=micros)))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exponential_waits_double_up_to_the_most_and_spread_over_all_of_it() {
+        let strategy = Strategy::Exponential { min: Duration::from_secs(1), max: Duration::from_secs(8) };
+        let mut random = fastrand::Rng::with_seed(7);
+        for (failures, ceiling) in [(1, 1), (2, 2), (3, 4), (4, 8), (5, 8), (4_000_000_000, 8)] {
+            let waits: Vec<_> = (0..2_000).map(|_| delay(strategy, failures, &mut random).unwrap()).collect();
+            let ceiling = Duration::from_secs(ceiling);
+            assert!(waits.iter().all(|w| *w <= ceiling));
+            for tenth in 0..10 {
+                let share = waits.iter().filter(|w| (w.as_secs_f64() / ceiling.as_secs_f64() * 10.0) as u32 == tenth);
+                assert!(share.count() > 120, "tenth {tenth} of {ceiling:?} is empty: no full jitter");
+            }
+        }
+    }
+
+    #[test]
+    fn fixed_and_never() {
+        let mut random = fastrand::Rng::with_seed(7);
+        let every = Duration::from_secs(3);
+        assert_eq!(delay(Strategy::Fixed { every }, 9, &mut random), Some(every));
+        assert_eq!(delay(Strategy::Never, 1, &mut random), None);
+    }
+}
