@@ -1,0 +1,210 @@
+//! Defines what the set-up script must run on each kind of machine, shown on machines made of stand-in tools; whether real packages hold what their names promise is CI's matter.
+
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt, symlink},
+    path::Path,
+    process::Command,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use tempfile::TempDir;
+
+/// Stands in for every package manager: notes its own command line and then makes the tools that the
+/// packages hold. While the file `stale` is there, it fails as apt does with old lists.
+const MANAGER: &str = r#"#!/bin/sh
+here=${0%/*}
+echo "${0##*/} $*" >>"$here/log"
+if [ "$1" = update ]; then /bin/rm "$here/stale"; exit; fi
+if [ -e "$here/stale" ] || [ -e "$here/broken" ]; then exit 100; fi
+for package; do
+    case "$package" in
+    cmake | mosquitto) echo '#!/bin/sh' >"$here/$package" && /bin/chmod +x "$here/$package" ;;
+    libssl-dev | openssl-devel | openssl) : >"$here/openssl.pc" ;;
+    openssl@3) /bin/mkdir -p "$here/opt/openssl@3" ;;
+    pkg-config | pkgconf | pkgconf-pkg-config)
+        printf '#!/bin/sh\n[ "$*" = "--exists openssl" ] && [ -e "%s/openssl.pc" ]\n' "$here" >"$here/pkg-config"
+        /bin/chmod +x "$here/pkg-config" ;;
+    esac
+done
+"#;
+
+const SUDO: &str = r#"#!/bin/sh
+echo "sudo $*" >>"${0%/*}/log"
+exec "$@"
+"#;
+
+/// A file that another thread's fork holds open for writing cannot be executed (ETXTBSY), so nobody
+/// writes a stand-in while somebody starts a process.
+fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A machine: its PATH is one folder, and nothing is in it but what a test put there.
+struct Machine {
+    bin: TempDir,
+}
+
+/// How a run of the script ended: `ran` holds the managers' command lines, `sudo`'s included.
+struct Outcome {
+    success: bool,
+    ran: Vec<String>,
+    said: String,
+}
+
+impl Machine {
+    /// With a compiler and Rust, as the README asks, for the user of this number.
+    fn of_user(user: u32, system: &str) -> Machine {
+        let machine = Machine { bin: TempDir::new().expect("a temporary folder") };
+        machine.add("cc", "#!/bin/sh\n").add("cargo", "#!/bin/sh\n");
+        machine.add("id", &format!("#!/bin/sh\necho {user}\n"));
+        machine.add("uname", &format!("#!/bin/sh\necho {system}\n"));
+        symlink("/usr/bin/env", machine.bin.path().join("env")).expect("a link to env");
+        machine
+    }
+
+    fn add(&self, tool: &str, script: &str) -> &Machine {
+        let _turn = turn();
+        let path = self.bin.path().join(tool);
+        fs::write(&path, script).expect("a stand-in is written");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a stand-in is made executable");
+        self
+    }
+
+    fn remove(&self, tool: &str) -> &Machine {
+        fs::remove_file(self.bin.path().join(tool)).expect("a stand-in is removed");
+        self
+    }
+
+    fn run(&self, arguments: &[&str]) -> Outcome {
+        self.run_with(arguments, &[])
+    }
+
+    fn run_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Outcome {
+        let _turn = turn();
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(".ci/install-tools");
+        let output = Command::new("/bin/sh")
+            .arg(script)
+            .args(arguments)
+            .env_clear()
+            .env("PATH", self.bin.path())
+            .env("HOMEBREW_PREFIX", self.bin.path())
+            .envs(environment.iter().copied())
+            .output()
+            .expect("the script starts");
+        let log = self.bin.path().join("log");
+        let ran = fs::read_to_string(&log).unwrap_or_default().lines().map(str::to_owned).collect();
+        let _ = fs::remove_file(&log);
+        let said = [output.stdout, output.stderr].concat();
+        Outcome {
+            success: output.status.success(),
+            ran,
+            said: String::from_utf8(said).expect("the script speaks UTF-8"),
+        }
+    }
+}
+
+const APT: &str = "apt-get install -y -q --no-install-recommends";
+
+#[test]
+fn each_manager_gets_its_own_names_and_a_second_run_nothing() {
+    let cases = [
+        ("apt-get", "Linux", format!("{APT} cmake libssl-dev pkg-config mosquitto")),
+        ("dnf", "Linux", "dnf install -y cmake openssl-devel pkgconf-pkg-config mosquitto".into()),
+        ("pacman", "Linux", "pacman -S --needed --noconfirm cmake openssl pkgconf mosquitto".into()),
+        ("brew", "Darwin", "brew install cmake openssl@3 mosquitto".into()),
+    ];
+    for (manager, system, command) in cases {
+        let machine = Machine::of_user(0, system);
+        machine.add(manager, MANAGER);
+
+        let first = machine.run(&["--tests"]);
+        assert!(first.success, "{manager}: {}", first.said);
+        assert_eq!(first.ran, [command.as_str()]);
+        assert_eq!(first.said.lines().count(), 1, "one line before it acts: {}", first.said);
+        assert!(first.said.contains(&command), "the line holds the command: {}", first.said);
+
+        let second = machine.run(&["--tests"]);
+        assert!(second.success && second.ran.is_empty() && second.said.is_empty(), "{manager}: {}", second.said);
+    }
+}
+
+#[test]
+fn a_build_does_not_ask_for_the_broker() {
+    let machine = Machine::of_user(0, "Linux");
+    machine.add("apt-get", MANAGER);
+    assert_eq!(machine.run(&[]).ran, [format!("{APT} cmake libssl-dev pkg-config")]);
+    assert_eq!(machine.run(&["--tests"]).ran, [format!("{APT} mosquitto")]);
+}
+
+#[test]
+fn headers_count_when_the_build_can_find_them() {
+    let machine = Machine::of_user(0, "Linux");
+    machine.add("apt-get", MANAGER).add("cmake", "#!/bin/sh\n").add("openssl.pc", "");
+    assert_eq!(machine.run(&[]).ran, [format!("{APT} libssl-dev pkg-config")]);
+    machine.remove("openssl.pc");
+    assert!(machine.run_with(&[], &[("OPENSSL_DIR", "/opt/ssl")]).ran.is_empty());
+    assert_eq!(machine.run(&[]).ran, [format!("{APT} libssl-dev pkg-config")]);
+}
+
+#[test]
+fn sudo_is_used_only_by_who_is_not_root_and_never_for_brew() {
+    let debian = Machine::of_user(1000, "Linux");
+    debian.add("apt-get", MANAGER).add("sudo", SUDO);
+    let command = format!("{APT} cmake libssl-dev pkg-config");
+    assert_eq!(debian.run(&[]).ran, [format!("sudo env DEBIAN_FRONTEND=noninteractive {command}"), command]);
+
+    let mac = Machine::of_user(501, "Darwin");
+    mac.add("brew", MANAGER).add("sudo", SUDO);
+    assert_eq!(mac.run(&[]).ran, ["brew install cmake openssl@3"]);
+}
+
+#[test]
+fn without_sudo_it_says_what_root_must_run() {
+    let machine = Machine::of_user(1000, "Linux");
+    machine.add("dnf", MANAGER);
+    let outcome = machine.run(&[]);
+    assert!(!outcome.success && outcome.ran.is_empty());
+    assert!(outcome.said.contains("dnf install -y cmake openssl-devel"), "{}", outcome.said);
+}
+
+#[test]
+fn package_lists_are_fetched_only_when_the_first_try_failed() {
+    let machine = Machine::of_user(0, "Linux");
+    machine.add("apt-get", MANAGER).add("stale", "");
+    let outcome = machine.run(&[]);
+    let install = format!("{APT} cmake libssl-dev pkg-config");
+    assert!(outcome.success, "{}", outcome.said);
+    assert_eq!(outcome.ran, [install.as_str(), "apt-get update -q", install.as_str()]);
+}
+
+#[test]
+fn a_failed_or_impossible_install_says_what_to_do_by_hand() {
+    let by_hand = "Install by hand and start again: cmake, OpenSSL's headers with pkg-config, the mosquitto broker.";
+
+    let broken = Machine::of_user(0, "Linux");
+    broken.add("pacman", MANAGER).add("broken", "");
+    let outcome = broken.run(&["--tests"]);
+    assert!(!outcome.success && outcome.said.contains(by_hand), "{}", outcome.said);
+
+    let unknown = Machine::of_user(0, "Linux").run(&["--tests"]);
+    assert!(!unknown.success && unknown.ran.is_empty() && unknown.said.contains(by_hand), "{}", unknown.said);
+
+    // A manager that reports success and brings nothing.
+    let empty = Machine::of_user(0, "Linux");
+    empty.add("dnf", "#!/bin/sh\n");
+    let outcome = empty.run(&["--tests"]);
+    assert!(!outcome.success && outcome.said.contains("still not to be found"), "{}", outcome.said);
+}
+
+#[test]
+fn rust_and_the_compiler_are_named_before_anything_is_installed() {
+    for (tool, words) in [("cargo", "Rust is missing"), ("cc", "a C compiler is missing")] {
+        let machine = Machine::of_user(0, "Linux");
+        machine.add("apt-get", MANAGER).remove(tool);
+        let outcome = machine.run(&["--tests"]);
+        assert!(!outcome.success && outcome.ran.is_empty());
+        assert!(outcome.said.contains(words), "{}", outcome.said);
+    }
+}
