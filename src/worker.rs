@@ -1,1 +1,2 @@
 //! Stub.
+pub const TEST_NO_GUARD: &str = "MQFLEET_TEST_NO_INTERRUPT_GUARD";

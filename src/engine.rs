@@ -1,0 +1,175 @@
+//! Defines the engine: it joins pool and lifecycle, obeys commands and tells all that happens as one ordered, bounded stream of events; who listens is not its matter.
+
+mod outbox;
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
+
+use crate::{
+    clock::Moment,
+    command::Command,
+    engine::outbox::Outbox,
+    event::{Event, Sample, What},
+    fleet::{ClientKey, Fleet, WorkerKey},
+    lifecycle::{Effect, Lifecycle},
+    pool::{Pool, PoolNews},
+    wire::{Report, ToWorker},
+};
+
+/// A running engine. Dropping it ends it, and its workers with it; [`Engine::stop`] does so in good
+/// order.
+#[derive(Debug)]
+pub struct Engine {
+    commands: mpsc::Sender<Command>,
+    events: mpsc::Receiver<Vec<Event>>,
+    task: JoinHandle<()>,
+    workers: usize,
+}
+
+impl Engine {
+    /// Commands that may wait. A person cannot type so fast, so a full queue is waited for.
+    const COMMANDS: usize = 64;
+    /// Batches of events that may wait for the listener. Where it is full, events are gathered, and
+    /// folded where they become too many.
+    const BATCHES: usize = 4;
+
+    /// Starts the workers of `fleet` and connects the clients that are to be connected. `seed`
+    /// decides the jitter of their retries. Must be called inside a tokio runtime.
+    pub fn start(fleet: Arc<Fleet>, seed: u64) -> Engine {
+        let (commands, command_receiver) = mpsc::channel(Self::COMMANDS);
+        let (event_sender, events) = mpsc::channel(Self::BATCHES);
+        let pool = Pool::start(&fleet);
+        let workers = pool.placement().workers().len();
+        let now = Moment::now();
+        let mut lifecycle = Lifecycle::new(&fleet, seed, now);
+        for key in fleet.keys() {
+            if fleet.client(key).settings.start_connected {
+                lifecycle.start(key, now);
+            }
+        }
+        let core = Core { lifecycle, pool, outbox: Outbox::default() };
+        let task = tokio::spawn(core.run(command_receiver, event_sender));
+        Engine { commands, events, task, workers }
+    }
+
+    /// How many worker processes the fleet has.
+    pub fn workers(&self) -> usize {
+        self.workers
+    }
+
+    /// Waits for the next events, in their order; `None` when the engine has ended.
+    pub async fn next(&mut self) -> Option<Vec<Event>> {
+        self.events.recv().await
+    }
+
+    /// Gives a command. Whether it worked is seen in the events.
+    pub async fn command(&self, command: Command) {
+        let _ = self.commands.send(command).await; // an engine that has ended closes its events
+    }
+
+    /// Disconnects everything, ends the workers and waits until they are gone.
+    pub async fn stop(mut self) {
+        let _ = self.commands.send(Command::Stop).await;
+        self.events.close();
+        let _ = self.task.await;
+    }
+}
+
+struct Core {
+    lifecycle: Lifecycle,
+    pool: Pool,
+    outbox: Outbox,
+}
+
+impl Core {
+    async fn run(mut self, mut commands: mpsc::Receiver<Command>, events: mpsc::Sender<Vec<Event>>) {
+        loop {
+            self.carry_out();
+            let deadline = self.lifecycle.next_deadline().map(|at| {
+                // Half a millisecond late is on time: it lets tokio's coarse timer fire once, not twice.
+                Instant::now() + at.since(Moment::now()) + Duration::from_micros(500)
+            });
+            tokio::select! {
+                biased;
+                permit = events.reserve(), if !self.outbox.is_empty() => match permit {
+                    Ok(permit) => permit.send(self.outbox.take()),
+                    Err(_) => break, // nobody listens any more
+                },
+                command = commands.recv() => match command {
+                    Some(Command::Stop) | None => break,
+                    Some(command) => self.obey(command),
+                },
+                news = self.pool.next() => match news {
+                    Some(news) => self.take_in(news),
+                    None => break,
+                },
+                () = tokio::time::sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {}
+            }
+            self.lifecycle.poll(Moment::now());
+        }
+        self.pool.stop().await;
+    }
+
+    fn obey(&mut self, command: Command) {
+        let now = Moment::now();
+        let (clients, act): (_, fn(&mut Lifecycle, ClientKey, Moment)) = match command {
+            Command::Connect(clients) => (clients, Lifecycle::connect),
+            Command::Reconnect(clients) => (clients, Lifecycle::reconnect),
+            Command::Disconnect(clients) => (clients, Lifecycle::disconnect),
+            Command::Stop => return,
+        };
+        for client in clients {
+            act(&mut self.lifecycle, client, now);
+        }
+    }
+
+    fn take_in(&mut self, news: PoolNews) {
+        let placement = self.pool.placement().clone();
+        match news {
+            PoolNews::Ready(worker) => {
+                self.lifecycle.worker_ready(placement.clients_of(worker).iter().copied(), Moment::now());
+            }
+            PoolNews::Lost { worker, detail, at } => {
+                self.lifecycle.worker_lost(placement.clients_of(worker).iter().copied(), &detail, at);
+            }
+            PoolNews::Report(worker, report) => self.take_in_report(worker, report),
+            PoolNews::Event { worker, event, detail } => {
+                self.outbox.push(Event { at: Moment::now(), what: What::Worker { worker, event, detail } });
+            }
+        }
+    }
+
+    fn take_in_report(&mut self, worker: WorkerKey, report: Report) {
+        let placement = self.pool.placement().clone();
+        for news in report.news {
+            if let Some(client) = placement.client(worker, news.slot) {
+                self.lifecycle.report(client, news.generation, news.step, news.at);
+            }
+        }
+        // Transitions first: a sample must find its client up.
+        self.carry_out();
+        for sample in report.samples {
+            if let Some(client) = placement.client(worker, sample.slot) {
+                let what = What::Sample(Sample { client, probe: sample.probe, rtt: sample.rtt });
+                self.outbox.push(Event { at: sample.at, what });
+            }
+        }
+        if report.samples_lost > 0 {
+            self.outbox.push(Event { at: Moment::now(), what: What::SamplesLost(report.samples_lost) });
+        }
+    }
+
+    /// Does what the lifecycle decided.
+    fn carry_out(&mut self) {
+        for effect in self.lifecycle.drain() {
+            match effect {
+                Effect::Transition(at, step) => self.outbox.push(Event { at, what: What::State(step) }),
+                Effect::Connect(client, generation) => {
+                    self.pool.order(client, |slot| ToWorker::Connect { slot, generation });
+                }
+                Effect::Disconnect(client) => self.pool.order(client, |slot| ToWorker::Disconnect { slot }),
+            }
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Defines what becomes of events while the listener is slower than the fleet: they are gathered, then folded; it never loses what state a client is in.
+
+use std::collections::HashMap;
+
+use crate::{
+    clock::Moment,
+    event::{Event, What},
+    fleet::ClientKey,
+};
+
+/// Events on their way out. Past [`Outbox::FULL`] the steps of each client are folded into one (from
+/// where the listener knows it to be, to where it is), and samples are dropped and counted: state
+/// may be late, but never wrong, and memory stays within a few events a client.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    events: Vec<Event>,
+    /// The size after the last folding; there is no use in folding again soon.
+    folded_to: usize,
+}
+
+impl Outbox {
+    const FULL: usize = 65_536;
+
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
+    pub fn push(&mut self, event: Event) {
+        self.events.push(event);
+        if self.events.len() >= 2 * self.folded_to.max(Self::FULL / 2) {
+            self.fold();
+        }
+    }
+
+    pub fn take(&mut self) -> Vec<Event> {
+        self.folded_to = 0;
+        std::mem::take(&mut self.events)
+    }
+
+    fn fold(&mut self) {
+        let mut samples = 0u32;
+        let mut last_sample = Moment(0);
+        let mut place: HashMap<ClientKey, usize> = HashMap::new();
+        let mut kept: Vec<Event> = Vec::new();
+        for event in self.events.drain(..) {
+            match event.what {
+                What::Sample(_) => {
+                    samples += 1;
+                    last_sample = event.at;
+                }
+                What::SamplesLost(count) => {
+                    samples = samples.saturating_add(count);
+                    last_sample = event.at;
+                }
+                What::State(mut step) => match place.get(&step.client) {
+                    Some(&i) => {
+                        if let What::State(earlier) = &kept[i].what {
+                            step.from = earlier.from;
+                        }
+                        kept[i] = Event { at: event.at, what: What::State(step) };
+                    }
+                    None => {
+                        place.insert(step.client, kept.len());
+                        kept.push(Event { at: event.at, what: What::State(step) });
+                    }
+                },
+                what => kept.push(Event { at: event.at, what }),
+            }
+        }
+        if samples > 0 {
+            kept.push(Event { at: last_sample, what: What::SamplesLost(samples) });
+        }
+        kept.sort_by_key(|e| e.at);
+        self.folded_to = kept.len();
+        self.events = kept;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        event::{Reason, Sample, State, Transition},
+        fleet::{EndpointKey, ProbeKind},
+        text::Scrubbed,
+    };
+
+    fn step(client: u32, from: State, to: State) -> What {
+        What::State(Transition {
+            client: ClientKey(client),
+            endpoint: EndpointKey(0),
+            from,
+            to,
+            reason: Reason::Start,
+            detail: Scrubbed::default(),
+            attempt: 1,
+            next_try: None,
+        })
+    }
+
+    #[test]
+    fn a_listener_that_sleeps_gets_the_state_right_and_the_losses_counted() {
+        let mut outbox = Outbox::default();
+        let rounds = 100_000u64;
+        let walk = [State::Queued, State::Connecting, State::Up, State::Backoff];
+        let mut state = [State::Off; 10];
+        let mut pushed_samples = 0;
+        for i in 0..rounds {
+            let client = (i % 10) as usize;
+            let to = walk[(i / 10 % 4) as usize];
+            outbox.push(Event { at: Moment(i), what: step(client as u32, state[client], to) });
+            state[client] = to;
+            let rtt = Duration::from_micros(i);
+            let sample = Sample { client: ClientKey(client as u32), probe: ProbeKind::Ack, rtt };
+            outbox.push(Event { at: Moment(i), what: What::Sample(sample) });
+            pushed_samples += 1;
+            assert!(outbox.events.len() <= Outbox::FULL);
+        }
+        let mut heard = [State::Off; 10];
+        let mut samples = 0;
+        for event in outbox.take() {
+            match event.what {
+                What::State(t) => {
+                    assert_eq!(t.from, heard[t.client.index()], "a step that does not join up");
+                    heard[t.client.index()] = t.to;
+                }
+                What::Sample(_) => samples += 1,
+                What::SamplesLost(n) => samples += n,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(heard, state);
+        assert_eq!(samples, pushed_samples);
+    }
+}

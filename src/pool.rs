@@ -1,0 +1,252 @@
+//! Defines the pool: the worker processes of a fleet, where each client is placed, and their supervision; what the clients are told to do is the engine's matter.
+
+mod placement;
+mod process;
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+    time::{Instant, sleep, timeout},
+};
+
+pub use placement::Placement;
+
+use crate::{
+    clock::Moment,
+    event::WorkerEvent,
+    fleet::{ClientKey, Fleet, WorkerKey},
+    pool::process::Process,
+    text::Scrubbed,
+    wire::{FromWorker, Report, Slot, ToWorker, WireError},
+};
+
+/// What a worker's supervisor tells the engine.
+#[derive(Debug)]
+pub enum PoolNews {
+    /// The worker knows its clients and takes orders.
+    Ready(WorkerKey),
+    Report(WorkerKey, Report),
+    /// The worker is gone, and with it its connections. Another one is on its way.
+    Lost {
+        worker: WorkerKey,
+        detail: Scrubbed,
+        at: Moment,
+    },
+    /// For the event log.
+    Event {
+        worker: WorkerKey,
+        event: WorkerEvent,
+        detail: Scrubbed,
+    },
+}
+
+/// The workers of a fleet. Dropping it ends them: each worker exits when its end of the link closes.
+#[derive(Debug)]
+pub struct Pool {
+    placement: Arc<Placement>,
+    orders: Vec<mpsc::Sender<ToWorker>>,
+    news: mpsc::Receiver<PoolNews>,
+    stop: watch::Sender<bool>,
+    supervisors: JoinSet<()>,
+}
+
+impl Pool {
+    /// How many pieces of news may wait for the engine. Where it is full, the worker keeps its
+    /// reports, and folds them, until there is room.
+    const NEWS: usize = 256;
+    /// How long a worker may take to disconnect its clients before it is killed.
+    const STOP: Duration = Duration::from_secs(4);
+
+    /// Starts the workers that `fleet` needs.
+    pub fn start(fleet: &Arc<Fleet>) -> Pool {
+        let placement = Arc::new(Placement::new(fleet));
+        let (news_sender, news) = mpsc::channel(Self::NEWS);
+        let (stop, stopped) = watch::channel(false);
+        let mut supervisors = JoinSet::new();
+        let mut orders = Vec::new();
+        for worker in placement.workers() {
+            // An order to connect and one to disconnect for each slot, twice over. A worker that
+            // leaves more than that lying does not read its orders any more.
+            let (sender, receiver) = mpsc::channel(4 * placement.clients_of(worker).len() + 16);
+            orders.push(sender);
+            let supervisor = Supervisor {
+                worker,
+                fleet: fleet.clone(),
+                placement: placement.clone(),
+                orders: receiver,
+                news: news_sender.clone(),
+                stop: stopped.clone(),
+            };
+            supervisors.spawn(supervisor.run());
+        }
+        Pool { placement, orders, news, stop, supervisors }
+    }
+
+    pub fn placement(&self) -> &Arc<Placement> {
+        &self.placement
+    }
+
+    /// Waits for the next piece of news; `None` when all supervisors have ended.
+    pub async fn next(&mut self) -> Option<PoolNews> {
+        self.news.recv().await
+    }
+
+    /// Gives an order about a client to its worker. A worker that does not read its orders is as
+    /// good as dead: its supervisor replaces it.
+    pub fn order(&self, client: ClientKey, order: impl FnOnce(Slot) -> ToWorker) {
+        let (worker, slot) = self.placement.of(client);
+        // Where the queue is full the order is lost, and the supervisor, who sees the full queue,
+        // replaces the worker: all its clients are lined up anew.
+        let _ = self.orders[worker.index()].try_send(order(slot));
+    }
+
+    /// Disconnects everything, ends all workers and waits until the last one is gone.
+    pub async fn stop(mut self) {
+        let _ = self.stop.send(true);
+        // Supervisors that wait to be heard would wait for ever.
+        self.news.close();
+        while self.supervisors.join_next().await.is_some() {}
+    }
+}
+
+/// Keeps one worker process alive.
+struct Supervisor {
+    worker: WorkerKey,
+    fleet: Arc<Fleet>,
+    placement: Arc<Placement>,
+    orders: mpsc::Receiver<ToWorker>,
+    news: mpsc::Sender<PoolNews>,
+    stop: watch::Receiver<bool>,
+}
+
+/// Why a worker is not looked after any more.
+enum End {
+    /// The pool ends.
+    Stopped,
+    /// It died, or had to be killed.
+    Died(Scrubbed),
+}
+
+impl Supervisor {
+    /// A worker that lived this long starts anew at once; one that dies young is given time.
+    const YOUNG: Duration = Duration::from_secs(10);
+    const MAX_PAUSE: Duration = Duration::from_secs(10);
+    /// How long a new worker may take to say hello.
+    const HELLO: Duration = Duration::from_secs(10);
+
+    async fn run(mut self) {
+        let mut early_deaths = 0u32;
+        let mut first = true;
+        loop {
+            let born = Instant::now();
+            let detail = match self.live(first).await {
+                End::Stopped => return,
+                End::Died(detail) => detail,
+            };
+            first = false;
+            early_deaths = if born.elapsed() < Self::YOUNG { early_deaths + 1 } else { 0 };
+            let pause = match early_deaths {
+                0 | 1 => Duration::ZERO,
+                n => (Duration::from_millis(250) * (1 << n.min(6))).min(Self::MAX_PAUSE),
+            };
+            let held = self.placement.clients_of(self.worker).len();
+            let again = match pause {
+                Duration::ZERO => "starting it again".to_owned(),
+                pause => format!("starting it again in {:.1} s", pause.as_secs_f64()),
+            };
+            let detail = Scrubbed::new(&format!("{detail}; its {held} clients wait; {again}"));
+            let event = WorkerEvent::Died;
+            if self.tell(PoolNews::Event { worker: self.worker, event, detail }).await.is_err() {
+                return;
+            }
+            tokio::select! {
+                () = sleep(pause) => {}
+                _ = self.stop.changed() => return,
+            }
+        }
+    }
+
+    /// One life of the worker.
+    async fn live(&mut self, first: bool) -> End {
+        let mut process = match Process::spawn(self.worker) {
+            Ok(process) => process,
+            Err(error) => return End::Died(Scrubbed::new(&format!("cannot start: {error}"))),
+        };
+        // Orders for the worker before this one are void: its clients are lined up anew.
+        while self.orders.try_recv().is_ok() {}
+        let end = self.serve(&mut process, first).await;
+        match end {
+            Ok(()) => {
+                process.stop(Pool::STOP).await;
+                End::Stopped
+            }
+            Err(error) => {
+                let how = process.bury(error).await;
+                // At once, so that nobody takes dead connections for live ones.
+                let lost = PoolNews::Lost { worker: self.worker, detail: how.clone(), at: Moment::now() };
+                if self.tell(lost).await.is_err() { End::Stopped } else { End::Died(how) }
+            }
+        }
+    }
+
+    /// Talks to the worker until the pool stops (`Ok`) or the worker fails.
+    async fn serve(&mut self, process: &mut Process, first: bool) -> Result<(), WireError> {
+        let clients = self.placement.clients_of(self.worker);
+        let greeted = timeout(Self::HELLO, process.greet(&self.fleet, clients)).await;
+        greeted.map_err(|_| WireError::Io(std::io::ErrorKind::TimedOut.into()))??;
+        let event = if first { WorkerEvent::Started } else { WorkerEvent::Restarted };
+        let detail = Scrubbed::new(&format!("process {}, {} clients", process.id(), clients.len()));
+        let introduction = [PoolNews::Event { worker: self.worker, event, detail }, PoolNews::Ready(self.worker)];
+        for news in introduction {
+            if self.tell(news).await.is_err() {
+                return Ok(());
+            }
+        }
+        let mut batch = Vec::new();
+        loop {
+            tokio::select! {
+                _ = self.stop.changed() => return Ok(()),
+                report = process.receiver.recv() => match report? {
+                    FromWorker::Report(report) => {
+                        if self.tell(PoolNews::Report(self.worker, report)).await.is_err() {
+                            return Ok(());
+                        }
+                    }
+                    FromWorker::Hello(_) => return Err(WireError::Stranger),
+                },
+                count = self.orders.recv_many(&mut batch, 1_024) => {
+                    if count == 0 {
+                        return Ok(());
+                    }
+                    let overflowed = self.orders.capacity() == 0;
+                    let sent = timeout(Duration::from_secs(5), async {
+                        for order in batch.drain(..) {
+                            process.sender.feed(&order).await?;
+                        }
+                        process.sender.flush().await
+                    });
+                    match sent.await {
+                        Ok(sent) if !overflowed => sent?,
+                        _ => return Err(WireError::Io(std::io::ErrorKind::TimedOut.into())),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Tells the engine; fails where the pool is stopping.
+    async fn tell(&mut self, news: PoolNews) -> Result<(), ()> {
+        tokio::select! {
+            sent = self.news.send(news) => sent.map_err(|_| ()),
+            _ = self.stop.changed() => Err(()),
+        }
+    }
+}
+
+/// The path that starts this very program again, also when a package upgrade has replaced its file.
+pub fn own_binary() -> std::io::Result<std::path::PathBuf> {
+    let link = std::path::Path::new("/proc/self/exe");
+    if link.exists() { Ok(link.to_owned()) } else { std::env::current_exe() }
+}

@@ -1,0 +1,150 @@
+//! Defines one worker process as the console sees it: its start, its link, its end; what is said over the link is the supervisor's matter.
+
+use std::{
+    io,
+    os::unix::process::ExitStatusExt,
+    process::{ExitStatus, Stdio},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, ChildStderr, Command},
+    time::timeout,
+};
+
+use crate::{
+    fleet::{ClientKey, Fleet, WorkerKey},
+    text::Scrubbed,
+    wire::{self, ClientDef, DEFINE_PART, FromWorker, Hello, ToWorker, WireError},
+};
+
+/// A running worker and the link to it.
+pub(super) struct Process {
+    child: Child,
+    pub sender: wire::Sender,
+    pub receiver: wire::Receiver,
+    last_words: Arc<Mutex<String>>,
+}
+
+/// What a worker may know of our environment. Everything else stays here: a fleet file may take its
+/// passwords from there.
+const ENVIRONMENT: [&str; 7] =
+    ["PATH", "LANG", "LC_ALL", "TZ", "RUST_BACKTRACE", crate::worker::TEST_NO_GUARD, "LD_LIBRARY_PATH"];
+
+impl Process {
+    /// Starts the worker as a process of this same binary. Its standard input is its end of the
+    /// link; it is in a process group of its own, so that Ctrl-C at the terminal reaches only us.
+    pub fn spawn(worker: WorkerKey) -> io::Result<Process> {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+        ours.set_nonblocking(true)?;
+        let mut command = Command::new(crate::pool::own_binary()?);
+        command
+            .arg0("mqfleet")
+            .args(["worker", &worker.0.to_string()])
+            .env_clear()
+            .envs(ENVIRONMENT.iter().filter_map(|name| Some((*name, std::env::var_os(name)?))))
+            .stdin(Stdio::from(std::os::fd::OwnedFd::from(theirs)))
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true);
+        let mut child = command.spawn()?;
+        let last_words = Arc::new(Mutex::new(String::new()));
+        if let Some(stderr) = child.stderr.take() {
+            tokio::spawn(listen(stderr, last_words.clone()));
+        }
+        let (sender, receiver) = wire::link(tokio::net::UnixStream::from_std(ours)?);
+        Ok(Process { child, sender, receiver, last_words })
+    }
+
+    /// The process ID; 0 once it has been waited for.
+    pub fn id(&self) -> u32 {
+        self.child.id().unwrap_or(0)
+    }
+
+    /// Exchanges hellos and tells the worker its clients.
+    pub async fn greet(&mut self, fleet: &Fleet, clients: &[ClientKey]) -> Result<(), WireError> {
+        self.sender.send(&ToWorker::Hello(Hello::new())).await?;
+        match self.receiver.recv().await? {
+            FromWorker::Hello(hello) => wire::check_hello(&hello)?,
+            FromWorker::Report(_) => return Err(WireError::Stranger),
+        }
+        for part in clients.chunks(DEFINE_PART) {
+            let defs = part.iter().map(|&key| define(fleet, key)).collect();
+            self.sender.feed(&ToWorker::Define(defs)).await?;
+        }
+        self.sender.flush().await
+    }
+
+    /// Lets the worker disconnect its clients and exit; kills it where it takes longer than `patience`.
+    pub async fn stop(mut self, patience: Duration) {
+        let _ = self.sender.send(&ToWorker::Stop).await;
+        let ended = timeout(patience, async {
+            // What it still reports has to be read, or it could not finish.
+            while self.receiver.recv::<FromWorker>().await.is_ok() {}
+            self.child.wait().await
+        });
+        if ended.await.is_err() {
+            let _ = self.child.kill().await;
+        }
+    }
+
+    /// Makes sure that a worker with which talking failed is dead, and tells how it died.
+    pub async fn bury(mut self, error: WireError) -> Scrubbed {
+        let patience = Duration::from_millis(200);
+        let died_itself = timeout(patience, self.child.wait()).await;
+        let how = match died_itself {
+            Ok(Ok(status)) => describe(status),
+            _ => {
+                let _ = self.child.kill().await;
+                match error {
+                    WireError::Io(e) if e.kind() == io::ErrorKind::TimedOut => "did not take its orders, killed".into(),
+                    error => format!("{error}, killed"),
+                }
+            }
+        };
+        let words = self.last_words.lock().map(|w| w.clone()).unwrap_or_default();
+        if words.is_empty() { Scrubbed::new(&how) } else { Scrubbed::new(&format!("{how} ({words})")) }
+    }
+}
+
+fn describe(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exited with code {code}"),
+        (None, Some(signal)) => format!("killed by signal {signal}"),
+        (None, None) => "ended".to_owned(),
+    }
+}
+
+/// Keeps the last line that a worker wrote to its standard error.
+async fn listen(stderr: ChildStderr, last_words: Arc<Mutex<String>>) {
+    let mut lines = BufReader::new(stderr).split(b'\n');
+    while let Ok(Some(line)) = lines.next_segment().await {
+        let line = Scrubbed::from_bytes(&line[..line.len().min(1_024)]);
+        if let Ok(mut words) = last_words.lock()
+            && !line.trim().is_empty()
+        {
+            *words = line.trim().to_owned();
+        }
+    }
+}
+
+fn define(fleet: &Fleet, key: ClientKey) -> ClientDef {
+    let client = fleet.client(key);
+    let endpoint = fleet.endpoint(client.endpoint);
+    let settings = &client.settings;
+    ClientDef {
+        id: client.id.clone(),
+        host: endpoint.host.as_ref().into(),
+        port: endpoint.port,
+        protocol: settings.protocol,
+        keep_alive: settings.keep_alive,
+        clean_start: settings.clean_start,
+        connect_timeout: settings.connect_timeout,
+        probe: settings.probe,
+        username: client.username.clone(),
+        password: client.password.clone(),
+    }
+}
