@@ -1,0 +1,287 @@
+//! Defines the terminal as the console uses it: frames go out whole through a writer of their own, and every way out restores it; what is drawn is the UI's matter.
+
+use std::{
+    fs::File,
+    io::{self, Write},
+    os::fd::AsFd,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+        mpsc::{SyncSender, TrySendError, sync_channel},
+    },
+    time::Duration,
+};
+
+use crossterm::{
+    cursor,
+    event::{DisableBracketedPaste, EnableBracketedPaste},
+    style::ResetColor,
+    terminal::{BeginSynchronizedUpdate, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen},
+};
+use ratatui::{
+    Frame, Terminal, TerminalOptions, Viewport,
+    backend::{Backend, ClearType, CrosstermBackend, WindowSize},
+    buffer::Cell,
+    layout::{Position, Size},
+};
+use tokio::sync::Notify;
+
+/// Whether the terminal is ours at the moment, for whoever has to restore it in a hurry.
+static ENTERED: AtomicBool = AtomicBool::new(false);
+
+/// The terminal, in raw mode and on its alternate screen for as long as this lives.
+pub struct Screen {
+    terminal: Terminal<Output>,
+    buffer: Buffer,
+    writer: Writer,
+}
+
+impl Screen {
+    /// Takes the terminal over.
+    pub fn enter() -> io::Result<Screen> {
+        let buffer = Buffer::default();
+        let output = Output { inner: CrosstermBackend::new(buffer.clone()), cursor_shown: None };
+        let size = output.size()?;
+        let writer = Writer::start()?;
+        crossterm::terminal::enable_raw_mode()?;
+        ENTERED.store(true, Ordering::SeqCst);
+        let mut out = buffer.clone();
+        crossterm::queue!(out, EnterAlternateScreen, EnableBracketedPaste, cursor::Hide)?;
+        let options = TerminalOptions { viewport: Viewport::Fullscreen };
+        let mut terminal = Terminal::with_options(output, options)?;
+        terminal.resize(ratatui::layout::Rect::from((Position::ORIGIN, size)))?;
+        Ok(Screen { terminal, buffer, writer })
+    }
+
+    pub fn size(&self) -> io::Result<Size> {
+        self.terminal.size()
+    }
+
+    /// Draws a frame, if the last one is out. Returns whether it did; where it did not, the terminal
+    /// is slower than we are, and [`Screen::idle`] says when to try again.
+    pub fn draw(&mut self, render: impl FnOnce(&mut Frame)) -> io::Result<bool> {
+        if self.writer.is_busy() {
+            return Ok(false);
+        }
+        self.terminal.draw(render)?;
+        self.writer.write(self.buffer.take())?;
+        Ok(true)
+    }
+
+    /// Forgets what is on the screen: the next frame paints all of it.
+    pub fn repaint(&mut self) -> io::Result<()> {
+        self.terminal.clear()
+    }
+
+    /// Completes when the writer has written what it had. Cancelling it loses nothing.
+    pub async fn idle(&self) {
+        self.writer.state.done.notified().await;
+    }
+
+    /// Whether the terminal is gone.
+    pub fn is_lost(&self) -> bool {
+        self.writer.state.lost.load(Ordering::Relaxed)
+    }
+
+    /// Bytes written so far.
+    pub fn written(&self) -> u64 {
+        self.writer.state.bytes.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        self.writer.finish();
+        restore();
+    }
+}
+
+/// Gives the terminal back as it was. Does nothing where it is not ours; may be called from anywhere.
+pub fn restore() {
+    if !ENTERED.swap(false, Ordering::SeqCst) {
+        return;
+    }
+    let mut end = Vec::new();
+    let _ = crossterm::queue!(
+        end,
+        EndSynchronizedUpdate,
+        DisableBracketedPaste,
+        ResetColor,
+        LeaveAlternateScreen,
+        cursor::Show
+    );
+    let stdout = io::stdout();
+    // A terminal that takes nothing any more must not keep the program from ending.
+    let ready = {
+        let mut fds = [rustix::event::PollFd::new(&stdout, rustix::event::PollFlags::OUT)];
+        let patience = rustix::event::Timespec { tv_sec: 0, tv_nsec: 500_000_000 };
+        rustix::event::poll(&mut fds, Some(&patience)).is_ok_and(|n| n > 0)
+    };
+    if ready {
+        let mut out = stdout.lock();
+        let _ = out.write_all(&end).and_then(|()| out.flush());
+    }
+    // Keys pressed for us must not be typed into the shell.
+    let _ = rustix::termios::tcflush(io::stdin().as_fd(), rustix::termios::QueueSelector::IFlush);
+    let _ = crossterm::terminal::disable_raw_mode();
+}
+
+/// Makes a panic anywhere restore the terminal before it is reported, and end the program after:
+/// a console of which a part is dead would show a stale fleet as if it were live.
+pub fn exit_on_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        restore();
+        report(info);
+        std::process::exit(101); // as Rust itself does for a panic of the main thread
+    }));
+}
+
+/// Collects a frame's bytes.
+#[derive(Clone, Default)]
+struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+impl Buffer {
+    fn take(&self) -> Vec<u8> {
+        self.0.lock().map(|mut b| std::mem::take(&mut *b)).unwrap_or_default()
+    }
+}
+
+impl Write for Buffer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Ok(mut buffer) = self.0.lock() {
+            buffer.extend_from_slice(bytes);
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A thread that writes frames, so that a stalled terminal stalls nothing else.
+struct Writer {
+    frames: Option<SyncSender<Vec<u8>>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+    state: Arc<WriterState>,
+}
+
+#[derive(Default)]
+struct WriterState {
+    busy: AtomicBool,
+    lost: AtomicBool,
+    bytes: AtomicU64,
+    done: Notify,
+}
+
+impl Writer {
+    fn start() -> io::Result<Writer> {
+        let mut out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+        let state = Arc::new(WriterState::default());
+        let (frames, receiver) = sync_channel::<Vec<u8>>(1);
+        let shared = state.clone();
+        let work = move || {
+            for frame in receiver {
+                match out.write_all(&frame) {
+                    Ok(()) => {
+                        shared.bytes.fetch_add(frame.len() as u64, Ordering::Relaxed);
+                    }
+                    Err(_) => shared.lost.store(true, Ordering::Relaxed),
+                }
+                shared.busy.store(false, Ordering::Release);
+                shared.done.notify_one();
+            }
+        };
+        let thread = std::thread::Builder::new().name("screen".into()).spawn(work)?;
+        Ok(Writer { frames: Some(frames), thread: Some(thread), state })
+    }
+
+    fn is_busy(&self) -> bool {
+        self.state.busy.load(Ordering::Acquire)
+    }
+
+    fn write(&self, frame: Vec<u8>) -> io::Result<()> {
+        if frame.is_empty() {
+            return Ok(());
+        }
+        self.state.busy.store(true, Ordering::Release);
+        match self.frames.as_ref().map(|f| f.try_send(frame)) {
+            Some(Err(TrySendError::Disconnected(_))) | None => Err(io::ErrorKind::BrokenPipe.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits a little for the last frame; a terminal that is stuck is left to itself.
+    fn finish(&mut self) {
+        self.frames = None;
+        let Some(thread) = self.thread.take() else { return };
+        for _ in 0..50 {
+            if thread.is_finished() {
+                let _ = thread.join();
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+/// Crossterm's encoding, with two differences: a frame in which nothing changed is empty, and one in
+/// which something did is shown at once (synchronized output, where the terminal knows it).
+struct Output {
+    inner: CrosstermBackend<Buffer>,
+    cursor_shown: Option<bool>,
+}
+
+impl Backend for Output {
+    type Error = io::Error;
+
+    fn draw<'a, I>(&mut self, content: I) -> io::Result<()>
+    where
+        I: Iterator<Item = (u16, u16, &'a Cell)>,
+    {
+        let mut content = content.peekable();
+        if content.peek().is_none() {
+            return Ok(());
+        }
+        crossterm::queue!(self.inner, BeginSynchronizedUpdate)?;
+        self.inner.draw(content)?;
+        crossterm::queue!(self.inner, EndSynchronizedUpdate)
+    }
+
+    fn hide_cursor(&mut self) -> io::Result<()> {
+        if self.cursor_shown.replace(false) == Some(false) { Ok(()) } else { self.inner.hide_cursor() }
+    }
+
+    fn show_cursor(&mut self) -> io::Result<()> {
+        if self.cursor_shown.replace(true) == Some(true) { Ok(()) } else { self.inner.show_cursor() }
+    }
+
+    fn get_cursor_position(&mut self) -> io::Result<Position> {
+        Ok(Position::ORIGIN) // never asked of the terminal: the answer would come among the keys
+    }
+
+    fn set_cursor_position<P: Into<Position>>(&mut self, position: P) -> io::Result<()> {
+        self.inner.set_cursor_position(position)
+    }
+
+    fn clear(&mut self) -> io::Result<()> {
+        self.inner.clear()
+    }
+
+    fn clear_region(&mut self, clear_type: ClearType) -> io::Result<()> {
+        self.inner.clear_region(clear_type)
+    }
+
+    fn size(&self) -> io::Result<Size> {
+        self.inner.size()
+    }
+
+    fn window_size(&mut self) -> io::Result<WindowSize> {
+        self.inner.window_size()
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,316 @@
+//! Defines the lines that scripts, pipes and log files read: events and summaries as JSON or plain text; the console's words are the UI's matter.
+
+use std::fmt::Write;
+
+use chrono::SecondsFormat;
+use serde::Serialize;
+
+use crate::{
+    clock::{Anchor, Moment},
+    event::{Event, Level, State, Transition, What},
+    fleet::Fleet,
+    model::Known,
+};
+
+/// The version of the JSON lines. Fields are added without raising it; none is renamed.
+pub const SCHEMA: u32 = 1;
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Line<'a> {
+    Start {
+        ts: String,
+        version: &'a str,
+        schema: u32,
+        fleet: &'a str,
+        clients: usize,
+        workers: usize,
+    },
+    State {
+        ts: String,
+        client: &'a str,
+        endpoint: &'a str,
+        from: &'a str,
+        to: &'a str,
+        reason: &'a str,
+        detail: &'a str,
+        attempt: u32,
+        next_try_ms: Option<u64>,
+    },
+    Sample {
+        ts: String,
+        client: &'a str,
+        probe: &'a str,
+        rtt_us: u64,
+    },
+    SamplesLost {
+        ts: String,
+        count: u32,
+    },
+    Worker {
+        ts: String,
+        worker: u16,
+        event: &'a str,
+        detail: &'a str,
+    },
+    Notice {
+        ts: String,
+        level: &'a str,
+        text: &'a str,
+    },
+    Summary {
+        ts: String,
+        clients: u32,
+        off: u32,
+        held: u32,
+        queued: u32,
+        connecting: u32,
+        up: u32,
+        slow: u32,
+        backoff: u32,
+        failed: u32,
+        p50_us: Option<u64>,
+        p99_us: Option<u64>,
+    },
+}
+
+/// RFC 3339 in UTC, to the millisecond.
+fn stamp(anchor: &Anchor, at: Moment) -> String {
+    anchor.utc(at).to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+fn encode(line: &Line) -> String {
+    // Strings, numbers and options of them always have a JSON form.
+    serde_json::to_string(line).unwrap_or_default()
+}
+
+/// The first JSON line of a run.
+pub fn json_start(fleet: &Fleet, workers: usize, anchor: &Anchor, at: Moment) -> String {
+    encode(&Line::Start {
+        ts: stamp(anchor, at),
+        version: env!("CARGO_PKG_VERSION"),
+        schema: SCHEMA,
+        fleet: &fleet.name,
+        clients: fleet.clients.len(),
+        workers,
+    })
+}
+
+/// An event as a JSON line. Samples have one only where `samples` says so.
+pub fn json(fleet: &Fleet, anchor: &Anchor, event: &Event, samples: bool) -> Option<String> {
+    let ts = stamp(anchor, event.at);
+    let line = match &event.what {
+        What::State(step) => Line::State {
+            ts,
+            client: &fleet.client(step.client).name,
+            endpoint: &fleet.endpoint(step.endpoint).name,
+            from: step.from.name(),
+            to: step.to.name(),
+            reason: step.reason.name(),
+            detail: &step.detail,
+            attempt: step.attempt,
+            next_try_ms: step.next_try.map(|d| d.as_millis() as u64),
+        },
+        What::Sample(_) if !samples => return None,
+        What::Sample(sample) => Line::Sample {
+            ts,
+            client: &fleet.client(sample.client).name,
+            probe: sample.probe.name(),
+            rtt_us: sample.rtt.as_micros() as u64,
+        },
+        What::SamplesLost(count) => Line::SamplesLost { ts, count: *count },
+        What::Worker { worker, event, detail } => Line::Worker { ts, worker: worker.0, event: event.name(), detail },
+        What::Notice { level, text } => Line::Notice { ts, level: level_name(*level), text },
+        What::Trouble(text) => Line::Notice { ts, level: "trouble", text },
+    };
+    Some(encode(&line))
+}
+
+/// The fleet in numbers, as a JSON line.
+pub fn json_summary(known: &Known, anchor: &Anchor, at: Moment) -> String {
+    let totals = known.totals();
+    let latency = known.latency();
+    encode(&Line::Summary {
+        ts: stamp(anchor, at),
+        clients: totals.all(),
+        off: totals.of(State::Off),
+        held: totals.of(State::Held),
+        queued: totals.of(State::Queued),
+        connecting: totals.of(State::Connecting),
+        up: totals.of(State::Up),
+        slow: totals.slow,
+        backoff: totals.of(State::Backoff),
+        failed: totals.of(State::Failed),
+        p50_us: latency.map(|l| l.p50.as_micros() as u64),
+        p99_us: latency.map(|l| l.p99.as_micros() as u64),
+    })
+}
+
+/// An event as a plain line, where it is worth one: outcomes, not the way to them.
+pub fn plain(fleet: &Fleet, anchor: &Anchor, event: &Event) -> Option<String> {
+    let mut line = stamp(anchor, event.at);
+    match &event.what {
+        What::State(step) if !is_outcome(step) => return None,
+        What::State(step) => {
+            let client = &fleet.client(step.client).name;
+            let endpoint = &fleet.endpoint(step.endpoint).name;
+            let _ = write!(line, " {client} at {endpoint} {} -> {}: {}", step.from.name(), step.to.name(), step.reason.words());
+            if !step.detail.is_empty() {
+                let _ = write!(line, " ({})", step.detail);
+            }
+            if let Some(wait) = step.next_try {
+                let _ = write!(line, "; try {} in {:.1} s", step.attempt + 1, wait.as_secs_f64());
+            }
+        }
+        What::Sample(_) => return None,
+        What::SamplesLost(count) => {
+            let _ = write!(line, " {count} samples lost: a queue was full");
+        }
+        What::Worker { worker, event, detail } => {
+            let _ = write!(line, " worker {} {}: {detail}", worker.0, event.name());
+        }
+        What::Notice { level, text } => {
+            let _ = write!(line, " {}: {text}", level_name(*level));
+        }
+        What::Trouble(text) => {
+            let _ = write!(line, " trouble: {text}");
+        }
+    }
+    Some(line)
+}
+
+/// The fleet in numbers, as a plain line.
+pub fn plain_summary(known: &Known, anchor: &Anchor, at: Moment) -> String {
+    let totals = known.totals();
+    let mut line = format!("{} {} clients:", stamp(anchor, at), totals.all());
+    for state in State::ALL.into_iter().filter(|s| totals.of(*s) > 0) {
+        let _ = write!(line, " {} {}", totals.of(state), state.name());
+    }
+    if let Some(latency) = known.latency() {
+        let ms = |d: std::time::Duration| d.as_secs_f64() * 1e3;
+        let _ = write!(line, "; p50 {:.1} ms, p99 {:.1} ms", ms(latency.p50), ms(latency.p99));
+    }
+    line
+}
+
+fn is_outcome(step: &Transition) -> bool {
+    match step.to {
+        State::Up | State::Backoff | State::Failed => true,
+        State::Off | State::Held => step.from != State::Off,
+        State::Queued | State::Connecting => false,
+    }
+}
+
+fn level_name(level: Level) -> &'static str {
+    match level {
+        Level::Info => "info",
+        Level::Warning => "warning",
+        Level::Error => "error",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use chrono::TimeZone;
+
+    use super::*;
+    use crate::{
+        event::{Reason, Sample, WorkerEvent},
+        fleet::{Client, ClientKey, Endpoint, EndpointKey, ProbeKind, Settings, WorkerKey},
+        text::Scrubbed,
+    };
+
+    fn fleet() -> Fleet {
+        Fleet {
+            name: Scrubbed::new("plant-eu"),
+            env: None,
+            worker_size: 500,
+            endpoints: vec![Endpoint {
+                name: Scrubbed::new("eu-1"),
+                host: "h".into(),
+                port: 1,
+                connect_rate: 1,
+                max_connecting: 1,
+            }],
+            clients: vec![Client {
+                id: "press-0002".into(),
+                name: Scrubbed::new("press-0002"),
+                endpoint: EndpointKey(0),
+                username: None,
+                password: None,
+                settings: Arc::new(Settings::default()),
+            }],
+        }
+    }
+
+    fn anchor() -> Anchor {
+        Anchor::new(Moment(0), chrono::Utc.with_ymd_and_hms(2026, 11, 22, 12, 0, 0).unwrap())
+    }
+
+    fn lost() -> Event {
+        let step = Transition {
+            client: ClientKey(0),
+            endpoint: EndpointKey(0),
+            from: State::Up,
+            to: State::Backoff,
+            reason: Reason::ConnectionLost,
+            detail: Scrubbed::new("peer closed the \"socket\""),
+            attempt: 1,
+            next_try: Some(Duration::from_millis(812)),
+        };
+        Event { at: Moment(1_500_000), what: What::State(step) }
+    }
+
+    #[test]
+    fn json_lines_are_the_documented_ones_to_the_letter() {
+        let (fleet, anchor) = (fleet(), anchor());
+        let json = |what| json(&fleet, &anchor, &Event { at: Moment(1_500_000), what }, true).unwrap();
+        assert_eq!(
+            json(lost().what),
+            r#"{"type":"state","ts":"2026-11-22T12:00:01.500Z","client":"press-0002","endpoint":"eu-1","from":"up","to":"backoff","reason":"connection_lost","detail":"peer closed the \"socket\"","attempt":1,"next_try_ms":812}"#
+        );
+        let sample =
+            Sample { client: ClientKey(0), probe: ProbeKind::Heartbeat, rtt: Duration::from_micros(412) };
+        assert_eq!(
+            json(What::Sample(sample)),
+            r#"{"type":"sample","ts":"2026-11-22T12:00:01.500Z","client":"press-0002","probe":"heartbeat","rtt_us":412}"#
+        );
+        assert_eq!(
+            json(What::Worker {
+                worker: WorkerKey(3),
+                event: WorkerEvent::Restarted,
+                detail: Scrubbed::new("killed by signal 9")
+            }),
+            r#"{"type":"worker","ts":"2026-11-22T12:00:01.500Z","worker":3,"event":"restarted","detail":"killed by signal 9"}"#
+        );
+        assert_eq!(
+            json_start(&fleet, 2, &anchor, Moment(0)),
+            format!(
+                r#"{{"type":"start","ts":"2026-11-22T12:00:00.000Z","version":"{}","schema":1,"fleet":"plant-eu","clients":1,"workers":2}}"#,
+                env!("CARGO_PKG_VERSION")
+            )
+        );
+        let known = Known::new(Arc::new(fleet.clone()), Moment(0));
+        assert_eq!(
+            json_summary(&known, &anchor, Moment(0)),
+            r#"{"type":"summary","ts":"2026-11-22T12:00:00.000Z","clients":1,"off":1,"held":0,"queued":0,"connecting":0,"up":0,"slow":0,"backoff":0,"failed":0,"p50_us":null,"p99_us":null}"#
+        );
+    }
+
+    #[test]
+    fn samples_are_lines_only_where_asked_for() {
+        let sample = Sample { client: ClientKey(0), probe: ProbeKind::Ack, rtt: Duration::ZERO };
+        let event = Event { at: Moment(0), what: What::Sample(sample) };
+        assert_eq!(json(&fleet(), &anchor(), &event, false), None);
+    }
+
+    #[test]
+    fn plain_lines_tell_why_and_what_next() {
+        assert_eq!(
+            plain(&fleet(), &anchor(), &lost()).unwrap(),
+            "2026-11-22T12:00:01.500Z press-0002 at eu-1 up -> backoff: connection lost (peer closed the \"socket\"); try 2 in 0.8 s"
+        );
+    }
+}

@@ -1,0 +1,157 @@
+//! Defines the log file: every event as a line, kept in memory while the disk takes none; what a line says is the `lines` module's matter.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Write},
+    path::{Path, PathBuf},
+    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
+    time::Duration,
+};
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    clock::{Anchor, Moment},
+    event::{Event, Level, What},
+    fleet::Fleet,
+    lines,
+    text::Scrubbed,
+};
+
+/// A log file with a thread of its own that writes it: a slow or full disk delays nobody.
+pub struct LogFile {
+    lines: SyncSender<String>,
+    notices: mpsc::Receiver<Event>,
+    finished: oneshot::Receiver<()>,
+    /// Lines that found the queue full.
+    dropped: u64,
+}
+
+impl LogFile {
+    /// Batches of lines that may wait for the thread.
+    const QUEUE: usize = 1_024;
+
+    /// Opens (or makes) the file and starts the thread.
+    ///
+    /// # Errors
+    /// Where the file cannot be opened for appending.
+    pub fn open(path: &Path) -> io::Result<LogFile> {
+        let file = OpenOptions::new().append(true).create(true).open(path)?;
+        let (lines, receiver) = sync_channel(Self::QUEUE);
+        let (notice_sender, notices) = mpsc::channel(16);
+        let (done, finished) = oneshot::channel();
+        let keeper =
+            Keeper { file, path: path.to_owned(), pending: Vec::new(), failing: false, lost: 0, notices: notice_sender };
+        std::thread::Builder::new().name("log".into()).spawn(move || {
+            keeper.run(&receiver);
+            let _ = done.send(());
+        })?;
+        Ok(LogFile { lines, notices, finished, dropped: 0 })
+    }
+
+    /// Queues the lines of `events`.
+    pub fn write(&mut self, fleet: &Fleet, anchor: &Anchor, events: &[Event]) {
+        let mut text = String::new();
+        for event in events {
+            if let Some(line) = lines::plain(fleet, anchor, event) {
+                text.push_str(&line);
+                text.push('\n');
+            }
+        }
+        if self.dropped > 0 {
+            text.insert_str(0, &format!("({} batches of lines are missing here: the log's thread was late)\n", self.dropped));
+        }
+        if text.is_empty() {
+            return;
+        }
+        match self.lines.try_send(text) {
+            Ok(()) => self.dropped = 0,
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => self.dropped += 1,
+        }
+    }
+
+    /// Waits for something to tell the operator about the log.
+    pub async fn notice(&mut self) -> Event {
+        match self.notices.recv().await {
+            Some(event) => event,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Writes what is left, for at most two seconds.
+    pub async fn finish(self) {
+        drop(self.lines);
+        let _ = tokio::time::timeout(Duration::from_secs(2), self.finished).await;
+    }
+}
+
+/// The thread's part.
+struct Keeper {
+    file: File,
+    path: PathBuf,
+    /// What the disk has not taken yet, from the first byte it refused.
+    pending: Vec<u8>,
+    failing: bool,
+    /// Bytes given up because `pending` was full.
+    lost: u64,
+    notices: mpsc::Sender<Event>,
+}
+
+impl Keeper {
+    /// The most bytes kept while the disk takes none: some 100,000 lines.
+    const PENDING: usize = 16 << 20;
+    const RETRY: Duration = Duration::from_secs(1);
+
+    fn run(mut self, lines: &Receiver<String>) {
+        loop {
+            match lines.recv_timeout(Self::RETRY) {
+                Ok(text) => self.take(text.as_bytes()),
+                Err(RecvTimeoutError::Timeout) if self.pending.is_empty() => continue,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            self.flush();
+        }
+        self.flush();
+    }
+
+    fn take(&mut self, text: &[u8]) {
+        if self.pending.len() + text.len() <= Self::PENDING {
+            self.pending.extend_from_slice(text);
+        } else {
+            self.lost += text.len() as u64;
+        }
+    }
+
+    fn flush(&mut self) {
+        let mut written = 0;
+        let mut result = Ok(());
+        while written < self.pending.len() && result.is_ok() {
+            match self.file.write(&self.pending[written..]) {
+                Ok(0) => result = Err(io::Error::from(io::ErrorKind::WriteZero)),
+                Ok(n) => written += n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => result = Err(e),
+            }
+        }
+        self.pending.drain(..written);
+        match result {
+            Err(error) if !self.failing => {
+                self.failing = true;
+                self.tell(Level::Error, format!("cannot write the log {}: {error}; its lines are kept in memory until there is room", self.path.display()));
+            }
+            Ok(()) if self.failing => {
+                self.failing = false;
+                let lost = std::mem::take(&mut self.lost);
+                let missing = if lost > 0 { format!("; {lost} bytes of it were too many to keep and are missing") } else { String::new() };
+                self.tell(Level::Info, format!("the log {} is written again, with what was kept{missing}", self.path.display()));
+            }
+            _ => {}
+        }
+    }
+
+    fn tell(&self, level: Level, text: String) {
+        // A full queue: the operator has sixteen notices about this very log already.
+        let _ = self.notices.try_send(Event { at: Moment::now(), what: What::Notice { level, text: Scrubbed::new(&text) } });
+    }
+}
