@@ -1,0 +1,272 @@
+//! Defines the relay of one site: TCP connections carried to the broker late, cut or held in silence; when and why is decided elsewhere.
+
+use std::{
+    collections::VecDeque,
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+use tokio::{
+    io::AsyncWriteExt,
+    net::{
+        TcpListener, TcpStream,
+        tcp::{ReadHalf, WriteHalf},
+    },
+    sync::{mpsc, oneshot, watch},
+    time::{Instant, Sleep, sleep_until},
+};
+
+use crate::text::Scrubbed;
+
+/// What the way between a site and the broker is like. Every figure is of a whole round trip; each
+/// direction bears half. The runtime's timer counts whole milliseconds, so a direction that waits at
+/// all is up to a millisecond later than told.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Conditions {
+    pub rtt: Duration,
+    /// How far a round trip may be off `rtt`, to either side.
+    pub jitter: Duration,
+    /// How many of a thousand pieces of data are held back for up to `spike`.
+    pub spikes_per_mille: u16,
+    pub spike: Duration,
+    /// Nothing passes: connections stay but are silent, new ones are closed at once.
+    pub dark: bool,
+}
+
+impl Conditions {
+    /// How long a piece of data is on its way in one direction.
+    fn sample(&self, rng: &mut fastrand::Rng) -> Duration {
+        let (rtt, jitter) = (self.rtt.as_secs_f64(), self.jitter.as_secs_f64());
+        let mut delay = (rtt + jitter * (2.0 * rng.f64() - 1.0)) / 2.0;
+        if rng.u16(..1000) < self.spikes_per_mille {
+            delay += self.spike.as_secs_f64() * rng.f64();
+        }
+        Duration::from_secs_f64(delay.max(0.0))
+    }
+}
+
+/// How a connection is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Cut {
+    /// With a FIN, as a peer that leaves.
+    Close,
+    /// With an RST, as a middlebox that forgot it.
+    Reset,
+}
+
+/// The relay's controls. Dropping them ends nothing; dropping the future of [`Relay::run`] ends all.
+#[derive(Clone)]
+pub struct Relay {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    conditions: watch::Sender<Conditions>,
+    broker: watch::Sender<Option<u16>>,
+    connections: Mutex<Connections>,
+    most: usize,
+    notices: mpsc::Sender<Scrubbed>,
+}
+
+struct Connections {
+    open: IndexMap<u64, oneshot::Sender<Cut>>,
+    next: u64,
+    rng: fastrand::Rng,
+}
+
+impl Relay {
+    /// The most bytes one direction of a connection holds back; the sender feels it when more come.
+    pub const HELD: usize = 32 << 10;
+    const PIECE: usize = 4 << 10;
+
+    /// A relay of at most `most` connections. What the operator should know goes to `notices`, as
+    /// far as there is room.
+    pub fn new(conditions: Conditions, most: usize, seed: u64, notices: mpsc::Sender<Scrubbed>) -> Relay {
+        let connections = Connections { open: IndexMap::new(), next: 0, rng: fastrand::Rng::with_seed(seed) };
+        Relay {
+            shared: Arc::new(Shared {
+                conditions: watch::Sender::new(conditions),
+                broker: watch::Sender::new(None),
+                connections: Mutex::new(connections),
+                most,
+                notices,
+            }),
+        }
+    }
+
+    pub fn set_conditions(&self, conditions: Conditions) {
+        self.shared.conditions.send_replace(conditions);
+    }
+
+    /// Where connections lead from now on; with none they are closed at once. Those that are open
+    /// stay with the broker they have.
+    pub fn set_broker(&self, port: Option<u16>) {
+        self.shared.broker.send_replace(port);
+    }
+
+    /// Cuts one connection, picked at random. Returns whether there was one.
+    pub fn cut(&self, how: Cut) -> bool {
+        let mut connections = self.shared.lock();
+        let count = connections.open.len();
+        if count == 0 {
+            return false;
+        }
+        let victim = connections.rng.usize(..count);
+        connections.open.swap_remove_index(victim).is_some_and(|(_, cut)| cut.send(how).is_ok())
+    }
+
+    /// The number of open connections.
+    pub fn open(&self) -> usize {
+        self.shared.lock().open.len()
+    }
+
+    /// Accepts and carries until dropped; the connections end with it.
+    pub async fn run(self, listener: TcpListener) {
+        let mut carriers = tokio::task::JoinSet::new();
+        loop {
+            let client = tokio::select! {
+                accepted = listener.accept() => match accepted {
+                    Ok((client, _)) => client,
+                    Err(e) => {
+                        self.shared.notice(format!("cannot accept a connection: {e}"));
+                        // Out of descriptors, mostly: accepting again at once would only spin.
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                        continue;
+                    }
+                },
+                Some(_) = carriers.join_next() => continue,
+            };
+            let broker = *self.shared.broker.borrow();
+            let dark = self.shared.conditions.borrow().dark;
+            let (Some(broker), false) = (broker, dark) else { continue };
+            let Some(ticket) = Ticket::take(&self.shared) else {
+                self.shared.notice(format!("no room for more than {} connections", self.shared.most));
+                continue;
+            };
+            carriers.spawn(carry(client, broker, ticket));
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Connections> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A full queue of notices means the operator has enough to read already.
+    fn notice(&self, text: String) {
+        let _ = self.notices.try_send(Scrubbed::new(&text));
+    }
+}
+
+/// A connection's entry in the list of those that can be cut.
+struct Ticket {
+    shared: Arc<Shared>,
+    number: u64,
+    seed: u64,
+    cut: oneshot::Receiver<Cut>,
+}
+
+impl Ticket {
+    fn take(shared: &Arc<Shared>) -> Option<Ticket> {
+        let (sender, cut) = oneshot::channel();
+        let mut connections = shared.lock();
+        if connections.open.len() >= shared.most {
+            return None;
+        }
+        let number = connections.next;
+        connections.next += 1;
+        connections.open.insert(number, sender);
+        let seed = connections.rng.u64(..);
+        drop(connections);
+        Some(Ticket { shared: shared.clone(), number, seed, cut })
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.shared.lock().open.swap_remove(&self.number);
+    }
+}
+
+/// Carries one connection until either end closes, or it is cut.
+async fn carry(mut client: TcpStream, broker: u16, mut ticket: Ticket) {
+    let mut server = match TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, broker))).await {
+        Ok(server) => server,
+        // A broker that is just gone is part of the show; everything else is a limit of this machine.
+        Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => return,
+        Err(e) => return ticket.shared.notice(format!("cannot reach the broker: {e}")),
+    };
+    let _ = client.set_nodelay(true);
+    let _ = server.set_nodelay(true);
+    let how = {
+        let (client_read, client_write) = client.split();
+        let (server_read, server_write) = server.split();
+        let rng = |salt| fastrand::Rng::with_seed(ticket.seed ^ salt);
+        let conditions = &ticket.shared.conditions;
+        tokio::select! {
+            how = &mut ticket.cut => how.ok(),
+            // MQTT knows no half-closed connection: when one direction has ended, and has drained, so has the other.
+            () = pump(client_read, server_write, conditions.subscribe(), rng(0)) => None,
+            () = pump(server_read, client_write, conditions.subscribe(), rng(1)) => None,
+        }
+    };
+    if how == Some(Cut::Reset) {
+        let _ = client.set_zero_linger();
+        let _ = server.set_zero_linger();
+    }
+}
+
+/// Carries one direction, in order, until its end has been carried too or a side breaks.
+async fn pump(
+    from: ReadHalf<'_>,
+    mut to: WriteHalf<'_>,
+    mut conditions: watch::Receiver<Conditions>,
+    mut rng: fastrand::Rng,
+) {
+    let mut held: VecDeque<(Instant, Box<[u8]>)> = VecDeque::new();
+    let mut bytes = 0;
+    let mut latest = Instant::now();
+    let mut open = true;
+    let timer: Sleep = sleep_until(latest);
+    tokio::pin!(timer);
+    loop {
+        while held.front().is_some_and(|(due, _)| *due <= Instant::now()) {
+            if conditions.wait_for(|c| !c.dark).await.is_err() {
+                return;
+            }
+            let Some((_, piece)) = held.pop_front() else { break };
+            bytes -= piece.len();
+            if to.write_all(&piece).await.is_err() {
+                return;
+            }
+        }
+        match held.front() {
+            None if !open => return,
+            None => {
+                held.shrink_to_fit(); // an idle connection of ten thousand holds nothing
+            }
+            Some((due, _)) => timer.as_mut().reset(*due),
+        }
+        tokio::select! {
+            ready = from.readable(), if open && bytes < Relay::HELD => {
+                let mut buffer = [0; Relay::PIECE];
+                let piece = match ready.and_then(|()| from.try_read(&mut buffer)) {
+                    Ok(n) => &buffer[..n],
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => continue,
+                    Err(_) => return,
+                };
+                // An empty piece is the end; it takes its time like all others and never overtakes.
+                open = !piece.is_empty();
+                latest = latest.max(Instant::now() + conditions.borrow().sample(&mut rng));
+                bytes += piece.len();
+                held.push_back((latest, piece.into()));
+            }
+            () = &mut timer, if !held.is_empty() => {}
+        }
+    }
+}
