@@ -21,7 +21,7 @@ pub use theme::Theme;
 const FILE_MAX: u64 = 16 << 20;
 
 /// Reads a file of text, at most [`FILE_MAX`] bytes of it.
-fn read_file(path: &Path) -> Result<String, FileErrors> {
+pub(crate) fn read_file(path: &Path) -> Result<String, FileErrors> {
     let wrong = |what: String, help: Option<&str>| {
         FileErrors::of_file(&path.display().to_string(), what, help.map(str::to_owned))
     };

@@ -57,6 +57,26 @@ pub struct Sample {
     pub rtt: Duration,
 }
 
+/// The number of a connect order for one client. News of a connection carries it, so that news of an
+/// abandoned one can be told from news of the present one.
+pub type Generation = u32;
+
+/// A step of one connection.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Step {
+    /// CONNACK 0.
+    Up { session_present: bool },
+    /// The connect failed, or the connection ended: the generation is over.
+    Ended(Cause),
+}
+
+/// Why a connection ended or did not come about.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Cause {
+    pub reason: Reason,
+    pub detail: Scrubbed,
+}
+
 /// Where a client stands in its lifecycle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -1,17 +1,81 @@
-//! mqfleet: the terminal console for many MQTT clients.
+//! The terminal console for many MQTT clients: one live, operable row per client.
+//!
+//! A *fleet* is read from one file. *Worker* processes of this same binary hold its Paho clients and
+//! do nothing else. The *engine* owns the workers and each client's *lifecycle*, and turns what they
+//! report into one ordered stream of *events*. The console, the lines for scripts and the log file
+//! only listen to that stream; *commands* go the other way.
+//!
+//! ```text
+//!  keys ──► console ── Action ──► model ── Command ──► engine ──► pool ══ stdin ══► worker ──► Paho ──► broker
+//!                                   ▲                   │  ▲       ║                  │
+//!  pixels ◄── ui ◄──────────────────┘                   │  └───────╨══ same socket ═══┘  reports
+//!                                   │                   ▼
+//!                                   └── Event ──── source ──► lines ──► log file, scripts
+//! ```
+//!
+//! To follow an event from socket to pixel, read: [`worker`], [`wire`], [`pool`], [`engine`] with
+//! [`lifecycle`], [`source`], [`model`], [`ui`], [`console`].
+//!
+//! # Layers
+//!
+//! Imports point down. `tests/layers.rs` reads this table and holds the code to it: a module uses
+//! only what its row names, and does without what its last column names.
+//!
+//! | floor | module | uses | does without |
+//! |---|---|---|---|
+//! | 1 | `text` | | `tokio`, `ratatui`, `Instant::now` |
+//! | 1 | `clock` | | `tokio`, `ratatui` |
+//! | 1 | `fleet` | `text` | `tokio`, `ratatui`, `Instant::now` |
+//! | 1 | `event` | `clock`, `fleet`, `text` | `tokio`, `ratatui`, `Instant::now` |
+//! | 1 | `command` | `fleet` | `tokio`, `ratatui`, `Instant::now` |
+//! | 1 | `action` | | `tokio`, `ratatui`, `Instant::now` |
+//! | 2 | `lifecycle` | `clock`, `event`, `fleet`, `text` | `tokio`, `ratatui`, `Moment::now`, `Instant::now`, `Mutex` |
+//! | 2 | `model` | `action`, `clock`, `command`, `event`, `fleet`, `text` | `tokio`, `ratatui`, `Moment::now`, `Instant::now`, `Mutex` |
+//! | 2 | `config` | `action`, `event`, `fleet`, `text` | `tokio`, `Moment::now` |
+//! | 2 | `wire` | `clock`, `event`, `fleet`, `text` | `ratatui` |
+//! | 2 | `signals` | | `ratatui` |
+//! | 3 | `paho` | `clock`, `event`, `fleet`, `text`, `wire` | `ratatui` |
+//! | 3 | `ui` | `action`, `clock`, `config`, `event`, `fleet`, `model`, `text` | `tokio`, `Moment::now`, `Instant::now`, `&mut Model` |
+//! | 3 | `lines` | `clock`, `event`, `fleet`, `model`, `text` | `tokio`, `ratatui`, `Moment::now` |
+//! | 3 | `pool` | `clock`, `event`, `fleet`, `text`, `wire` | `ratatui`, `paho` |
+//! | 4 | `worker` | `clock`, `event`, `fleet`, `paho`, `text`, `wire` | `ratatui` |
+//! | 4 | `engine` | `clock`, `command`, `event`, `fleet`, `lifecycle`, `pool`, `text`, `wire` | `ratatui`, `paho` |
+//! | 5 | `source` | `clock`, `command`, `engine`, `event`, `fleet`, `lines`, `text` | `ratatui`, `paho` |
+//! | 6 | `demo` | `clock`, `event`, `fleet`, `pool`, `text`, `wire` | `ratatui`, `paho` |
+//! | 6 | `console` | `action`, `clock`, `config`, `event`, `model`, `signals`, `source`, `ui` | `paho` |
+//! | 6 | `headless` | `clock`, `event`, `lines`, `model`, `signals`, `source` | `ratatui`, `paho` |
+//! | 6 | `check` | `clock`, `event`, `fleet`, `headless`, `lines`, `model`, `signals`, `source` | `ratatui`, `paho` |
+//! | 7 | `cli` | `check`, `config`, `console`, `demo`, `fleet`, `headless`, `pool`, `source`, `worker` | `ratatui`, `paho` |
+//!
+//! # Where this differs from what one might expect
+//!
+//! - A worker and the console share one socket pair, which is the worker's standard input: its end
+//!   is the one death signal that no way of dying can forget.
+//! - What a worker has to tell is kept in a cell for each client, and a cell is queued once: its
+//!   queue cannot overflow, and a console that is late reads the present, not the past.
+//! - A frame is encoded into memory and written by a thread of its own, so that a stalled terminal
+//!   stalls neither the fleet nor the keys.
+
 pub mod action;
+pub mod check;
+pub mod cli;
 pub mod clock;
 pub mod command;
 pub mod config;
+pub mod console;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod engine;
 pub mod event;
 pub mod fleet;
+pub mod headless;
 pub mod lifecycle;
+pub mod lines;
 pub mod model;
 pub mod paho;
 pub mod pool;
+pub mod signals;
+pub mod source;
 pub mod text;
 pub mod ui;
 pub mod wire;

@@ -3,18 +3,15 @@
 mod admission;
 mod backoff;
 
-use std::{cmp::Reverse, collections::BinaryHeap, time::Duration};
+use std::{cmp::Reverse, collections::BinaryHeap, sync::Arc, time::Duration};
 
 use crate::{
     clock::Moment,
-    event::{Reason, Remedy, State, Transition},
+    event::{Cause, Generation, Reason, Remedy, State, Step, Transition},
     fleet::{ClientKey, EndpointKey, Fleet, Settings},
     lifecycle::admission::Admission,
     text::Scrubbed,
-    wire::{Cause, Generation, Step},
 };
-
-use std::sync::Arc;
 
 /// What the engine has to do, in this order.
 #[derive(Clone, Debug, PartialEq)]

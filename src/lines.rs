@@ -154,7 +154,13 @@ pub fn plain(fleet: &Fleet, anchor: &Anchor, event: &Event) -> Option<String> {
         What::State(step) => {
             let client = &fleet.client(step.client).name;
             let endpoint = &fleet.endpoint(step.endpoint).name;
-            let _ = write!(line, " {client} at {endpoint} {} -> {}: {}", step.from.name(), step.to.name(), step.reason.words());
+            let _ = write!(
+                line,
+                " {client} at {endpoint} {} -> {}: {}",
+                step.from.name(),
+                step.to.name(),
+                step.reason.words()
+            );
             if !step.detail.is_empty() {
                 let _ = write!(line, " ({})", step.detail);
             }
@@ -271,8 +277,7 @@ mod tests {
             json(lost().what),
             r#"{"type":"state","ts":"2026-11-22T12:00:01.500Z","client":"press-0002","endpoint":"eu-1","from":"up","to":"backoff","reason":"connection_lost","detail":"peer closed the \"socket\"","attempt":1,"next_try_ms":812}"#
         );
-        let sample =
-            Sample { client: ClientKey(0), probe: ProbeKind::Heartbeat, rtt: Duration::from_micros(412) };
+        let sample = Sample { client: ClientKey(0), probe: ProbeKind::Heartbeat, rtt: Duration::from_micros(412) };
         assert_eq!(
             json(What::Sample(sample)),
             r#"{"type":"sample","ts":"2026-11-22T12:00:01.500Z","client":"press-0002","probe":"heartbeat","rtt_us":412}"#

@@ -15,10 +15,13 @@ use tokio_util::{
 
 use crate::{
     clock::Moment,
-    event::Reason,
+    event::{Generation, Step},
     fleet::{Probe, ProbeKind, Protocol, Secret},
-    text::Scrubbed,
 };
+
+/// Set in a worker's environment, it switches the guard against Paho's deadlock off, so that a test
+/// can show what the guard is for.
+pub const TEST_NO_GUARD: &str = "MQFLEET_TEST_NO_INTERRUPT_GUARD";
 
 /// The first thing each end says. Both ends are one binary, but a package upgrade may have replaced
 /// it between the console's start and a worker's.
@@ -46,10 +49,6 @@ impl Default for Hello {
 
 /// A client's place in its worker, 0 to the worker's size.
 pub type Slot = u32;
-
-/// The number of a connect order for one slot. Reports carry it, so that news of an abandoned
-/// connection can be told from news of the present one.
-pub type Generation = u32;
 
 /// What the console tells a worker.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -109,21 +108,6 @@ pub struct News {
     pub generation: Generation,
     pub at: Moment,
     pub step: Step,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Step {
-    /// CONNACK 0.
-    Up { session_present: bool },
-    /// The connect failed, or the connection ended: the generation is over.
-    Ended(Cause),
-}
-
-/// Why a connection ended or did not come about.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Cause {
-    pub reason: Reason,
-    pub detail: Scrubbed,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

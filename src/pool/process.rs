@@ -31,7 +31,7 @@ pub(super) struct Process {
 /// What a worker may know of our environment. Everything else stays here: a fleet file may take its
 /// passwords from there.
 const ENVIRONMENT: [&str; 7] =
-    ["PATH", "LANG", "LC_ALL", "TZ", "RUST_BACKTRACE", crate::worker::TEST_NO_GUARD, "LD_LIBRARY_PATH"];
+    ["PATH", "LANG", "LC_ALL", "TZ", "RUST_BACKTRACE", wire::TEST_NO_GUARD, "LD_LIBRARY_PATH"];
 
 impl Process {
     /// Starts the worker as a process of this same binary. Its standard input is its end of the

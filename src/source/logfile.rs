@@ -40,8 +40,14 @@ impl LogFile {
         let (lines, receiver) = sync_channel(Self::QUEUE);
         let (notice_sender, notices) = mpsc::channel(16);
         let (done, finished) = oneshot::channel();
-        let keeper =
-            Keeper { file, path: path.to_owned(), pending: Vec::new(), failing: false, lost: 0, notices: notice_sender };
+        let keeper = Keeper {
+            file,
+            path: path.to_owned(),
+            pending: Vec::new(),
+            failing: false,
+            lost: 0,
+            notices: notice_sender,
+        };
         std::thread::Builder::new().name("log".into()).spawn(move || {
             keeper.run(&receiver);
             let _ = done.send(());
@@ -59,7 +65,10 @@ impl LogFile {
             }
         }
         if self.dropped > 0 {
-            text.insert_str(0, &format!("({} batches of lines are missing here: the log's thread was late)\n", self.dropped));
+            text.insert_str(
+                0,
+                &format!("({} batches of lines are missing here: the log's thread was late)\n", self.dropped),
+            );
         }
         if text.is_empty() {
             return;
@@ -138,13 +147,26 @@ impl Keeper {
         match result {
             Err(error) if !self.failing => {
                 self.failing = true;
-                self.tell(Level::Error, format!("cannot write the log {}: {error}; its lines are kept in memory until there is room", self.path.display()));
+                self.tell(
+                    Level::Error,
+                    format!(
+                        "cannot write the log {}: {error}; its lines are kept in memory until there is room",
+                        self.path.display()
+                    ),
+                );
             }
             Ok(()) if self.failing => {
                 self.failing = false;
                 let lost = std::mem::take(&mut self.lost);
-                let missing = if lost > 0 { format!("; {lost} bytes of it were too many to keep and are missing") } else { String::new() };
-                self.tell(Level::Info, format!("the log {} is written again, with what was kept{missing}", self.path.display()));
+                let missing = if lost > 0 {
+                    format!("; {lost} bytes of it were too many to keep and are missing")
+                } else {
+                    String::new()
+                };
+                self.tell(
+                    Level::Info,
+                    format!("the log {} is written again, with what was kept{missing}", self.path.display()),
+                );
             }
             _ => {}
         }
@@ -152,6 +174,8 @@ impl Keeper {
 
     fn tell(&self, level: Level, text: String) {
         // A full queue: the operator has sixteen notices about this very log already.
-        let _ = self.notices.try_send(Event { at: Moment::now(), what: What::Notice { level, text: Scrubbed::new(&text) } });
+        let _ = self
+            .notices
+            .try_send(Event { at: Moment::now(), what: What::Notice { level, text: Scrubbed::new(&text) } });
     }
 }

@@ -1,0 +1,110 @@
+//! Defines the check of a fleet: does every client get its connection, and if not, why; checking the file itself is the config's matter.
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+    sync::Arc,
+};
+
+use crate::{
+    clock::{Anchor, Moment},
+    event::{Event, State, What},
+    fleet::{Fleet, Settings, Strategy},
+    headless::Format,
+    lines,
+    model::Known,
+    signals::Signals,
+    source::Source,
+};
+
+/// Connects every client once and prints who could not, and why. The exit code is 0 where all came
+/// up, 3 where some did not.
+///
+/// # Errors
+/// Where signals cannot be handled or standard output fails.
+pub async fn connect(fleet: Fleet, format: Format) -> io::Result<ExitCode> {
+    let mut signals = Signals::listen()?;
+    let fleet = Arc::new(once_each(fleet));
+    let mut source = Source::start(fleet.clone(), fastrand::u64(..));
+    let mut known = Known::new(fleet.clone(), Moment::now());
+    let mut out = io::stdout().lock();
+    let signal = loop {
+        tokio::select! {
+            biased;
+            signal = signals.next() => break Some(signal),
+            events = source.next() => {
+                let Some(events) = events else { break None };
+                let anchor = Anchor::now();
+                for event in &events {
+                    known.apply(event);
+                    if let Some(line) = line(&fleet, &anchor, event, format) {
+                        writeln!(out, "{line}")?;
+                    }
+                }
+                let totals = known.totals();
+                if totals.of(State::Up) + totals.of(State::Failed) == totals.all() {
+                    break None;
+                }
+            }
+        }
+    };
+    let summary = match format {
+        Format::Json => lines::json_summary(&known, &Anchor::now(), Moment::now()),
+        Format::Text => verdict(&known),
+    };
+    writeln!(out, "{summary}")?;
+    source.stop().await;
+    let totals = known.totals();
+    Ok(match signal {
+        Some(number) => ExitCode::from(128 + number as u8),
+        None if totals.of(State::Up) == totals.all() => ExitCode::SUCCESS,
+        None => ExitCode::from(3),
+    })
+}
+
+/// The same fleet, with every client to be connected, and none of them twice.
+fn once_each(mut fleet: Fleet) -> Fleet {
+    let mut changed: Option<(Arc<Settings>, Arc<Settings>)> = None;
+    for client in &mut fleet.clients {
+        let settings = match &changed {
+            Some((from, to)) if Arc::ptr_eq(from, &client.settings) => to.clone(),
+            _ => {
+                let mut to = Settings::clone(&client.settings);
+                to.start_connected = true;
+                to.reconnect.strategy = Strategy::Never;
+                let to = Arc::new(to);
+                changed = Some((client.settings.clone(), to.clone()));
+                to
+            }
+        };
+        client.settings = settings;
+    }
+    fleet
+}
+
+/// As JSON every step has a line; as text only what an operator must know.
+fn line(fleet: &Fleet, anchor: &Anchor, event: &Event, format: Format) -> Option<String> {
+    match (format, &event.what) {
+        (Format::Json, What::State(_)) => lines::json(fleet, anchor, event, false),
+        (Format::Json, _) => None,
+        (Format::Text, What::State(step)) if step.to == State::Failed => {
+            let detail = if step.detail.is_empty() { String::new() } else { format!(": {}", step.detail) };
+            let name = &fleet.client(step.client).name;
+            let endpoint = fleet.endpoint(step.endpoint);
+            Some(format!(
+                "{name} could not connect to {} ({}): {}{detail}",
+                endpoint.name,
+                endpoint.address(),
+                step.reason.words()
+            ))
+        }
+        (Format::Text, What::State(_)) => None,
+        (Format::Text, _) => lines::plain(fleet, anchor, event).filter(|_| !matches!(event.what, What::Worker { .. })),
+    }
+}
+
+fn verdict(known: &Known) -> String {
+    let totals = known.totals();
+    let (up, all) = (totals.of(State::Up), totals.all());
+    if up == all { format!("all {all} clients connected") } else { format!("{up} of {all} clients connected") }
+}

@@ -1,0 +1,254 @@
+//! Defines the command line: what can be asked for and which program does it; the programs themselves are elsewhere.
+
+use std::{
+    io::IsTerminal,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use clap::{Args, Parser, Subcommand};
+
+use crate::{
+    check,
+    config::{self, FileErrors},
+    console::{self, Look},
+    fleet::Fleet,
+    headless::{self, Format},
+    pool::Placement,
+    source::Source,
+    worker,
+};
+
+/// The terminal console for many MQTT clients: one live, operable row per client.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Connect the clients of a fleet file and show them live
+    Run {
+        /// The fleet file (see `mqfleet init`)
+        file: PathBuf,
+        #[command(flatten)]
+        view: View,
+    },
+    /// Check a fleet file; with --connect, connect every client once
+    Check {
+        /// The fleet file
+        file: PathBuf,
+        /// Connect every client once and say who could not, and why
+        #[arg(long)]
+        connect: bool,
+        #[arg(long, value_enum, default_value = "text")]
+        format: Format,
+    },
+    /// Write a commented fleet file to start from
+    Init {
+        /// Where to; an existing file is never overwritten
+        #[arg(default_value = "fleet.toml")]
+        file: PathBuf,
+    },
+    /// Show real clients against a real broker behind a small faulty network, all on this machine
+    #[cfg(feature = "demo")]
+    Demo {
+        /// How many clients, 1 to 100,000
+        #[arg(long, default_value_t = 200)]
+        clients: u32,
+        /// Decides which troubles come when
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// No troubles: only delay and jitter
+        #[arg(long)]
+        calm: bool,
+        #[command(flatten)]
+        view: View,
+    },
+    #[command(hide = true)]
+    Worker { index: u16 },
+    #[cfg(feature = "demo")]
+    #[command(hide = true)]
+    DemoBroker,
+    #[cfg(feature = "demo")]
+    #[command(hide = true)]
+    DemoSite,
+}
+
+/// How a run is shown, and for how long.
+#[derive(Debug, Args)]
+struct View {
+    /// Print state changes as lines instead of drawing a screen (also where stdout is no terminal)
+    #[arg(long)]
+    plain: bool,
+    /// What the lines look like; json implies --plain
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+    /// Print a JSON line for every latency sample too
+    #[arg(long)]
+    samples: bool,
+    /// End after this time, for example 30s; implies --plain
+    #[arg(long, value_parser = humantime::parse_duration)]
+    duration: Option<Duration>,
+    /// Append every event to this file as a line
+    #[arg(long, value_name = "FILE")]
+    log: Option<PathBuf>,
+    /// terminal, dark, light, mono, contrast, cb, or a theme file
+    #[arg(long)]
+    theme: Option<String>,
+    /// Use ASCII characters only
+    #[arg(long)]
+    ascii: bool,
+}
+
+impl View {
+    fn is_headless(&self) -> bool {
+        self.plain
+            || self.format == Format::Json
+            || self.duration.is_some()
+            || !std::io::stdout().is_terminal()
+            || !std::io::stdin().is_terminal()
+    }
+}
+
+/// Does what the command line asks for. Errors go to standard error and become exit code 1; a wrong
+/// file becomes 2, as clap's own usage errors do.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match dispatch(cli.command) {
+        Ok(code) => code,
+        Err(error) => match error.downcast_ref::<FileErrors>() {
+            Some(errors) => {
+                eprintln!(
+                    "{}",
+                    errors.render(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
+                );
+                ExitCode::from(2)
+            }
+            None => {
+                eprintln!("mqfleet: {error:#}");
+                ExitCode::FAILURE
+            }
+        },
+    }
+}
+
+fn dispatch(command: Command) -> Result<ExitCode> {
+    match command {
+        // A worker keeps one thread and a small runtime: there may be hundreds.
+        Command::Worker { index: _ } => Ok(worker::main()),
+        #[cfg(feature = "demo")]
+        Command::DemoBroker => Ok(crate::demo::broker_main()),
+        #[cfg(feature = "demo")]
+        Command::DemoSite => Ok(crate::demo::site_main()),
+        Command::Init { file } => {
+            config::write_starter(&file)?;
+            println!("{} written. Edit it, then: mqfleet check {0} --connect", file.display());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Check { file, connect, format } => {
+            let fleet = load(&file)?;
+            if connect {
+                raise_file_limit();
+                Ok(runtime()?.block_on(check::connect(fleet, format))?)
+            } else {
+                print_check(&fleet, &file, format);
+                Ok(ExitCode::SUCCESS)
+            }
+        }
+        Command::Run { file, view } => {
+            let fleet = load(&file)?;
+            let look = look(&view)?;
+            raise_file_limit();
+            runtime()?.block_on(async {
+                let source = Source::start(Arc::new(fleet), fastrand::u64(..));
+                show(source, &view, look, true).await
+            })
+        }
+        #[cfg(feature = "demo")]
+        Command::Demo { clients, seed, calm, view } => {
+            let look = look(&view)?;
+            raise_file_limit();
+            runtime()?.block_on(async {
+                let demo = crate::demo::start(crate::demo::Options { clients, seed, calm }).await?;
+                let source = Source::start(Arc::new(demo.fleet), seed).with_beside(demo.events);
+                let shown = show(source, &view, look, false).await;
+                demo.network.stop().await;
+                shown
+            })
+        }
+    }
+}
+
+/// Shows a source as the flags want it. `strict`: clients that are not up at the end of a limited
+/// run make its exit code 3.
+async fn show(mut source: Source, view: &View, look: Look, strict: bool) -> Result<ExitCode> {
+    if let Some(path) = &view.log {
+        source = source.with_log(path).with_context(|| format!("cannot open the log {}", path.display()))?;
+    }
+    if view.is_headless() {
+        let options = headless::Options { format: view.format, samples: view.samples, duration: view.duration, strict };
+        Ok(headless::run(source, options).await.context("cannot print")?)
+    } else {
+        Ok(console::run(source, look).await?)
+    }
+}
+
+fn load(file: &Path) -> Result<Fleet, FileErrors> {
+    let loaded = config::load(file)?;
+    for warning in &loaded.warnings {
+        eprintln!("{}", warning.render(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()));
+    }
+    Ok(loaded.fleet)
+}
+
+fn look(view: &View) -> Result<Look, FileErrors> {
+    Look::new(view.theme.as_deref(), view.ascii, |name| std::env::var(name).ok())
+}
+
+fn print_check(fleet: &Fleet, file: &Path, format: Format) {
+    let workers = Placement::new(fleet).workers().len();
+    let (clients, endpoints) = (fleet.clients.len(), fleet.endpoints.len());
+    match format {
+        Format::Text => {
+            let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+            println!(
+                "{}: ok: fleet {}, {}, {}, {}",
+                file.display(),
+                fleet.name,
+                count(clients, "client"),
+                count(endpoints, "endpoint"),
+                count(workers, "worker")
+            );
+        }
+        Format::Json => println!(
+            "{}",
+            serde_json::json!({
+                "type": "check", "ok": true, "fleet": fleet.name, "clients": clients, "endpoints": endpoints,
+                "workers": workers,
+            })
+        ),
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")
+}
+
+/// Each worker needs a descriptor here, and one for each of its clients there: takes what the
+/// system allows. A limit that is too low shows as a worker's error, in words.
+fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    let _ = setrlimit(Resource::Nofile, limit);
+}

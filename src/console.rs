@@ -1,0 +1,219 @@
+//! Defines the live console: one loop over keys, events, signals and time, and when a frame is drawn; what is on it is the UI's matter, and what happens to the fleet the engine's.
+
+mod input;
+mod look;
+mod report;
+mod screen;
+
+use std::{
+    io,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use crossterm::event::EventStream;
+use futures_util::StreamExt;
+use tokio::time::sleep_until;
+
+pub use look::Look;
+
+use crate::{
+    clock::{Anchor, Moment},
+    model::{Effect, Latency, Model},
+    signals::Signals,
+    source::Source,
+    ui,
+};
+use screen::Screen;
+
+/// Why a console could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ConsoleError {
+    #[error("cannot use this terminal: {0}")]
+    Terminal(#[from] io::Error),
+    #[error("the engine ended by itself; this is a bug of mqfleet")]
+    EngineEnded,
+}
+
+/// How a console ended.
+enum End {
+    Quit,
+    /// A signal, by its number.
+    Signal(i32),
+    /// The terminal went away.
+    Lost,
+}
+
+/// A key's answer must be on the screen at once; a burst of keys is one frame.
+const AFTER_KEY: Duration = Duration::from_millis(16);
+/// How often news is drawn, here and over a slow link.
+const AFTER_NEWS: Duration = Duration::from_millis(250);
+const AFTER_NEWS_REMOTE: Duration = Duration::from_secs(1);
+/// How often the passing of time is drawn.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Shows `source` until the operator quits, then ends it in good order.
+///
+/// # Errors
+/// Where the terminal cannot be used, or the engine ends by itself.
+pub async fn run(mut source: Source, look: Look) -> Result<ExitCode, ConsoleError> {
+    let mut signals = Signals::listen()?;
+    let mut model = Model::new(source.fleet().clone(), Moment::now());
+    let started = Instant::now();
+    screen::exit_on_panic();
+    let result = {
+        let mut screen = Screen::enter()?;
+        Console { model: &mut model, look: &look, screen: &mut screen }.run(&mut source, &mut signals).await
+    };
+    let end = match result {
+        Ok(end) => end,
+        Err(error) => {
+            source.stop().await;
+            return Err(error);
+        }
+    };
+    if !matches!(end, End::Lost) {
+        report::print(&model, started.elapsed());
+    }
+    source.stop().await;
+    Ok(match end {
+        End::Quit => ExitCode::SUCCESS,
+        End::Signal(number) => ExitCode::from(128 + number as u8),
+        End::Lost => ExitCode::FAILURE,
+    })
+}
+
+struct Console<'a> {
+    model: &'a mut Model,
+    look: &'a Look,
+    screen: &'a mut Screen,
+}
+
+impl Console<'_> {
+    async fn run(&mut self, source: &mut Source, signals: &mut Signals) -> Result<End, ConsoleError> {
+        let after_news = if self.look.remote { AFTER_NEWS_REMOTE } else { AFTER_NEWS };
+        let mut keys = EventStream::new();
+        let mut pace = Pace::new();
+        let mut facts = Facts::new(self.screen.written());
+        let test_panic = std::env::var("MQFLEET_TEST_PANIC").is_ok();
+        loop {
+            let wait = pace.next_frame();
+            tokio::select! {
+                biased;
+                signal = signals.next() => return Ok(End::Signal(signal)),
+                event = keys.next() => match event {
+                    Some(Ok(event)) => {
+                        let effect = input::handle(self.model, &self.look.keymap, &event, Moment::now());
+                        match effect {
+                            Effect::Nothing => {}
+                            Effect::Command(command) => source.command(command).await,
+                            Effect::Repaint => self.screen.repaint()?,
+                            Effect::Quit => return Ok(End::Quit),
+                        }
+                        pace.ask(AFTER_KEY);
+                    }
+                    Some(Err(_)) | None => return Ok(End::Lost),
+                },
+                events = source.next() => {
+                    for event in events.ok_or(ConsoleError::EngineEnded)? {
+                        self.model.apply(&event);
+                    }
+                    pace.ask(after_news);
+                }
+                () = self.screen.idle() => {
+                    if self.screen.is_lost() {
+                        return Ok(End::Lost);
+                    }
+                }
+                () = sleep_until(wait.into()) => {
+                    let now = Moment::now();
+                    facts.refresh(self.model, self.screen.written());
+                    self.model.tick(now);
+                    if self.draw(&facts, now)? {
+                        pace.drawn();
+                    } else {
+                        pace.ask(after_news); // the terminal is slow: this frame is skipped
+                        pace.late();
+                    }
+                    if test_panic && self.model.live().changes() > 0 {
+                        panic!("MQFLEET_TEST_PANIC is set");
+                    }
+                }
+            }
+        }
+    }
+
+    fn draw(&mut self, facts: &Facts, now: Moment) -> Result<bool, ConsoleError> {
+        let size = self.screen.size()?;
+        let area = ratatui::layout::Rect::new(0, 0, size.width, size.height);
+        self.model.set_height(ui::table_height(area));
+        let context = ui::Context {
+            now,
+            anchor: Anchor::now(),
+            theme: &self.look.theme,
+            glyphs: self.look.glyphs,
+            keymap: &self.look.keymap,
+            latency: facts.latency,
+            bytes_per_second: Some(facts.bytes_per_second),
+        };
+        let model = &*self.model;
+        Ok(self.screen.draw(|frame| ui::draw(frame, model, &context))?)
+    }
+}
+
+/// When the next frame is due.
+struct Pace {
+    last: Instant,
+    due: Instant,
+}
+
+impl Pace {
+    /// The first frame is due at once.
+    fn new() -> Pace {
+        let now = Instant::now();
+        Pace { last: now, due: now }
+    }
+
+    /// Asks for a frame that is at least `distance` after the last one.
+    fn ask(&mut self, distance: Duration) {
+        self.due = self.due.min(self.last + distance);
+    }
+
+    fn drawn(&mut self) {
+        self.last = Instant::now();
+        self.due = self.last + TICK;
+    }
+
+    /// A frame could not be drawn: looks again soon.
+    fn late(&mut self) {
+        self.due = Instant::now() + AFTER_KEY;
+    }
+
+    fn next_frame(&self) -> Instant {
+        self.due
+    }
+}
+
+/// What costs a pass over the fleet, or a second of waiting, to know.
+struct Facts {
+    latency: Option<Latency>,
+    bytes_per_second: u64,
+    refreshed: Instant,
+    written: u64,
+}
+
+impl Facts {
+    fn new(written: u64) -> Facts {
+        Facts { latency: None, bytes_per_second: 0, refreshed: Instant::now(), written }
+    }
+
+    fn refresh(&mut self, model: &Model, written: u64) {
+        let age = self.refreshed.elapsed();
+        if age >= Duration::from_millis(900) {
+            self.latency = model.shown().latency();
+            self.bytes_per_second = ((written - self.written) as f64 / age.as_secs_f64()) as u64;
+            self.written = written;
+            self.refreshed = Instant::now();
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Defines how the console looks and which keys it knows, from flags, files and the environment; the values themselves are the config's matter.
+
+use std::path::{Path, PathBuf};
+
+use crate::config::{FileErrors, Glyphs, Keymap, Theme};
+
+/// Theme, glyphs and keymap of one console.
+#[derive(Clone, Debug)]
+pub struct Look {
+    pub theme: Theme,
+    pub glyphs: Glyphs,
+    pub keymap: Keymap,
+    /// Whether the terminal is at the other end of an SSH connection.
+    pub remote: bool,
+}
+
+impl Look {
+    /// `theme` is the name of a built-in theme or the path of a theme file.
+    ///
+    /// # Errors
+    /// Where a file is wrong, with all that is wrong in it.
+    pub fn new(theme: Option<&str>, ascii: bool, get: impl Fn(&str) -> Option<String>) -> Result<Look, FileErrors> {
+        let set = |name: &str| get(name).filter(|value| !value.is_empty());
+        let theme = match theme {
+            Some(theme) => match Theme::builtin(theme) {
+                Some(theme) => theme,
+                None => Theme::load(Path::new(theme))?,
+            },
+            None if set("NO_COLOR").is_some() => Theme::builtin(Theme::MONO).unwrap_or_default(),
+            None => Theme::builtin(Theme::DEFAULT).unwrap_or_default(),
+        };
+        let keymap = match keymap_file(&set).filter(|path| path.exists()) {
+            Some(path) => Keymap::with_user(&crate::config::read_file(&path)?, &path.display().to_string())?,
+            None => Keymap::builtin(),
+        };
+        let glyphs = if ascii { Glyphs::ASCII } else { Glyphs::from_env(&set) };
+        let remote = ["SSH_CONNECTION", "SSH_TTY", "SSH_CLIENT"].into_iter().any(|name| set(name).is_some());
+        Ok(Look { theme, glyphs, keymap, remote })
+    }
+}
+
+/// Where a user's own keymap is: `mqfleet/keymap.toml` in the XDG configuration folder.
+fn keymap_file(get: impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
+    let folder = match get("XDG_CONFIG_HOME") {
+        Some(folder) => PathBuf::from(folder),
+        None => PathBuf::from(get("HOME")?).join(".config"),
+    };
+    Some(folder.join("mqfleet/keymap.toml"))
+}

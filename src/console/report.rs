@@ -1,0 +1,33 @@
+//! Defines the last words of a console, on the normal screen after it is left: what the fleet looked like; a live view is the UI's matter.
+
+use std::{fmt::Write, io, time::Duration};
+
+use crate::{event::State, model::Model};
+
+/// Prints the report. A terminal that does not take it any more is not an error.
+pub(super) fn print(model: &Model, run: Duration) {
+    let _ = io::Write::write_all(&mut io::stdout(), text(model, run).as_bytes());
+}
+
+fn text(model: &Model, run: Duration) -> String {
+    let known = model.live();
+    let totals = known.totals();
+    let run = humantime::format_duration(Duration::from_secs(run.as_secs()));
+    let mut out = format!("mqfleet: {} after {run}, {} clients:", known.fleet().name, totals.all());
+    let order = [State::Up, State::Connecting, State::Queued, State::Held, State::Backoff, State::Failed, State::Off];
+    for state in order.into_iter().filter(|s| totals.of(*s) > 0) {
+        let _ = write!(out, " {} {}", totals.of(state), state.name());
+    }
+    out.push('\n');
+    let reconnects: u64 = known.rows().iter().map(|r| u64::from(r.reconnects)).sum();
+    let _ = write!(out, "reconnects: {reconnects}");
+    if let Some(latency) = known.latency() {
+        let ms = |d: Duration| d.as_secs_f64() * 1e3;
+        let _ = write!(out, ", latency p50 {:.1} ms, p99 {:.1} ms", ms(latency.p50), ms(latency.p99));
+    }
+    if known.worker_deaths() > 0 {
+        let _ = write!(out, ", worker deaths: {}", known.worker_deaths());
+    }
+    out.push('\n');
+    out
+}

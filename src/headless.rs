@@ -1,0 +1,161 @@
+//! Defines a run without a screen: events as lines on standard output, for pipes, scripts and screen readers; what a line says is the `lines` module's matter.
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{MissedTickBehavior, interval, sleep_until},
+};
+
+use crate::{
+    clock::{Anchor, Moment},
+    event::State,
+    lines,
+    model::Known,
+    signals::Signals,
+    source::Source,
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    Text,
+    Json,
+}
+
+/// How a headless run is printed and when it ends.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    pub format: Format,
+    /// Prints a line for each sample; only as JSON.
+    pub samples: bool,
+    /// Ends the run after this time.
+    pub duration: Option<Duration>,
+    /// Whether clients that are not up at the end of `duration` make the run a failed check.
+    pub strict: bool,
+}
+
+/// Prints what happens until a signal, the end of the duration, or the end of the reader.
+///
+/// # Errors
+/// Where signals cannot be handled or standard output fails other than by being closed.
+pub async fn run(mut source: Source, options: Options) -> io::Result<ExitCode> {
+    let mut signals = Signals::listen()?;
+    let fleet = source.fleet().clone();
+    let mut known = Known::new(fleet.clone(), Moment::now());
+    let out = Printer::start()?;
+    let end = options.duration.map(|d| Instant::now() + d);
+    let mut every_second = interval(Duration::from_secs(1));
+    every_second.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    every_second.tick().await;
+    let mut said = (0, Instant::now());
+    let mut text = String::new();
+    if options.format == Format::Json {
+        push(&mut text, lines::json_start(&fleet, source.workers(), &Anchor::now(), Moment::now()));
+    }
+    let signal = loop {
+        let anchor = Anchor::now();
+        tokio::select! {
+            biased;
+            signal = signals.next() => break Some(signal),
+            () = sleep_until(end.unwrap_or_else(Instant::now).into()), if end.is_some() => break None,
+            sent = out.send(&mut text), if !text.is_empty() => if sent.is_err() { break None },
+            _ = every_second.tick() => match options.format {
+                Format::Json => push(&mut text, lines::json_summary(&known, &anchor, Moment::now())),
+                // A person needs no line a second about a fleet that is as it was.
+                Format::Text if said.0 != known.changes() && said.1.elapsed() >= Duration::from_secs(5) => {
+                    said = (known.changes(), Instant::now());
+                    push(&mut text, lines::plain_summary(&known, &anchor, Moment::now()));
+                }
+                Format::Text => {}
+            },
+            // A reader that is slow slows down our listening; the engine folds what waits.
+            events = source.next(), if text.len() < PRINT_AHEAD => {
+                let Some(events) = events else { break None };
+                for event in &events {
+                    known.apply(event);
+                    let line = match options.format {
+                        Format::Json => lines::json(&fleet, &anchor, event, options.samples),
+                        Format::Text => lines::plain(&fleet, &anchor, event),
+                    };
+                    line.into_iter().for_each(|line| push(&mut text, line));
+                }
+            }
+        }
+    };
+    let anchor = Anchor::now();
+    push(
+        &mut text,
+        match options.format {
+            Format::Json => lines::json_summary(&known, &anchor, Moment::now()),
+            Format::Text => lines::plain_summary(&known, &anchor, Moment::now()),
+        },
+    );
+    source.stop().await;
+    out.finish(text).await?;
+    let wanted = fleet.clients.iter().filter(|c| c.settings.start_connected).count();
+    let all_up = known.totals().of(State::Up) as usize >= wanted;
+    Ok(match signal {
+        Some(number) => ExitCode::from(128 + number as u8),
+        None if options.strict && !all_up => ExitCode::from(3),
+        None => ExitCode::SUCCESS,
+    })
+}
+
+/// How many bytes may wait for the reader of our output.
+const PRINT_AHEAD: usize = 64 << 10;
+
+fn push(text: &mut String, line: String) {
+    text.push_str(&line);
+    text.push('\n');
+}
+
+/// Writes to standard output in a thread of its own, so that a reader who does not read keeps no
+/// signal from being heard.
+struct Printer {
+    texts: mpsc::Sender<String>,
+    result: oneshot::Receiver<io::Result<()>>,
+}
+
+impl Printer {
+    fn start() -> io::Result<Printer> {
+        let (texts, mut receiver) = mpsc::channel::<String>(1);
+        let (sender, result) = oneshot::channel();
+        std::thread::Builder::new().name("printer".into()).spawn(move || {
+            let mut out = io::stdout().lock();
+            let mut write = || {
+                while let Some(text) = receiver.blocking_recv() {
+                    out.write_all(text.as_bytes()).and_then(|()| out.flush())?;
+                }
+                Ok(())
+            };
+            let _ = sender.send(write());
+        })?;
+        Ok(Printer { texts, result })
+    }
+
+    /// Hands all of `text` over, once there is room; fails where nobody reads any more.
+    async fn send(&self, text: &mut String) -> Result<(), ()> {
+        let permit = self.texts.reserve().await.map_err(|_| ())?;
+        permit.send(std::mem::take(text));
+        Ok(())
+    }
+
+    /// Writes what is left. A reader that went away is not an error; one that does not read is
+    /// waited for only for so long.
+    async fn finish(self, mut text: String) -> io::Result<()> {
+        let patience = Duration::from_secs(2);
+        let ended = tokio::time::timeout(patience, async {
+            let _ = self.send(&mut text).await;
+            drop(self.texts);
+            self.result.await
+        });
+        match ended.await {
+            Ok(Ok(Err(e))) if e.kind() != io::ErrorKind::BrokenPipe => Err(e),
+            _ => Ok(()),
+        }
+    }
+}
