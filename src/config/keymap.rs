@@ -61,7 +61,7 @@ impl Keymap {
     fn merged(&self, text: &str, file_name: &str) -> Result<Keymap, FileErrors> {
         let mut report = Report::new(file_name, text, None);
         let keymap = tree::parse(text, &mut report, |root, report| {
-            root.check(Keys { now: &["keys"], later: &[] }, report);
+            root.check(Keys { now: &["keys"], later: &[], elsewhere: &[] }, report);
             let table = root.get("keys").and_then(|v| v.table(report, "[keys]", "[keys]"));
             match table {
                 Some(table) => self.overlaid(&table, report),

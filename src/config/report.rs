@@ -291,8 +291,10 @@ impl FileErrors {
         if more > 0 {
             out.push_str(&format!("… and {more} more\n\n"));
         }
-        let errors = if self.total == 1 { "error" } else { "errors" };
-        out.push_str(&format!("{}: {} {errors}", self.file, self.total));
+        match self.total {
+            1 => out.truncate(out.trim_end().len()),
+            n => out.push_str(&format!("{}: {n} errors", self.file)),
+        }
         out
     }
 }

@@ -139,7 +139,7 @@ impl Theme {
 fn parse(text: &str, file_name: &str, base: Theme) -> Result<Theme, FileErrors> {
     let mut report = Report::new(file_name, text, None);
     let theme = tree::parse(text, &mut report, |root, report| {
-        root.check(Keys { now: Theme::ROLES, later: &[] }, report);
+        root.check(Keys { now: Theme::ROLES, later: &[], elsewhere: &[] }, report);
         let mut theme = base;
         for role in Theme::ROLES {
             let Some(value) = root.get(role) else { continue };
@@ -159,7 +159,10 @@ fn style(table: &Table<'_>, report: &mut Report<'_>) -> Style {
         ("reversed", Modifier::REVERSED),
         ("underlined", Modifier::UNDERLINED),
     ];
-    table.check(Keys { now: &["fg", "bg", "bold", "dim", "reversed", "underlined"], later: &[] }, report);
+    table.check(
+        Keys { now: &["fg", "bg", "bold", "dim", "reversed", "underlined"], later: &[], elsewhere: &[] },
+        report,
+    );
     let mut style = Style::new();
     style.fg = color("fg", table, report);
     style.bg = color("bg", table, report);

@@ -14,6 +14,8 @@ use super::{
 pub(super) struct Keys {
     pub now: &'static [&'static str],
     pub later: &'static [&'static str],
+    /// Keys that other tables have.
+    pub elsewhere: &'static [(&'static str, &'static [&'static str])],
 }
 
 /// A table of the file.
@@ -63,6 +65,13 @@ impl<'t> Table<'t> {
                 report.error(
                     Draft::at(span, format!("`{key}` is not supported yet"))
                         .help("it belongs to the format, but this release cannot do it; take it out"),
+                );
+                continue;
+            }
+            if let Some((table, _)) = keys.elsewhere.iter().find(|(_, keys)| keys.contains(&key.as_str())) {
+                report.error(
+                    Draft::at(span, format!("`{key}` does not belong to {}", self.name))
+                        .help(format!("it belongs to {table}")),
                 );
                 continue;
             }

@@ -1,0 +1,144 @@
+//! Defines how an endpoint's URL is read into host and port; it looks nothing up.
+
+use std::net::Ipv6Addr;
+
+use super::{
+    nearest::nearest,
+    report::{Draft, Report, quoted},
+    tree::Value,
+};
+
+/// MQTT's port as registered with IANA.
+const PORT: u16 = 1883;
+
+/// Reads `mqtt://host[:port]`.
+pub(super) fn read(value: &Value<'_>, report: &mut Report<'_>) -> Option<(Box<str>, u16)> {
+    let text = value.string(report, "a URL in quotes, such as \"mqtt://broker.example:1883\"")?;
+    match parse(text) {
+        Ok(address) => Some(address),
+        Err((title, help)) => {
+            report.error(Draft::at(value.span.clone(), title).help(help));
+            None
+        }
+    }
+}
+
+fn parse(text: &str) -> Result<(Box<str>, u16), (String, String)> {
+    let wrong = |title: &str, help: &str| Err((title.to_owned(), help.to_owned()));
+    if text.contains('@') {
+        // Nothing of such a URL may be repeated: it may hold a password.
+        return wrong("a user does not belong into `url`", "give `username` and `password` to the clients");
+    }
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return Err(("`url` has no scheme".into(), format!("write \"mqtt://{}\"", scrap(text))));
+    };
+    match scheme.to_ascii_lowercase().as_str() {
+        "mqtt" => {}
+        "mqtts" | "ws" | "wss" => {
+            return Err((
+                format!("{} is not supported yet", quoted(&format!("{scheme}://"))),
+                "this release connects by plain TCP only: mqtt://".into(),
+            ));
+        }
+        "tcp" => {
+            return Err(("the scheme \"tcp://\" is unknown here".into(), format!("it is \"mqtt://{}\"", scrap(rest))));
+        }
+        "ssl" | "tls" => {
+            return wrong("TLS is not supported yet", "its scheme will be mqtts://; this release has mqtt:// only");
+        }
+        other => {
+            let near = nearest(other, ["mqtt", "mqtts", "ws", "wss"]);
+            let help = near.map_or("it must be mqtt://".into(), |word| format!("did you mean \"{word}://\"?"));
+            return Err((format!("the scheme {} is unknown", quoted(&format!("{scheme}://"))), help));
+        }
+    }
+    let authority = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
+    if !matches!(&rest[authority.len()..], "" | "/") {
+        return wrong("`url` has a path", "plain MQTT has none: mqtt://host:port");
+    }
+    let (host, port) = match authority.strip_prefix('[').and_then(|a| a.split_once(']')) {
+        Some((host, port)) => match host.parse::<Ipv6Addr>() {
+            Ok(_) => (host, port),
+            Err(_) => {
+                return wrong("`url` has no valid IPv6 address in its brackets", "such as mqtt://[2001:db8::1]:1883");
+            }
+        },
+        None if authority.matches(':').count() > 1 => {
+            return wrong("`url` has too many colons", "an IPv6 address stands in brackets: mqtt://[2001:db8::1]:1883");
+        }
+        None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
+    };
+    if host.is_empty() {
+        return wrong("`url` has no host", "such as mqtt://broker.example:1883");
+    }
+    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
+    if !host.chars().all(is_name) || host.len() > 253 {
+        let help = "letters, digits, dots and dashes; names in other scripts are written in their xn-- form";
+        return Err((format!("{} is not a host name", quoted(host)), help.into()));
+    }
+    let port = match port {
+        "" => PORT,
+        port => match port.strip_prefix(':').and_then(|p| p.parse::<u16>().ok()).filter(|p| *p > 0) {
+            Some(port) => port,
+            None => return wrong("`url` has no valid port", "a port is 1 to 65535; without one it is 1883"),
+        },
+    };
+    Ok((host.into(), port))
+}
+
+/// A piece of a URL for a hint.
+fn scrap(text: &str) -> String {
+    let quoted = quoted(text);
+    quoted.trim_matches('"').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read() {
+        for (text, host, port) in [
+            ("mqtt://localhost", "localhost", 1883),
+            ("mqtt://localhost/", "localhost", 1883),
+            ("MQTT://broker-1.example_x.net:11883", "broker-1.example_x.net", 11883),
+            ("mqtt://10.0.0.7:1", "10.0.0.7", 1),
+            ("mqtt://[2001:db8::1]", "2001:db8::1", 1883),
+            ("mqtt://[::1]:65535", "::1", 65535),
+        ] {
+            assert_eq!(parse(text), Ok((host.into(), port)), "{text}");
+        }
+    }
+
+    #[test]
+    fn wrong_addresses_say_why() {
+        for (text, title, help) in [
+            ("localhost:1883", "no scheme", "\"mqtt://localhost:1883\""),
+            ("tcp://a:1", "unknown", "\"mqtt://a:1\""),
+            ("mqtts://a", "\"mqtts://\" is not supported yet", ""),
+            ("wss://a/mqtt", "\"wss://\" is not supported yet", ""),
+            ("ssl://a", "TLS is not supported yet", "mqtts://"),
+            ("mqt://a", "\"mqt://\" is unknown", "\"mqtt://\""),
+            ("carrier-pigeon://a", "unknown", "must be mqtt://"),
+            ("mqtt://a/path", "has a path", ""),
+            ("mqtt://a?b", "has a path", ""),
+            ("mqtt://", "no host", ""),
+            ("mqtt://:1883", "no host", ""),
+            ("mqtt://a:0", "no valid port", ""),
+            ("mqtt://a:65536", "no valid port", ""),
+            ("mqtt://a:x", "no valid port", ""),
+            ("mqtt://::1", "too many colons", "brackets"),
+            ("mqtt://[::1", "too many colons", "brackets"),
+            ("mqtt://[::g]", "no valid IPv6", ""),
+            ("mqtt://[::1]1883", "no valid port", ""),
+            ("mqtt://a b", "\"a b\" is not a host name", ""),
+            ("mqtt://größe", "not a host name", "xn--"),
+            ("mqtt://u:hunter2@a", "a user does not belong", "`password`"),
+            ("hunter2@a", "a user does not belong", ""),
+        ] {
+            let (t, h) = parse(text).unwrap_err();
+            assert!(t.contains(title) && h.contains(help), "{text}: {t}; {h}");
+            assert!(!t.contains("hunter2") && !h.contains("hunter2"));
+        }
+    }
+}

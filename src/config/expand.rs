@@ -1,0 +1,119 @@
+//! Defines how the tables of clients become single clients, within bounds and with no ID twice; what a table says is read elsewhere.
+
+use std::{collections::HashMap, ops::Range, sync::Arc};
+
+use super::{
+    report::{Draft, Report, quoted},
+    template::Template,
+    tree::thousands,
+};
+use crate::{
+    fleet::{Client, EndpointKey, Secret, Settings},
+    text::Scrubbed,
+};
+
+/// Clients in one file, at most.
+pub(super) const CLIENTS_MAX: u64 = 1_000_000;
+/// Bytes that all client IDs and user names together may take.
+const TEXTS_MAX: u64 = 256 << 20;
+/// The longest text MQTT can carry, in bytes (MQTT 5.0 §1.5.4).
+const TEXT_MAX: usize = 65_535;
+
+/// One `[[client]]` table.
+pub(super) struct Group {
+    pub id: Template,
+    pub id_span: Range<usize>,
+    pub count_span: Range<usize>,
+    pub count: u64,
+    pub start: u64,
+    pub endpoint: EndpointKey,
+    pub username: Option<Template>,
+    pub password: Option<Secret>,
+    pub settings: Arc<Settings>,
+}
+
+/// Makes the clients of all tables, and reports IDs that are too long or there twice.
+pub(super) fn expand(groups: &[Group], report: &mut Report<'_>) -> Vec<Client> {
+    let mut clients: Vec<Client> = Vec::new();
+    let mut owners: HashMap<Arc<str>, usize> = HashMap::new();
+    // The tables that share IDs, with the first such ID and how many there are.
+    let mut shared: Vec<(usize, usize, Arc<str>, u64)> = Vec::new();
+    let (mut total, mut texts) = (0, 0);
+    let (mut id, mut username) = (String::new(), String::new());
+    for (index, group) in groups.iter().enumerate() {
+        total += group.count;
+        if total > CLIENTS_MAX {
+            report.error(
+                Draft::at(group.count_span.clone(), format!("{} clients are too many", thousands(total)))
+                    .label("with those of the tables above")
+                    .help(format!("a fleet has at most {} clients", thousands(CLIENTS_MAX))),
+            );
+            return clients;
+        }
+        // The last number is the longest, and texts of one table differ in their numbers only.
+        group.id.fill(group.start + group.count - 1, "", &mut id);
+        if let Some(template) = &group.username {
+            template.fill(group.start + group.count - 1, &id, &mut username);
+        }
+        let longest = id.len().max(username.len());
+        texts += group.count * (id.len() + username.len()) as u64;
+        if longest > TEXT_MAX {
+            let what = if id.len() > TEXT_MAX { "client IDs" } else { "user names" };
+            report.error(
+                Draft::at(group.id_span.clone(), format!("{what} of {} bytes are too long", thousands(longest as u64)))
+                    .help("MQTT carries at most 65,535 bytes (MQTT 5.0 §1.5.4)"),
+            );
+            continue;
+        }
+        if texts > TEXTS_MAX {
+            report.error(
+                Draft::at(group.id_span.clone(), "client IDs and user names take too much memory")
+                    .help(format!("together they may have at most {} MiB; make them shorter", TEXTS_MAX >> 20)),
+            );
+            return clients;
+        }
+        let is_own = |t: &Template| t.has_number() || t.has_client();
+        let common = group.username.as_ref().filter(|t| !is_own(t)).map(|_| Arc::<str>::from(username.as_str()));
+        clients.reserve(group.count as usize);
+        owners.reserve(group.count as usize);
+        for number in group.start..group.start + group.count {
+            group.id.fill(number, "", &mut id);
+            let id: Arc<str> = id.as_str().into();
+            if let Some(first) = owners.insert(id.clone(), index) {
+                match shared.iter_mut().find(|(a, b, _, _)| (*a, *b) == (first, index)) {
+                    Some((_, _, _, times)) => *times += 1,
+                    None => shared.push((first, index, id.clone(), 1)),
+                }
+            }
+            let username = match (&common, &group.username) {
+                (Some(common), _) => Some(common.clone()),
+                (None, Some(template)) => {
+                    template.fill(number, &id, &mut username);
+                    Some(username.as_str().into())
+                }
+                (None, None) => None,
+            };
+            clients.push(Client {
+                name: Scrubbed::new(&id),
+                id,
+                endpoint: group.endpoint,
+                username,
+                password: group.password.clone(),
+                settings: group.settings.clone(),
+            });
+        }
+    }
+    for (first, second, id, times) in shared {
+        let title = match times {
+            1 => format!("the client ID {} is there twice", quoted(&id)),
+            _ => format!("{} client IDs are there twice, such as {}", thousands(times), quoted(&id)),
+        };
+        let draft = Draft::at(groups[second].id_span.clone(), title);
+        let draft = match first == second {
+            true => draft,
+            false => draft.label("made here").also(groups[first].id_span.clone(), "and here"),
+        };
+        report.error(draft.help("brokers throw out a client when another comes with its ID; change `id` or `start`"));
+    }
+    clients
+}

@@ -1,0 +1,264 @@
+//! Defines how a fleet file's tables become a fleet: endpoints, clients, who goes where, and that no two clients share an ID; single keys are read elsewhere.
+
+use super::{
+    Surroundings, address,
+    expand::{CLIENTS_MAX, Group, expand},
+    format,
+    nearest::nearest,
+    report::{Draft, Report, quoted},
+    settings::Given,
+    template::Template,
+    tree::{Table, Value, thousands},
+};
+use crate::{
+    fleet::{Endpoint, EndpointKey, Fleet, Protocol},
+    text::Scrubbed,
+};
+
+const WORKER_SIZE: usize = 500;
+const WORKER_SIZE_MAX: u64 = 2_000;
+
+/// Reads the whole file. What it returns is only good if nothing was reported.
+pub(super) fn read(root: &Table<'_>, report: &mut Report<'_>, around: &Surroundings<'_>) -> Fleet {
+    root.check(format::TABLES, report);
+    let mut fleet = Fleet {
+        name: Scrubbed::new(around.name),
+        env: None,
+        worker_size: WORKER_SIZE,
+        endpoints: Vec::new(),
+        clients: Vec::new(),
+    };
+    if let Some(table) = root.get("fleet").and_then(|v| v.table(report, "[fleet]", "[fleet]")) {
+        read_fleet(&table, &mut fleet, report);
+    }
+    let names = read_endpoints(root, &mut fleet.endpoints, report);
+    let mut defaults = Given::default();
+    if let Some(table) = root.get("defaults").and_then(|v| v.table(report, "[defaults]", "[defaults]")) {
+        table.check(format::DEFAULTS, report);
+        defaults.overlay(&table, report, around);
+    }
+    let groups = read_groups(root, &defaults, &names, report, around);
+    fleet.clients = expand(&groups, report);
+    fleet
+}
+
+fn read_fleet(table: &Table<'_>, fleet: &mut Fleet, report: &mut Report<'_>) {
+    table.check(format::FLEET, report);
+    let mut name = |key| {
+        let value: Value<'_> = table.get(key)?;
+        let text = value.string(report, "a text in quotes")?;
+        if text.trim().is_empty() {
+            report.error(Draft::at(value.span, format!("`{key}` is empty")));
+        }
+        Some(Scrubbed::new(text))
+    };
+    if let Some(name) = name("name") {
+        fleet.name = name;
+    }
+    fleet.env = name("env");
+    if let Some(n) = table.get("worker_size").and_then(|v| v.number(report, 1..WORKER_SIZE_MAX + 1, "clients")) {
+        fleet.worker_size = n as usize;
+    }
+}
+
+/// The endpoints' names, in the order of their keys.
+type Names = Vec<String>;
+
+fn read_endpoints(root: &Table<'_>, endpoints: &mut Vec<Endpoint>, report: &mut Report<'_>) -> Names {
+    let mut names = Names::new();
+    let Some(value) = root.get("endpoint") else {
+        report.error(
+            Draft::of_file("there is no endpoint")
+                .help("name at least one: [endpoint.local] with url = \"mqtt://localhost:1883\""),
+        );
+        return names;
+    };
+    let Some(table) = value.table(report, "[endpoint]", "[endpoint.local], each endpoint by its name") else {
+        return names;
+    };
+    for (name, value) in table.in_order() {
+        if !value.is_table() {
+            let span = table.key_span(&name).unwrap_or(value.span);
+            report.error(
+                Draft::at(span, format!("{} stands in an endpoint without a name", quoted(&name)))
+                    .help("write [endpoint.NAME] instead of [endpoint]"),
+            );
+            continue;
+        }
+        let Some(table) = value.table(report, format!("[endpoint.{}]", Scrubbed::new(&name)), "") else { continue };
+        table.check(format::ENDPOINT, report);
+        if name.is_empty() {
+            report.error(Draft::at(table.span.clone(), "an endpoint's name is empty"));
+        }
+        let address = match table.get("url") {
+            Some(url) => address::read(&url, report),
+            None => {
+                report.error(
+                    Draft::at(table.span.clone(), format!("{} has no `url`", table.name))
+                        .help("such as url = \"mqtt://localhost:1883\""),
+                );
+                None
+            }
+        };
+        let (host, port) = address.unwrap_or_default();
+        let mut count = |key, unit, default| {
+            let n = table.get(key).and_then(|v| v.number(report, 1..CLIENTS_MAX + 1, unit));
+            n.map_or(default, |n| n as u32)
+        };
+        let connect_rate = count("connect_rate", "connects a second", Endpoint::CONNECT_RATE);
+        let max_connecting = count("max_connecting", "connects in flight", Endpoint::MAX_CONNECTING);
+        endpoints.push(Endpoint { name: Scrubbed::new(&name), host, port, connect_rate, max_connecting });
+        names.push(name);
+    }
+    if names.len() > usize::from(u16::MAX) {
+        report
+            .error(Draft::of_file(format!("{} endpoints are too many: 65,535 at most", thousands(names.len() as u64))));
+    }
+    names
+}
+
+fn read_groups(
+    root: &Table<'_>,
+    defaults: &Given,
+    names: &Names,
+    report: &mut Report<'_>,
+    around: &Surroundings<'_>,
+) -> Vec<Group> {
+    let value = root.get("client");
+    if let Some(value) = value.as_ref().filter(|v| v.is_table()) {
+        let span = root.key_span("client").unwrap_or(value.span.clone());
+        report.error(Draft::at(span, "clients are a list").help("write [[client]], with two brackets on each side"));
+        return Vec::new();
+    }
+    let tables = match &value {
+        Some(value) => value.list(report, "[[client]]").unwrap_or_default(),
+        None => Vec::new(),
+    };
+    if tables.is_empty() && value.as_ref().is_none_or(|v| v.is_array()) {
+        report.error(
+            Draft::of_file("there are no clients").help("describe at least one: [[client]] with `id` and `endpoints`"),
+        );
+    }
+    let mut groups = Vec::new();
+    for value in tables {
+        if let Some(table) = value.table(report, "[[client]]", "[[client]]") {
+            groups.extend(read_group(&table, defaults, names, report, around));
+        }
+    }
+    groups
+}
+
+fn read_group(
+    table: &Table<'_>,
+    defaults: &Given,
+    names: &Names,
+    report: &mut Report<'_>,
+    around: &Surroundings<'_>,
+) -> Option<Group> {
+    table.check(format::CLIENT, report);
+    let mut given = defaults.clone();
+    given.overlay(table, report, around);
+    if let (Protocol::V311, None, Some(_)) = (given.protocol(), &given.username, &given.password) {
+        let span = table.key_span("password").unwrap_or(table.span.clone());
+        report.error(
+            Draft::at(span, "a password without a `username`")
+                .help("MQTT 3.1.1 has none (§3.1.2.9): add `username`, or use protocol = \"5\""),
+        );
+    }
+
+    let id_value = table.get("id");
+    let id = match &id_value {
+        Some(value) => read_id(value, report, around),
+        None => {
+            report.error(
+                Draft::at(table.span.clone(), "this client has no `id`")
+                    .help("such as id = \"press-%04i\", with count = 500"),
+            );
+            None
+        }
+    };
+    let count_value = table.get("count");
+    let count = match &count_value {
+        Some(value) => value.number(report, 1..CLIENTS_MAX + 1, "clients"),
+        None => Some(1),
+    };
+    let start = match table.get("start") {
+        Some(value) => value.number(report, 0..u64::from(u32::MAX) + 1, "the first client"),
+        None => Some(1),
+    };
+    let endpoint = read_endpoint_name(table, names, report);
+
+    let (id, count, start, endpoint) = (id?, count?, start?, endpoint?);
+    let (id_span, count_span) = (id_value?.span, count_value.map_or(table.span.clone(), |v| v.span));
+    if count > 1 && !id.has_number() {
+        report.error(
+            Draft::at(id_span, format!("{} clients would share one ID", thousands(count)))
+                .also(count_span, "because of this")
+                .help(
+                    "put %i, the client's number, into `id`: brokers throw out a client when another comes with its ID",
+                ),
+        );
+        return None;
+    }
+    let settings = given.settings();
+    let Given { username, password, .. } = given;
+    Some(Group { id, id_span, count_span, count, start, endpoint, username, password, settings })
+}
+
+fn read_id(value: &Value<'_>, report: &mut Report<'_>, around: &Surroundings<'_>) -> Option<Template> {
+    let template = Template::read(value, report, around.host)?;
+    let text = value.string(report, "")?;
+    let draft = |title: &str| Draft::at(value.span.clone(), title);
+    if text.is_empty() {
+        report.error(draft("the client ID is empty").help("mqfleet tells clients apart by their IDs; give it one"));
+    } else if text.contains('\0') {
+        report.error(draft("the client ID has a NUL character, which MQTT forbids (MQTT 5.0 §1.5.4)"));
+    } else if template.has_client() {
+        report.error(draft("%c is the client ID itself").help("it makes sense in `username`; here it may be %i or %h"));
+    } else {
+        return Some(template);
+    }
+    None
+}
+
+fn read_endpoint_name(table: &Table<'_>, names: &Names, report: &mut Report<'_>) -> Option<EndpointKey> {
+    let example = || names.first().map_or("local", String::as_str).to_owned();
+    let Some(value) = table.get("endpoints") else {
+        report.error(
+            Draft::at(table.span.clone(), "this client has no `endpoints`")
+                .help(format!("such as endpoints = [{}]", quoted(&example()))),
+        );
+        return None;
+    };
+    let items = value.list(report, "endpoints = [\"eu-1\"]")?;
+    if items.is_empty() {
+        report.error(Draft::at(value.span, "`endpoints` is empty").help("name one"));
+        return None;
+    }
+    if let Some(second) = items.get(1) {
+        report.error(
+            Draft::at(second.span.clone(), "a second endpoint is not supported yet")
+                .help("clients stay with the first one in this release; take the others out"),
+        );
+    }
+    let mut found = None;
+    for item in &items {
+        let Some(name) = item.string(report, "a list of endpoint names in quotes") else { continue };
+        match names.iter().position(|n| n == name) {
+            Some(index) => found = found.or(u16::try_from(index).ok()),
+            None => {
+                let help = match nearest(name, names.iter().map(String::as_str)) {
+                    Some(word) => format!("did you mean {}?", quoted(word)),
+                    None if names.is_empty() => "there are no endpoints in this file".to_owned(),
+                    None => {
+                        let shown: Vec<String> = names.iter().take(8).map(|n| quoted(n)).collect();
+                        let more = if names.len() > 8 { ", …" } else { "" };
+                        format!("there are {}{more}", shown.join(", "))
+                    }
+                };
+                report.error(Draft::at(item.span.clone(), format!("there is no endpoint {}", quoted(name))).help(help));
+            }
+        }
+    }
+    found.map(EndpointKey)
+}

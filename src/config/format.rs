@@ -1,0 +1,81 @@
+//! Defines which keys a fleet file can have, table by table, and which of them this release understands; what they mean is their readers' matter.
+
+use super::{redact::Redaction, tree::Keys};
+
+const FLEET_KEYS: &[&str] = &["name", "env", "worker_size"];
+const ENDPOINT_KEYS: &[&str] = &["url", "connect_rate", "max_connecting", "ca_file", "insecure", "alpn", "proxy"];
+const CLIENT_KEYS: &[&str] = &["id", "count", "start", "endpoints"];
+const COMMON_KEYS: &[&str] = &[
+    "protocol",
+    "keep_alive",
+    "clean_start",
+    "connect_timeout",
+    "reconnect",
+    "probe",
+    "slow",
+    "username",
+    "password",
+    "start_connected",
+];
+const COMMON_LATER: &[&str] =
+    &["session_expiry", "cert_file", "key_file", "labels", "subscribe", "will", "birth", "publish"];
+
+const IN_FLEET: (&str, &[&str]) = ("[fleet]", FLEET_KEYS);
+const IN_ENDPOINT: (&str, &[&str]) = ("[endpoint.NAME]", ENDPOINT_KEYS);
+const IN_CLIENT: (&str, &[&str]) = ("[[client]]", CLIENT_KEYS);
+const IN_BOTH: (&str, &[&str]) = ("[defaults] or [[client]]", COMMON_KEYS);
+
+pub(super) const TABLES: Keys = Keys {
+    now: &["fleet", "endpoint", "defaults", "client"],
+    later: &[],
+    elsewhere: &[IN_FLEET, IN_ENDPOINT, IN_CLIENT, IN_BOTH],
+};
+pub(super) const FLEET: Keys = Keys { now: FLEET_KEYS, later: &[], elsewhere: &[IN_ENDPOINT, IN_CLIENT, IN_BOTH] };
+pub(super) const ENDPOINT: Keys = Keys {
+    now: &["url", "connect_rate", "max_connecting"],
+    later: &["ca_file", "insecure", "alpn", "proxy"],
+    elsewhere: &[IN_FLEET, IN_CLIENT, IN_BOTH],
+};
+pub(super) const DEFAULTS: Keys =
+    Keys { now: COMMON_KEYS, later: COMMON_LATER, elsewhere: &[IN_CLIENT, IN_ENDPOINT, IN_FLEET] };
+pub(super) const CLIENT: Keys = Keys {
+    now: &[
+        "id",
+        "count",
+        "start",
+        "endpoints",
+        "protocol",
+        "keep_alive",
+        "clean_start",
+        "connect_timeout",
+        "reconnect",
+        "probe",
+        "slow",
+        "username",
+        "password",
+        "start_connected",
+    ],
+    later: COMMON_LATER,
+    elsewhere: &[IN_ENDPOINT, IN_FLEET],
+};
+pub(super) const RECONNECT: Keys =
+    Keys { now: &["strategy", "min", "max", "every", "max_retries", "stable_after"], later: &[], elsewhere: &[] };
+pub(super) const PROBE: Keys = Keys { now: &["kind", "every"], later: &[], elsewhere: &[] };
+pub(super) const SLOW: Keys = Keys { now: &["p99"], later: &[], elsewhere: &[] };
+pub(super) const PASSWORD: Keys = Keys { now: &["env", "file", "credential"], later: &["command"], elsewhere: &[] };
+
+/// The lines of a fleet file that errors may show: those of its own keys, but for secrets.
+pub(super) const REDACTION: Redaction = Redaction {
+    shown: &[
+        TABLES.now,
+        FLEET_KEYS,
+        ENDPOINT_KEYS,
+        CLIENT_KEYS,
+        COMMON_KEYS,
+        COMMON_LATER,
+        RECONNECT.now,
+        PROBE.now,
+        SLOW.now,
+        PASSWORD.now,
+    ],
+};

@@ -1,0 +1,232 @@
+//! Defines the keys that `[defaults]` and `[[client]]` have in common, and how the second is laid over the first; which clients there are is read elsewhere.
+
+use std::{ops::Range, sync::Arc, time::Duration};
+
+use super::{
+    Surroundings, format, password,
+    report::{Draft, Report, quoted},
+    template::Template,
+    tree::{Table, Value},
+};
+use crate::fleet::{Probe, ProbeKind, Protocol, Reconnect, Secret, Settings, Strategy};
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// What is given of a client so far: the built-in values, `[defaults]` over them, the client's own
+/// table over those.
+#[derive(Clone)]
+pub(super) struct Given {
+    settings: Settings,
+    strategy: Word,
+    min: Duration,
+    max: Duration,
+    every: Option<Duration>,
+    pub username: Option<Template>,
+    pub password: Option<Secret>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Word {
+    Exponential,
+    Fixed,
+    Never,
+}
+
+impl Default for Given {
+    fn default() -> Self {
+        let settings = Settings::default();
+        let (strategy, min, max, every) = match settings.reconnect.strategy {
+            Strategy::Exponential { min, max } => (Word::Exponential, min, max, None),
+            Strategy::Fixed { every } => (Word::Fixed, every, every, Some(every)),
+            Strategy::Never => (Word::Never, SECOND, SECOND, None),
+        };
+        Given { settings, strategy, min, max, every, username: None, password: None }
+    }
+}
+
+impl Given {
+    /// Lays the keys of `table` over what is given.
+    pub fn overlay(&mut self, table: &Table<'_>, report: &mut Report<'_>, around: &Surroundings<'_>) {
+        let get = |key: &str| table.get(key);
+        let settings = &mut self.settings;
+        set(&mut settings.protocol, get("protocol").and_then(|v| protocol(&v, report)));
+        set(&mut settings.keep_alive, get("keep_alive").and_then(|v| keep_alive(&v, report)));
+        set(&mut settings.clean_start, get("clean_start").and_then(|v| v.boolean(report)));
+        let timeout =
+            get("connect_timeout").and_then(|v| whole_seconds(&v, report, SECOND, HOUR, "Paho times connects"));
+        set(&mut settings.connect_timeout, timeout);
+        set(&mut settings.start_connected, get("start_connected").and_then(|v| v.boolean(report)));
+        if let Some(t) = get("probe").and_then(|v| v.table(report, "`probe`", "{ kind = \"ack\", every = \"5s\" }")) {
+            probe(&mut settings.probe, &t, report);
+        }
+        if let Some(t) = get("slow").and_then(|v| v.table(report, "`slow`", "{ p99 = \"250ms\" }")) {
+            t.check(format::SLOW, report);
+            let p99 = t.get("p99").and_then(|v| v.duration(report, MILLISECOND, HOUR));
+            settings.slow_p99 = p99.or(settings.slow_p99);
+        }
+        if let Some(value) = get("reconnect") {
+            let example = "{ strategy = \"exponential\", min = \"1s\", max = \"2m\" }";
+            if let Some(table) = value.table(report, "`reconnect`", example) {
+                self.overlay_reconnect(&table, report);
+            }
+        }
+        if let Some(value) = get("username") {
+            self.username = username(&value, report, around).or(self.username.take());
+        }
+        if let Some(value) = get("password") {
+            self.password = password::read(&value, report, around).or(self.password.take());
+        }
+        if let Some(value) = get("keep_alive") {
+            let is_blind = self.settings.keep_alive.is_zero() && self.settings.probe.kind == ProbeKind::Heartbeat;
+            if is_blind && !report.has_errors() {
+                report.warning(
+                    Draft::at(value.span, "without keep alive there are no heartbeats to measure")
+                        .help("set probe = { kind = \"ack\" }, or \"off\" if no latency is wanted"),
+                );
+            }
+        }
+    }
+
+    /// The settings that the clients of a table share.
+    pub fn settings(&self) -> Arc<Settings> {
+        let strategy = match self.strategy {
+            Word::Exponential => Strategy::Exponential { min: self.min, max: self.max },
+            Word::Fixed => Strategy::Fixed { every: self.every.unwrap_or(self.min) },
+            Word::Never => Strategy::Never,
+        };
+        let reconnect = Reconnect { strategy, ..self.settings.reconnect };
+        Arc::new(Settings { reconnect, ..self.settings.clone() })
+    }
+
+    pub fn protocol(&self) -> Protocol {
+        self.settings.protocol
+    }
+
+    fn overlay_reconnect(&mut self, table: &Table<'_>, report: &mut Report<'_>) {
+        const WORDS: [(&str, Word); 3] =
+            [("exponential", Word::Exponential), ("fixed", Word::Fixed), ("never", Word::Never)];
+        table.check(format::RECONNECT, report);
+        let strategy = table.get("strategy");
+        let read = strategy.as_ref().map(|v| v.word(report, &WORDS));
+        if let Some(Some(word)) = read {
+            self.strategy = word;
+        }
+        let mut time = |key, least| table.get(key).and_then(|v| v.duration(report, least, DAY));
+        set(&mut self.min, time("min", MILLISECOND));
+        set(&mut self.max, time("max", MILLISECOND));
+        self.every = time("every", MILLISECOND).or(self.every);
+        set(&mut self.settings.reconnect.stable_after, time("stable_after", Duration::ZERO));
+        let retries = table.get("max_retries").and_then(|v| v.number(report, 0..1_000_001, "tries"));
+        set(&mut self.settings.reconnect.max_retries, retries.and_then(|n| u32::try_from(n).ok()));
+        if read == Some(None) {
+            return; // it is not known which of the other keys make sense
+        }
+
+        let (name, fitting): (&str, &[&str]) = match self.strategy {
+            Word::Exponential => ("exponential", &["min", "max", "max_retries", "stable_after"]),
+            Word::Fixed => ("fixed", &["every", "max_retries", "stable_after"]),
+            Word::Never => ("never", &[]),
+        };
+        for (key, value) in table.in_order() {
+            if key != "strategy" && format::RECONNECT.now.contains(&key.as_str()) && !fitting.contains(&key.as_str()) {
+                let span = table.key_span(&key).unwrap_or(value.span);
+                let draft = Draft::at(span, format!("`{key}` means nothing with strategy \"{name}\""));
+                report.error(match fitting {
+                    [] => draft.help("\"never\" goes without any other key"),
+                    _ => draft.help(format!("\"{name}\" goes with {}", fitting.join(", "))),
+                });
+            }
+        }
+        if self.strategy == Word::Fixed && self.every.is_none() && table.get("every").is_none() {
+            let span = strategy.map_or(table.span.clone(), |v| v.span);
+            report.error(
+                Draft::at(span, "strategy \"fixed\" needs `every`")
+                    .help("such as { strategy = \"fixed\", every = \"3s\" }"),
+            );
+        }
+        let ends: Vec<Range<usize>> = ["min", "max"].iter().filter_map(|k| table.get(k)).map(|v| v.span).collect();
+        if let (Word::Exponential, true, Some(end)) = (self.strategy, self.min > self.max, ends.first()) {
+            let (min, max) = (humantime::format_duration(self.min), humantime::format_duration(self.max));
+            report.error(Draft::at(end.clone(), format!("`min` ({min}) is more than `max` ({max})")));
+        }
+    }
+}
+
+fn set<T>(to: &mut T, from: Option<T>) {
+    if let Some(value) = from {
+        *to = value;
+    }
+}
+
+fn protocol(value: &Value<'_>, report: &mut Report<'_>) -> Option<Protocol> {
+    let text = value.string(report, "\"5\" or \"3.1.1\"")?;
+    let help = match text.trim().trim_start_matches(['v', 'V']) {
+        "5" | "3.1.1" if text.len() < 6 && !text.starts_with(['v', 'V', ' ']) => {
+            return Some(if text.trim() == "5" { Protocol::V5 } else { Protocol::V311 });
+        }
+        "5" | "5.0" => "MQTT 5.0 is written \"5\"",
+        "4" | "3.1.1" | "311" => "MQTT 3.1.1 is written \"3.1.1\"",
+        "3" | "3.1" => "MQTT 3.1 is too old for mqfleet; most brokers that speak it also speak \"3.1.1\"",
+        _ => "it can be \"5\" or \"3.1.1\"",
+    };
+    report.error(Draft::at(value.span.clone(), format!("`protocol` cannot be {}", quoted(text))).help(help));
+    None
+}
+
+fn keep_alive(value: &Value<'_>, report: &mut Report<'_>) -> Option<Duration> {
+    whole_seconds(value, report, Duration::ZERO, Duration::from_secs(65_535), "MQTT counts keep alive")
+}
+
+fn whole_seconds(
+    value: &Value<'_>,
+    report: &mut Report<'_>,
+    least: Duration,
+    most: Duration,
+    who: &str,
+) -> Option<Duration> {
+    // A fraction below the least is to be told that it is a fraction.
+    let duration = value.duration(report, least.min(MILLISECOND), most)?;
+    if duration.subsec_nanos() != 0 || duration < least {
+        let next = humantime::format_duration(Duration::from_secs(duration.as_secs() + 1));
+        report.error(
+            Draft::at(value.span.clone(), format!("`{}` must be whole seconds", value.key))
+                .help(format!("{who} in seconds; the next is \"{next}\"")),
+        );
+        return None;
+    }
+    Some(duration)
+}
+
+fn probe(probe: &mut Probe, table: &Table<'_>, report: &mut Report<'_>) {
+    const WORDS: [(&str, Option<ProbeKind>); 4] = [
+        ("heartbeat", Some(ProbeKind::Heartbeat)),
+        ("ack", Some(ProbeKind::Ack)),
+        ("off", Some(ProbeKind::Off)),
+        ("echo", None),
+    ];
+    table.check(format::PROBE, report);
+    if let Some(value) = table.get("kind") {
+        match value.word(report, &WORDS) {
+            Some(Some(kind)) => probe.kind = kind,
+            Some(None) => report.error(
+                Draft::at(value.span, "probe kind \"echo\" is not supported yet").help("\"ack\" comes nearest to it"),
+            ),
+            None => {}
+        }
+    }
+    set(&mut probe.every, table.get("every").and_then(|v| v.duration(report, Duration::from_millis(100), HOUR)));
+}
+
+fn username(value: &Value<'_>, report: &mut Report<'_>, around: &Surroundings<'_>) -> Option<Template> {
+    let template = Template::read(value, report, around.host)?;
+    let wrong = match value.string(report, "")? {
+        "" => "`username` is empty",
+        text if text.contains('\0') => "`username` has a NUL character, which MQTT forbids (MQTT 5.0 §1.5.4)",
+        _ => return Some(template),
+    };
+    report.error(Draft::at(value.span.clone(), wrong));
+    None
+}

@@ -1,0 +1,113 @@
+//! Defines the patterns in client IDs and user names (`press-%04i`) and what they become for one client; which of a pattern's words make sense where is said by its reader.
+
+use super::{
+    report::{Draft, Report, quoted},
+    tree::Value,
+};
+
+/// A pattern, ready to be filled in.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Template {
+    parts: Vec<Part>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Part {
+    Text(String),
+    /// The client's number, with zeros to at least this width.
+    Number(usize),
+    /// The client ID.
+    Client,
+}
+
+/// The most digits a number can be padded to.
+const WIDTH_MAX: usize = 20;
+
+impl Template {
+    /// Reads a pattern. `host` tells this host's name, where it is asked for.
+    pub fn read(value: &Value<'_>, report: &mut Report<'_>, host: &dyn Fn() -> String) -> Option<Template> {
+        let text = value.string(report, "a text in quotes")?;
+        let mut parts = Vec::new();
+        let mut plain = String::new();
+        let mut right = true;
+        let mut rest = text;
+        while let Some(at) = rest.find('%') {
+            plain.push_str(&rest[..at]);
+            let word = &rest[at + 1..];
+            let digits = word.len() - word.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+            let letter = word[digits..].chars().next();
+            let length = digits + letter.map_or(0, char::len_utf8);
+            let wrong = |title: String| {
+                // Where the text stands in the file as it is, the very place can be shown.
+                let mut span = value.span.clone();
+                let offset = text.len() - rest.len() + at;
+                if report.raw(span.clone()).get(1..1 + text.len()) == Some(text) {
+                    span = span.start + 1 + offset..span.start + 2 + offset + length;
+                }
+                Draft::at(span, title)
+            };
+            let shown = format!("%{}", &word[..length]);
+            let found = match (letter, &word[..digits]) {
+                (Some('%'), "") => Ok(plain.push('%')),
+                (Some('i'), "") => Ok(push(&mut parts, &mut plain, Part::Number(0))),
+                (Some('i'), width) => match (width.starts_with('0'), width.parse::<usize>()) {
+                    (true, Ok(width)) if (1..=WIDTH_MAX).contains(&width) => {
+                        Ok(push(&mut parts, &mut plain, Part::Number(width)))
+                    }
+                    (false, Ok(width)) if (1..=WIDTH_MAX).contains(&width) => {
+                        Err(wrong(format!("{} is no pattern", quoted(&shown)))
+                            .help(format!("with zeros it is `%0{width}i`")))
+                    }
+                    _ => Err(wrong(format!("{} is no pattern", quoted(&shown)))
+                        .help(format!("a number can be padded to at most {WIDTH_MAX} digits, such as `%04i`"))),
+                },
+                (Some('h'), "") => Ok(plain.push_str(&host())),
+                (Some('c'), "") => Ok(push(&mut parts, &mut plain, Part::Client)),
+                (Some('u' | 's' | 'g' | 'r'), "") => Err(wrong(format!("{} is not supported yet", quoted(&shown)))
+                    .help("%i is the client's number, %h this host, %c the client ID, %% a percent sign")),
+                _ => Err(wrong(format!("{} is no pattern", quoted(&shown)))
+                    .help("%i is the client's number, %h this host, %c the client ID, %% a percent sign")),
+            };
+            if let Err(draft) = found {
+                report.error(draft);
+                right = false;
+            }
+            rest = &word[length..];
+        }
+        plain.push_str(rest);
+        if !plain.is_empty() {
+            parts.push(Part::Text(plain));
+        }
+        right.then_some(Template { parts })
+    }
+
+    pub fn has_number(&self) -> bool {
+        self.parts.iter().any(|p| matches!(p, Part::Number(_)))
+    }
+
+    pub fn has_client(&self) -> bool {
+        self.parts.contains(&Part::Client)
+    }
+
+    /// The text for one client, written over what `out` held.
+    pub fn fill(&self, number: u64, client: &str, out: &mut String) {
+        out.clear();
+        for part in &self.parts {
+            match part {
+                Part::Text(text) => out.push_str(text),
+                Part::Number(width) => {
+                    use std::fmt::Write;
+                    let _ = write!(out, "{number:0width$}"); // a String takes everything
+                }
+                Part::Client => out.push_str(client),
+            }
+        }
+    }
+}
+
+fn push(parts: &mut Vec<Part>, plain: &mut String, part: Part) {
+    if !plain.is_empty() {
+        parts.push(Part::Text(std::mem::take(plain)));
+    }
+    parts.push(part);
+}
