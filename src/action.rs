@@ -52,6 +52,32 @@ impl Action {
         Action::Quit,
     ];
 
+    /// The stable name, as a keymap file writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Action::Up => "up",
+            Action::Down => "down",
+            Action::PageUp => "page_up",
+            Action::PageDown => "page_down",
+            Action::Top => "top",
+            Action::Bottom => "bottom",
+            Action::Detail => "detail",
+            Action::Back => "back",
+            Action::Filter => "filter",
+            Action::SortNext => "sort_next",
+            Action::SortPrevious => "sort_previous",
+            Action::SortReverse => "sort_reverse",
+            Action::Mark => "mark",
+            Action::MarkAll => "mark_all",
+            Action::Reconnect => "reconnect",
+            Action::Disconnect => "disconnect",
+            Action::Freeze => "freeze",
+            Action::Help => "help",
+            Action::Repaint => "repaint",
+            Action::Quit => "quit",
+        }
+    }
+
     /// What the help overlay says about it.
     pub fn help(self) -> &'static str {
         match self {

@@ -1,0 +1,161 @@
+//! Defines which part of a line of a file may be shown in an error, so that no password reaches a screen or a log; it is careful rather than exact.
+
+use super::nearest::distance;
+
+/// What is known of a file whose lines may hold secrets: the keys whose values may be shown.
+#[derive(Clone, Copy)]
+pub(super) struct Redaction {
+    pub shown: &'static [&'static [&'static str]],
+}
+
+/// A key that contains one of these may stand before a secret.
+const SECRET: [&str; 4] = ["pass", "secret", "token", "key"];
+
+impl Redaction {
+    /// Where the part of `line` begins that must be hidden, in bytes; `None` where all of it may be
+    /// seen. `line_start` is the line's place in `text`.
+    pub fn hides(&self, text: &str, line_start: usize, line: &str) -> Option<usize> {
+        if inside_string(&text[..line_start]) {
+            return Some(0);
+        }
+        let code = line.trim_start();
+        let indent = line.len() - code.len();
+        if code.is_empty() {
+            return None;
+        }
+        // A header has no value; but a mistyped one may be anything.
+        if code.starts_with('[') && !code.contains(['=', '"', '\'']) {
+            return may_hold_secret(code).then_some(0);
+        }
+        let key = &code[..code.find(|c: char| !is_word(c)).unwrap_or(code.len())];
+        let last = key.rsplit('.').next().unwrap_or(key);
+        let rest = &code[key.len()..];
+        let behind_key = match rest.find('=') {
+            Some(at) if rest[..at].trim().is_empty() => indent + key.len() + at + 1,
+            _ if SECRET.iter().any(|s| last.contains(s)) && self.knows(last) => indent + key.len(),
+            _ => indent,
+        };
+        let shown = self.knows(last) && !may_hold_secret(code) && !names_a_user(code);
+        (!shown).then_some(behind_key)
+    }
+
+    fn knows(&self, key: &str) -> bool {
+        self.shown.iter().any(|keys| keys.contains(&key))
+    }
+}
+
+fn is_word(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.')
+}
+
+/// Whether some word of the line is, or is nearly, one that goes with a secret.
+fn may_hold_secret(line: &str) -> bool {
+    let line = line.to_lowercase();
+    SECRET.iter().any(|s| line.contains(s))
+        || line.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').any(|word| {
+            distance(word, "password") <= 2 || distance(word, "secret") <= 2 || distance(word, "token") <= 1
+        })
+}
+
+/// Whether the line holds a URL with a user, who may come with a password.
+fn names_a_user(line: &str) -> bool {
+    line.contains('@') && (line.contains("//") || line.starts_with("url") || line.starts_with("proxy"))
+}
+
+/// Whether a multi-line string is still open at the end of `text`.
+fn inside_string(text: &str) -> bool {
+    let mut rest = text;
+    while let Some(at) = rest.find(['#', '"', '\'']) {
+        rest = &rest[at..];
+        let quote = &rest[..1];
+        if quote == "#" {
+            rest = rest.find('\n').map_or("", |end| &rest[end..]);
+        } else if rest.starts_with(&quote.repeat(3)) {
+            let open = &rest[3..];
+            match closing(open, quote) {
+                Some(end) => rest = &open[end..],
+                None => return true,
+            }
+        } else {
+            let line_end = rest.find('\n').unwrap_or(rest.len());
+            let mut end = 1;
+            while end < line_end && !rest[end..].starts_with(quote) {
+                let escaped = quote == "\"" && rest[end..].starts_with('\\');
+                end += if escaped { 2 } else { 1 };
+                while end < line_end && !rest.is_char_boundary(end) {
+                    end += 1;
+                }
+            }
+            rest = rest.get((end + 1).min(line_end)..).unwrap_or_default();
+        }
+    }
+    false
+}
+
+/// Where a multi-line string ends, behind its closing quotes.
+fn closing(open: &str, quote: &str) -> Option<usize> {
+    let mut at = 0;
+    while let Some(found) = open[at..].find(&quote.repeat(3)) {
+        let end = at + found;
+        let backslashes = open[..end].bytes().rev().take_while(|b| *b == b'\\').count();
+        if quote == "'" || backslashes % 2 == 0 {
+            return Some(end + 3);
+        }
+        at = end + 1;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KNOWN: Redaction = Redaction { shown: &[&["id", "url", "password", "reconnect", "min"]] };
+
+    fn shown(line: &str) -> String {
+        match KNOWN.hides(line, 0, line) {
+            Some(at) => format!("{}[redacted]", &line[..at]),
+            None => line.to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_secret_is_hidden_whatever_the_slip() {
+        for (line, seen) in [
+            ("password = \"hunter2\"", "password =[redacted]"),
+            ("  password = \"hunter2", "  password =[redacted]"),
+            ("password \"hunter2\"", "password[redacted]"),
+            ("password: hunter2", "password[redacted]"),
+            ("pasword = \"hunter2\"", "pasword =[redacted]"),
+            ("pas sword = \"hunter2\"", "[redacted]"),
+            ("\"password\" = \"hunter2\"", "[redacted]"),
+            ("hunter2", "[redacted]"),
+            ("sword = \"hunter2\"", "sword =[redacted]"),
+            ("id = { password = \"hunter2\" }", "id =[redacted]"),
+            ("url = \"mqtt://user:hunter2@host\"", "url =[redacted]"),
+            ("url = \"mqtt:user:hunter2@host\"", "url =[redacted]"),
+            ("[client] password = \"hunter2\"", "[redacted]"),
+            ("[client] hunter2 = secret", "[redacted]"),
+        ] {
+            assert_eq!(shown(line), seen);
+        }
+    }
+
+    #[test]
+    fn other_lines_are_shown() {
+        for line in ["id = \"press-%i\"", "  id = 5 # five", "[[client]]", "[endpoint.a-1]", "", "reconnect.min = 5"] {
+            assert_eq!(shown(line), line);
+        }
+    }
+
+    #[test]
+    fn the_inside_of_a_multi_line_string_is_hidden() {
+        let text = "password = \"\"\"\nid = hunter2\n\"\"\"\nid = 1\n";
+        let at = |part: &str| text.find(part).unwrap();
+        assert_eq!(KNOWN.hides(text, at("id = hunter2"), "id = hunter2"), Some(0));
+        assert_eq!(KNOWN.hides(text, at("id = 1"), "id = 1"), None);
+        let quoted = "a = \"# '''\" # \"\"\"\nb = 'é\\'\n";
+        assert!(!inside_string(quoted));
+        assert!(inside_string("a = \"\"\"x\\\"\"\"\ny"));
+    }
+}
