@@ -24,11 +24,11 @@ pub fn clients(n: impl TryInto<u64>) -> String {
 }
 
 /// A round trip in at most six columns: `412µs`, `3.1ms`, `812ms`, `1.24s`, `12.4s`, `124s`.
-pub fn latency(rtt: Duration, ascii: bool) -> String {
+pub fn latency(rtt: Duration) -> String {
     let micros = rtt.as_micros();
     let seconds = rtt.as_secs_f64();
     match micros {
-        0..1_000 => format!("{micros}{}", if ascii { "us" } else { "µs" }),
+        0..1_000 => format!("{micros}µs"),
         1_000..99_950 => format!("{:.1}ms", micros as f64 / 1e3),
         99_950..999_500 => format!("{:.0}ms", micros as f64 / 1e3),
         999_500..9_995_000 => format!("{seconds:.2}s"),
@@ -96,11 +96,24 @@ mod tests {
 
     #[test]
     fn latencies_keep_their_digits_and_their_width() {
-        let shown: Vec<_> =
-            [412, 999, 1_000, 3_100, 48_200, 99_949, 99_950, 812_000, 999_499, 999_500, 1_240_000, 12_400_000, 124_000_000]
-                .iter()
-                .map(|n| latency(us(*n), false))
-                .collect();
+        let shown: Vec<_> = [
+            412,
+            999,
+            1_000,
+            3_100,
+            48_200,
+            99_949,
+            99_950,
+            812_000,
+            999_499,
+            999_500,
+            1_240_000,
+            12_400_000,
+            124_000_000,
+        ]
+        .iter()
+        .map(|n| latency(us(*n)))
+        .collect();
         assert_eq!(
             shown,
             [
@@ -108,10 +121,9 @@ mod tests {
                 "12.4s", "124s"
             ]
         );
-        assert_eq!(latency(us(412), true), "412us");
         for exponent in 0..9 {
             for digit in 1..10 {
-                assert!(latency(us(digit * 10u64.pow(exponent)), false).chars().count() <= 6);
+                assert!(latency(us(digit * 10u64.pow(exponent))).chars().count() <= 6);
             }
         }
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     event::{Reason, State, Transition, WorkerEvent},
-    fleet::{EndpointKey, Fleet, WorkerKey},
+    fleet::{Fleet, WorkerKey},
     model::{Entry, Subject},
     text::Scrubbed,
     ui::figures,
@@ -15,29 +15,25 @@ pub fn entry(fleet: &Fleet, entry: &Entry) -> String {
     match &entry.subject {
         Subject::Clients { first, last, count, endpoint, from, to, reason, detail, next_try } => {
             let first = &fleet.client(*first).name;
-            let step =
-                Step { endpoint: *endpoint, from: *from, to: *to, reason: *reason, detail, next_try: *next_try };
-            match count {
-                1 => step.sentence(fleet, first, 1),
-                _ => {
-                    let range = format!(" ({first} … {})", fleet.client(*last).name);
-                    step.sentence(fleet, &figures::clients(*count), *count).replacen(RANGE, &range, 1)
-                }
-            }
-            .replacen(RANGE, "", 1)
+            let (who, range) = match count {
+                1 => (first.to_string(), String::new()),
+                n => (figures::clients(*n), format!(" ({first} … {})", fleet.client(*last).name)),
+            };
+            let endpoint = &fleet.endpoint(*endpoint).name;
+            let (from, to, reason, next_try) = (*from, *to, *reason, *next_try);
+            Step { who: &who, range: &range, many: *count > 1, endpoint, from, to, reason, detail, next_try }.sentence()
         }
         Subject::Worker { worker, event, detail } => self::worker(*worker, *event, detail),
         Subject::Notice(text) => text.to_string(),
     }
 }
 
-/// A client's step as a sentence: `press-0002 lost its connection to eu-1: keep alive; retry in 0.8 s`.
+/// A client's step as a sentence: `press-0002 lost its connection to eu-1: closed by peer; retry in 0.8 s`.
 pub fn transition(fleet: &Fleet, step: &Transition) -> String {
-    let name = &fleet.client(step.client).name;
-    let Transition { endpoint, from, to, reason, detail, next_try, .. } = step;
-    Step { endpoint: *endpoint, from: *from, to: *to, reason: *reason, detail, next_try: *next_try }
-        .sentence(fleet, name, 1)
-        .replacen(RANGE, "", 1)
+    let who = &fleet.client(step.client).name;
+    let endpoint = &fleet.endpoint(step.endpoint).name;
+    let &Transition { from, to, reason, ref detail, next_try, .. } = step;
+    Step { who, range: "", many: false, endpoint, from, to, reason, detail, next_try }.sentence()
 }
 
 /// What happened to a worker: `worker 3 died: killed by signal 9; its clients wait`.
@@ -61,77 +57,63 @@ pub fn reason(reason: Reason, detail: &str) -> String {
     }
 }
 
-/// Where a sentence about many clients names the first and the last. No scrubbed text contains it.
-const RANGE: &str = "\u{1}";
-
 /// What a single transition and a burst of them have in common.
 struct Step<'a> {
-    endpoint: EndpointKey,
+    /// One client's name, or how many there are.
+    who: &'a str,
+    /// The first and the last of many, in parentheses.
+    range: &'a str,
+    many: bool,
+    endpoint: &'a str,
     from: State,
     to: State,
     reason: Reason,
-    detail: &'a Scrubbed,
+    detail: &'a str,
     next_try: Option<Duration>,
 }
 
 impl Step<'_> {
-    /// Tells the step of `who`, which are `count` clients.
-    fn sentence(&self, fleet: &Fleet, who: &str, count: u32) -> String {
-        let many = count > 1;
-        let endpoint = &fleet.endpoint(self.endpoint).name;
+    fn sentence(&self) -> String {
+        let &Step { who, range, many, endpoint, .. } = self;
         let why = reason(self.reason, self.detail);
-        let is = if many { "are" } else { "is" };
+        let (is, was, whose) = if many { ("are", "were", "their") } else { ("is", "was", "its") };
         match self.to {
-            State::Up => format!("{who} connected to {endpoint}{RANGE}"),
-            State::Connecting => format!("{who} {is} connecting to {endpoint}{RANGE}"),
+            State::Up => format!("{who} connected to {endpoint}{range}"),
+            State::Connecting => format!("{who} {is} connecting to {endpoint}{range}"),
             State::Queued if self.reason == Reason::OperatorReconnect => {
-                format!("{who} {} asked to reconnect{RANGE}", if many { "were" } else { "was" })
+                format!("{who} {was} told to reconnect{range}")
             }
-            State::Queued => format!("{who} {is} waiting for a turn to connect to {endpoint}{RANGE}"),
-            State::Held => {
-                let whose = if many { "their worker" } else { "its worker" };
-                format!("{who} {is} waiting for {whose}{RANGE}: {why}")
-            }
+            State::Queued => format!("{who} {is} waiting for a turn to connect to {endpoint}{range}"),
+            State::Held => format!("{who} {is} waiting for {whose} worker{range}: {why}"),
             State::Off if self.reason == Reason::OperatorDisconnect => {
-                format!("{who} {} disconnected by operator{RANGE}", if many { "were" } else { "was" })
+                format!("{who} {was} disconnected by operator{range}")
             }
-            State::Off => format!("{who} {is} off{RANGE}: {why}"),
+            State::Off => format!("{who} {is} off{range}: {why}"),
             State::Backoff => {
-                let retry = match self.next_try {
-                    Some(wait) if many => format!("; first retry in {}", figures::wait(wait)),
-                    Some(wait) => format!("; retry in {}", figures::wait(wait)),
-                    None => String::new(),
-                };
-                format!("{}{retry}", self.failure(endpoint, who, many, &why))
+                let retry = if many { "first retry" } else { "retry" };
+                let retry = self.next_try.map(|wait| format!("; {retry} in {}", figures::wait(wait)));
+                format!("{}{}", self.failure(&why, was, whose), retry.unwrap_or_default())
             }
-            State::Failed => {
-                let end = if self.reason == Reason::RetriesExhausted { "" } else { "; not tried again" };
-                format!("{}{end}", self.failure(endpoint, who, many, &why))
-            }
+            State::Failed if self.reason == Reason::RetriesExhausted => format!("{who} {was} given up{range}: {why}"),
+            State::Failed => format!("{}; not tried again", self.failure(&why, was, whose)),
         }
     }
 
-    fn failure(&self, endpoint: &str, who: &str, many: bool, why: &str) -> String {
-        if self.reason == Reason::RetriesExhausted {
-            return format!("{who} {} given up{RANGE}: {why}", if many { "were" } else { "was" });
+    fn failure(&self, why: &str, was: &str, whose: &str) -> String {
+        let &Step { who, range, endpoint, detail, .. } = self;
+        match (self.from, self.reason) {
+            (State::Up, reason) if reason.is_brokers() => format!("broker disconnected {who}{range}: {why}"),
+            (_, reason) if reason.is_brokers() => format!("broker refused {who}{range}: {why}"),
+            // "lost its connection: connection lost" would say one thing twice.
+            (State::Up, Reason::ConnectionLost) if detail.is_empty() => {
+                format!("{who} lost {whose} connection to {endpoint}{range}")
+            }
+            (State::Up, Reason::ConnectionLost) => {
+                format!("{who} lost {whose} connection to {endpoint}{range}: {detail}")
+            }
+            (State::Up, _) => format!("{who} lost {whose} connection to {endpoint}{range}: {why}"),
+            (_, Reason::RetriesExhausted) => format!("{who} {was} given up{range}: {why}"),
+            _ => format!("{who} could not connect to {endpoint}{range}: {why}"),
         }
-        let was_up = self.from == State::Up;
-        if self.reason.is_brokers() && was_up {
-            return format!("broker disconnected {who}{RANGE}: {why}");
-        }
-        if self.reason.is_brokers() {
-            return format!("broker refused {who}{RANGE}: {why}");
-        }
-        if was_up {
-            let whose = if many { "their" } else { "its" };
-            // "lost its connection: connection lost" says one thing twice.
-            let why = match self.reason {
-                Reason::ConnectionLost if self.detail.is_empty() => String::new(),
-                Reason::ConnectionLost => format!(": {}", self.detail),
-                _ => format!(": {why}"),
-            };
-            return format!("{who} lost {whose} connection to {endpoint}{RANGE}{why}");
-        }
-        format!("{who} could not connect to {endpoint}{RANGE}: {why}")
     }
 }
