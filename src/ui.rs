@@ -1,1 +1,134 @@
-//! Stub.
+//! Defines the screen: `draw` turns a model into cells and changes nothing; reading keys, pacing frames and the terminal itself are the console's matter.
+
+mod columns;
+mod detail;
+mod dialog;
+mod figures;
+mod footer;
+mod header;
+mod help;
+mod layout;
+mod log;
+mod paint;
+mod spark;
+mod table;
+pub mod words;
+
+use chrono::FixedOffset;
+use ratatui::{
+    Frame,
+    layout::{Position, Rect},
+    style::Style,
+};
+
+use crate::{
+    clock::{Anchor, Moment},
+    config::{Badge, Glyphs, Keymap, Theme},
+    fleet::Fleet,
+    model::{Latency, Mode, Model, Row},
+};
+
+pub use columns::Widths;
+pub use layout::table_height;
+
+/// What a drawing needs besides the model: the time, the looks, and figures that the console keeps
+/// because working them out takes a pass over the fleet.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    pub now: Moment,
+    pub anchor: Anchor,
+    /// Local time's distance from UTC.
+    pub zone: FixedOffset,
+    pub theme: &'a Theme,
+    pub glyphs: Glyphs,
+    pub keymap: &'a Keymap,
+    /// [`Widths::of`] the fleet.
+    pub widths: Widths,
+    /// [`crate::model::Known::latency`] of what the model shows; it may be some seconds old.
+    pub latency: Option<Latency>,
+    /// What the console writes to its terminal, where that is worth showing.
+    pub bytes_per_second: Option<u64>,
+}
+
+/// Draws the whole screen. The model's height must have been set to [`table_height`].
+pub fn draw(frame: &mut Frame, model: &Model, context: &Context) {
+    let cursor = Screen::new(model, context).draw(frame.buffer_mut(), context);
+    if let Some(cursor) = cursor {
+        frame.set_cursor_position(cursor);
+    }
+}
+
+/// What every part of the screen is drawn from.
+struct Screen<'a> {
+    model: &'a Model,
+    context: &'a Context<'a>,
+    theme: &'a Theme,
+    glyphs: &'a Glyphs,
+    fleet: &'a Fleet,
+    /// The moment that is shown: that of the freeze, where there is one.
+    now: Moment,
+}
+
+impl<'a> Screen<'a> {
+    fn new(model: &'a Model, context: &'a Context<'a>) -> Screen<'a> {
+        let now = model.frozen().map_or(context.now, |frozen| frozen.at);
+        let (theme, glyphs) = (context.theme, &context.glyphs);
+        Screen { model, context, theme, glyphs, fleet: model.fleet(), now }
+    }
+
+    /// Draws everything, and says where the terminal's cursor belongs, if anywhere.
+    fn draw(&self, buf: &mut ratatui::buffer::Buffer, context: &Context) -> Option<Position> {
+        let area = buf.area;
+        buf.set_style(area, self.theme.text);
+        let layout = match layout::Layout::of(area) {
+            Some(layout) => layout,
+            None => {
+                header::tiny(self, buf);
+                return None;
+            }
+        };
+        header::draw(self, buf, &layout);
+        table::draw(self, buf, &layout);
+        log::draw(self, buf, &layout);
+        let mut cursor = footer::draw(self, buf, &layout);
+        if let Some(pane) = layout.detail {
+            detail::pane(self, buf, pane);
+        }
+        match self.model.mode() {
+            Mode::Detail if layout.detail.is_none() => detail::overlay(self, buf),
+            Mode::Help => help::draw(self, buf),
+            Mode::Confirm(confirm) if !dialog::is_inline(confirm) => cursor = dialog::draw(self, buf, confirm),
+            _ => {}
+        }
+        if context.glyphs.is_ascii() {
+            paint::to_ascii(buf);
+        }
+        cursor
+    }
+
+    /// The local time of a moment, `12:04:31`.
+    fn clock(&self, at: Moment) -> String {
+        self.context.anchor.utc(at).with_timezone(&self.context.zone).format("%H:%M:%S").to_string()
+    }
+
+    fn is_prod(&self) -> bool {
+        self.fleet.env.as_deref().is_some_and(|env| {
+            let env: &str = env;
+            env.eq_ignore_ascii_case("prod") || env.eq_ignore_ascii_case("production")
+        })
+    }
+
+    /// Frames are red around a production fleet.
+    fn border(&self) -> Style {
+        if self.is_prod() { self.theme.prod } else { self.theme.border }
+    }
+}
+
+fn badge(row: &Row) -> Badge {
+    Badge::of(row.state, row.slow, row.is_rejected())
+}
+
+/// `area` without its outermost columns.
+fn inset(area: Rect) -> Rect {
+    Rect { x: area.x + 1, width: area.width.saturating_sub(2), ..area }
+}

@@ -54,6 +54,7 @@ impl Model {
             Action::MarkAll => {
                 let shown = self.order().to_vec();
                 self.marks.extend(shown);
+                self.count_marks();
             }
             Action::Reconnect => return self.wish(Wish::Reconnect, now),
             Action::Disconnect => return self.wish(Wish::Disconnect, now),
@@ -62,7 +63,13 @@ impl Model {
             Action::Repaint => return Effect::Repaint,
             Action::Quit if self.alive() == 0 => return Effect::Quit,
             Action::Quit => {
-                self.mode = Mode::Confirm(Confirm { wish: Wish::Quit, targets: Vec::new(), hidden: 0, typed: None });
+                self.mode = Mode::Confirm(Confirm {
+                    wish: Wish::Quit,
+                    targets: Vec::new(),
+                    hidden: 0,
+                    states: *self.live.totals(),
+                    typed: None,
+                });
             }
         }
         Effect::Nothing
@@ -122,6 +129,7 @@ impl Model {
             self.rearrange();
         } else if matches!(self.mode, Mode::Table) {
             self.marks.clear();
+            self.count_marks();
         }
         self.mode = Mode::Table;
     }
@@ -131,6 +139,7 @@ impl Model {
             if !self.marks.remove(&client) {
                 self.marks.insert(client);
             }
+            self.count_marks();
             self.step(1);
         }
     }
@@ -170,7 +179,8 @@ impl Model {
             return self.carry_out(wish, targets, now);
         }
         let typed = needs_typing(targets.len(), self.fleet().clients.len()).then(Input::default);
-        self.mode = Mode::Confirm(Confirm { wish, targets, hidden, typed });
+        let states = self.shown().totals_of(&targets);
+        self.mode = Mode::Confirm(Confirm { wish, targets, hidden, states, typed });
         Effect::Nothing
     }
 

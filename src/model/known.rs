@@ -39,6 +39,11 @@ impl Row {
         self.state == State::Up
     }
 
+    /// Given up because the broker refused it.
+    pub fn is_rejected(&self) -> bool {
+        self.state == State::Failed && self.reason.is_brokers()
+    }
+
     /// The newest `count` buckets of the latency trend, oldest first.
     pub fn trend(&self, now: Moment, count: usize) -> impl Iterator<Item = Bucket> + '_ {
         self.trend.buckets(now, self.is_up(), count)
@@ -59,6 +64,8 @@ pub struct Totals {
     by_state: [u32; State::ALL.len()],
     /// Contained in the number of those that are up.
     pub slow: u32,
+    /// Refused by the broker; contained in the number of those that failed.
+    pub rejected: u32,
 }
 
 impl Totals {
@@ -68,6 +75,18 @@ impl Totals {
 
     pub fn all(&self) -> u32 {
         self.by_state.iter().sum()
+    }
+
+    fn add(&mut self, row: &Row) {
+        self.by_state[row.state as usize] += 1;
+        self.slow += u32::from(row.slow);
+        self.rejected += u32::from(row.is_rejected());
+    }
+
+    fn remove(&mut self, row: &Row) {
+        self.by_state[row.state as usize] -= 1;
+        self.slow -= u32::from(row.slow);
+        self.rejected -= u32::from(row.is_rejected());
     }
 }
 
@@ -188,6 +207,13 @@ impl Known {
         &self.totals
     }
 
+    /// The same for some clients only. Costs a pass over them.
+    pub fn totals_of(&self, clients: &[ClientKey]) -> Totals {
+        let mut totals = Totals::default();
+        clients.iter().for_each(|&client| totals.add(self.row(client)));
+        totals
+    }
+
     pub fn pulse(&self) -> &Pulse {
         &self.pulse
     }
@@ -247,15 +273,12 @@ impl Known {
         let row = &mut self.rows[step.client.index()];
         let was_up = row.is_up();
         row.trend.advance(at, was_up);
-        self.totals.by_state[row.state as usize] -= 1;
-        self.totals.by_state[step.to as usize] += 1;
+        self.totals.remove(row);
         let second = self.pulse.advance(at);
         if was_up && step.to != State::Up {
             self.pulse.losses[second] += 1;
             row.trend.mark_down();
-            if std::mem::take(&mut row.slow) {
-                self.totals.slow -= 1;
-            }
+            row.slow = false;
         }
         if step.to == State::Up && !was_up {
             self.pulse.ups[second] += 1;
@@ -275,6 +298,7 @@ impl Known {
             row.reason = step.reason;
             row.detail = step.detail.clone();
         }
+        self.totals.add(row);
     }
 
     fn apply_sample(&mut self, at: Moment, sample: &Sample) {

@@ -26,6 +26,7 @@ pub enum Subject {
         last: ClientKey,
         count: u32,
         endpoint: EndpointKey,
+        from: State,
         to: State,
         reason: Reason,
         detail: Scrubbed,
@@ -107,8 +108,8 @@ impl Log {
     fn write_step(&mut self, at: Moment, level: Level, step: &Transition) {
         let burst = self.entries.iter_mut().rev().take(Self::BURST_DEPTH).find(|e| {
             at.since(e.at) < Self::BURST
-                && matches!(&e.subject, Subject::Clients { endpoint, to, reason, .. }
-                    if (*endpoint, *to, *reason) == (step.endpoint, step.to, step.reason))
+                && matches!(&e.subject, Subject::Clients { endpoint, from, to, reason, .. }
+                    if (*endpoint, *from, *to, *reason) == (step.endpoint, step.from, step.to, step.reason))
         });
         if let Some(Entry { subject: Subject::Clients { last, count, .. }, .. }) = burst {
             *count += 1;
@@ -123,6 +124,7 @@ impl Log {
                 last: step.client,
                 count: 1,
                 endpoint: step.endpoint,
+                from: step.from,
                 to: step.to,
                 reason: step.reason,
                 detail: step.detail.clone(),

@@ -9,7 +9,7 @@ use crate::{
     event::{Event, Level, State},
     fleet::{ClientKey, Fleet},
     model::{
-        known::Known,
+        known::{Known, Totals},
         order::{Filter, Sort, arrange, name_ranks},
     },
 };
@@ -27,6 +27,8 @@ pub struct Model {
     top: usize,
     height: usize,
     pub(super) marks: BTreeSet<ClientKey>,
+    /// How many of the marks are in `order`.
+    pub(super) marks_shown: usize,
     pub(super) filter: Filter,
     pub(super) sort: Sort,
     pub(super) held_until: Moment,
@@ -55,6 +57,8 @@ pub struct Confirm {
     pub targets: Vec<ClientKey>,
     /// Marked clients that the filter hides; they are not among the targets.
     pub hidden: usize,
+    /// The states that the targets were in.
+    pub states: Totals,
     /// The count to be typed where so many are meant that a single key must not do.
     pub typed: Option<Input>,
 }
@@ -98,6 +102,7 @@ impl Model {
             top: 0,
             height: 0,
             marks: BTreeSet::new(),
+            marks_shown: 0,
             filter: Filter::default(),
             sort: Sort::default(),
             held_until: Moment(0),
@@ -168,8 +173,7 @@ impl Model {
 
     /// How many clients are marked, and how many of these the filter hides.
     pub fn marked(&self) -> (usize, usize) {
-        let hidden = self.marks.iter().filter(|&&k| !self.filter.lets_through(self.shown(), k)).count();
-        (self.marks.len(), hidden)
+        (self.marks.len(), self.marks.len() - self.marks_shown)
     }
 
     /// Whether the order waits because a key was just pressed.
@@ -223,6 +227,7 @@ impl Model {
         let known = self.frozen.as_ref().map_or(&self.live, |f| &f.known);
         arrange(known, &self.ranks, &self.filter, self.sort, &mut self.order);
         self.arranged = known.changes();
+        self.count_marks();
         let new_place = self.cursor_place().or_else(|| {
             let last = self.order.len().checked_sub(1)?;
             Some(place.unwrap_or(0).min(last))
@@ -234,7 +239,16 @@ impl Model {
         self.scroll_to_cursor();
     }
 
-    pub(super) fn cursor_place(&self) -> Option<usize> {
+    pub(super) fn count_marks(&mut self) {
+        self.marks_shown = match self.marks.len() {
+            0 => 0,
+            all if self.order.len() == self.fleet().clients.len() => all,
+            _ => self.order.iter().filter(|k| self.marks.contains(k)).count(),
+        };
+    }
+
+    /// The place of the cursor's client in the order, from 0.
+    pub fn cursor_place(&self) -> Option<usize> {
         let cursor = self.cursor?;
         self.order.iter().position(|&k| k == cursor)
     }

@@ -1,0 +1,189 @@
+//! Defines which columns the table has at which width and how wide they are; what stands in them is the table's matter.
+
+use crate::{config::Badge, fleet::Fleet, model::Column, ui::paint::width as columns_of};
+
+/// How wide a fleet's longest names are, in columns. Worked out once: names do not change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Widths {
+    client: u16,
+    endpoint: u16,
+}
+
+impl Widths {
+    /// Looks at every client. Overlong names do not count in full: they are shortened.
+    pub fn of(fleet: &Fleet) -> Widths {
+        let longest = |names: &mut dyn Iterator<Item = &str>| names.map(columns_of).max().unwrap_or(0).min(40);
+        Widths {
+            client: longest(&mut fleet.clients.iter().map(|c| c.name.as_str())),
+            endpoint: longest(&mut fleet.endpoints.iter().map(|e| e.name.as_str())),
+        }
+    }
+}
+
+/// One column of the table on the screen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub field: Field,
+    /// Columns from the table's left edge.
+    pub x: u16,
+    pub width: u16,
+}
+
+/// What a column shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Field {
+    State,
+    Client,
+    Endpoint,
+    Latency,
+    Trend,
+    Reconnects,
+    Since,
+    Reason,
+}
+
+impl Field {
+    /// In the order in which they are given up last to first.
+    const BY_RANK: [Field; 8] = [
+        Field::State,
+        Field::Client,
+        Field::Reason,
+        Field::Latency,
+        Field::Since,
+        Field::Trend,
+        Field::Reconnects,
+        Field::Endpoint,
+    ];
+    const IN_ORDER: [Field; 8] = [
+        Field::State,
+        Field::Client,
+        Field::Endpoint,
+        Field::Latency,
+        Field::Trend,
+        Field::Reconnects,
+        Field::Since,
+        Field::Reason,
+    ];
+
+    pub fn head(self) -> &'static str {
+        match self {
+            Field::State => "STATE",
+            Field::Client => "CLIENT",
+            Field::Endpoint => "ENDPOINT",
+            Field::Latency => "LATENCY",
+            Field::Trend => "TREND",
+            Field::Reconnects => "RECONN",
+            Field::Since => "FOR",
+            Field::Reason => "REASON",
+        }
+    }
+
+    /// What the table is sorted by when it is sorted by this column.
+    pub fn sorts(self) -> Option<Column> {
+        Some(match self {
+            Field::State => Column::State,
+            Field::Client => Column::Client,
+            Field::Endpoint => Column::Endpoint,
+            Field::Latency => Column::Last,
+            Field::Trend => return None,
+            Field::Reconnects => Column::Reconnects,
+            Field::Since => Column::Since,
+            Field::Reason => Column::Reason,
+        })
+    }
+
+    pub fn is_number(self) -> bool {
+        matches!(self, Field::Latency | Field::Reconnects | Field::Since)
+    }
+
+    /// The least width at which the column says what it is for, and widths that are better and best.
+    fn widths(self, table: u16, widths: &Widths) -> [u16; 3] {
+        match self {
+            Field::State => [2 + Badge::WORD_WIDTH as u16; 3],
+            Field::Client => [widths.client.clamp(8, 14), widths.client.clamp(8, 24), widths.client.clamp(8, 40)],
+            Field::Endpoint => {
+                [widths.endpoint.clamp(8, 12), widths.endpoint.clamp(8, 16), widths.endpoint.clamp(8, 24)]
+            }
+            Field::Latency => [7; 3],
+            Field::Trend => [8, 12, 24],
+            Field::Reconnects => [6; 3],
+            Field::Since => [5; 3],
+            Field::Reason => [if table < 60 { 12 } else { 19 }, 30, 44],
+        }
+    }
+}
+
+/// Lays out the columns of a table that is `width` wide. They are left out whole, not squeezed.
+pub(super) fn places(width: u16, widths: &Widths) -> Vec<Place> {
+    let gap = gap(width);
+    let first = if width < 60 { 2 } else { 3 };
+    let mut kept: Vec<(Field, u16)> = Vec::with_capacity(Field::BY_RANK.len());
+    let mut free = width.saturating_sub(first);
+    for field in Field::BY_RANK {
+        let need = field.widths(width, widths)[0] + if kept.is_empty() { 0 } else { gap };
+        if need > free {
+            break;
+        }
+        free -= need;
+        kept.push((field, field.widths(width, widths)[0]));
+    }
+    for better in 1..3 {
+        for (field, given) in &mut kept {
+            let more = field.widths(width, widths)[better].saturating_sub(*given).min(free);
+            *given += more;
+            free -= more;
+        }
+    }
+    let mut x = first;
+    let mut places = Vec::with_capacity(kept.len());
+    for field in Field::IN_ORDER {
+        if let Some((_, given)) = kept.iter().find(|(f, _)| *f == field) {
+            // The reason is last and takes what is left.
+            let width = if field == Field::Reason { width.saturating_sub(x) } else { *given };
+            places.push(Place { field, x, width });
+            x += width + gap;
+        }
+    }
+    places
+}
+
+fn gap(width: u16) -> u16 {
+    if width < 100 { 1 } else { 2 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(width: u16, widths: Widths) -> Vec<Field> {
+        places(width, &widths).into_iter().map(|p| p.field).collect()
+    }
+
+    #[test]
+    fn a_wider_table_never_loses_a_column() {
+        for client in [0, 8, 10, 14, 40] {
+            for endpoint in [0, 4, 12, 40] {
+                let widths = Widths { client, endpoint };
+                for width in 40..220 {
+                    let (now, wider) = (shown(width, widths), shown(width + 1, widths));
+                    assert!(now.iter().all(|f| wider.contains(f)), "{width}: {now:?} {wider:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn columns_stand_in_their_order_and_inside_the_table() {
+        for width in 40..220 {
+            let places = places(width, &Widths { client: 32, endpoint: 20 });
+            assert!(places.windows(2).all(|p| p[0].x + p[0].width + gap(width) == p[1].x), "{places:?}");
+            assert!(places.last().is_some_and(|p| p.x + p.width <= width));
+        }
+    }
+
+    #[test]
+    fn short_names_show_every_column_at_80() {
+        assert_eq!(shown(80, Widths { client: 10, endpoint: 8 }), Field::IN_ORDER);
+        assert_eq!(shown(40, Widths { client: 10, endpoint: 8 }), [Field::State, Field::Client, Field::Reason]);
+    }
+}

@@ -1,0 +1,134 @@
+//! Defines the questions that are asked in a box: what will be done to how many clients, which ones, and how to say no; what the answers do is the model's matter.
+
+use ratatui::{
+    buffer::Buffer,
+    layout::{Position, Rect},
+    text::Span,
+};
+
+use crate::{
+    config::Badge,
+    model::{Confirm, Wish},
+    ui::{
+        Screen, figures, footer, header,
+        paint::{Strip, centered, draw_box, from, nth_line, put, put_cut, span, width},
+    },
+};
+
+/// Questions about one client are asked in the line of keys.
+pub(super) fn is_inline(confirm: &Confirm) -> bool {
+    confirm.targets.len() == 1 && confirm.wish != Wish::Quit
+}
+
+/// What becomes of the marks that the filter hides.
+pub(super) fn hidden_note(confirm: &Confirm) -> Option<String> {
+    let (n, is) = match confirm.hidden {
+        0 => return None,
+        1 => ("1".to_owned(), "is"),
+        n => (figures::count(n as u64), "are"),
+    };
+    Some(format!("{n} more {is} marked, but hidden by the filter: left alone"))
+}
+
+/// Draws the box, and says where its cursor belongs, if it has one.
+pub(super) fn draw(screen: &Screen, buf: &mut Buffer, confirm: &Confirm) -> Option<Position> {
+    let theme = screen.theme;
+    let count = figures::clients(confirm.targets.len() as u64);
+    let (title, verb) = match confirm.wish {
+        Wish::Reconnect => (format!("Reconnect {count}"), "reconnect"),
+        Wish::Disconnect => (format!("Disconnect {count}"), "disconnect"),
+        Wish::Quit => ("Quit".to_owned(), "quit"),
+    };
+    let mut texts: Vec<Vec<Span>> = Vec::new();
+    if confirm.wish == Wish::Quit {
+        let alive = screen.model.alive();
+        texts.push(vec![
+            span("this disconnects ", theme.text),
+            span(figures::clients(alive), theme.warning),
+            span(if alive == 1 { " and ends its worker" } else { " and ends their workers" }, theme.text),
+        ]);
+    } else {
+        let mut states = Vec::new();
+        for badge in Badge::ALL {
+            let n = header::worn(&confirm.states, badge);
+            if n > 0 {
+                states.extend(header::counted(screen, badge, n));
+                states.push(span("   ", theme.text));
+            }
+        }
+        texts.push(states);
+        texts.push(vec![span(sample(screen, confirm, 60), theme.dim)]);
+    }
+    if screen.is_prod() {
+        texts.push(vec![span("this is a production fleet", theme.prod)]);
+    }
+    if let Some(note) = hidden_note(confirm) {
+        texts.push(vec![span(note, theme.warning)]);
+    }
+
+    let height = texts.len() as u16 + 6;
+    let mut area = centered(buf.area, 68, height);
+    // The table stays in sight above the question where there is room for both.
+    area.y = (buf.area.height - area.height).min(area.y + area.height / 2);
+    let style = if screen.is_prod() { theme.prod } else { theme.warning };
+    let inside = draw_box(buf, area, screen.glyphs, span(title, style), screen.border(), theme.text);
+    for (n, spans) in texts.iter().enumerate() {
+        let mut line = indent(nth_line(inside, n as u16 + 1));
+        for s in spans {
+            let end = put_cut(buf, line, &s.content, s.style);
+            line = from(line, end);
+        }
+    }
+    answers(screen, buf, indent(nth_line(inside, inside.height.saturating_sub(2))), confirm, verb)
+}
+
+fn answers(screen: &Screen, buf: &mut Buffer, line: Rect, confirm: &Confirm, verb: &'static str) -> Option<Position> {
+    let theme = screen.theme;
+    let no = screen.theme.selection;
+    match &confirm.typed {
+        Some(input) => {
+            let want = confirm.targets.len().to_string();
+            let x = put(buf, line, "type ", theme.text);
+            let x = put(buf, from(line, x), &want, theme.key);
+            let x = put(buf, from(line, x), &format!(" and Enter to {verb}: "), theme.text);
+            let field = Rect { width: width(&want) + 2, ..from(line, x) }.intersection(from(line, x));
+            buf.set_style(field, theme.header);
+            let cursor = footer::typed(screen, buf, field, input);
+            let mut strip = Strip::new(2);
+            strip.right(0, [span(" Esc no ", no)]);
+            strip.draw(buf, from(line, field.right() + 1));
+            Some(cursor)
+        }
+        None => {
+            let mut strip = Strip::new(3);
+            strip.left(0, [span(" N  no, leave them ", no)]);
+            strip.left(0, [span("y", theme.key), span(format!("  yes, {verb}"), theme.text)]);
+            strip.draw(buf, line);
+            None
+        }
+    }
+}
+
+/// Some of the client IDs meant: the first ones and the last.
+fn sample(screen: &Screen, confirm: &Confirm, columns: u16) -> String {
+    let name = |i: usize| screen.fleet.client(confirm.targets[i]).name.as_str();
+    let n = confirm.targets.len();
+    let all = (0..n.min(8)).map(name).collect::<Vec<_>>().join(", ");
+    if n <= 8 && width(&all) <= columns {
+        return all;
+    }
+    let short = |i: usize| crate::text::ellipsize(name(i), 18);
+    let (mut text, last) = (short(0), short(n - 1));
+    for i in 1..n - 1 {
+        let next = short(i);
+        if width(&text) + width(&next) + width(&last) + 5 > columns {
+            break;
+        }
+        text = format!("{text}, {next}");
+    }
+    format!("{text} … {last}")
+}
+
+fn indent(line: Rect) -> Rect {
+    from(line, line.x + 1)
+}

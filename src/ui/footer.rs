@@ -1,0 +1,161 @@
+//! Defines the two lowest lines: the notice (a toast, or the demo's trouble), and the line of keys, which is also where text is typed and small questions are asked.
+
+use ratatui::{
+    buffer::Buffer,
+    layout::{Position, Rect},
+    text::Span,
+};
+use tui_input::Input;
+
+use crate::{
+    action::Action,
+    event::Level,
+    model::{Confirm, Mode, Wish},
+    text::Scrubbed,
+    ui::{
+        Screen, dialog, figures, inset,
+        layout::Layout,
+        paint::{Strip, from, put, put_short, span, width},
+    },
+};
+
+pub(super) fn draw(screen: &Screen, buf: &mut Buffer, layout: &Layout) -> Option<Position> {
+    let line = inset(layout.hints);
+    let is_noticed = layout.notice.is_some_and(|notice| self::notice(screen, buf, inset(notice)));
+    match screen.model.mode() {
+        Mode::Filter(input) => return Some(filter(screen, buf, line, input)),
+        Mode::Confirm(confirm) if dialog::is_inline(confirm) => ask(screen, buf, line, confirm),
+        // Where there is no line for notices, a toast is worth more than hints.
+        _ if !is_noticed && layout.notice.is_none() && screen.model.toast().is_some() => {
+            notice(screen, buf, line);
+        }
+        _ => hints(screen, buf, line),
+    }
+    None
+}
+
+/// Draws what there is to say, and whether there was anything.
+fn notice(screen: &Screen, buf: &mut Buffer, line: Rect) -> bool {
+    let theme = screen.theme;
+    if let Some(toast) = screen.model.toast() {
+        let style = match toast.level {
+            Level::Info => theme.info,
+            Level::Warning => theme.warning,
+            Level::Error => theme.error,
+        };
+        put_short(buf, line, &Scrubbed::new(&toast.text), style);
+        return true;
+    }
+    if let Some(trouble) = screen.model.live().trouble() {
+        let x = put(buf, line, "demo: ", theme.dim);
+        put_short(buf, from(line, x), trouble, theme.trouble);
+        return true;
+    }
+    false
+}
+
+/// The keys of one action as hints show them: the first of them, or both of a pair.
+fn keys(screen: &Screen, actions: &[Action]) -> String {
+    actions.iter().filter_map(|a| screen.context.keymap.keys(*a).first()).map(|k| k.to_string()).collect()
+}
+
+fn hint(screen: &Screen, actions: &[Action], word: &'static str) -> Option<[Span<'static>; 2]> {
+    let keys = keys(screen, actions);
+    (!keys.is_empty()).then(|| [span(keys, screen.theme.key), span(format!(" {word}"), screen.theme.dim)])
+}
+
+fn hints(screen: &Screen, buf: &mut Buffer, line: Rect) {
+    let model = screen.model;
+    let mut strip = Strip::new(2);
+    let mut add = |rank: u8, actions: &[Action], word: &'static str| {
+        if let Some(spans) = hint(screen, actions, word) {
+            strip.left(rank, spans);
+        }
+    };
+    let way_back = match model.mode() {
+        Mode::Detail | Mode::Help => Some("back"),
+        Mode::Table if !model.filter().is_empty() => Some("clear filter"),
+        Mode::Table if model.marked().0 > 0 => Some("unmark all"),
+        _ => None,
+    };
+    if let Some(word) = way_back {
+        add(0, &[Action::Back], word);
+    }
+    for action in Action::ALL {
+        let Some(word) = action.hint() else { continue };
+        match action {
+            Action::SortNext => add(8, &[Action::SortPrevious, Action::SortNext], word),
+            Action::Freeze if model.frozen().is_some() => add(1, &[action], "go on"),
+            Action::Help => add(1, &[action], word),
+            Action::Quit => add(2, &[action], word),
+            Action::Filter => add(3, &[action], word),
+            Action::Reconnect | Action::Disconnect => add(4, &[action], word),
+            Action::Detail if matches!(model.mode(), Mode::Detail) => {}
+            Action::Detail => add(5, &[action], word),
+            Action::Mark => add(6, &[action], word),
+            _ => add(7, &[action], word),
+        }
+    }
+    strip.draw(buf, line);
+}
+
+/// The filter as it is typed, and where its cursor is.
+fn filter(screen: &Screen, buf: &mut Buffer, line: Rect, input: &Input) -> Position {
+    let theme = screen.theme;
+    let (shown, all) = (screen.model.order().len() as u64, screen.fleet.clients.len() as u64);
+    let count = format!("{} of {} match", figures::count(shown), figures::count(all));
+    let mut strip = Strip::new(2);
+    let style = if shown == 0 { theme.warning } else { theme.text };
+    strip.right(0, [span(count, style)]);
+    strip.right(1, [span("Enter", theme.key), span(" keep", theme.dim)]);
+    strip.right(2, [span("Esc", theme.key), span(" drop", theme.dim)]);
+    let third = line.width / 3;
+    let free = strip.draw(buf, from(line, line.x + third));
+    let line = Rect { width: (free.right() - line.x).saturating_sub(2), ..line };
+    let x = put(buf, line, "/", theme.key);
+    typed(screen, buf, from(line, x), input)
+}
+
+/// A line of text being typed, scrolled so that its cursor is seen.
+pub(super) fn typed(screen: &Screen, buf: &mut Buffer, line: Rect, input: &Input) -> Position {
+    let before: String = input.value().chars().take(input.cursor()).collect();
+    let (before, all) = (Scrubbed::new(&before), Scrubbed::new(input.value()));
+    let room = line.width.saturating_sub(1);
+    let mut hidden = 0;
+    let mut skipped = 0;
+    for c in all.chars() {
+        if width(&before) - hidden.min(width(&before)) <= room {
+            break;
+        }
+        hidden += width(c.encode_utf8(&mut [0; 4]));
+        skipped += c.len_utf8();
+    }
+    put(buf, line, &all[skipped..], screen.theme.text);
+    let x = line.x + width(&before).saturating_sub(hidden).min(room);
+    Position { x, y: line.y }
+}
+
+/// A question about one client.
+fn ask(screen: &Screen, buf: &mut Buffer, line: Rect, confirm: &Confirm) {
+    let theme = screen.theme;
+    let who = confirm.targets.first().map_or("", |key| &screen.fleet.client(*key).name);
+    let verb = match confirm.wish {
+        Wish::Reconnect => "Reconnect",
+        Wish::Disconnect | Wish::Quit => "Disconnect",
+    };
+    let room = usize::from(line.width.saturating_sub(20)).max(8);
+    let mut strip = Strip::new(2);
+    strip.left(
+        0,
+        [
+            span(format!("{verb} {}?", crate::text::ellipsize(who, room)), theme.warning),
+            span("  y", theme.key),
+            span(" yes", theme.dim),
+        ],
+    );
+    strip.left(0, [span("N", theme.key), span(" no", theme.dim)]);
+    if let Some(note) = dialog::hidden_note(confirm) {
+        strip.left(1, [span(note, theme.dim)]);
+    }
+    strip.draw(buf, line);
+}

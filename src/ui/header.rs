@@ -1,0 +1,186 @@
+//! Defines the screen's head: the fleet, its clients by state, and its pulse; single clients are the table's matter.
+
+use ratatui::{buffer::Buffer, layout::Rect, text::Span};
+
+use crate::{
+    config::Badge,
+    event::State,
+    model::{Known, Totals},
+    text::ellipsize,
+    ui::{
+        Screen, figures, inset,
+        layout::Layout,
+        paint::{Strip, from, put, put_right, span},
+        spark,
+    },
+};
+
+pub(super) fn draw(screen: &Screen, buf: &mut Buffer, layout: &Layout) {
+    identity(screen, buf, layout.header);
+    if let Some(line) = layout.pulse {
+        pulse(screen, buf, line);
+    }
+}
+
+/// How many clients wear a badge.
+pub(super) fn worn(totals: &Totals, badge: Badge) -> u32 {
+    match badge {
+        Badge::Up => totals.of(State::Up) - totals.slow,
+        Badge::Slow => totals.slow,
+        Badge::Connecting => totals.of(State::Connecting),
+        Badge::Queued => totals.of(State::Queued),
+        Badge::Backoff => totals.of(State::Backoff),
+        Badge::Held => totals.of(State::Held),
+        Badge::Rejected => totals.rejected,
+        Badge::Failed => totals.of(State::Failed) - totals.rejected,
+        Badge::Off => totals.of(State::Off),
+    }
+}
+
+/// A badge with a count: `● 98,412 up`.
+pub(super) fn counted(screen: &Screen, badge: Badge, count: u32) -> [Span<'static>; 1] {
+    let style = match count {
+        0 => screen.theme.dim,
+        _ => screen.theme.badge(badge),
+    };
+    [span(format!("{} {} {}", screen.glyphs.badge(badge), figures::count(count), badge.word()), style)]
+}
+
+fn identity(screen: &Screen, buf: &mut Buffer, line: Rect) {
+    let Screen { theme, fleet, .. } = screen;
+    let known = screen.model.shown();
+    let mut strip = Strip::new(2);
+    strip.left(0, [span(ellipsize(&fleet.name, 24), theme.title)]);
+    if let Some(env) = &fleet.env {
+        let env = ellipsize(env, 12);
+        if screen.is_prod() {
+            let tag = theme.prod.add_modifier(ratatui::style::Modifier::REVERSED | ratatui::style::Modifier::BOLD);
+            strip.left(2, [span(format!(" {env} "), tag)]);
+        } else {
+            strip.left(5, [span(env, theme.dim)]);
+        }
+    }
+    strip.left(6, [span(figures::clients(known.totals().all()), theme.dim)]);
+    for badge in Badge::ALL {
+        let count = worn(known.totals(), badge);
+        let rank = match badge {
+            Badge::Up => 1,
+            Badge::Slow | Badge::Connecting | Badge::Backoff | Badge::Rejected | Badge::Failed if count == 0 => 8,
+            _ if count == 0 => continue,
+            Badge::Rejected | Badge::Failed => 1,
+            Badge::Slow | Badge::Backoff | Badge::Held => 3,
+            Badge::Connecting | Badge::Queued => 4,
+            Badge::Off => 5,
+        };
+        strip.left(rank, counted(screen, badge, count));
+    }
+    if line.width >= 100 {
+        // Without seconds: a calm screen stands still.
+        let clock = screen.clock(screen.context.now);
+        strip.right(7, [span(clock[..5].to_owned(), theme.dim)]);
+    }
+    let free = strip.draw(buf, inset(line));
+    proportions(screen, buf, free, known.totals());
+}
+
+/// The clients by state as shares of one bar, where there is room for one. What is there is seen,
+/// were it a single client of a million.
+fn proportions(screen: &Screen, buf: &mut Buffer, free: Rect, totals: &Totals) {
+    const WIDTH: u16 = 40;
+    let all = u64::from(totals.all());
+    if free.width < WIDTH + 4 || all == 0 {
+        return;
+    }
+    let counts = Badge::ALL.map(|badge| u64::from(worn(totals, badge)));
+    let mut cells = counts.map(|n| if n == 0 { 0 } else { (n * u64::from(WIDTH) / all).max(1) });
+    let largest = (0..cells.len()).max_by_key(|&i| counts[i]).unwrap_or(0);
+    let others: u64 = cells.iter().sum::<u64>() - cells[largest];
+    cells[largest] = u64::from(WIDTH).saturating_sub(others);
+    let mut x = free.right() - WIDTH - 2;
+    for (badge, n) in Badge::ALL.into_iter().zip(cells) {
+        let glyph = if badge == Badge::Up && !screen.glyphs.is_ascii() { "━" } else { screen.glyphs.badge(badge) };
+        let style = if badge == Badge::Up { screen.theme.dim } else { screen.theme.badge(badge) };
+        x = put(buf, from(free, x), &glyph.repeat(n as usize), style);
+    }
+}
+
+fn pulse(screen: &Screen, buf: &mut Buffer, line: Rect) {
+    let Screen { theme, glyphs, context, now, .. } = screen;
+    let known = screen.model.shown();
+    let cells = match line.width {
+        ..100 => 10,
+        100..160 => 20,
+        160.. => 40,
+    };
+    let mut strip = Strip::new(if line.width < 100 { 2 } else { 3 });
+    let last = |mut series: Box<dyn Iterator<Item = u32> + '_>| series.next().unwrap_or(0);
+    let (pulse, now) = (known.pulse(), *now);
+    let (ups, losses) = (last(Box::new(pulse.ups(now, 1))), last(Box::new(pulse.losses(now, 1))));
+    let lost_style = if losses > 0 { theme.warning } else { theme.text };
+    strip.left(
+        2,
+        [
+            span("connects ", theme.dim),
+            span(spark::counts(pulse.ups(now, cells), glyphs), theme.trend),
+            span(format!(" {}/s", figures::count(ups)), theme.text),
+        ],
+    );
+    strip.left(
+        1,
+        [
+            span("losses ", theme.dim),
+            span(spark::counts(pulse.losses(now, cells), glyphs), theme.trend),
+            span(format!(" {}/s", figures::count(losses)), lost_style),
+        ],
+    );
+    if let Some(latency) = context.latency {
+        strip.left(
+            0,
+            [
+                span("p50 ", theme.dim),
+                span(figures::latency(latency.p50), theme.text),
+                span("  p99 ", theme.dim),
+                span(figures::latency(latency.p99), theme.text),
+            ],
+        );
+    }
+    if let Some(rate) = context.bytes_per_second {
+        strip.right(4, [span(figures::bytes(rate), theme.dim)]);
+    }
+    strip.draw(buf, inset(line));
+}
+
+/// What the table's surroundings have to admit, as facts: samples lost, workers that died.
+pub(super) fn admissions(known: &Known) -> Vec<String> {
+    let mut said = Vec::new();
+    match known.worker_deaths() {
+        0 => {}
+        1 => said.push("1 worker died".to_owned()),
+        n => said.push(format!("{} workers died", figures::count(n))),
+    }
+    match known.samples_lost() {
+        0 => {}
+        1 => said.push("1 sample lost".to_owned()),
+        n => said.push(format!("{} samples lost", figures::count(n))),
+    }
+    said
+}
+
+/// All that a screen too small for a table says.
+pub(super) fn tiny(screen: &Screen, buf: &mut Buffer) {
+    let line = Rect { height: buf.area.height.min(1), ..buf.area };
+    let totals = screen.model.shown().totals();
+    let mut strip = Strip::new(1);
+    strip.left(3, [span(ellipsize(&screen.fleet.name, 12), screen.theme.title)]);
+    strip.left(0, counted(screen, Badge::Up, worn(totals, Badge::Up)));
+    for badge in [Badge::Failed, Badge::Rejected, Badge::Backoff, Badge::Slow] {
+        let count = worn(totals, badge);
+        if count > 0 {
+            strip.left(1, counted(screen, badge, count));
+        }
+    }
+    let free = strip.draw(buf, line);
+    if free.width >= 10 {
+        put_right(buf, from(free, free.x), "(enlarge)", screen.theme.dim);
+    }
+}

@@ -1,0 +1,119 @@
+//! Defines where on the screen everything stands, and what gives way when it is small; what is drawn there is elsewhere.
+
+use ratatui::layout::Rect;
+
+/// The parts of a screen. A part that found no room is `None`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Layout {
+    pub header: Rect,
+    pub pulse: Option<Rect>,
+    pub status: Rect,
+    pub heads: Rect,
+    pub table: Rect,
+    pub detail: Option<Rect>,
+    /// The log, its title line included.
+    pub log: Option<Rect>,
+    pub notice: Option<Rect>,
+    pub hints: Rect,
+}
+
+/// How many lines the table has on a screen of this size; 0 where the screen is too small for one.
+pub fn table_height(area: Rect) -> usize {
+    Layout::of(area).map_or(0, |layout| layout.table.height.into())
+}
+
+impl Layout {
+    const MIN: (u16, u16) = (40, 10);
+    /// From this width on, the client under the cursor has a pane of its own.
+    const DETAIL_FROM: u16 = 160;
+
+    /// Lays a screen out, unless it is too small for anything but one line.
+    pub fn of(area: Rect) -> Option<Layout> {
+        if area.width < Self::MIN.0 || area.height < Self::MIN.1 {
+            return None;
+        }
+        let log_lines = match area.height {
+            ..20 => 0,
+            20..24 => 2,
+            24..30 => 3,
+            30..40 => 5,
+            40..60 => 7,
+            60.. => 10,
+        };
+        let middling = u16::from(area.height >= 16);
+        let mut top = area.y;
+        let mut take = |height: u16| {
+            let part = Rect { y: top, height, ..area };
+            top += height;
+            part
+        };
+        let header = take(1);
+        let pulse = take(middling);
+        take(u16::from(area.height >= 30)); // air
+        let status = take(1);
+        let heads = take(1);
+        let log_height = if log_lines > 0 { log_lines + 1 } else { 0 };
+        let table = take(area.height - 4 - 2 * middling - u16::from(area.height >= 30) - log_height);
+        let log = take(log_height);
+        let notice = take(middling);
+        let hints = take(1);
+
+        let detail_width = if area.width < Self::DETAIL_FROM { 0 } else { area.width / 3 };
+        let left = |part: Rect| Rect { width: part.width - detail_width, ..part };
+        let detail = Rect {
+            x: area.right() - detail_width,
+            y: status.y,
+            width: detail_width,
+            height: table.bottom() - status.y,
+        };
+        let found = |part: Rect| (!part.is_empty()).then_some(part);
+        Some(Layout {
+            header,
+            pulse: found(pulse),
+            status: left(status),
+            heads: left(heads),
+            table: left(table),
+            detail: found(detail),
+            log: found(log),
+            notice: found(notice),
+            hints,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parts_fill_the_screen_and_do_not_overlap() {
+        for width in 40..=220 {
+            for height in 10..=70 {
+                let area = Rect::new(0, 0, width, height);
+                let l = Layout::of(area).unwrap();
+                let parts = [
+                    Some(l.header),
+                    l.pulse,
+                    Some(l.status),
+                    Some(l.heads),
+                    Some(l.table),
+                    l.log,
+                    l.notice,
+                    Some(l.hints),
+                ];
+                let air = u16::from(height >= 30);
+                let used: u16 = parts.iter().flatten().map(|part| part.height).sum();
+                assert_eq!(used + air, height);
+                assert_eq!(l.hints.bottom(), height);
+                for pair in parts.iter().flatten().collect::<Vec<_>>().windows(2) {
+                    assert!(pair[0].bottom() <= pair[1].y);
+                }
+                assert!(l.table.height >= 4, "{width}x{height}: {l:?}");
+                assert_eq!(l.detail.map_or(0, |d| d.width) + l.table.width, width);
+            }
+        }
+        assert_eq!(table_height(Rect::new(0, 0, 39, 24)), 0);
+        assert_eq!(table_height(Rect::new(0, 0, 80, 9)), 0);
+        assert_eq!(table_height(Rect::new(0, 0, 80, 24)), 14);
+    }
+}

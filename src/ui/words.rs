@@ -1,0 +1,119 @@
+//! Defines the sentences in which events are told, to the log pane and to lines of plain text alike; it knows nothing of screens or colours.
+
+use std::time::Duration;
+
+use crate::{
+    event::{Reason, State, Transition, WorkerEvent},
+    fleet::{Fleet, WorkerKey},
+    model::{Entry, Subject},
+    text::Scrubbed,
+    ui::figures,
+};
+
+/// One line of the log as a sentence: `1,000 clients connected to eu-1 (press-0001 … press-1000)`.
+pub fn entry(fleet: &Fleet, entry: &Entry) -> String {
+    match &entry.subject {
+        Subject::Clients { first, last, count, endpoint, from, to, reason, detail, next_try } => {
+            let first = &fleet.client(*first).name;
+            let (who, range) = match count {
+                1 => (first.to_string(), String::new()),
+                n => (figures::clients(*n), format!(" ({first} … {})", fleet.client(*last).name)),
+            };
+            let endpoint = &fleet.endpoint(*endpoint).name;
+            let (from, to, reason, next_try) = (*from, *to, *reason, *next_try);
+            Step { who: &who, range: &range, many: *count > 1, endpoint, from, to, reason, detail, next_try }.sentence()
+        }
+        Subject::Worker { worker, event, detail } => self::worker(*worker, *event, detail),
+        Subject::Notice(text) => text.to_string(),
+    }
+}
+
+/// A client's step as a sentence: `press-0002 lost its connection to eu-1: closed by peer; retry in 0.8 s`.
+pub fn transition(fleet: &Fleet, step: &Transition) -> String {
+    let who = &fleet.client(step.client).name;
+    let endpoint = &fleet.endpoint(step.endpoint).name;
+    let &Transition { from, to, reason, ref detail, next_try, .. } = step;
+    Step { who, range: "", many: false, endpoint, from, to, reason, detail, next_try }.sentence()
+}
+
+/// What happened to a worker: `worker 3 died: killed by signal 9; its clients wait`.
+pub fn worker(worker: WorkerKey, event: WorkerEvent, detail: &Scrubbed) -> String {
+    let why = if detail.is_empty() { String::new() } else { format!(": {detail}") };
+    let n = worker.0;
+    match event {
+        WorkerEvent::Started => format!("worker {n} started{why}"),
+        WorkerEvent::Died => format!("worker {n} died{why}; its clients wait"),
+        WorkerEvent::Restarted => format!("worker {n} is back{why}"),
+        WorkerEvent::Failed => format!("worker {n} cannot be started{why}; its clients stay down"),
+    }
+}
+
+/// A reason in words, with the other side's own words where it gave any.
+pub fn reason(reason: Reason, detail: &str) -> String {
+    if detail.is_empty() || detail == reason.words() {
+        reason.words().to_owned()
+    } else {
+        format!("{}: {detail}", reason.words())
+    }
+}
+
+/// What a single transition and a burst of them have in common.
+struct Step<'a> {
+    /// One client's name, or how many there are.
+    who: &'a str,
+    /// The first and the last of many, in parentheses.
+    range: &'a str,
+    many: bool,
+    endpoint: &'a str,
+    from: State,
+    to: State,
+    reason: Reason,
+    detail: &'a str,
+    next_try: Option<Duration>,
+}
+
+impl Step<'_> {
+    fn sentence(&self) -> String {
+        let &Step { who, range, many, endpoint, .. } = self;
+        let why = reason(self.reason, self.detail);
+        let (is, was, whose) = if many { ("are", "were", "their") } else { ("is", "was", "its") };
+        match self.to {
+            State::Up => format!("{who} connected to {endpoint}{range}"),
+            State::Connecting => format!("{who} {is} connecting to {endpoint}{range}"),
+            State::Queued if self.reason == Reason::OperatorReconnect => {
+                format!("{who} {was} told to reconnect{range}")
+            }
+            State::Queued => format!("{who} {is} waiting for a turn to connect to {endpoint}{range}"),
+            State::Held => format!("{who} {is} waiting for {whose} worker{range}: {why}"),
+            State::Off if self.reason == Reason::OperatorDisconnect => {
+                format!("{who} {was} disconnected by operator{range}")
+            }
+            State::Off => format!("{who} {is} off{range}: {why}"),
+            State::Backoff => {
+                let retry = if many { "first retry" } else { "retry" };
+                let retry = self.next_try.map(|wait| format!("; {retry} in {}", figures::wait(wait)));
+                format!("{}{}", self.failure(&why, was, whose), retry.unwrap_or_default())
+            }
+            State::Failed if self.reason == Reason::RetriesExhausted => format!("{who} {was} given up{range}: {why}"),
+            State::Failed => format!("{}; not tried again", self.failure(&why, was, whose)),
+        }
+    }
+
+    fn failure(&self, why: &str, was: &str, whose: &str) -> String {
+        let &Step { who, range, endpoint, detail, .. } = self;
+        match (self.from, self.reason) {
+            (State::Up, reason) if reason.is_brokers() => format!("broker disconnected {who}{range}: {why}"),
+            (_, reason) if reason.is_brokers() => format!("broker refused {who}{range}: {why}"),
+            // "lost its connection: connection lost" would say one thing twice.
+            (State::Up, Reason::ConnectionLost) if detail.is_empty() => {
+                format!("{who} lost {whose} connection to {endpoint}{range}")
+            }
+            (State::Up, Reason::ConnectionLost) => {
+                format!("{who} lost {whose} connection to {endpoint}{range}: {detail}")
+            }
+            (State::Up, _) => format!("{who} lost {whose} connection to {endpoint}{range}: {why}"),
+            (_, Reason::RetriesExhausted) => format!("{who} {was} given up{range}: {why}"),
+            _ => format!("{who} could not connect to {endpoint}{range}: {why}"),
+        }
+    }
+}
