@@ -1,5 +1,6 @@
 //! Shows the demo from outside, with its real processes and MQTT by hand; the console on top of it is shown elsewhere.
 #![cfg(all(feature = "demo", target_os = "linux"))]
+#![allow(clippy::unwrap_used)]
 
 use std::{
     collections::HashMap,
@@ -8,7 +9,6 @@ use std::{
     net::{Ipv4Addr, TcpStream},
     path::PathBuf,
     process::{Command, Stdio},
-    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -18,15 +18,13 @@ use mqfleet::{
     fleet::{Client, Fleet},
 };
 use rustix::process::{Pid, Signal, kill_process};
+use tokio::sync::Mutex;
 
 /// Longer than anything here takes on a busy machine.
 const LONG: Duration = Duration::from_secs(30);
 
 /// One demo at a time: its processes are told from others by being this process's children.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
+static ALONE: Mutex<()> = Mutex::const_new(());
 
 fn program() -> PathBuf {
     env!("CARGO_BIN_EXE_mqfleet").into()
@@ -140,7 +138,7 @@ async fn trouble(demo: &mut Demo, starts_with: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_broker_lets_in_exactly_who_knows_the_password() {
-    let _alone = alone();
+    let _alone = ALONE.lock().await;
     let demo = start(Options { clients: 40, seed: 3, calm: false }, vec![]).await;
     let mut refused = 0;
     let mut open = Vec::new();
@@ -163,7 +161,7 @@ async fn the_broker_lets_in_exactly_who_knows_the_password() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_site_is_as_far_away_as_it_should_be() {
-    let _alone = alone();
+    let _alone = ALONE.lock().await;
     let demo = start(options(8), vec![]).await;
     let medians = Site::ALL.map(|site| {
         let (mut stream, code) = connect_as(&demo.fleet, of_site(&demo.fleet, site)).unwrap();
@@ -181,7 +179,7 @@ async fn each_site_is_as_far_away_as_it_should_be() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crash_is_felt_at_once_and_healed_by_the_scenario() {
-    let _alone = alone();
+    let _alone = ALONE.lock().await;
     let lasts = Duration::from_millis(700);
     let steps = vec![
         Step { at: Duration::from_millis(400), act: Act::Begin { trouble: Trouble::Crash, lasts } },
@@ -207,7 +205,7 @@ async fn a_crash_is_felt_at_once_and_healed_by_the_scenario() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn parts_that_die_by_themselves_are_started_again_where_they_were() {
-    let _alone = alone();
+    let _alone = ALONE.lock().await;
     let demo = start(options(8), vec![]).await;
     let fleet = demo.fleet.clone();
     tokio::task::spawn_blocking(move || {
@@ -230,7 +228,7 @@ async fn parts_that_die_by_themselves_are_started_again_where_they_were() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dark_site_is_silent_while_others_are_not() {
-    let _alone = alone();
+    let _alone = ALONE.lock().await;
     let lasts = Duration::from_secs(2);
     let trouble_at = |at, act| Step { at: Duration::from_millis(at), act };
     let steps = vec![
@@ -258,7 +256,7 @@ async fn a_dark_site_is_silent_while_others_are_not() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_left_when_a_demo_is_dropped() {
-    let _alone = alone();
+    let _alone = ALONE.lock().await;
     let demo = start(options(4), vec![]).await;
     let ports: Vec<u16> = demo.fleet.endpoints.iter().map(|e| e.port).collect();
     assert_eq!(mine().values().map(Vec::len).sum::<usize>(), 5, "{:?}", mine());
@@ -284,6 +282,7 @@ async fn impossible_demos_say_why() {
 
 #[test]
 fn the_hidden_subcommands_say_whose_they_are() {
+    let _alone = ALONE.blocking_lock();
     for role in ["demo-broker", "demo-site"] {
         let done = Command::new(program()).arg(role).stdin(Stdio::null()).output().unwrap();
         assert_eq!(done.status.code(), Some(2));
@@ -320,4 +319,109 @@ fn no_part_outlives_a_killed_parent() {
     parent.kill().unwrap(); // SIGKILL: nothing of the parent's runs any more
     parent.wait().unwrap();
     until(|| pids.iter().all(|&pid| !runs(pid)).then_some(()));
+}
+
+/// Prints what a demo costs under clients that connect, publish at QoS 1 and wait for the PUBACK, as
+/// the fleet's probes do: `cargo test --release --test demo figures -- --ignored --nocapture`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "prints figures, asserts little"]
+async fn figures() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let _alone = ALONE.lock().await;
+    let clients = std::env::var("MQFLEET_CLIENTS").map_or(200, |n| n.parse().unwrap());
+    let begin = Instant::now();
+    let demo = start(options(clients), vec![]).await;
+    println!("{clients} clients; started in {:?}", begin.elapsed());
+    let parts: Vec<(String, u32)> =
+        mine().into_iter().flat_map(|(role, pids)| pids.into_iter().map(move |pid| (role.clone(), pid))).collect();
+    let cost = |title: &str| {
+        for (role, pid) in &parts {
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+            let field = |name: &str| status.lines().find(|l| l.starts_with(name)).unwrap().replace('\t', " ");
+            println!("  {title}: {role} {pid}: {} {} cpu {:.2} s", field("VmRSS"), field("RssAnon"), cpu(*pid));
+        }
+    };
+    cost("idle");
+    let begin = Instant::now();
+    let gate = std::sync::Arc::new(tokio::sync::Semaphore::new(200));
+    let mut joining = tokio::task::JoinSet::new();
+    for client in demo.fleet.clients.clone() {
+        let port = demo.fleet.endpoint(client.endpoint).port;
+        let gate = gate.clone();
+        joining.spawn(async move {
+            let _turn = gate.acquire().await.unwrap();
+            let mut stream = tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap();
+            let text = |s: &str| [&(s.len() as u16).to_be_bytes()[..], s.as_bytes()].concat();
+            let password = client.password.as_ref().unwrap().expose();
+            let body = [
+                text("MQTT"),
+                vec![5, 0b1100_0010, 0, 60, 0],
+                text(&client.id),
+                text(client.username.as_ref().unwrap()),
+                text(password),
+            ]
+            .concat();
+            stream.write_all(&[&[0x10, body.len() as u8][..], &body].concat()).await.unwrap();
+            let mut head = [0; 2];
+            stream.read_exact(&mut head).await.unwrap();
+            let mut rest = vec![0; head[1] as usize];
+            stream.read_exact(&mut rest).await.unwrap();
+            assert_eq!(rest[1], 0);
+            (client, stream)
+        });
+    }
+    let open = joining.join_all().await;
+    println!("all connected in {:?}", begin.elapsed());
+    cost("connected");
+    let every = demo.fleet.clients[0].settings.probe.every;
+    let before: Vec<f64> = parts.iter().map(|(_, pid)| cpu(*pid)).collect();
+    let begin = Instant::now();
+    let mut probing = tokio::task::JoinSet::new();
+    for (n, (client, mut stream)) in open.into_iter().enumerate() {
+        probing.spawn(async move {
+            let site = client.endpoint.index();
+            tokio::time::sleep(every.mul_f64(n as f64 / f64::from(clients))).await;
+            let mut times = Vec::new();
+            let mut tick = tokio::time::interval(every);
+            while begin.elapsed() < Duration::from_secs(20) {
+                tick.tick().await;
+                let sent = Instant::now();
+                // PUBLISH, QoS 1, topic "p/n", packet ID 1, no properties, no payload.
+                stream.write_all(&[0x32, 8, 0, 3, b'p', b'/', b'n', 0, 1, 0]).await.unwrap();
+                let mut head = [0; 2];
+                stream.read_exact(&mut head).await.unwrap();
+                assert_eq!(head[0], 0x40, "not a PUBACK");
+                stream.read_exact(&mut vec![0; head[1] as usize]).await.unwrap();
+                times.push(sent.elapsed());
+            }
+            (site, times)
+        });
+    }
+    let done = probing.join_all().await;
+    let length = begin.elapsed().as_secs_f64();
+    for site in Site::ALL {
+        let mut times: Vec<_> = done.iter().filter(|(s, _)| *s == site.index()).flat_map(|(_, t)| t.clone()).collect();
+        times.sort();
+        let at = |q: f64| times[((times.len() - 1) as f64 * q) as usize];
+        println!(
+            "  {site}: {} probes, p50 {:.1?} p90 {:.1?} p99 {:.1?} max {:.1?}",
+            times.len(),
+            at(0.5),
+            at(0.9),
+            at(0.99),
+            at(1.0)
+        );
+    }
+    for ((role, pid), before) in parts.iter().zip(before) {
+        println!("  {role} {pid}: {:.1} % of a core", (cpu(*pid) - before) / length * 100.0);
+    }
+    cost("probed");
+    demo.stop().await;
+}
+
+/// Seconds of processor time a process has used.
+fn cpu(pid: u32) -> f64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0 // USER_HZ, proc(5)
 }

@@ -23,8 +23,7 @@ use tokio::{
 use crate::text::Scrubbed;
 
 /// What the way between a site and the broker is like. Every figure is of a whole round trip; each
-/// direction bears half. The runtime's timer counts whole milliseconds, so a direction that waits at
-/// all is up to a millisecond later than told.
+/// direction bears half, to within [`Relay::GRAIN`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Conditions {
     pub rtt: Duration,
@@ -76,17 +75,23 @@ struct Connections {
     open: IndexMap<u64, oneshot::Sender<Cut>>,
     next: u64,
     rng: fastrand::Rng,
+    /// When something was last said to the operator.
+    said: Option<Instant>,
 }
 
 impl Relay {
     /// The most bytes one direction of a connection holds back; the sender feels it when more come.
     pub const HELD: usize = 32 << 10;
     const PIECE: usize = 4 << 10;
+    /// Half of the millisecond that the runtime's timer counts in: what is due that soon goes now,
+    /// so that the timer's rounding up does not add to every delay.
+    const GRAIN: Duration = Duration::from_micros(500);
 
     /// A relay of at most `most` connections. What the operator should know goes to `notices`, as
     /// far as there is room.
     pub fn new(conditions: Conditions, most: usize, seed: u64, notices: mpsc::Sender<Scrubbed>) -> Relay {
-        let connections = Connections { open: IndexMap::new(), next: 0, rng: fastrand::Rng::with_seed(seed) };
+        let connections =
+            Connections { open: IndexMap::new(), next: 0, rng: fastrand::Rng::with_seed(seed), said: None };
         Relay {
             shared: Arc::new(Shared {
                 conditions: watch::Sender::new(conditions),
@@ -117,11 +122,6 @@ impl Relay {
         }
         let victim = connections.rng.usize(..count);
         connections.open.swap_remove_index(victim).is_some_and(|(_, cut)| cut.send(how).is_ok())
-    }
-
-    /// The number of open connections.
-    pub fn open(&self) -> usize {
-        self.shared.lock().open.len()
     }
 
     /// Accepts and carries until dropped; the connections end with it.
@@ -157,8 +157,15 @@ impl Shared {
         self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A full queue of notices means the operator has enough to read already.
+    /// Says it, unless something was said a moment ago or much is unread: a limit that is reached
+    /// once is reached a thousand times a second.
     fn notice(&self, text: String) {
+        let now = Instant::now();
+        let mut connections = self.lock();
+        if connections.said.is_some_and(|said| now - said < Duration::from_secs(5)) {
+            return;
+        }
+        connections.said = Some(now);
         let _ = self.notices.try_send(Scrubbed::new(&text));
     }
 }
@@ -235,7 +242,7 @@ async fn pump(
     let timer: Sleep = sleep_until(latest);
     tokio::pin!(timer);
     loop {
-        while held.front().is_some_and(|(due, _)| *due <= Instant::now()) {
+        while held.front().is_some_and(|(due, _)| *due <= Instant::now() + Relay::GRAIN) {
             if conditions.wait_for(|c| !c.dark).await.is_err() {
                 return;
             }
@@ -250,7 +257,7 @@ async fn pump(
             None => {
                 held.shrink_to_fit(); // an idle connection of ten thousand holds nothing
             }
-            Some((due, _)) => timer.as_mut().reset(*due),
+            Some((due, _)) => timer.as_mut().reset(*due - Relay::GRAIN),
         }
         tokio::select! {
             ready = from.readable(), if open && bytes < Relay::HELD => {
@@ -473,7 +480,7 @@ mod tests {
             soon(round_trip(&mut streams[other])).await.unwrap();
             drop(streams);
             soon(async {
-                while bench.relay.open() > 0 {
+                while !bench.relay.shared.lock().open.is_empty() {
                     tokio::time::sleep(Duration::from_millis(2)).await;
                 }
             })
