@@ -15,13 +15,15 @@ use crate::{
 mod broker;
 mod network;
 mod part;
-pub mod relay;
-pub mod scenario;
+mod relay;
+mod scenario;
 mod site;
 mod sites;
 
 pub use broker::broker_main;
 pub use network::Network;
+pub use relay::Cut;
+pub use scenario::{Act, Scenario, Step, Trouble};
 pub use site::site_main;
 pub use sites::Site;
 
@@ -83,16 +85,23 @@ pub enum DemoError {
 }
 
 /// Starts the broker and the sites as processes of this very program, and makes the fleet for them.
-/// The scenario's clock starts now.
+/// The scenario of the seed begins now.
 ///
 /// # Errors
 /// Where a process cannot be started, or the system's limits are too low for so many clients.
 pub async fn start(options: Options) -> Result<Demo, DemoError> {
-    start_from(std::env::current_exe().map_err(DemoError::Program)?, options).await
+    let program = std::env::current_exe().map_err(DemoError::Program)?;
+    let steps = (!options.calm).then(|| Scenario::new(options.seed)).into_iter().flatten();
+    start_with(program, options, steps).await
 }
 
-/// As [`start`], with the processes started from `program`, an `mqfleet` of the same build.
-pub async fn start_from(program: PathBuf, options: Options) -> Result<Demo, DemoError> {
+/// As [`start`], with processes of `program` (an `mqfleet` of the same build) and any steps, which
+/// must come in the order of their times.
+pub async fn start_with(
+    program: PathBuf,
+    options: Options,
+    steps: impl Iterator<Item = Step> + Send + 'static,
+) -> Result<Demo, DemoError> {
     if !(1..=Options::MOST).contains(&options.clients) {
         return Err(DemoError::Clients { asked: options.clients });
     }
@@ -104,7 +113,7 @@ pub async fn start_from(program: PathBuf, options: Options) -> Result<Demo, Demo
         let what = What::Notice { level: Level::Info, text: Scrubbed::new(&text) };
         let _ = sender.try_send(Event { at: Moment::now(), what });
     }
-    Ok(Demo { fleet, events, network: plant.run() })
+    Ok(Demo { fleet, events, network: plant.run(steps) })
 }
 
 /// Tells what is wrong with the fleet from the start, so that nobody takes it for a fault of the program.

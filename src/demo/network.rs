@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     DemoError, Options,
     part::{self, Exposed, News, Part, ToPart},
-    scenario::{Act, QUIET, Scenario, Step, Trouble},
+    scenario::{Act, QUIET, Step, Trouble},
     sites::{Credentials, Site, shares},
 };
 use crate::{
@@ -113,10 +113,10 @@ impl Plant {
         self.ports
     }
 
-    /// Plays the scenario until stopped or dropped.
-    pub(super) fn run(self) -> Network {
+    /// Plays the steps, and keeps the parts running, until stopped or dropped.
+    pub(super) fn run(self, steps: impl Iterator<Item = Step> + Send + 'static) -> Network {
         let stop = CancellationToken::new();
-        let task = tokio::spawn(self.play(stop.clone()));
+        let task = tokio::spawn(self.play(steps, stop.clone()));
         Network { stop, task: Some(task) }
     }
 
@@ -153,9 +153,8 @@ impl Plant {
         }
     }
 
-    async fn play(mut self, stop: CancellationToken) {
+    async fn play(mut self, mut steps: impl Iterator<Item = Step>, stop: CancellationToken) {
         let start = Instant::now();
-        let mut steps = (!self.options.calm).then(|| Scenario::new(self.options.seed)).into_iter().flatten();
         let mut step = steps.next();
         self.say(if self.options.calm { "calm: no trouble is made, only delay and jitter" } else { QUIET });
         loop {
