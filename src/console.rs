@@ -94,7 +94,7 @@ impl Console<'_> {
         let after_news = if self.look.remote { AFTER_NEWS_REMOTE } else { AFTER_NEWS };
         let mut keys = EventStream::new();
         let mut pace = Pace::new();
-        let mut facts = Facts::new(self.screen.written());
+        let mut facts = Facts::new(self.model, self.screen.written());
         let test_panic = std::env::var("MQFLEET_TEST_PANIC").is_ok();
         loop {
             let wait = pace.next_frame();
@@ -150,9 +150,11 @@ impl Console<'_> {
         let context = ui::Context {
             now,
             anchor: Anchor::now(),
+            zone: *chrono::Local::now().offset(),
             theme: &self.look.theme,
             glyphs: self.look.glyphs,
             keymap: &self.look.keymap,
+            widths: facts.widths,
             latency: facts.latency,
             bytes_per_second: Some(facts.bytes_per_second),
         };
@@ -196,6 +198,7 @@ impl Pace {
 
 /// What costs a pass over the fleet, or a second of waiting, to know.
 struct Facts {
+    widths: ui::Widths,
     latency: Option<Latency>,
     bytes_per_second: u64,
     refreshed: Instant,
@@ -203,8 +206,9 @@ struct Facts {
 }
 
 impl Facts {
-    fn new(written: u64) -> Facts {
-        Facts { latency: None, bytes_per_second: 0, refreshed: Instant::now(), written }
+    fn new(model: &Model, written: u64) -> Facts {
+        let widths = ui::Widths::of(model.fleet());
+        Facts { widths, latency: None, bytes_per_second: 0, refreshed: Instant::now(), written }
     }
 
     fn refresh(&mut self, model: &Model, written: u64) {
