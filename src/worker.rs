@@ -1,5 +1,245 @@
-//! Stub.
-pub const TEST_NO_GUARD: &str = "MQFLEET_TEST_NO_INTERRUPT_GUARD";
-pub fn main() -> std::process::ExitCode {
-    todo!()
+//! Defines the worker process: orders in and reports out over the socket that is its standard input, MQTT clients inside; which client belongs into which worker is the pool's matter.
+
+mod driver;
+mod outbox;
+mod timers;
+mod watchdog;
+
+use std::{
+    io,
+    os::{fd::AsFd, unix::net::UnixStream as StdStream},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{
+    net::UnixStream,
+    signal::unix::{Signal, SignalKind, signal},
+    sync::mpsc,
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
+
+use self::{driver::Driver, watchdog::Beat};
+use crate::{
+    clock::Moment,
+    paho::{News, Paho, Slots, StartError, Subject},
+    wire::{self, ClientDef, FromWorker, Hello, Receiver, Report, Sender, Slot, ToWorker, WireError, check_hello},
+};
+
+/// How long the DISCONNECTs may take at the end.
+const FAREWELL: Duration = Duration::from_millis(1_500);
+
+/// The longest sleep of the loop, for the watchdog's sake.
+const TICK: Duration = Duration::from_millis(900);
+
+#[derive(Debug, thiserror::Error)]
+enum WorkerError {
+    #[error("standard input is not the socket of a console ({0}). Workers are started by mqfleet, not by hand")]
+    NoLink(io::Error),
+    #[error("{0} is set: Paho would write its trace past the console. Unset it")]
+    Trace(String),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error("cannot start: {0}")]
+    System(#[from] io::Error),
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    #[error("the console broke the protocol: {0}")]
+    Protocol(&'static str),
+}
+
+/// Runs this process as a worker until the console says stop or closes its end.
+pub fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("worker: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), WorkerError> {
+    // Paho reads these itself, and the environment cannot be changed safely any more.
+    if let Some((name, _)) = std::env::vars_os().find(|(n, _)| n.to_string_lossy().starts_with("MQTT_C_CLIENT_TRACE")) {
+        return Err(WorkerError::Trace(name.to_string_lossy().into_owned()));
+    }
+    let link = StdStream::from(io::stdin().as_fd().try_clone_to_owned().map_err(WorkerError::NoLink)?);
+    link.peer_addr().map_err(WorkerError::NoLink)?;
+    link.set_nonblocking(true)?;
+    // The guard looks for sockets that Paho opens, so nothing else may be opening any.
+    let paho = Paho::start()?;
+    let beat = Beat::default();
+    watchdog::start(link.try_clone()?.into(), beat.clone())?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let result = runtime.block_on(async {
+        let (sender, receiver) = wire::link(UnixStream::from_std(link)?);
+        serve(&paho, sender, receiver, &beat).await
+    });
+    // Destroying hundreds of clients one by one would be a long goodbye; the kernel is quicker.
+    std::mem::forget((paho, runtime));
+    match result {
+        // The console may go at any time.
+        Err(WorkerError::Wire(WireError::Closed)) => Ok(()),
+        Err(WorkerError::Wire(WireError::Io(e)))
+            if matches!(e.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) =>
+        {
+            Ok(())
+        }
+        other => other,
+    }
+}
+
+async fn serve(paho: &Paho, mut sender: Sender, mut receiver: Receiver, beat: &Beat) -> Result<(), WorkerError> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    sender.send(&FromWorker::Hello(Hello::new())).await?;
+    let defs = tokio::select! {
+        defs = introduce(&mut receiver, beat) => defs?,
+        _ = terminate.recv() => return Ok(()),
+    };
+    let Some((defs, first)) = defs else { return Ok(()) };
+    let subject = |d: &ClientDef| Subject { client_id: d.id.clone(), probe: d.probe.kind };
+    let (slots, news) = Slots::new(defs.iter().map(subject).collect());
+    let slots = Arc::new(slots);
+    paho.follow(&slots);
+    let driver = Driver::new(slots.clone(), defs);
+    let (reports, writer) = write_reports(sender);
+    let mut worker = Worker { driver, slots, news, reports };
+    let result = worker.obey(first, &mut receiver, &mut terminate, beat).await;
+    watchdog::end_within_grace();
+    worker.say_goodbye(writer, beat).await;
+    std::mem::forget(worker.driver);
+    result
+}
+
+/// Greets the console and takes in the clients, up to the first order; `None` for one to stop.
+async fn introduce(receiver: &mut Receiver, beat: &Beat) -> Result<Option<(Vec<ClientDef>, ToWorker)>, WorkerError> {
+    let mut defs = Vec::new();
+    let mut greeted = false;
+    loop {
+        let message = tokio::select! {
+            message = receiver.recv() => message?,
+            () = sleep(TICK) => {
+                beat.tick();
+                continue;
+            }
+        };
+        match message {
+            ToWorker::Hello(hello) if !greeted => {
+                check_hello(&hello)?;
+                greeted = true;
+            }
+            _ if !greeted => return Err(WorkerError::Protocol("it did not greet first")),
+            ToWorker::Hello(_) => return Err(WorkerError::Protocol("it greeted twice")),
+            ToWorker::Define(part) => defs.extend(part),
+            ToWorker::Stop => return Ok(None),
+            order => return Ok(Some((defs, order))),
+        }
+    }
+}
+
+/// Sends reports as fast as the console reads them; one waits while one is being written.
+fn write_reports(mut sender: Sender) -> (mpsc::Sender<Report>, JoinHandle<()>) {
+    let (reports, mut queue) = mpsc::channel(1);
+    let writer = tokio::spawn(async move {
+        while let Some(report) = queue.recv().await {
+            if sender.send(&FromWorker::Report(report)).await.is_err() {
+                return; // the console is gone: the receiving half tells
+            }
+        }
+    });
+    (reports, writer)
+}
+
+struct Worker {
+    driver: Driver,
+    slots: Arc<Slots>,
+    news: News,
+    reports: mpsc::Sender<Report>,
+}
+
+impl Worker {
+    /// Obeys until told to stop; `Err` where the console is gone or makes no sense.
+    async fn obey(
+        &mut self,
+        first: ToWorker,
+        receiver: &mut Receiver,
+        terminate: &mut Signal,
+        beat: &Beat,
+    ) -> Result<(), WorkerError> {
+        let mut order = Some(first);
+        loop {
+            beat.tick();
+            match order.take() {
+                None => {}
+                Some(ToWorker::Connect { slot, generation }) if self.driver.has(slot) => {
+                    self.driver.connect(slot, generation);
+                }
+                Some(ToWorker::Disconnect { slot }) if self.driver.has(slot) => self.driver.disconnect(slot),
+                Some(ToWorker::Stop) => return Ok(()),
+                Some(ToWorker::Connect { .. } | ToWorker::Disconnect { .. }) => {
+                    return Err(WorkerError::Protocol("an order for a slot that was not defined"));
+                }
+                Some(ToWorker::Define(_) | ToWorker::Hello(_)) => {
+                    return Err(WorkerError::Protocol("a definition after the first order"));
+                }
+            }
+            tokio::select! {
+                message = receiver.recv(), if !self.driver.outbox.is_crowded() => order = Some(message?),
+                _ = terminate.recv() => return Ok(()),
+                () = self.turn() => {}
+            }
+        }
+    }
+
+    /// Waits for one thing to happen other than an order, and deals with it. Cancelling it loses nothing.
+    async fn turn(&mut self) {
+        let now = Moment::now();
+        let report = self.driver.outbox.due();
+        let wake = report.filter(|&at| at > now).map_or(self.driver.next_due(), |at| at.min(self.driver.next_due()));
+        tokio::select! {
+            Some(slot) = self.news.marks.recv() => {
+                settle(&self.slots, &mut self.driver, slot);
+                while let Ok(slot) = self.news.marks.try_recv() {
+                    settle(&self.slots, &mut self.driver, slot);
+                }
+            }
+            Some(sample) = self.news.samples.recv(), if self.driver.outbox.has_room_for_samples() => {
+                self.driver.outbox.sample(sample);
+                while self.driver.outbox.has_room_for_samples() && let Ok(sample) = self.news.samples.try_recv() {
+                    self.driver.outbox.sample(sample);
+                }
+            }
+            Ok(permit) = self.reports.reserve(), if report.is_some_and(|at| at <= now) => {
+                self.driver.outbox.samples_lost(self.slots.take_samples_lost());
+                permit.send(self.driver.outbox.take(now));
+            }
+            () = sleep(wake.since(now).min(TICK)) => {}
+        }
+        self.driver.on_time(Moment::now());
+    }
+
+    /// Disconnects all, reports it as far as anybody listens, and waits for both, but not long.
+    async fn say_goodbye(&mut self, writer: JoinHandle<()>, beat: &Beat) {
+        let farewell = async {
+            self.driver.disconnect_all();
+            while self.driver.is_leaving() || (self.driver.outbox.due().is_some() && !writer.is_finished()) {
+                beat.tick();
+                self.turn().await;
+            }
+            let (nobody, _) = mpsc::channel(1);
+            drop(std::mem::replace(&mut self.reports, nobody)); // the writer ends with the last report
+            let _ = writer.await;
+        };
+        // Whoever is still connected then is cut by the end of the process.
+        let _ = timeout(FAREWELL, farewell).await;
+    }
+}
+
+/// The mark is taken off first: what is written to the cell from then on marks the slot again.
+fn settle(slots: &Slots, driver: &mut Driver, slot: Slot) {
+    slots.unmark(slot);
+    driver.settle(slot);
 }

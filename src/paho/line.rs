@@ -1,0 +1,220 @@
+//! Defines how one line of Paho's trace is read; pure, over any bytes, and it keeps nothing of what it reads.
+//!
+//! The formats are those of `Messages.c` and of the `Log` calls in Paho C 1.3.16. A line opens with a
+//! time stamp of [`STAMP`] bytes and is cut after [`TEXT_MAX`] bytes of text.
+
+use std::ffi::c_int;
+
+/// The length of `20240101 123456.789 `.
+const STAMP: usize = 20;
+
+/// What Paho keeps of a line after the stamp (`MAX_FUNCTION_NAME_LENGTH` in `Log.c`).
+const TEXT_MAX: usize = 256;
+
+/// The longest client ID, in bytes, whose lines are never cut before what is read of them: the rest
+/// is a socket number, and ` -> PUBLISH msgid: 65535 qos: 1 `.
+pub(super) const ID_MAX: usize = TEXT_MAX - 11 - 35;
+
+/// A line, as far as its client is not needed to read it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Line<'a> {
+    /// It opens with a socket number, as those about a packet do. The rest begins with the client ID,
+    /// which may hold any text, so that only who knows the ID can read on: see [`packet`].
+    Packet { socket: c_int, rest: &'a [u8] },
+    /// A system call failed.
+    SocketError { socket: c_int, errno: c_int },
+    /// No PINGRESP in time; Paho ends the connection next.
+    PingTimeout,
+    /// The host name has no address.
+    NameNotFound,
+    /// Nothing of interest.
+    Other,
+}
+
+/// A packet of a client whose ID is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Packet {
+    Connect,
+    PingReq { sent: bool },
+    PingResp,
+    PublishQos1 { id: u16, sent: bool },
+    PubAck { id: u16 },
+    ServerDisconnect,
+}
+
+pub(super) fn parse(line: &[u8]) -> Line<'_> {
+    let Some(text) = line.get(STAMP..) else { return Line::Other };
+    if let Some((socket, rest)) = int(text) {
+        return match rest.strip_prefix(b" ") {
+            Some(rest) if socket >= 0 => Line::Packet { socket, rest },
+            _ => Line::Other,
+        };
+    }
+    if let Some(rest) = text.strip_prefix(b"Socket error ") {
+        return socket_error(rest).unwrap_or(Line::Other);
+    }
+    // What follows holds the client ID, which may be long enough to have the end of the line cut.
+    if text.starts_with(b"PINGRESP not received in keepalive interval for client ")
+        || text.starts_with(b"PINGREQ still outstanding for client ")
+    {
+        return Line::PingTimeout;
+    }
+    if text.starts_with(b"getaddrinfo failed for addr ") {
+        return Line::NameNotFound;
+    }
+    Line::Other
+}
+
+/// `Connection refused(111) in connect for socket 15`. The words are the system's and may be in any
+/// language, so it is read from its end; a cut line has none.
+fn socket_error(text: &[u8]) -> Option<Line<'_>> {
+    let at = rfind(text, b" for socket ")?;
+    let (socket, b"") = int(&text[at + b" for socket ".len()..])? else { return None };
+    let text = &text[..at];
+    let text = &text[..rfind(text, b") in ")?];
+    let (errno, b"") = int(&text[rfind(text, b"(")? + 1..])? else { return None };
+    Some(Line::SocketError { socket, errno })
+}
+
+/// Reads the rest of a packet's line, given the client's ID; `None` where it is another client's or
+/// about nothing of interest. The payload's bytes, which close a PUBLISH's line, are not looked at.
+pub(super) fn packet(rest: &[u8], client_id: &[u8]) -> Option<Packet> {
+    let rest = rest.strip_prefix(client_id)?.strip_prefix(b" ")?;
+    if rest.starts_with(b"-> CONNECT ") {
+        return Some(Packet::Connect);
+    }
+    if rest == b"<- PINGRESP" {
+        return Some(Packet::PingResp);
+    }
+    if let Some(rest) = rest.strip_prefix(b"-> PINGREQ (") {
+        return (int(rest)?.1 == b")").then_some(Packet::PingReq { sent: rest == b"0)" });
+    }
+    if let Some(rest) = rest.strip_prefix(b"<- PUBACK msgid: ") {
+        let (id, b"") = int(rest)? else { return None };
+        return Some(Packet::PubAck { id: id.try_into().ok()? });
+    }
+    if let Some(rest) = rest.strip_prefix(b"-> PUBLISH msgid: ") {
+        let (id, rest) = int(rest)?;
+        let rest = rest.strip_prefix(b" qos: 1 retained: ")?;
+        let (_, rest) = int(rest)?;
+        let (rc, _) = int(rest.strip_prefix(b" rc ")?)?;
+        return Some(Packet::PublishQos1 { id: id.try_into().ok()?, sent: rc == 0 });
+    }
+    if rest.starts_with(b"<- DISCONNECT") {
+        return Some(Packet::ServerDisconnect);
+    }
+    None
+}
+
+/// A decimal number at the front, and what follows it.
+fn int(text: &[u8]) -> Option<(c_int, &[u8])> {
+    let sign = usize::from(text.first() == Some(&b'-'));
+    let digits = text[sign..].iter().take_while(|b| b.is_ascii_digit()).count();
+    let (number, rest) = text.split_at(sign + digits);
+    Some((std::str::from_utf8(number).ok()?.parse().ok()?, rest))
+}
+
+fn rfind(text: &[u8], what: &[u8]) -> Option<usize> {
+    text.windows(what.len()).rposition(|w| w == what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn stamped(text: &str) -> Vec<u8> {
+        format!("20240101 123456.789 {text}").into_bytes()
+    }
+
+    /// Reads a whole line as the tap does.
+    fn read(text: &str, id: &str) -> Option<(c_int, Packet)> {
+        let line = stamped(text);
+        let Line::Packet { socket, rest } = parse(&line) else { return None };
+        Some((socket, packet(rest, id.as_bytes())?))
+    }
+
+    #[test]
+    fn packets_of_a_client() {
+        assert_eq!(read("15 good -> CONNECT version 4 clean: 1 (0)", "good"), Some((15, Packet::Connect)));
+        assert_eq!(read("15 good -> PINGREQ (0)", "good"), Some((15, Packet::PingReq { sent: true })));
+        assert_eq!(read("15 good -> PINGREQ (-1)", "good"), Some((15, Packet::PingReq { sent: false })));
+        assert_eq!(read("15 good <- PINGRESP", "good"), Some((15, Packet::PingResp)));
+        assert_eq!(read("15 good <- PUBACK msgid: 65535", "good"), Some((15, Packet::PubAck { id: 65535 })));
+        assert_eq!(read("7 good <- DISCONNECT (142)", "good"), Some((7, Packet::ServerDisconnect)));
+        assert_eq!(
+            read("15 good -> PUBLISH msgid: 9 qos: 1 retained: 0 rc 0 payload len(8): <- PINGRESP", "good"),
+            Some((15, Packet::PublishQos1 { id: 9, sent: true }))
+        );
+        assert_eq!(read("15 good -> PUBLISH qos: 0 retained: 0 rc: 0 payload len(2): ab", "good"), None);
+        assert_eq!(read("15 good -> PUBLISH msgid: 9 qos: 2 retained: 0 rc 0 payload len(0): ", "good"), None);
+        assert_eq!(read("15 good <- PUBACK msgid: 65536", "good"), None);
+        assert_eq!(read("15  <- PINGRESP", ""), Some((15, Packet::PingResp)));
+    }
+
+    #[test]
+    fn another_clients_line_is_not_taken() {
+        assert_eq!(read("15 good2 <- PINGRESP", "good"), None);
+        assert_eq!(read("15 goo <- PINGRESP", "good"), None);
+    }
+
+    #[test]
+    fn hostile_ids_do_not_speak_for_packets() {
+        let id = "x <- PINGRESP";
+        assert_eq!(read(&format!("15 {id} -> PINGREQ (0)"), id), Some((15, Packet::PingReq { sent: true })));
+        assert_eq!(read(&format!("15 {id} <- CONNACK rc: 0"), id), None);
+        let id = "12 x -> PUBLISH msgid: 1 qos: 1 retained: 0 rc 0 payload len(0): ";
+        assert_eq!(read(&format!("15 {id} <- PINGRESP"), id), Some((15, Packet::PingResp)));
+        let id = "\x1b[31m温度\n-> CONNECT ";
+        assert_eq!(read(&format!("15 {id} <- PINGRESP"), id), Some((15, Packet::PingResp)));
+    }
+
+    #[test]
+    fn causes() {
+        let line = stamped("Socket error Connection refused(111) in connect for socket 15");
+        assert_eq!(parse(&line), Line::SocketError { socket: 15, errno: 111 });
+        let line = stamped("Socket error Connection reset by peer(104) in recv - getch for socket 7");
+        assert_eq!(parse(&line), Line::SocketError { socket: 7, errno: 104 });
+        // Another message that opens alike.
+        let line = stamped("Socket error for client identifier x, socket 7, peer address 1.2.3.4; ending connection");
+        assert_eq!(parse(&line), Line::Other);
+        let line = stamped("PINGRESP not received in keepalive interval for client a on socket 7, disconnecting");
+        assert_eq!(parse(&line), Line::PingTimeout);
+        assert_eq!(parse(&stamped("getaddrinfo failed for addr nohost with rc -2")), Line::NameNotFound);
+        assert_eq!(parse(b"short"), Line::Other);
+        assert_eq!(parse(b""), Line::Other);
+    }
+
+    #[test]
+    fn the_longest_followed_id_leaves_room() {
+        let id = "x".repeat(ID_MAX);
+        let whole = format!("{} {id} -> PUBLISH msgid: 65535 qos: 1 retained: 0 rc 0 payload len(8): 12345678", 99_999);
+        assert_eq!(
+            read(&whole[..whole.len().min(TEXT_MAX)], &id),
+            Some((99_999, Packet::PublishQos1 { id: 65535, sent: true }))
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_a_panic(line in prop::collection::vec(any::<u8>(), 0..600), id in prop::collection::vec(any::<u8>(), 0..300)) {
+            if let Line::Packet { rest, .. } = parse(&line) {
+                packet(rest, &id);
+            }
+        }
+
+        #[test]
+        fn near_misses_are_read_without_a_panic(head in "(Socket error |[0-9]{1,12} |PINGRE|getaddrinfo ){0,2}", tail in "[ -~]{0,80}") {
+            let line = stamped(&format!("{head}{tail}"));
+            if let Line::Packet { rest, .. } = parse(&line) {
+                packet(rest, b"");
+            }
+        }
+
+        #[test]
+        fn any_id_is_told_from_what_follows_it(id in "(?s)[^\0]{0,60}", socket in 0..9999i32) {
+            prop_assert_eq!(read(&format!("{socket} {id} <- PINGRESP"), &id), Some((socket, Packet::PingResp)));
+            prop_assert_eq!(read(&format!("{socket} {id} -> CONNECT version 5 clean: 1 (0)"), &id), Some((socket, Packet::Connect)));
+        }
+    }
+}

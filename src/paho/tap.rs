@@ -1,0 +1,194 @@
+//! Defines what the lines of Paho's trace tell about connections (round trips, sockets, causes); how a line is read is in `line`.
+//!
+//! Which connection a line is about is never searched for in its text, since a client ID may hold any
+//! text and two clients may have the same one. The CONNACK's line carries the socket, and Paho calls
+//! the connect's success callback next on the same thread: that binds socket and slot. The cause of
+//! an end is found the same way: the thread that logged it calls the callback that reports the end.
+
+use std::{
+    cell::Cell as ThreadCell,
+    os::fd::RawFd,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use super::{
+    line::{self, ID_MAX, Line, Packet},
+    slots::{End, Slots},
+};
+use crate::{clock::Moment, event::Cause, event::Reason, fleet::ProbeKind, text::Scrubbed, wire::SlotSample};
+
+/// The table that the trace reports to: Paho's trace callback carries no context.
+static SLOTS: OnceLock<Arc<Slots>> = OnceLock::new();
+
+/// What went wrong last on this thread.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Trouble {
+    at: Moment,
+    pub what: Fault,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    System { socket: RawFd, errno: i32 },
+    PingTimeout,
+    NameNotFound,
+}
+
+thread_local! {
+    static SOCKET: ThreadCell<Option<RawFd>> = const { ThreadCell::new(None) };
+    static TROUBLE: ThreadCell<Option<Trouble>> = const { ThreadCell::new(None) };
+}
+
+/// The callback follows its line within the same call of Paho's; what is older belongs to another.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// The socket of the packet that this thread handled last.
+pub(super) fn last_socket() -> Option<RawFd> {
+    SOCKET.get()
+}
+
+/// Takes what went wrong on this thread just before `at`; where the connection's socket is known,
+/// another socket's trouble is none of it.
+pub(super) fn take_trouble(socket: Option<RawFd>, at: Moment) -> Option<Fault> {
+    let trouble = TROUBLE.take()?;
+    let other = matches!(trouble.what, Fault::System { socket: s, .. } if socket.is_some_and(|mine| mine != s));
+    (!other && at.since(trouble.at) <= FRESH).then_some(trouble.what)
+}
+
+/// Has the trace report to `slots`. Only the first table of a process is followed.
+pub(super) fn follow(slots: &Arc<Slots>) {
+    SLOTS.get_or_init(|| slots.clone());
+}
+
+/// Whether the lines about this client are short enough to be read.
+pub(super) fn can_follow(client_id: &str) -> bool {
+    client_id.len() <= ID_MAX
+}
+
+/// Reads one line. Runs on Paho's threads, under its locks.
+pub(super) fn on_line(text: &[u8]) {
+    let at = Moment::now();
+    let fault = |what| {
+        // The first failure is the cause; what closing the socket brings about is not.
+        let first = TROUBLE.get().filter(|t| at.since(t.at) <= FRESH).is_some_and(|t| same_socket(t.what, what));
+        if !first {
+            TROUBLE.set(Some(Trouble { at, what }));
+        }
+    };
+    match line::parse(text) {
+        Line::Packet { socket, rest } => {
+            if SOCKET.replace(Some(socket)) != Some(socket) {
+                TROUBLE.set(None);
+            }
+            if let Some(slots) = SLOTS.get() {
+                on_packet(slots, socket, rest, at);
+            }
+        }
+        Line::SocketError { socket, errno } => fault(Fault::System { socket, errno }),
+        Line::PingTimeout => TROUBLE.set(Some(Trouble { at, what: Fault::PingTimeout })),
+        Line::NameNotFound => TROUBLE.set(Some(Trouble { at, what: Fault::NameNotFound })),
+        Line::Other => {}
+    }
+}
+
+fn same_socket(a: Fault, b: Fault) -> bool {
+    match (a, b) {
+        (Fault::System { socket: a, .. }, Fault::System { socket: b, .. }) => a == b,
+        (Fault::PingTimeout, _) => true,
+        _ => false,
+    }
+}
+
+fn on_packet(slots: &Slots, socket: RawFd, rest: &[u8], at: Moment) {
+    let Some(slot) = slots.owner(socket) else { return };
+    let subject = slots.subject(slot);
+    let Some(packet) = line::packet(rest, subject.client_id.as_bytes()) else { return };
+    let mut cell = slots.cell(slot);
+    let answered = |sent: Moment, probe| {
+        if subject.probe == probe {
+            slots.sample(SlotSample { slot, probe, at, rtt: at.since(sent) });
+        }
+    };
+    match packet {
+        // The socket is a new connection's already.
+        Packet::Connect => slots.release(&mut cell, slot),
+        Packet::PingReq { sent } => cell.ping = sent.then_some(at),
+        Packet::PingResp => {
+            if let Some(sent) = cell.ping.take() {
+                answered(sent, ProbeKind::Heartbeat);
+            }
+        }
+        Packet::PublishQos1 { id, sent } => cell.publish = sent.then_some((id, at)),
+        Packet::PubAck { id } => {
+            cell.probing = false;
+            if let Some((_, sent)) = cell.publish.take_if(|(expected, _)| *expected == id) {
+                answered(sent, ProbeKind::Ack);
+            }
+        }
+        // MQTT 5.0 has a callback for it, which has run by now and knows more. A 3.1.1 broker may
+        // not send one; Paho then drops the connection without a word.
+        Packet::ServerDisconnect => {
+            let detail = Scrubbed::new("the broker sent a DISCONNECT");
+            slots.end(slot, cell, End { at, cause: Cause { reason: Reason::ConnectionLost, detail } });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::paho::slots::Subject;
+
+    /// One test, since a process has one table.
+    #[test]
+    fn round_trips_and_causes_go_to_the_socket_s_slot() {
+        let id = "same <- PINGRESP";
+        let subject = |probe| Subject { client_id: id.into(), probe };
+        let (slots, mut news) = Slots::new(vec![subject(ProbeKind::Heartbeat), subject(ProbeKind::Ack)]);
+        let slots = Arc::new(slots);
+        follow(&slots);
+        let say = |text: &str| on_line(format!("20240101 123456.789 {text}").as_bytes());
+        let bind = |slot: u32, socket| {
+            slots.open(slot, 1);
+            say(&format!("{socket} {id} -> CONNECT version 5 clean: 1 (0)"));
+            say(&format!("{socket} {id} <- CONNACK rc: 0"));
+            assert_eq!(last_socket(), Some(socket));
+            slots.bind(&mut slots.cell(slot), slot, socket);
+        };
+        bind(0, 15);
+        bind(1, 16);
+
+        // Both speak at once, with one and the same client ID.
+        say(&format!("15 {id} -> PINGREQ (0)"));
+        say(&format!("16 {id} -> PUBLISH msgid: 3 qos: 1 retained: 0 rc 0 payload len(1): x"));
+        say(&format!("16 {id} <- PUBACK msgid: 4"));
+        say(&format!("16 {id} <- PUBACK msgid: 3"));
+        say(&format!("15 {id} <- PINGRESP"));
+        say(&format!("15 {id} <- PINGRESP"));
+        let mut seen = Vec::new();
+        while let Ok(sample) = news.samples.try_recv() {
+            seen.push((sample.slot, sample.probe));
+        }
+        assert_eq!(seen, [(1, ProbeKind::Ack), (0, ProbeKind::Heartbeat)]);
+
+        // The first failure of a socket is its cause; another socket's is not.
+        say("Socket error Connection reset by peer(104) in recv - getch for socket 15");
+        say("Socket error Broken pipe(32) in writev for socket 15");
+        assert_eq!(take_trouble(Some(15), Moment::now()), Some(Fault::System { socket: 15, errno: 104 }));
+        assert_eq!(take_trouble(Some(15), Moment::now()), None);
+        say("Socket error Connection reset by peer(104) in recv - getch for socket 15");
+        assert_eq!(take_trouble(Some(16), Moment::now()), None);
+        say("Socket error Connection reset by peer(104) in recv - getch for socket 15");
+        assert_eq!(take_trouble(Some(15), Moment::now() + FRESH + FRESH), None);
+
+        // A socket number that comes back is another connection's.
+        say(&format!("16 {id} -> CONNECT version 5 clean: 1 (0)"));
+        assert_eq!(slots.owner(16), None);
+
+        say(&format!("15 {id} <- DISCONNECT (0)"));
+        assert_eq!(news.marks.try_recv().ok(), Some(0));
+        assert_eq!(slots.take_end(0).map(|e| e.cause.reason), Some(Reason::ConnectionLost));
+        assert_eq!(slots.owner(15), None);
+    }
+}

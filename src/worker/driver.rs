@@ -1,0 +1,340 @@
+//! Defines what a worker does with its slots: it obeys orders and reports; it never tries again on its own and knows no limit of rate.
+//!
+//! Every generation ends once. `Lane::owed` holds the generation whose end is still to be reported,
+//! and only [`Driver::finish`] takes it out.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    outbox::Outbox,
+    timers::{Due, Timers},
+};
+use crate::{
+    clock::Moment,
+    event::Reason,
+    event::{Cause, Generation, Step},
+    fleet::ProbeKind,
+    paho::{Client, End, Failure, Pending, Slots},
+    text::Scrubbed,
+    wire::{ClientDef, News, Slot},
+};
+
+/// Until Paho is asked again when it was busy.
+const BUSY: Duration = Duration::from_millis(20);
+
+/// How long Paho may take over a DISCONNECT: it writes one packet and closes.
+const LEAVE: Duration = Duration::from_secs(2);
+
+/// Paho looks for connects that took too long every 3 s; beyond its own timeout and this much it
+/// does not come back to one.
+const GIVE_UP: Duration = Duration::from_secs(10);
+
+/// The time between two looks for connections that ended without a callback.
+const LOOK: Duration = Duration::from_secs(5);
+
+pub(super) struct Driver {
+    slots: Arc<Slots>,
+    lanes: Box<[Lane]>,
+    timers: Timers,
+    pub(super) outbox: Outbox,
+    next_look: Moment,
+}
+
+struct Lane {
+    def: ClientDef,
+    client: Option<Client>,
+    phase: Phase,
+    /// The generation that `phase` is about.
+    generation: Generation,
+    /// The generation whose end was not reported yet.
+    owed: Option<Generation>,
+    /// A connect that waits until Paho is through with the connection before.
+    next: Option<Generation>,
+    /// Whether the last look found it disconnected without a word.
+    suspect: bool,
+}
+
+enum Phase {
+    Idle,
+    Connecting(Pending),
+    /// As `Connecting`, but Paho was busy and is to be asked again.
+    Waiting,
+    Up,
+    /// A DISCONNECT was ordered.
+    Leaving(Pending),
+    /// The connect was given up, but Paho cannot abort one: it is cut as soon as it comes up.
+    Draining(Pending),
+}
+
+impl Driver {
+    pub(super) fn new(slots: Arc<Slots>, defs: Vec<ClientDef>) -> Driver {
+        let lane =
+            |def| Lane { def, client: None, phase: Phase::Idle, generation: 0, owed: None, next: None, suspect: false };
+        Driver {
+            slots,
+            lanes: defs.into_iter().map(lane).collect(),
+            timers: Timers::default(),
+            outbox: Outbox::default(),
+            next_look: Moment::now() + LOOK,
+        }
+    }
+
+    pub(super) fn has(&self, slot: Slot) -> bool {
+        (slot as usize) < self.lanes.len()
+    }
+
+    /// When there is something to do that nothing else wakes for.
+    pub(super) fn next_due(&self) -> Moment {
+        self.timers.next().map_or(self.next_look, |t| t.min(self.next_look))
+    }
+
+    /// Obeys a connect order. An earlier connection is cut first.
+    pub(super) fn connect(&mut self, slot: Slot, generation: Generation) {
+        self.cut(slot, "replaced by a newer order to connect");
+        let lane = &mut self.lanes[slot as usize];
+        lane.next = Some(generation);
+        let deadline = Moment::now() + lane.def.connect_timeout;
+        self.timers.push(deadline, slot, generation, Due::ConnectTimeout);
+        self.settle(slot);
+    }
+
+    /// Obeys a disconnect order.
+    pub(super) fn disconnect(&mut self, slot: Slot) {
+        self.cut(slot, "");
+        self.settle(slot);
+    }
+
+    /// Disconnects everything.
+    pub(super) fn disconnect_all(&mut self) {
+        for slot in 0..self.lanes.len() as Slot {
+            self.disconnect(slot);
+        }
+    }
+
+    /// Whether a DISCONNECT is still under way.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.lanes.iter().any(|l| matches!(l.phase, Phase::Leaving(_)))
+    }
+
+    /// Acts upon what Paho's callbacks said about a slot.
+    pub(super) fn settle(&mut self, slot: Slot) {
+        loop {
+            let lane = &mut self.lanes[slot as usize];
+            let Some(client) = &lane.client else {
+                if !self.start_next(slot) {
+                    return;
+                }
+                continue;
+            };
+            match &mut lane.phase {
+                Phase::Connecting(pending) => match client.outcome(pending) {
+                    None => return,
+                    Some(Ok(accepted)) => {
+                        lane.phase = Phase::Up;
+                        lane.suspect = false;
+                        let step = Step::Up { session_present: accepted.session_present };
+                        let generation = lane.generation;
+                        if lane.def.probe.kind == ProbeKind::Ack {
+                            // Spread, so that clients that came up together do not probe together.
+                            let first = lane.def.probe.every.mul_f64(fastrand::f64());
+                            self.timers.push(accepted.at + first, slot, generation, Due::Probe);
+                        }
+                        self.outbox.news(News { slot, generation, at: accepted.at, step });
+                    }
+                    Some(Err(Failure::Busy)) => {
+                        lane.phase = Phase::Waiting;
+                        self.timers.push(Moment::now() + BUSY, slot, lane.generation, Due::TryAgain);
+                        return;
+                    }
+                    Some(Err(Failure::Ended(end))) => {
+                        lane.phase = Phase::Idle;
+                        self.finish(slot, end);
+                    }
+                },
+                Phase::Up => match self.slots.take_end(slot) {
+                    None => return,
+                    Some(end) => {
+                        lane.phase = Phase::Idle;
+                        self.finish(slot, end);
+                    }
+                },
+                Phase::Leaving(pending) => {
+                    if !pending.is_done() && self.slots.take_end(slot).is_none() {
+                        return;
+                    }
+                    lane.phase = Phase::Idle;
+                    self.finish(slot, ordered(""));
+                }
+                Phase::Draining(pending) => match client.outcome(pending) {
+                    None => return,
+                    Some(Ok(_)) => {
+                        lane.phase = Phase::Leaving(client.disconnect());
+                        self.timers.push(Moment::now() + LEAVE, slot, lane.generation, Due::PahoTimeout);
+                    }
+                    Some(Err(_)) => lane.phase = Phase::Idle,
+                },
+                Phase::Waiting => return,
+                Phase::Idle => {
+                    if !self.start_next(slot) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Does what has fallen due.
+    pub(super) fn on_time(&mut self, now: Moment) {
+        while let Some((slot, generation, due)) = self.timers.pop(now) {
+            match due {
+                Due::ConnectTimeout => self.connect_timeout(slot, generation, now),
+                Due::TryAgain => self.try_again(slot, generation),
+                Due::PahoTimeout => self.paho_timeout(slot, generation, now),
+                Due::Probe => self.probe(slot, generation, now),
+            }
+        }
+        if self.next_look <= now {
+            self.next_look = now + LOOK;
+            self.look(now);
+        }
+    }
+
+    /// Ends what is there and what waits, without waiting for Paho.
+    fn cut(&mut self, slot: Slot, why: &str) {
+        let lane = &mut self.lanes[slot as usize];
+        if let Some(generation) = lane.next.take() {
+            self.outbox.news(ended(slot, generation, ordered(why)));
+        }
+        let now = Moment::now();
+        let Some(client) = &lane.client else { return };
+        match std::mem::replace(&mut lane.phase, Phase::Idle) {
+            Phase::Connecting(pending) => {
+                // Paho cannot abort a connect. This one's end is told now, and kept from the next.
+                lane.phase = Phase::Draining(pending);
+                let patience = lane.def.connect_timeout + GIVE_UP;
+                self.timers.push(now + patience, slot, lane.generation, Due::PahoTimeout);
+                self.finish(slot, ordered(why));
+            }
+            Phase::Waiting => self.finish(slot, ordered(why)),
+            Phase::Up => {
+                lane.phase = Phase::Leaving(client.disconnect());
+                self.timers.push(now + LEAVE, slot, lane.generation, Due::PahoTimeout);
+            }
+            phase @ (Phase::Idle | Phase::Leaving(_) | Phase::Draining(_)) => lane.phase = phase,
+        }
+    }
+
+    /// Starts the connect that waits, if any.
+    fn start_next(&mut self, slot: Slot) -> bool {
+        let lane = &mut self.lanes[slot as usize];
+        let Some(generation) = lane.next.take() else { return false };
+        lane.generation = generation;
+        lane.owed = Some(generation);
+        let client = match lane.client.take() {
+            Some(client) => Ok(client),
+            // Only those that are ever connected cost anything.
+            None => Client::new(self.slots.clone(), slot, lane.def.clone()),
+        };
+        match client {
+            Ok(client) => {
+                lane.phase = Phase::Connecting(client.connect(generation));
+                lane.client = Some(client);
+                true
+            }
+            Err(cause) => {
+                self.finish(slot, End { at: Moment::now(), cause });
+                false
+            }
+        }
+    }
+
+    /// Reports the end of the slot's generation, unless it was reported.
+    fn finish(&mut self, slot: Slot, end: End) {
+        if let Some(generation) = self.lanes[slot as usize].owed.take() {
+            self.outbox.news(ended(slot, generation, end));
+        }
+    }
+
+    fn connect_timeout(&mut self, slot: Slot, generation: Generation, now: Moment) {
+        let lane = &mut self.lanes[slot as usize];
+        let end = |detail: &str| End {
+            at: now,
+            cause: Cause { reason: Reason::ConnectTimeout, detail: Scrubbed::new(detail) },
+        };
+        if lane.next == Some(generation) {
+            lane.next = None;
+            let end = end("Paho is still busy with the connect before");
+            self.outbox.news(ended(slot, generation, end));
+            return;
+        }
+        if lane.generation != generation {
+            return;
+        }
+        match std::mem::replace(&mut lane.phase, Phase::Idle) {
+            Phase::Connecting(pending) => {
+                lane.phase = Phase::Draining(pending);
+                self.timers.push(now + GIVE_UP, slot, generation, Due::PahoTimeout);
+                let timeout = humantime::format_duration(lane.def.connect_timeout);
+                self.finish(slot, end(&format!("no CONNACK within {timeout}")));
+            }
+            Phase::Waiting => self.finish(slot, end("Paho is still busy with the connection before")),
+            phase => lane.phase = phase,
+        }
+    }
+
+    fn try_again(&mut self, slot: Slot, generation: Generation) {
+        let lane = &mut self.lanes[slot as usize];
+        if let (Phase::Waiting, Some(client), true) = (&lane.phase, &lane.client, lane.generation == generation) {
+            lane.phase = Phase::Connecting(client.connect(generation));
+            self.settle(slot);
+        }
+    }
+
+    fn paho_timeout(&mut self, slot: Slot, generation: Generation, now: Moment) {
+        let lane = &mut self.lanes[slot as usize];
+        let stuck = matches!(lane.phase, Phase::Leaving(_) | Phase::Draining(_)) && lane.generation == generation;
+        let Some(client) = lane.client.as_ref().filter(|_| stuck) else { return };
+        if client.is_connected() {
+            lane.phase = Phase::Leaving(client.disconnect());
+            self.timers.push(now + LEAVE, slot, generation, Due::PahoTimeout);
+        } else {
+            lane.phase = Phase::Idle;
+            self.finish(slot, ordered(""));
+        }
+        self.settle(slot);
+    }
+
+    fn probe(&mut self, slot: Slot, generation: Generation, now: Moment) {
+        let lane = &mut self.lanes[slot as usize];
+        if let (Phase::Up, Some(client), true) = (&lane.phase, &lane.client, lane.generation == generation) {
+            client.probe();
+            let next = lane.def.probe.every.mul_f64(0.9 + 0.2 * fastrand::f64());
+            self.timers.push(now + next, slot, generation, Due::Probe);
+        }
+    }
+
+    /// Looks for connections that Paho dropped without a word: twice, since a callback may be on its way.
+    fn look(&mut self, now: Moment) {
+        for slot in 0..self.lanes.len() as Slot {
+            let lane = &mut self.lanes[slot as usize];
+            let Some(client) = lane.client.as_ref().filter(|_| matches!(lane.phase, Phase::Up)) else { continue };
+            if client.is_connected() {
+                lane.suspect = false;
+            } else if !std::mem::replace(&mut lane.suspect, true) {
+            } else {
+                lane.phase = Phase::Idle;
+                let cause = Cause { reason: Reason::ConnectionLost, detail: Scrubbed::default() };
+                self.finish(slot, End { at: now, cause });
+                self.settle(slot);
+            }
+        }
+    }
+}
+
+fn ordered(why: &str) -> End {
+    End { at: Moment::now(), cause: Cause { reason: Reason::OperatorDisconnect, detail: Scrubbed::new(why) } }
+}
+
+fn ended(slot: Slot, generation: Generation, end: End) -> News {
+    News { slot, generation, at: end.at, step: Step::Ended(end.cause) }
+}

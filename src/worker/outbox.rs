@@ -1,0 +1,90 @@
+//! Defines what waits to be reported, cut into frames of bounded size; when one is sent is the driver's matter.
+
+use std::time::Duration;
+
+use crate::{
+    clock::Moment,
+    wire::{News, Report, SlotSample},
+};
+
+/// The time between two reports, so that a storm of callbacks becomes few frames.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// What one report holds at most: 2,000 news with the longest details stay below the frame limit.
+const NEWS: usize = 2_000;
+const SAMPLES: usize = 4_096;
+
+#[derive(Default)]
+pub(super) struct Outbox {
+    news: Vec<News>,
+    samples: Vec<SlotSample>,
+    samples_lost: u32,
+    sent: Moment,
+}
+
+impl Outbox {
+    pub(super) fn news(&mut self, news: News) {
+        self.news.push(news);
+    }
+
+    pub(super) fn sample(&mut self, sample: SlotSample) {
+        self.samples.push(sample);
+    }
+
+    pub(super) fn samples_lost(&mut self, n: u32) {
+        self.samples_lost = self.samples_lost.saturating_add(n);
+    }
+
+    /// Whether more samples may come in; they wait in their queue until then, and are counted when
+    /// that is full.
+    pub(super) fn has_room_for_samples(&self) -> bool {
+        self.samples.len() < SAMPLES
+    }
+
+    /// Whether the console is so far behind that its commands had better wait: every one of them can
+    /// bring more news.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.news.len() >= 4 * NEWS
+    }
+
+    /// When the next report may go out; `None` where there is nothing to say.
+    pub(super) fn due(&self) -> Option<Moment> {
+        let quiet = self.news.is_empty() && self.samples.is_empty() && self.samples_lost == 0;
+        (!quiet).then(|| self.sent + PAUSE)
+    }
+
+    /// Takes one report out, in the order of its stamps.
+    pub(super) fn take(&mut self, now: Moment) -> Report {
+        self.sent = now;
+        self.news.sort_by_key(|n| n.at); // stable: an up stays before its end
+        let rest = self.news.split_off(self.news.len().min(NEWS));
+        Report {
+            news: std::mem::replace(&mut self.news, rest),
+            samples: std::mem::take(&mut self.samples),
+            samples_lost: std::mem::take(&mut self.samples_lost),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Step;
+
+    #[test]
+    fn reports_are_ordered_bounded_and_paced() {
+        let mut outbox = Outbox::default();
+        assert_eq!(outbox.due(), None);
+        for n in 0..NEWS as u32 + 1 {
+            let at = Moment(1_000_000 - u64::from(n));
+            outbox.news(News { slot: n, generation: 1, at, step: Step::Up { session_present: false } });
+        }
+        assert_eq!(outbox.due(), Some(Moment(5_000)), "at once: nothing was sent before");
+        let first = outbox.take(Moment(2_000_000));
+        assert_eq!(first.news.len(), NEWS);
+        assert!(first.news.is_sorted_by_key(|n| n.at));
+        assert_eq!(outbox.due(), Some(Moment(2_005_000)));
+        assert_eq!(outbox.take(Moment(2_005_000)).news.len(), 1);
+        assert_eq!(outbox.due(), None);
+    }
+}

@@ -1,0 +1,166 @@
+//! A real mosquitto for tests: its own process, free port and temporary directory; killed with its owner. It knows nothing of mqfleet.
+#![allow(dead_code, reason = "every test binary uses another part of it")]
+
+use std::{
+    fs::{self, File},
+    io,
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// One broker on one loopback port. The port stays the same over restarts.
+pub struct Mosquitto {
+    dir: TempDir,
+    port: u16,
+    child: Option<Child>,
+}
+
+/// How a broker is set up; every part has a sensible default.
+#[derive(Clone, Debug, Default)]
+pub struct Setup {
+    /// User names and passwords; empty for an open broker.
+    pub users: Vec<(String, String)>,
+    /// Further lines for `mosquitto.conf`.
+    pub lines: Vec<String>,
+    /// Log everything but payloads, for tests that read the log. Slow with thousands of clients.
+    pub verbose: bool,
+}
+
+impl Mosquitto {
+    /// The time a broker may take to start on a busy machine.
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    /// Starts an open broker that logs connects and disconnects.
+    pub fn start() -> Mosquitto {
+        Mosquitto::with(Setup::default())
+    }
+
+    pub fn with(setup: Setup) -> Mosquitto {
+        let dir = TempDir::new().expect("a temporary directory");
+        let port = free_port();
+        let mut conf = vec![
+            format!("listener {port} 127.0.0.1"),
+            format!("allow_anonymous {}", setup.users.is_empty()),
+            "persistence false".into(),
+            "user root".into(), // as another user it could not read its directory
+            "max_connections -1".into(),
+            "max_queued_messages 1000".into(),
+            "log_dest stderr".into(),
+            "log_timestamp false".into(),
+        ];
+        let types: &[&str] = if setup.verbose { &["all"] } else { &["error", "warning", "notice"] };
+        conf.extend(types.iter().map(|t| format!("log_type {t}")));
+        if !setup.users.is_empty() {
+            let file = dir.path().join("passwords");
+            fs::write(&file, "").expect("an empty password file");
+            for (name, password) in &setup.users {
+                let done = Command::new("mosquitto_passwd").arg("-b").arg(&file).args([name, password]).output();
+                assert!(done.expect("mosquitto_passwd").status.success());
+            }
+            conf.push(format!("password_file {}", file.display()));
+        }
+        conf.extend(setup.lines);
+        fs::write(dir.path().join("mosquitto.conf"), conf.join("\n") + "\n").expect("a configuration file");
+        let mut broker = Mosquitto { dir, port, child: None };
+        broker.run();
+        broker
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.port).into()
+    }
+
+    /// Ends it by SIGKILL: the kernel closes every connection at once.
+    pub fn kill9(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().expect("to kill mosquitto");
+            child.wait().expect("mosquitto's end");
+        }
+    }
+
+    /// Ends it by SIGTERM and waits: clients of MQTT 5.0 are told.
+    pub fn stop(&mut self) {
+        self.signal(Signal::TERM);
+        if let Some(mut child) = self.child.take() {
+            child.wait().expect("mosquitto's end");
+        }
+    }
+
+    /// Starts it again on the same port.
+    pub fn restart(&mut self) {
+        self.kill9();
+        self.run();
+    }
+
+    /// Freezes it: connections stay, nothing answers.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets a frozen one go on.
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// All that it logged since its first start.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(self.log_path()).unwrap_or_default()).into_owned()
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.dir.path().join("log")
+    }
+
+    fn run(&mut self) {
+        let log = File::options().create(true).append(true).open(self.log_path()).expect("a log file");
+        let child = Command::new(mosquitto())
+            .arg("-c")
+            .arg(self.dir.path().join("mosquitto.conf"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("mosquitto: is it installed?");
+        self.child = Some(child);
+        let deadline = Instant::now() + Self::PATIENCE;
+        while let Err(e) = TcpStream::connect(self.address()) {
+            assert!(Instant::now() < deadline, "mosquitto does not listen: {e}; it said:\n{}", self.log());
+            let ended = self.child.as_mut().is_some_and(|c| !matches!(c.try_wait(), Ok(None)));
+            assert!(!ended, "mosquitto ended at once:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(child) = &self.child {
+            kill_process(Pid::from_child(child), signal).expect("to signal mosquitto");
+        }
+    }
+}
+
+impl Drop for Mosquitto {
+    fn drop(&mut self) {
+        self.kill9();
+    }
+}
+
+/// Debian keeps it outside an ordinary user's path.
+fn mosquitto() -> PathBuf {
+    let sbin = PathBuf::from("/usr/sbin/mosquitto");
+    if sbin.exists() { sbin } else { "mosquitto".into() }
+}
+
+/// A loopback port that was free a moment ago.
+pub fn free_port() -> u16 {
+    let bound = TcpListener::bind(("127.0.0.1", 0)).and_then(|l| l.local_addr());
+    bound.map(|a| a.port()).unwrap_or_else(|e: io::Error| panic!("no free port: {e}"))
+}

@@ -1,0 +1,206 @@
+//! A real worker process of the real binary for tests, spoken to as the pool does; what it should answer is for the tests to say.
+#![allow(dead_code, reason = "every test binary uses another part of it")]
+
+use std::{
+    collections::HashMap,
+    os::{fd::OwnedFd, unix::net::UnixStream as StdStream},
+    process::{Child, Command, ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+
+use mqfleet::{
+    clock::Moment,
+    event::Step,
+    wire::{
+        self, ClientDef, DEFINE_PART, FromWorker, Hello, Receiver, Report, Sender, Slot, SlotSample, ToWorker,
+        check_hello,
+    },
+};
+use tokio::net::UnixStream;
+
+pub struct Worker {
+    pub child: Child,
+    pub sender: Option<Sender>,
+    pub receiver: Receiver,
+    /// The steps of every generation, in the order of their reports.
+    pub steps: HashMap<(Slot, u32), Vec<(Moment, Step)>>,
+    pub samples: Vec<SlotSample>,
+    pub samples_lost: u32,
+    pub reports: usize,
+    generation: HashMap<Slot, u32>,
+    stderr: tempfile::NamedTempFile,
+}
+
+impl Worker {
+    pub async fn start(defs: Vec<ClientDef>) -> Worker {
+        Worker::with_env(defs, &[]).await
+    }
+
+    pub async fn with_env(defs: Vec<ClientDef>, env: &[(&str, &str)]) -> Worker {
+        let (child, ours, stderr) = spawn(env);
+        let (mut sender, mut receiver) = wire::link(UnixStream::from_std(ours).expect("a link"));
+        sender.send(&ToWorker::Hello(Hello::new())).await.expect("to greet");
+        let FromWorker::Hello(hello) = receiver.recv().await.expect("a greeting") else { panic!("no greeting") };
+        check_hello(&hello).expect("the same version");
+        for part in defs.chunks(DEFINE_PART) {
+            sender.feed(&ToWorker::Define(part.to_vec())).await.expect("to define");
+        }
+        sender.flush().await.expect("to define");
+        Worker {
+            child,
+            sender: Some(sender),
+            receiver,
+            steps: HashMap::new(),
+            samples: Vec::new(),
+            samples_lost: 0,
+            reports: 0,
+            generation: HashMap::new(),
+            stderr,
+        }
+    }
+
+    pub fn generation(&self, slot: Slot) -> u32 {
+        self.generation.get(&slot).copied().unwrap_or(0)
+    }
+
+    pub async fn connect(&mut self, slots: impl IntoIterator<Item = Slot>) {
+        let sender = self.sender.as_mut().expect("a link");
+        for slot in slots {
+            let generation = self.generation.entry(slot).or_default();
+            *generation += 1;
+            let order = ToWorker::Connect { slot, generation: *generation };
+            sender.feed(&order).await.expect("to order");
+        }
+        sender.flush().await.expect("to order");
+    }
+
+    pub async fn disconnect(&mut self, slots: impl IntoIterator<Item = Slot>) {
+        let sender = self.sender.as_mut().expect("a link");
+        for slot in slots {
+            sender.feed(&ToWorker::Disconnect { slot }).await.expect("to order");
+        }
+        sender.flush().await.expect("to order");
+    }
+
+    pub async fn stop(&mut self) {
+        self.sender.as_mut().expect("a link").send(&ToWorker::Stop).await.expect("to order");
+    }
+
+    /// Reads reports until `done` or until `patience` is over; tells which.
+    pub async fn until(&mut self, patience: Duration, done: impl Fn(&Worker) -> bool) -> bool {
+        let deadline = Instant::now() + patience;
+        while !done(self) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let Ok(message) = tokio::time::timeout(left, self.receiver.recv()).await else { return false };
+            match message {
+                Ok(FromWorker::Report(report)) => self.take(report),
+                Ok(other) => panic!("unexpected: {other:?}"),
+                Err(e) => {
+                    assert!(done(self), "the worker is gone ({e}); it said: {}", self.stderr());
+                    return true;
+                }
+            }
+        }
+        true
+    }
+
+    fn take(&mut self, report: Report) {
+        self.reports += 1;
+        assert!(report.news.is_sorted_by_key(|n| n.at), "news out of order");
+        for news in report.news {
+            let steps = self.steps.entry((news.slot, news.generation)).or_default();
+            // What holds always: at most one up, exactly one end, and nothing after it.
+            assert!(!matches!(steps.last(), Some((_, Step::Ended(_)))), "{news:?} after the end: {steps:?}");
+            assert!(steps.is_empty() || matches!(news.step, Step::Ended(_)), "{news:?} after {steps:?}");
+            assert!(steps.last().is_none_or(|(at, _)| *at <= news.at), "{news:?} before {steps:?}");
+            steps.push((news.at, news.step));
+        }
+        self.samples.extend(report.samples);
+        self.samples_lost += report.samples_lost;
+    }
+
+    /// The latest step of the slot's present generation.
+    pub fn step(&self, slot: Slot) -> Option<&Step> {
+        self.steps.get(&(slot, self.generation(slot)))?.last().map(|(_, step)| step)
+    }
+
+    pub fn is_up(&self, slot: Slot) -> bool {
+        matches!(self.step(slot), Some(Step::Up { .. }))
+    }
+
+    pub fn is_ended(&self, slot: Slot) -> bool {
+        matches!(self.step(slot), Some(Step::Ended(_)))
+    }
+
+    /// The cause of the end of the slot's present generation.
+    pub fn cause(&self, slot: Slot) -> &mqfleet::event::Cause {
+        match self.step(slot) {
+            Some(Step::Ended(cause)) => cause,
+            other => panic!("slot {slot} has not ended: {other:?}"),
+        }
+    }
+
+    pub fn up(&self) -> usize {
+        self.generation.keys().filter(|&&slot| self.is_up(slot)).count()
+    }
+
+    pub fn ended(&self) -> usize {
+        self.generation.keys().filter(|&&slot| self.is_ended(slot)).count()
+    }
+
+    /// Closes the console's end.
+    pub fn hang_up(&mut self) {
+        self.sender = None;
+        // The receiving half keeps the socket open.
+        let (_, receiver) = wire::link(UnixStream::pair().expect("a pair").0);
+        self.receiver = receiver;
+    }
+
+    /// Waits for the process to end.
+    pub async fn gone(&mut self, patience: Duration) -> Option<ExitStatus> {
+        let deadline = Instant::now() + patience;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("the worker's state") {
+                return Some(status);
+            }
+            if Instant::now() > deadline {
+                return None;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    pub fn stderr(&self) -> String {
+        std::fs::read_to_string(self.stderr.path()).unwrap_or_default()
+    }
+
+    /// Resident memory, in bytes.
+    pub fn rss(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("the worker's status");
+        let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).expect("VmRSS");
+        line.trim().trim_end_matches(" kB").trim().parse::<u64>().expect("a number") * 1024
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Starts `mqfleet worker 0` with one end of a socketpair as its standard input.
+pub fn spawn(env: &[(&str, &str)]) -> (Child, StdStream, tempfile::NamedTempFile) {
+    let (ours, theirs) = StdStream::pair().expect("a socketpair");
+    ours.set_nonblocking(true).expect("a non-blocking socket");
+    let stderr = tempfile::NamedTempFile::new().expect("a file");
+    let child = Command::new(env!("CARGO_BIN_EXE_mqfleet"))
+        .args(["worker", "0"])
+        .envs(env.iter().copied())
+        .stdin(Stdio::from(OwnedFd::from(theirs)))
+        .stdout(Stdio::null())
+        .stderr(stderr.reopen().expect("a file"))
+        .spawn()
+        .expect("a worker");
+    (child, ours, stderr)
+}
