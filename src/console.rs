@@ -73,7 +73,7 @@ pub async fn run(mut source: Source, look: Look) -> Result<ExitCode, ConsoleErro
         }
     };
     if !matches!(end, End::Lost) {
-        report::print(&model, started.elapsed());
+        screen::last_words(report::text(&model, started.elapsed()).as_bytes());
     }
     source.stop().await;
     Ok(match end {

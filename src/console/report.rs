@@ -1,15 +1,11 @@
 //! Defines the last words of a console, on the normal screen after it is left: what the fleet looked like; a live view is the UI's matter.
 
-use std::{fmt::Write, io, time::Duration};
+use std::{fmt::Write, time::Duration};
 
 use crate::{event::State, model::Model};
 
-/// Prints the report. A terminal that does not take it any more is not an error.
-pub(super) fn print(model: &Model, run: Duration) {
-    let _ = io::Write::write_all(&mut io::stdout(), text(model, run).as_bytes());
-}
-
-fn text(model: &Model, run: Duration) -> String {
+/// The report, some lines of text.
+pub(super) fn text(model: &Model, run: Duration) -> String {
     let known = model.live();
     let totals = known.totals();
     let run = humantime::format_duration(Duration::from_secs(run.as_secs()));

@@ -24,6 +24,7 @@ use ratatui::{
     buffer::Cell,
     layout::{Position, Size},
 };
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::Notify;
 
 /// Whether the terminal is ours at the moment, for whoever has to restore it in a hurry.
@@ -110,20 +111,22 @@ pub fn restore() {
         LeaveAlternateScreen,
         cursor::Show
     );
-    let stdout = io::stdout();
-    // A terminal that takes nothing any more must not keep the program from ending.
-    let ready = {
-        let mut fds = [rustix::event::PollFd::new(&stdout, rustix::event::PollFlags::OUT)];
-        let patience = rustix::event::Timespec { tv_sec: 0, tv_nsec: 500_000_000 };
-        rustix::event::poll(&mut fds, Some(&patience)).is_ok_and(|n| n > 0)
-    };
-    if ready {
-        let mut out = stdout.lock();
-        let _ = out.write_all(&end).and_then(|()| out.flush());
-    }
+    last_words(&end);
     // Keys pressed for us must not be typed into the shell.
     let _ = rustix::termios::tcflush(io::stdin().as_fd(), rustix::termios::QueueSelector::IFlush);
     let _ = crossterm::terminal::disable_raw_mode();
+}
+
+/// Writes to standard output what it takes: a terminal that is stuck or gone must not keep the
+/// program from ending.
+pub fn last_words(bytes: &[u8]) {
+    let stdout = io::stdout();
+    let mut fds = [PollFd::new(&stdout, PollFlags::OUT)];
+    let patience = Timespec { tv_sec: 0, tv_nsec: 500_000_000 };
+    if poll(&mut fds, Some(&patience)).is_ok_and(|n| n > 0) {
+        let mut out = stdout.lock();
+        let _ = out.write_all(bytes).and_then(|()| out.flush());
+    }
 }
 
 /// Makes a panic anywhere restore the terminal before it is reported, and end the program after:

@@ -41,6 +41,9 @@ impl Model {
             Action::Top => self.move_cursor_to(0),
             Action::Bottom => self.move_cursor_to(usize::MAX),
             Action::Detail => {
+                if self.cursor.is_none() {
+                    self.step(0);
+                }
                 if self.cursor.is_some() {
                     self.mode = Mode::Detail;
                 }
@@ -112,8 +115,10 @@ impl Model {
     }
 
     fn step(&mut self, by: isize) {
-        let place = self.cursor_place().unwrap_or(0);
-        self.move_cursor_to(place.saturating_add_signed(by));
+        match self.cursor_place() {
+            Some(place) => self.move_cursor_to(place.saturating_add_signed(by)),
+            None => self.move_cursor_to(self.top()),
+        }
     }
 
     fn sort_by(&mut self, sort: Sort) {
@@ -141,6 +146,8 @@ impl Model {
             }
             self.count_marks();
             self.step(1);
+        } else {
+            self.step(0);
         }
     }
 
@@ -166,7 +173,10 @@ impl Model {
     fn wish(&mut self, wish: Wish, now: Moment) -> Effect {
         let (targets, hidden) = self.targets();
         if targets.is_empty() {
-            let why = if hidden > 0 { "all marked clients are hidden by the filter" } else { "no client here" };
+            let why = match hidden {
+                0 => "no client is chosen: move to one first",
+                _ => "all marked clients are hidden by the filter",
+            };
             self.say(Level::Warning, why.to_owned(), now);
             return Effect::Nothing;
         }

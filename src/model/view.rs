@@ -220,7 +220,9 @@ impl Model {
     }
 
     /// Works the order out anew. The cursor's client keeps its line on the screen; where the filter
-    /// took it away, the client that came in its place is the new one.
+    /// took it away, the client that came in its place is the new one. Until the user has put the
+    /// cursor somewhere there is none: following whoever is on the first line, it would be on
+    /// another client by the time a key is pressed.
     pub(super) fn rearrange(&mut self) {
         let place = self.cursor_place();
         let line = place.map(|p| p.saturating_sub(self.top));
@@ -230,7 +232,7 @@ impl Model {
         self.count_marks();
         let new_place = self.cursor_place().or_else(|| {
             let last = self.order.len().checked_sub(1)?;
-            Some(place.unwrap_or(0).min(last))
+            place.map(|p| p.min(last))
         });
         self.cursor = new_place.map(|p| self.order[p]);
         if let (Some(p), Some(line)) = (new_place, line) {

@@ -1,0 +1,299 @@
+//! The real program in a real pseudo-terminal for tests: keys in, screen out, and what it leaves behind; it knows nothing of brokers.
+#![allow(dead_code, reason = "every test binary uses another part of it")]
+
+use std::{
+    fs,
+    io::{Read, Write},
+    num::NonZero,
+    path::Path,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+use rustix::process::{Pid, Signal, kill_process};
+
+/// How long a test waits for what must come. It is no measure: these machines are busy.
+pub const SOON: Duration = Duration::from_secs(20);
+
+pub struct Console {
+    master: Option<Box<dyn MasterPty + Send>>,
+    child: Box<dyn Child + Send + Sync>,
+    keys: Option<Box<dyn Write + Send>>,
+    shown: Arc<Shown>,
+    modes: String,
+}
+
+struct Shown {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+impl Shown {
+    /// A failed assertion elsewhere must not hide its own message behind a poisoned lock.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct State {
+    parser: vt100::Parser,
+    /// Everything the program ever wrote.
+    bytes: Vec<u8>,
+    ended: bool,
+    /// Whether the terminal stops taking bytes.
+    stalled: bool,
+    /// Whether it is closed; seen with the next byte.
+    closed: bool,
+}
+
+/// How a program ended.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Exit {
+    pub code: u32,
+}
+
+impl Console {
+    pub fn start(columns: u16, lines: u16, args: &[&str]) -> Console {
+        Console::start_with(columns, lines, args, &[])
+    }
+
+    pub fn start_with(columns: u16, lines: u16, args: &[&str], env: &[(&str, &str)]) -> Console {
+        let size = PtySize { rows: lines, cols: columns, pixel_width: 0, pixel_height: 0 };
+        let pair = native_pty_system().openpty(size).expect("a pseudo-terminal");
+        let modes = modes(&*pair.master);
+        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_mqfleet"));
+        command.args(args);
+        for name in ["SSH_CONNECTION", "SSH_TTY", "SSH_CLIENT", "NO_COLOR", "XDG_CONFIG_HOME", "HOME"] {
+            command.env_remove(name);
+        }
+        command.env("TERM", "xterm-256color");
+        command.env("LANG", "C.UTF-8");
+        command.env("LC_ALL", "C.UTF-8");
+        for (name, value) in env {
+            command.env(name, value);
+        }
+        command.cwd(std::env::current_dir().expect("a current folder"));
+        let child = pair.slave.spawn_command(command).expect("the program starts");
+        drop(pair.slave);
+        let mut output = pair.master.try_clone_reader().expect("a reader");
+        let keys = pair.master.take_writer().expect("a writer");
+        let shown = Arc::new(Shown {
+            state: Mutex::new(State {
+                parser: vt100::Parser::new(cells(lines), cells(columns), 0),
+                bytes: Vec::new(),
+                ended: false,
+                stalled: false,
+                closed: false,
+            }),
+            changed: Condvar::new(),
+        });
+        let reader = shown.clone();
+        std::thread::spawn(move || {
+            let mut buffer = [0; 16 << 10];
+            loop {
+                {
+                    let mut state = reader.lock();
+                    while state.stalled {
+                        state = reader.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                    }
+                }
+                let count = output.read(&mut buffer).unwrap_or(0);
+                let mut state = reader.lock();
+                state.parser.process(&buffer[..count]);
+                state.bytes.extend_from_slice(&buffer[..count]);
+                state.ended = count == 0 || state.closed;
+                reader.changed.notify_all();
+                if state.ended {
+                    return; // and the last hold on the terminal goes with this thread
+                }
+            }
+        });
+        Console { master: Some(pair.master), child, keys: Some(keys), shown, modes }
+    }
+
+    /// Types keys, as bytes of a terminal.
+    pub fn press(&mut self, keys: &str) {
+        let writer = self.keys.as_mut().expect("the terminal is open");
+        writer.write_all(keys.as_bytes()).and_then(|()| writer.flush()).expect("keys are taken");
+    }
+
+    /// The screen as text, a line each.
+    pub fn screen(&self) -> String {
+        self.shown.lock().parser.screen().contents()
+    }
+
+    /// Looks at the screen itself, with its styles.
+    pub fn with_screen<T>(&self, look: impl FnOnce(&vt100::Screen) -> T) -> T {
+        look(self.shown.lock().parser.screen())
+    }
+
+    pub fn bytes(&self) -> Vec<u8> {
+        self.shown.lock().bytes.clone()
+    }
+
+    pub fn byte_count(&self) -> usize {
+        self.shown.lock().bytes.len()
+    }
+
+    /// Waits until the screen is as wanted and returns it.
+    #[track_caller]
+    pub fn wait_for(&self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
+        self.wait_at_most(SOON, what, wanted)
+    }
+
+    #[track_caller]
+    pub fn wait_at_most(&self, patience: Duration, what: &str, wanted: impl Fn(&str) -> bool) -> String {
+        let end = Instant::now() + patience;
+        let mut state = self.shown.lock();
+        loop {
+            let screen = state.parser.screen().contents();
+            if wanted(&screen) {
+                return screen;
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero(), "not seen within {patience:?}: {what}\n{screen}");
+            assert!(!state.ended, "the program ended before: {what}\n{screen}");
+            state = self.shown.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    #[track_caller]
+    pub fn wait_text(&self, text: &str) -> String {
+        self.wait_for(text, |screen| screen.contains(text))
+    }
+
+    /// Makes the terminal take no more bytes, or take them again.
+    pub fn stall(&self, stalled: bool) {
+        self.shown.lock().stalled = stalled;
+        self.shown.changed.notify_all();
+    }
+
+    pub fn resize(&self, columns: u16, lines: u16) {
+        self.shown.lock().parser.screen_mut().set_size(cells(lines), cells(columns));
+        let size = PtySize { rows: lines, cols: columns, pixel_width: 0, pixel_height: 0 };
+        self.master.as_ref().expect("the terminal is open").resize(size).expect("a new size");
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.process_id().expect("a process")
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        signal_process(self.id(), signal);
+    }
+
+    /// All processes that descend from the program now.
+    pub fn descendants(&self) -> Vec<u32> {
+        descendants(self.id())
+    }
+
+    /// Closes the terminal under the program.
+    pub fn close(&mut self) {
+        self.keys = None;
+        self.master = None;
+        self.shown.lock().closed = true;
+    }
+
+    /// Waits for the end of the program.
+    #[track_caller]
+    pub fn wait_exit(&mut self) -> Exit {
+        let end = Instant::now() + SOON;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a status") {
+                return Exit { code: status.exit_code() };
+            }
+            assert!(Instant::now() < end, "the program does not end\n{}", self.screen());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Asserts that the terminal is as it was before the program.
+    #[track_caller]
+    pub fn assert_restored(&self) {
+        let master = self.master.as_ref().expect("the terminal is open");
+        assert_eq!(modes(&**master), self.modes, "terminal modes differ from those before");
+        // What the program wrote last may still be on its way to us.
+        self.wait_ended();
+        self.with_screen(|screen| {
+            assert!(!screen.alternate_screen(), "still on the alternate screen");
+            assert!(!screen.hide_cursor(), "the cursor is still hidden");
+            assert!(!screen.bracketed_paste(), "bracketed paste is still on");
+        });
+    }
+
+    fn wait_ended(&self) {
+        let end = Instant::now() + SOON;
+        let mut state = self.shown.lock();
+        while !state.ended && Instant::now() < end {
+            state = self
+                .shown
+                .changed
+                .wait_timeout(state, Duration::from_millis(50))
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+    }
+}
+
+impl Drop for Console {
+    fn drop(&mut self) {
+        self.stall(false);
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub fn cells(n: u16) -> NonZero<u16> {
+    NonZero::new(n).expect("a size")
+}
+
+/// The terminal's modes (termios) in a form that compares.
+fn modes(master: &(dyn MasterPty + Send)) -> String {
+    format!("{:?}", master.get_termios().expect("the terminal's modes"))
+}
+
+pub fn signal_process(id: u32, signal: Signal) {
+    let pid = Pid::from_raw(id as i32).expect("a process ID");
+    kill_process(pid, signal).expect("the signal is sent");
+}
+
+/// Whether a process is there and not only waits to be waited for.
+pub fn is_running(id: u32) -> bool {
+    fs::read_to_string(format!("/proc/{id}/stat"))
+        .is_ok_and(|stat| stat.rsplit(')').next().is_some_and(|rest| !rest.trim_start().starts_with('Z')))
+}
+
+pub fn descendants(of: u32) -> Vec<u32> {
+    let parents: Vec<(u32, u32)> = fs::read_dir("/proc")
+        .expect("/proc")
+        .filter_map(|entry| {
+            let id: u32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
+            let stat = fs::read_to_string(Path::new("/proc").join(id.to_string()).join("stat")).ok()?;
+            let parent = stat.rsplit(')').next()?.split_whitespace().nth(1)?.parse().ok()?;
+            Some((id, parent))
+        })
+        .collect();
+    let mut found = vec![of];
+    let mut next = 0;
+    while let Some(&parent) = found.get(next) {
+        found.extend(parents.iter().filter(|(_, p)| *p == parent).map(|(id, _)| *id));
+        next += 1;
+    }
+    found.remove(0);
+    found
+}
+
+/// Waits until none of these processes runs any more.
+#[track_caller]
+pub fn assert_gone(processes: &[u32]) {
+    let end = Instant::now() + SOON;
+    loop {
+        let left: Vec<u32> = processes.iter().copied().filter(|id| is_running(*id)).collect();
+        if left.is_empty() {
+            return;
+        }
+        assert!(Instant::now() < end, "still running: {left:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
