@@ -66,6 +66,10 @@ fn follows_open_secret(before: &str) -> bool {
     false
 }
 
+fn is_word(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.')
+}
+
 /// Whether some word of the line is, or is nearly, one that goes with a secret.
 fn may_hold_secret(line: &str) -> bool {
     let line = line.to_lowercase();

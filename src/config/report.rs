@@ -190,11 +190,12 @@ impl<'t> Report<'t> {
             if !shown.is_empty() && !shown.ends_with(' ') {
                 shown.push(' ');
             }
+            // Where in the hidden part the error is could tell a secret's length.
             from = from.or(Some(shown.len()));
             shown.push_str("[redacted]");
         }
         let from = from.unwrap_or(shown.len());
-        let to = if length == 0 { from } else { to.unwrap_or(shown.len()) };
+        let to = if length == 0 && column < seen { from } else { to.unwrap_or(shown.len()) };
         Place { line: index + 1, column, shown, span: from..to.max(from), label: scrub(label) }
     }
 }
