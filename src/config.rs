@@ -120,3 +120,199 @@ pub(crate) fn read_file(path: &Path) -> Result<String, FileErrors> {
         wrong(format!("{} is not UTF-8: line {line} has other bytes", path.display()), Some("save it as UTF-8 text"))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    const HEAD: &str = "[endpoint.a]\nurl = \"mqtt://a\"\n[[client]]\nid = \"x\"\nendpoints = [\"a\"]\n";
+
+    /// Reads [`HEAD`] and `more`, with these variables set.
+    fn read(more: &str, base_dir: &Path, env: &[(&str, &str)]) -> Result<Loaded, FileErrors> {
+        let around = Surroundings {
+            base_dir,
+            name: "test",
+            env: &|name| env.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).into()),
+            host: &|| "host-7".to_owned(),
+        };
+        parse_within(&format!("{HEAD}{more}"), "fleet.toml", &around)
+    }
+
+    fn password(loaded: &Loaded) -> Option<&str> {
+        loaded.fleet.clients[0].password.as_ref().map(|p| p.expose())
+    }
+
+    fn warnings(loaded: &Loaded) -> String {
+        loaded.warnings.iter().map(Warning::to_string).collect()
+    }
+
+    #[test]
+    fn every_line_of_the_starter_is_right() {
+        // Lines that are switched off begin with a # and no space.
+        let all: String = STARTER
+            .lines()
+            .map(|line| match line.strip_prefix('#') {
+                Some(setting) if setting.starts_with(|c: char| c.is_ascii_lowercase()) => format!("{setting}\n"),
+                _ => format!("{line}\n"),
+            })
+            .collect();
+        assert!(all.contains("\nenv = ") && all.contains("\npassword = "));
+        let around = Surroundings {
+            base_dir: Path::new(""),
+            name: "x",
+            env: &|name| (name == "PRESS_PASSWORD").then(|| "hunter2".into()),
+            host: &|| "host-7".to_owned(),
+        };
+        for text in [STARTER, &all] {
+            match parse_within(text, "fleet.toml", &around) {
+                Ok(loaded) => {
+                    assert_eq!(loaded.fleet.clients.len(), 4);
+                    assert_eq!(warnings(&loaded), "");
+                }
+                Err(errors) => panic!("{errors}"),
+            }
+        }
+    }
+
+    #[test]
+    fn the_starter_tells_the_true_defaults() {
+        let all: String = STARTER.lines().map(|l| format!("{}\n", l.strip_prefix('#').unwrap_or(l))).collect();
+        let given = |key: &str| {
+            let line = all.lines().find(|l| l.starts_with(&format!("{key} = "))).unwrap();
+            line.split('#').next().unwrap().to_owned()
+        };
+        let keys =
+            ["clean_start", "connect_timeout", "start_connected", "reconnect", "probe", "keep_alive", "protocol"];
+        for key in keys {
+            let plain = read("", Path::new(""), &[]).unwrap();
+            let set = read(&given(key), Path::new(""), &[]).unwrap();
+            assert_eq!(plain.fleet.clients[0].settings, set.fleet.clients[0].settings, "{key}");
+        }
+        for (key, value) in [
+            ("connect_rate", crate::fleet::Endpoint::CONNECT_RATE as usize),
+            ("max_connecting", crate::fleet::Endpoint::MAX_CONNECTING as usize),
+            ("worker_size", read("", Path::new(""), &[]).unwrap().fleet.worker_size),
+        ] {
+            assert!(given(key).trim().ends_with(&format!(" {value}")), "{key}");
+        }
+    }
+
+    #[test]
+    fn the_host_is_part_of_an_id() {
+        let more = "[[client]]\nid = \"%h-%03i-100%%\"\nendpoints = [\"a\"]\nusername = \"%c/%i\"\nstart = 7\n";
+        let fleet = read(more, Path::new(""), &[]).unwrap().fleet;
+        assert_eq!(&*fleet.clients[1].id, "host-7-007-100%");
+        assert_eq!(fleet.clients[1].username.as_deref(), Some("host-7-007-100%/7"));
+    }
+
+    #[test]
+    fn passwords_come_from_the_environment() {
+        let more = "password = { env = \"PW\" }";
+        let env = [("PW", "hunter2"), ("EMPTY", "")];
+        let loaded = read(more, Path::new(""), &env).unwrap();
+        assert_eq!((password(&loaded), warnings(&loaded).as_str()), (Some("hunter2"), ""));
+        let error = |more: &str| read(more, Path::new(""), &env).unwrap_err().to_string();
+        assert!(error("password = { env = \"NOPE\" }").contains("variable \"NOPE\" is not set"));
+        assert!(error("password = { env = \"EMPTY\" }").contains("`env` is empty"));
+        let misplaced = error("password = { env = \"my hunter2!\" }");
+        assert!(misplaced.contains("must be the name") && !misplaced.contains("hunter2"), "{misplaced}");
+    }
+
+    #[test]
+    fn passwords_come_from_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, bytes: &[u8], mode: u32| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, bytes).unwrap();
+            std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+        };
+        write("good", b"hunter2\n", 0o600);
+        write("dos", b"hunter2\r\n", 0o600);
+        write("two", b"hunter2\n\n", 0o600);
+        write("open", b"hunter2", 0o640);
+        write("empty", b"\n", 0o600);
+        write("bytes", b"hunter2\xff", 0o600);
+        write("nul", b"hunter2\0x", 0o600);
+        write("long", "hunter2 ".repeat(10_000).as_bytes(), 0o600);
+        let file = |name: &str| read(&format!("password = {{ file = \"{name}\" }}"), dir.path(), &[]);
+        for (name, password_is, warned) in [
+            ("good", "hunter2", false),
+            ("dos", "hunter2", false),
+            ("two", "hunter2\n", false),
+            ("open", "hunter2", true),
+        ] {
+            let loaded = file(name).unwrap();
+            assert_eq!(password(&loaded), Some(password_is), "{name}");
+            assert_eq!(warnings(&loaded).contains("others than its owner"), warned, "{name}");
+            assert_eq!(loaded.warnings.len(), usize::from(warned));
+        }
+        for (name, says) in [
+            ("empty", "`file` is empty"),
+            ("bytes", "is not UTF-8"),
+            ("nul", "NUL"),
+            ("long", "at most 65,535 bytes"),
+            ("nosuch", "cannot read the password file"),
+            (".", "cannot read the password file"),
+        ] {
+            let errors = file(name).unwrap_err().to_string();
+            assert!(errors.contains(says) && !errors.contains("hunter2"), "{name}: {errors}");
+        }
+    }
+
+    #[test]
+    fn passwords_come_from_systemd_credentials() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("press"), "hunter2").unwrap();
+        let env = [("CREDENTIALS_DIRECTORY", dir.path().to_str().unwrap())];
+        let loaded = read("password = { credential = \"press\" }", Path::new("/"), &env).unwrap();
+        assert_eq!((password(&loaded), warnings(&loaded).as_str()), (Some("hunter2"), ""));
+        let error = |name: &str, env: &[(&str, &str)]| {
+            read(&format!("password = {{ credential = \"{name}\" }}"), Path::new("/"), env).unwrap_err().to_string()
+        };
+        assert!(error("press", &[]).contains("LoadCredential="));
+        assert!(error("../press", &env).contains("without a path"));
+        assert!(error("other", &env).contains("cannot read"));
+    }
+
+    #[test]
+    fn a_password_in_plain_text_is_warned_of_and_not_shown() {
+        let loaded = read("password = \"hunter2\"", Path::new(""), &[]).unwrap();
+        assert_eq!(password(&loaded), Some("hunter2"));
+        assert!(warnings(&loaded).contains("password = [redacted]"), "{}", warnings(&loaded));
+        assert!(!format!("{loaded:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn files_that_cannot_be_read_say_why() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        std::fs::write(path("latin1"), b"[fleet]\nname = \"caf\xe9\"\n").unwrap();
+        File::create(path("huge")).unwrap().set_len(FILE_MAX + 1).unwrap();
+        for (name, says) in [
+            ("nosuch", "cannot open"),
+            (".", "cannot read"),
+            ("latin1", "is not UTF-8: line 2"),
+            ("huge", "is larger than 16 MiB"),
+        ] {
+            let errors = load(&path(name)).unwrap_err().to_string();
+            assert!(errors.starts_with("error: ") && errors.contains(says), "{errors}");
+        }
+    }
+
+    #[test]
+    fn a_starter_is_written_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("plant.toml");
+        write_starter(&path).unwrap();
+        assert_eq!(load(&path).unwrap().fleet.clients.len(), 4);
+        std::fs::write(&path, "mine").unwrap();
+        let again = write_starter(&path).unwrap_err().to_string();
+        assert!(again.contains("is there already and was left as it is"), "{again}");
+        assert_eq!(std::fs::read(&path).unwrap(), b"mine");
+        let nowhere = write_starter(&dir.path().join("no/such")).unwrap_err().to_string();
+        assert!(nowhere.contains("cannot write"), "{nowhere}");
+    }
+}

@@ -1,14 +1,363 @@
-//! Fleet files as a person writes them, right and wrong: what the public reader makes of them, and how its errors look.
-fn show(text: &str) -> String {
-    match mqfleet::config::parse(text, "fleet.toml", std::path::Path::new("/nonexistent")) {
-        Ok(l) => format!("{:?}\n{}", l.fleet, l.warnings.iter().map(|w| w.to_string()).collect::<String>()),
-        Err(e) => e.to_string(),
+//! Fleet files as people write them, right and wrong: what the reader makes of them and how its errors look; passwords from elsewhere are tested where they are read.
+
+use std::{fmt::Write, path::Path, sync::Arc, time::Duration};
+
+use mqfleet::{
+    config::{self, Loaded},
+    fleet::{EndpointKey, ProbeKind, Protocol, Strategy as Retry},
+};
+use proptest::prelude::*;
+
+const FULL: &str = include_str!("config/full.toml");
+const HEAD: &str = "[endpoint.a]\nurl = \"mqtt://a\"\n";
+
+fn parse(text: &str) -> Result<Loaded, config::FileErrors> {
+    config::parse(text, "fleet.toml", Path::new("/nonexistent"))
+}
+
+/// All that a person would see of a file.
+fn seen(text: &str) -> String {
+    match parse(text) {
+        Ok(loaded) => format!("{loaded:?}{}", loaded.warnings.iter().map(|w| w.to_string()).collect::<String>()),
+        Err(errors) => errors.to_string(),
+    }
+}
+
+fn errors(text: &str) -> String {
+    match parse(text) {
+        Ok(_) => panic!("this was taken for right:\n{text}"),
+        Err(errors) => errors.to_string(),
+    }
+}
+
+fn snapshot(name: &str, text: &str) {
+    insta::with_settings!({snapshot_path => "config", prepend_module_to_snapshot => false, omit_expression => true}, {
+        insta::assert_snapshot!(name, errors(text));
+    });
+}
+
+#[test]
+fn all_errors_of_a_file_are_drawn() {
+    snapshot("many", include_str!("config/many.toml"));
+}
+
+#[test]
+fn all_syntax_errors_of_a_file_are_drawn() {
+    snapshot("syntax", include_str!("config/syntax.toml"));
+}
+
+#[test]
+fn every_key_reaches_the_fleet() {
+    let Loaded { fleet, warnings } = parse(FULL).unwrap();
+    assert_eq!((fleet.name.as_str(), fleet.env.as_deref(), fleet.worker_size), ("plant-eu", Some("prod"), 250));
+
+    let [b, a] = fleet.endpoints.as_slice() else { panic!("two endpoints") };
+    assert_eq!((b.name.as_str(), b.address().as_str()), ("b", "[2001:db8::7]:11883"));
+    assert_eq!((b.connect_rate, b.max_connecting), (100, 50));
+    assert_eq!((a.name.as_str(), a.address().as_str(), a.connect_rate), ("a", "localhost:1883", 1000));
+
+    let ids: Vec<&str> = fleet.clients.iter().map(|c| &*c.id).collect();
+    assert_eq!(ids, ["press-9999", "press-10000", "press-10001", "dash", "lone"]);
+    let names: Vec<_> = fleet.clients.iter().map(|c| c.username.as_deref()).collect();
+    assert_eq!(names, [Some("u-9999"), Some("u-10000"), Some("u-10001"), Some("fleet"), Some("fleet")]);
+    assert_eq!(fleet.clients.iter().map(|c| c.endpoint).collect::<Vec<_>>(), [0, 0, 0, 1, 1].map(EndpointKey));
+    assert!(Arc::ptr_eq(&fleet.clients[0].settings, &fleet.clients[2].settings), "a table's clients share settings");
+
+    let press = &*fleet.clients[0].settings;
+    assert_eq!((press.protocol, press.keep_alive), (Protocol::V311, Duration::from_secs(60)));
+    assert_eq!((press.clean_start, press.start_connected), (false, false));
+    assert_eq!(press.connect_timeout, Duration::from_secs(5));
+    assert_eq!((press.probe.kind, press.probe.every), (ProbeKind::Ack, Duration::from_secs(2)));
+    assert_eq!(press.slow_p99, Some(Duration::from_millis(250)));
+    let (min, max) = (Duration::from_millis(500), Duration::from_secs(90));
+    assert_eq!(press.reconnect.strategy, Retry::Exponential { min, max });
+    assert_eq!((press.reconnect.max_retries, press.reconnect.stable_after), (7, Duration::from_secs(10)));
+
+    let dash = &*fleet.clients[3].settings;
+    assert_eq!((dash.protocol, dash.keep_alive), (Protocol::V5, Duration::ZERO));
+    assert_eq!((dash.clean_start, dash.start_connected), (true, true));
+    assert_eq!(dash.reconnect.strategy, Retry::Fixed { every: Duration::from_secs(3) });
+    assert_eq!(dash.reconnect.max_retries, 7, "what a table leaves out comes from the defaults");
+    assert_eq!(dash.probe.kind, ProbeKind::Off);
+    assert_eq!(fleet.clients[4].settings.reconnect.strategy, Retry::Never);
+
+    assert_eq!(warnings.len(), 1);
+    assert_eq!(warnings[0].title(), "a password in plain text");
+}
+
+#[test]
+fn a_fleet_without_a_name_is_called_after_its_file() {
+    let text = format!("{HEAD}[[client]]\nid = 'x'\nendpoints = ['a']");
+    let loaded = config::parse(&text, "/etc/mqfleet/plant-7.toml", Path::new("/")).unwrap();
+    assert_eq!(loaded.fleet.name.as_str(), "plant-7");
+}
+
+#[test]
+fn no_heartbeats_without_keep_alive() {
+    let text = format!("{HEAD}[[client]]\nid = 'x'\nendpoints = ['a']\nkeep_alive = '0s'");
+    let warnings = parse(&text).unwrap().warnings;
+    assert!(warnings[0].to_string().contains("no heartbeats to measure"), "{}", warnings[0]);
+}
+
+/// Every class of error that one key of a client can make.
+#[test]
+fn wrong_client_keys_say_what_is_wrong() {
+    for (more, says) in [
+        ("keepalive = '5s'", "did you mean `keep_alive`?"),
+        ("foo = 1", "[[client]] can have: id, count"),
+        ("url = 'x'", "it belongs to [endpoint.NAME]"),
+        ("worker_size = 1", "it belongs to [fleet]"),
+        ("session_expiry = '1h'", "`session_expiry` is not supported yet"),
+        ("cert_file = 'x'", "`cert_file` is not supported yet"),
+        ("key_file = 'x'", "`key_file` is not supported yet"),
+        ("labels = {}", "`labels` is not supported yet"),
+        ("subscribe = []", "`subscribe` is not supported yet"),
+        ("will = {}", "`will` is not supported yet"),
+        ("birth = {}", "`birth` is not supported yet"),
+        ("publish = {}", "`publish` is not supported yet"),
+        ("probe = { kind = 'echo' }", "\"echo\" is not supported yet"),
+        ("probe = { kind = 'hartbeat' }", "did you mean \"heartbeat\"?"),
+        ("probe = { every = '1ms' }", "`every` must be 100ms to 1h"),
+        ("probe = 'ack'", "`probe` must be a table, not a string"),
+        ("slow = { p50 = '1s' }", "`slow` can have: p99"),
+        ("slow = { p99 = '0s' }", "`p99` must be 1ms to 1h"),
+        ("protocol = 'v5'", "MQTT 5.0 is written \"5\""),
+        ("protocol = 3.1", "put it in quotes: \"3.1\""),
+        ("protocol = '3.1'", "too old"),
+        ("protocol = '6'", "it can be \"5\" or \"3.1.1\""),
+        ("keep_alive = '5'", "write \"5s\""),
+        ("keep_alive = 5", "write \"5s\""),
+        ("keep_alive = 1.5", "needs a unit"),
+        ("keep_alive = -5", "is not a duration"),
+        ("keep_alive = 'five'", "is not a duration"),
+        ("keep_alive = '65536s'", "`keep_alive` must be 0s to 18h 12m 15s"),
+        ("keep_alive = '1500ms'", "the next is \"2s\""),
+        ("keep_alive = true", "a duration in quotes"),
+        ("connect_timeout = '500ms'", "the next is \"1s\""),
+        ("connect_timeout = '0s'", "`connect_timeout` must be"),
+        ("clean_start = 1", "must be true or false, not an integer"),
+        ("start_connected = 'no'", "must be true or false, not a string"),
+        ("reconnect = { strategy = 'linear' }", "it can be \"exponential\", \"fixed\", \"never\""),
+        ("reconnect = { strategy = 'fixd' }", "did you mean \"fixed\"?"),
+        ("reconnect = { strategy = 'fixed' }", "needs `every`"),
+        ("reconnect = { min = '3m' }", "`min` (3m) is more than `max` (2m)"),
+        ("reconnect = { every = '3s' }", "`every` means nothing with strategy \"exponential\""),
+        ("reconnect = { strategy = 'never', max_retries = 1 }", "\"never\" goes without any other key"),
+        ("reconnect = { max_retries = -1 }", "0 to 1,000,000"),
+        ("reconnect = { max_retries = 99999999999999999999 }", "0 to 1,000,000"),
+        ("reconnect = { mni = '1s' }", "did you mean `min`?"),
+        ("username = ''", "`username` is empty"),
+        ("username = \"a\\u0000\"", "NUL"),
+        ("username = '%q'", "\"%q\" is no pattern"),
+        ("username = 5", "put it in quotes: \"5\""),
+        ("password = {}", "comes from one place"),
+        ("password = { env = 'A', file = 'b' }", "comes from one place"),
+        ("password = { command = ['pass'] }", "`command` is not supported yet"),
+        ("password = { evn = 'A' }", "did you mean `env`?"),
+        ("password = { file = 'nosuch' }", "cannot read the password file \"/nonexistent/nosuch\""),
+        ("password = 5", "`password` must be a table, not an integer"),
+        ("protocol = '3.1.1'\npassword = 'x'", "a password without a `username`"),
+        ("count = 0", "1 to 1,000,000"),
+        ("count = 1.5", "not a float"),
+        ("count = 1_000_001", "1 to 1,000,000"),
+        ("count = 2", "2 clients would share one ID"),
+        ("start = -1", "0 to 4,294,967,295"),
+    ] {
+        let errors = errors(&format!("{HEAD}[[client]]\nid = 'x'\nendpoints = ['a']\n{more}\n"));
+        assert!(errors.contains(says), "{more}\n{errors}");
+        assert_eq!(errors.matches("error: ").count(), 1, "one slip, one error: {errors}");
+        let line = 6 + more.matches('\n').count();
+        let place = format!("fleet.toml:{}:", if more == "count = 2" { 4 } else { line });
+        assert!(errors.contains(&place), "{errors}");
     }
 }
 
 #[test]
-fn look() {
-    println!("{}", show(include_str!("config/many.toml")));
-    println!("{}", show(include_str!("config/syntax.toml")));
-    println!("{}", show(mqfleet::config::STARTER));
+fn wrong_files_say_what_is_wrong() {
+    let client = "[[client]]\nid = 'x'\nendpoints = ['a']\n";
+    let with = |text: &str| format!("{HEAD}{text}");
+    for (text, says) in [
+        (String::new(), "there are no clients"),
+        (HEAD.to_owned(), "there are no clients"),
+        (with("client = []"), "unknown key \"client\""),
+        (client.to_owned(), "there is no endpoint"),
+        (with("[client]\nid = 'x'"), "write [[client]]"),
+        (with("[clients]"), "did you mean `client`?"),
+        (format!("{client}[endpoint]\nurl = 'mqtt://a'"), "write [endpoint.NAME]"),
+        (format!("{client}[[endpoint]]\nurl = 'mqtt://a'"), "`endpoint` must be a table, not an array"),
+        (format!("{client}[endpoint.a]"), "[endpoint.a] has no `url`"),
+        (format!("{client}[endpoint.a]\nurl = 'mqtt://a'\nalpn = []"), "`alpn` is not supported yet"),
+        (format!("{client}[endpoint.a]\nurl = 'mqtt://a'\ninsecure = true"), "`insecure` is not supported yet"),
+        (format!("{client}[endpoint.a]\nurl = 'mqtt://a'\nproxy = 'x'"), "`proxy` is not supported yet"),
+        (format!("{client}[endpoint.a]\nurl = 'wss://a'"), "\"wss://\" is not supported yet"),
+        (format!("{client}[endpoint.a]\nurl = 'mqtt://a'\nmax_connecting = 0"), "1 to 1,000,000"),
+        (with("[[client]]\nid = 'x'"), "this client has no `endpoints`"),
+        (with("[[client]]\nendpoints = ['a']"), "this client has no `id`"),
+        (with("[[client]]\nid = 'x'\nendpoints = 'a'"), "`endpoints` must be a list, not a string"),
+        (with("[[client]]\nid = 'x'\nendpoints = []"), "`endpoints` is empty"),
+        (with("[[client]]\nid = 'x'\nendpoints = [1]"), "a list of endpoint names in quotes"),
+        (with("[[client]]\nid = 'x'\nendpoints = ['bbb']"), "there are \"a\""),
+        (with("[[client]]\nid = 'x'\nendpoints = ['a', 'a']"), "a second endpoint is not supported yet"),
+        (with("[[client]]\nid = ''\nendpoints = ['a']"), "the client ID is empty"),
+        (with("[[client]]\nid = \"a\\u0000b\"\nendpoints = ['a']"), "NUL character, which MQTT forbids"),
+        (with("[[client]]\nid = '%c'\nendpoints = ['a']"), "%c is the client ID itself"),
+        (with("[[client]]\nid = 'a%'\nendpoints = ['a']"), "\"%\" is no pattern"),
+        (with("[[client]]\nid = '%u'\nendpoints = ['a']"), "\"%u\" is not supported yet"),
+        (with("[[client]]\nid = '%99i'\nendpoints = ['a']"), "at most 20 digits"),
+        (with(&format!("[[client]]\nid = '{}'\nendpoints = ['a']", "x".repeat(65_536))), "65,536 bytes are too long"),
+        (with(&format!("[fleet]\nname = ' '\n{client}")), "`name` is empty"),
+        (with(&format!("[fleet]\nworker_size = 2001\n{client}")), "1 to 2,000"),
+        (with(&format!("[fleet]\nworker_size = 0\n{client}")), "1 to 2,000"),
+        (with(&format!("[defaults]\ncount = 1\n{client}")), "it belongs to [[client]]"),
+        (with(&format!("{client}{client}")), "the client ID \"x\" is there twice"),
+        (with(&format!("{client}\nid = 'y'")), "duplicate key"),
+    ] {
+        let errors = errors(&text);
+        assert!(errors.contains(says), "{text}\n{errors}");
+    }
+}
+
+#[test]
+fn a_fleet_has_its_bounds() {
+    let client = |id: &str, count: u32| format!("[[client]]\nid = '{id}'\ncount = {count}\nendpoints = ['a']\n");
+    let many = format!("{HEAD}{}{}", client("a%i", 600_000), client("b%i", 400_001));
+    assert!(errors(&many).contains("1,000,001 clients are too many"));
+    let long = format!("{HEAD}{}", client(&format!("{}%i", "x".repeat(1_000)), 500_000));
+    assert!(errors(&long).contains("take too much memory"));
+}
+
+#[test]
+fn shared_ids_are_told_once_for_two_tables() {
+    let text = format!(
+        "{HEAD}[[client]]\nid = 'p-%i'\ncount = 900\nendpoints = ['a']\n[[client]]\nid = 'p-%i'\ncount = 500\nstart = 801\nendpoints = ['a']\n"
+    );
+    let errors = errors(&text);
+    assert!(errors.contains("100 client IDs are there twice, such as \"p-801\""), "{errors}");
+    assert!(errors.contains("fleet.toml:8:6") && errors.contains("fleet.toml:4:6"), "both places: {errors}");
+    assert_eq!(errors.matches("error: ").count(), 1);
+}
+
+/// A hundred thousand clients, as a fleet of many tables.
+fn large() -> String {
+    let mut text = HEAD.to_owned();
+    for i in 0..100 {
+        let _ = write!(
+            text,
+            "[[client]]\nid = 'site-{i:02}/press-%05i'\nusername = '%c'\ncount = 1000\nendpoints = ['a']\n"
+        );
+    }
+    text
+}
+
+#[test]
+fn a_hundred_thousand_clients_are_read() {
+    let text = large();
+    let started = std::time::Instant::now();
+    let fleet = parse(&text).unwrap().fleet;
+    println!("100,000 clients in {:?}", started.elapsed());
+    assert_eq!(fleet.clients.len(), 100_000);
+    assert_eq!(&*fleet.clients[99_999].id, "site-99/press-01000");
+}
+
+/// Its pieces stand in no message of ours.
+const SECRET: &str = "Zq7Xw9Vk3Jt5Hd1";
+
+/// A file that is right, with the secret in all the places where one can be.
+fn secretive() -> String {
+    let starter = config::STARTER.replace("[defaults]", &format!("[defaults]\npassword = \"{SECRET}\""));
+    format!(
+        "{starter}\n[[client]]\nid = \"y\"\nendpoints = [\"local\"]\npassword = '''\n{SECRET}\n'''\n\n\
+         [[client]]\nid = \"z\"\npassword = \"\"\"\n{SECRET}=\\\nid = {SECRET}\"\"\"\nendpoints = [\"local\"]\n"
+    )
+}
+
+#[test]
+fn the_secretive_file_is_right() {
+    let loaded = parse(&secretive()).unwrap();
+    assert!(loaded.fleet.clients.iter().all(|c| c.password.is_some()));
+    assert_eq!(leaks(&seen(&secretive())), None);
+}
+
+fn leaks(shown: &str) -> Option<&'static str> {
+    (0..SECRET.len() - 3).map(|i| &SECRET[i..i + 4]).find(|piece| shown.contains(piece))
+}
+
+#[derive(Clone, Debug)]
+enum Slip {
+    Insert(usize, char),
+    Remove(usize),
+    Swap(usize),
+    Cut(usize),
+    Repeat(usize),
+}
+
+fn slip() -> impl Strategy<Value = Slip> {
+    let odd =
+        prop_oneof![prop::sample::select("\"'=[]{}#\n\\,. %@:5x\t\u{1b}é".chars().collect::<Vec<_>>()), any::<char>(),];
+    prop_oneof![
+        4 => (any::<usize>(), odd).prop_map(|(at, c)| Slip::Insert(at, c)),
+        4 => any::<usize>().prop_map(Slip::Remove),
+        2 => any::<usize>().prop_map(Slip::Swap),
+        1 => any::<usize>().prop_map(Slip::Cut),
+        1 => any::<usize>().prop_map(Slip::Repeat),
+    ]
+}
+
+/// The text with a slip in it, at any of its characters.
+fn slipped(text: &str, slips: &[Slip]) -> String {
+    let mut chars: Vec<char> = text.chars().collect();
+    for slip in slips {
+        let n = chars.len().max(1);
+        match slip {
+            Slip::Insert(at, c) => chars.insert(at % n, *c),
+            Slip::Remove(at) if at % n < chars.len() => drop(chars.remove(at % n)),
+            Slip::Swap(at) if at % n + 1 < chars.len() => chars.swap(at % n, at % n + 1),
+            Slip::Cut(at) => chars.truncate(at % n),
+            Slip::Repeat(at) => {
+                let line: Vec<char> =
+                    chars[at % n..].iter().take_while(|c| **c != '\n').chain(&['\n']).copied().collect();
+                chars.splice(at % n..at % n, line);
+            }
+            _ => {}
+        }
+    }
+    chars.into_iter().collect()
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_can_be_read(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        seen(&String::from_utf8_lossy(&bytes));
+    }
+
+    #[test]
+    fn any_toml_can_be_read(text in "((\\[\\[client\\]\\]|\\[endpoint\\.a\\]|\\[defaults\\]|id|count|url|password|reconnect|[a-z%\"'=\\[\\]{}.,0-9 -]{1,4}|=|\n){1,2}){0,60}") {
+        seen(&text);
+    }
+
+    #[test]
+    fn slips_in_the_starter_are_errors_or_harmless(slips in prop::collection::vec(slip(), 1..6)) {
+        let shown = seen(&slipped(config::STARTER, &slips));
+        prop_assert!(!shown.chars().any(|c| c.is_control() && c != '\n'), "{shown:?}");
+    }
+
+    #[test]
+    fn no_slip_shows_a_secret(slips in prop::collection::vec(slip(), 0..4)) {
+        let text = slipped(&secretive(), &slips);
+        let shown = seen(&text);
+        prop_assert_eq!(leaks(&shown), None, "{}", shown);
+    }
+
+    #[test]
+    fn no_slip_near_a_secret_shows_it(at in 0usize..60, slips in prop::collection::vec(slip(), 1..3)) {
+        let text = format!("[defaults]\npassword = \"{SECRET}\"\nkeep_alive = \"5s\"\n{HEAD}");
+        let near: Vec<Slip> = slips.into_iter().map(|s| match s {
+            Slip::Insert(_, c) => Slip::Insert(at, c),
+            Slip::Remove(_) => Slip::Remove(at),
+            Slip::Swap(_) => Slip::Swap(at),
+            other => other,
+        }).collect();
+        let shown = seen(&slipped(&text, &near));
+        prop_assert_eq!(leaks(&shown), None, "{}", shown);
+    }
 }

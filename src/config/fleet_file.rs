@@ -158,7 +158,8 @@ fn read_group(
     table.check(format::CLIENT, report);
     let mut given = defaults.clone();
     given.overlay(table, report, around);
-    if let (Protocol::V311, None, Some(_)) = (given.protocol(), &given.username, &given.password) {
+    let names_a_user = given.username.is_some() || table.get("username").is_some();
+    if given.protocol() == Protocol::V311 && given.password.is_some() && !names_a_user {
         let span = table.key_span("password").unwrap_or(table.span.clone());
         report.error(
             Draft::at(span, "a password without a `username`")

@@ -1,5 +1,7 @@
 //! Defines which part of a line of a file may be shown in an error, so that no password reaches a screen or a log; it is careful rather than exact.
 
+use toml::de::DeTable;
+
 use super::nearest::distance;
 
 /// What is known of a file whose lines may hold secrets: the keys whose values may be shown.
@@ -11,11 +13,15 @@ pub(super) struct Redaction {
 /// A key that contains one of these may stand before a secret.
 const SECRET: [&str; 4] = ["pass", "secret", "token", "key"];
 
+/// Lines that are looked back at; in a longer table nothing is shown.
+const LOOK_BACK: usize = 1_000;
+
 impl Redaction {
     /// Where the part of `line` begins that must be hidden, in bytes; `None` where all of it may be
-    /// seen. `line_start` is the line's place in `text`.
-    pub fn hides(&self, text: &str, line_start: usize, line: &str) -> Option<usize> {
-        if inside_string(&text[..line_start]) {
+    /// seen. `line_start` is the line's place in `text`; where the text `is_toml`, a key is a key.
+    pub fn hides(&self, text: &str, line_start: usize, line: &str, is_toml: bool) -> Option<usize> {
+        let before = &text[..line_start];
+        if inside_string(before) || follows_open_secret(before) {
             return Some(0);
         }
         let code = line.trim_start();
@@ -29,19 +35,35 @@ impl Redaction {
         }
         let key = &code[..code.find(|c: char| !is_word(c)).unwrap_or(code.len())];
         let last = key.rsplit('.').next().unwrap_or(key);
+        let is_known = self.shown.iter().any(|keys| keys.contains(&last));
         let rest = &code[key.len()..];
         let behind_key = match rest.find('=') {
-            Some(at) if rest[..at].trim().is_empty() => indent + key.len() + at + 1,
-            _ if SECRET.iter().any(|s| last.contains(s)) && self.knows(last) => indent + key.len(),
-            _ => indent,
+            Some(at) if rest[..at].trim().is_empty() => key.len() + at + 1,
+            _ if SECRET.iter().any(|s| last.contains(s)) && is_known => key.len(),
+            _ => 0,
         };
-        let shown = self.knows(last) && !may_hold_secret(code) && !names_a_user(code);
-        (!shown).then_some(behind_key)
+        if !is_known || may_hold_secret(code) || names_a_user(code) {
+            let is_key = is_known || is_toml || may_hold_secret(key);
+            return Some(if is_key { indent + behind_key } else { 0 });
+        }
+        None
     }
+}
 
-    fn knows(&self, key: &str) -> bool {
-        self.shown.iter().any(|keys| keys.contains(&key))
+/// Whether, in the same table, a line that may hold a secret is not a statement of its own: what
+/// comes after it may be the rest of the secret.
+fn follows_open_secret(before: &str) -> bool {
+    let is_header = |line: &str| line.starts_with('[') && DeTable::parse(line).is_ok();
+    let is_open = |line: &str| DeTable::parse(line).is_err() || line.ends_with("\"\"") || line.ends_with("''");
+    for (i, line) in before.lines().rev().map(str::trim).enumerate() {
+        if is_header(line) {
+            return false;
+        }
+        if i == LOOK_BACK || (may_hold_secret(line) && is_open(line)) {
+            return true;
+        }
     }
+    false
 }
 
 fn is_word(c: char) -> bool {
@@ -113,7 +135,7 @@ mod tests {
     const KNOWN: Redaction = Redaction { shown: &[&["id", "url", "password", "reconnect", "min"]] };
 
     fn shown(line: &str) -> String {
-        match KNOWN.hides(line, 0, line) {
+        match KNOWN.hides(line, 0, line, true) {
             Some(at) => format!("{}[redacted]", &line[..at]),
             None => line.to_owned(),
         }
@@ -150,12 +172,29 @@ mod tests {
 
     #[test]
     fn the_inside_of_a_multi_line_string_is_hidden() {
-        let text = "password = \"\"\"\nid = hunter2\n\"\"\"\nid = 1\n";
+        let text = "password = \"\"\"\nid = hunter2\n\"\"\"\n[[client]]\nid = 1\n";
         let at = |part: &str| text.find(part).unwrap();
-        assert_eq!(KNOWN.hides(text, at("id = hunter2"), "id = hunter2"), Some(0));
-        assert_eq!(KNOWN.hides(text, at("id = 1"), "id = 1"), None);
+        assert_eq!(KNOWN.hides(text, at("id = hunter2"), "id = hunter2", true), Some(0));
+        assert_eq!(KNOWN.hides(text, at("id = 1"), "id = 1", true), None);
         let quoted = "a = \"# '''\" # \"\"\"\nb = 'é\\'\n";
         assert!(!inside_string(quoted));
         assert!(inside_string("a = \"\"\"x\\\"\"\"\ny"));
+    }
+
+    #[test]
+    fn what_follows_an_open_secret_is_hidden() {
+        for before in ["password = \"\"\n", "password =\n\n", "password = \"hun\n", "token\n# x\n", "password = {\n"] {
+            assert_eq!(
+                KNOWN.hides(&format!("{before}id = ter2"), before.len(), "id = ter2", false),
+                Some(0),
+                "{before}"
+            );
+        }
+        for before in ["password = \"hunter2\"\n", "# a token\n", "password =\n[[client]]\n", "id =\n"] {
+            assert_eq!(KNOWN.hides(&format!("{before}id = 5x"), before.len(), "id = 5x", false), None, "{before}");
+        }
+        // Where the text is no TOML, what looks like a key may be a piece of a secret.
+        assert_eq!(KNOWN.hides("hunter2= x", 0, "hunter2= x", false), Some(0));
+        assert_eq!(KNOWN.hides("hunter2= x", 0, "hunter2= x", true), Some(8));
     }
 }

@@ -2,22 +2,22 @@
 
 use std::{cell::OnceCell, fmt, ops::Range};
 
-use annotate_snippets::{Annotation, AnnotationKind, Element, Group, Level, Origin, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
 use super::redact::Redaction;
 use crate::text::Scrubbed;
 
 /// Errors and warnings kept of one file; of the others only the number is told.
 const SHOWN: usize = 50;
-/// Columns of a line that are shown around the place meant.
-const LINE_SHOWN: usize = 120;
+/// Characters of a line that are looked at; what lies behind is pointed at from there.
+const LINE_MAX: usize = 10_000;
 
 /// A place in the file, as it is drawn. It owns its text, so that a report outlives the file.
 #[derive(Clone, Debug, PartialEq)]
 struct Place {
     /// Counted from 1.
     line: usize,
-    /// Counted from 1, in characters.
+    /// In characters of the line as it is in the file, from 0; it only orders.
     column: usize,
     /// The line, scrubbed, without secrets, cut to what is worth showing.
     shown: String,
@@ -91,6 +91,7 @@ pub(super) struct Report<'t> {
     file: String,
     text: &'t str,
     redaction: Option<Redaction>,
+    is_toml: bool,
     lines: OnceCell<Vec<usize>>,
     errors: Vec<Finding>,
     errors_total: usize,
@@ -103,6 +104,7 @@ impl<'t> Report<'t> {
             file: scrub(file),
             text,
             redaction,
+            is_toml: true,
             lines: OnceCell::new(),
             errors: Vec::new(),
             errors_total: 0,
@@ -118,15 +120,16 @@ impl<'t> Report<'t> {
         }
     }
 
+    /// Says that the text is not even TOML; known before anything else is reported.
+    pub fn is_no_toml(&mut self) {
+        self.is_toml = false;
+    }
+
     pub fn warning(&mut self, draft: Draft) {
         if self.warnings.len() < SHOWN {
             let finding = self.finding(draft);
             self.warnings.push(finding);
         }
-    }
-
-    pub fn has_errors(&self) -> bool {
-        self.errors_total > 0
     }
 
     /// The file's own text at `span`, with whatever secret may be in it.
@@ -170,44 +173,30 @@ impl<'t> Report<'t> {
         let line = self.text[line_start..line_end].trim_end_matches('\r');
         let column = self.text[line_start..start].chars().count();
 
-        // How much of the line may be seen, in characters; what is behind it is drawn as one word.
-        let (seen, hidden) = match self.redaction.as_ref().and_then(|r| r.hides(self.text, line_start, line)) {
-            Some(at) => (line[..at].chars().count(), true),
-            None => (usize::MAX, false),
-        };
-        let end = span.end.clamp(start, line_start + line.len());
-        let length = self.text.get(start..end).map_or(1, |s| s.chars().count());
+        let end = span.end.clamp(start, line_start + line.len().max(start - line_start));
+        let length = self.text.get(start..end).map_or(0, |s| s.chars().count());
+        // How much of the line may be seen, in characters; what comes after is drawn as one word.
+        let hidden = self.redaction.as_ref().and_then(|r| r.hides(self.text, line_start, line, self.is_toml));
+        let seen = hidden.map_or(LINE_MAX, |at| line[..at].chars().count().min(LINE_MAX));
 
-        let from = column.min(seen).saturating_sub(LINE_SHOWN / 2);
         let mut shown = String::new();
-        let mut underlined = None;
-        let (mut span_start, mut span_end) = (None, None);
-        for (i, c) in line.chars().enumerate().skip(from).take(LINE_SHOWN) {
-            if i >= seen {
-                break;
-            }
-            if i == column {
-                span_start = Some(shown.len());
-            }
+        let (mut from, mut to) = (None, None);
+        for (i, c) in line.chars().take(seen).enumerate() {
+            from = from.or((i == column).then_some(shown.len()));
             push_scrubbed(c, &mut shown);
-            if i + 1 == column + length {
-                span_end = Some(shown.len());
-            }
+            to = to.or((i + 1 == column + length).then_some(shown.len()));
         }
-        if hidden {
+        if hidden.is_some() {
             if !shown.is_empty() && !shown.ends_with(' ') {
                 shown.push(' ');
             }
-            let at = shown.len();
+            // Where in the hidden part the error is could tell a secret's length.
+            from = from.or(Some(shown.len()));
             shown.push_str("[redacted]");
-            underlined = (column >= seen).then(|| at..shown.len());
-            span_end = span_end.or(Some(shown.len()));
         }
-        let span = underlined.unwrap_or_else(|| {
-            let start = span_start.unwrap_or(shown.len());
-            start..span_end.unwrap_or(shown.len()).max(start)
-        });
-        Place { line: index + 1, column: column + 1, shown, span, label: scrub(label) }
+        let from = from.unwrap_or(shown.len());
+        let to = if length == 0 && column < seen { from } else { to.unwrap_or(shown.len()) };
+        Place { line: index + 1, column, shown, span: from..to.max(from), label: scrub(label) }
     }
 }
 
@@ -309,19 +298,84 @@ impl std::error::Error for FileErrors {}
 
 fn render(file: &str, finding: &Finding, level: Level<'static>, colours: bool) -> String {
     let mut group = Group::with_title(level.primary_title(finding.title.as_str()));
-    if let Some(first) = finding.places.first() {
-        group = group.element(Element::from(Origin::path(file).line(first.line).char_column(first.column)));
-    }
-    // Places in one line share a snippet; a snippet knows nothing of lines that were left out.
     for (i, place) in finding.places.iter().enumerate() {
         let kind = if i == 0 { AnnotationKind::Primary } else { AnnotationKind::Context };
         let label = (!place.label.is_empty()).then_some(place.label.as_str());
-        let mark: Annotation<'_> = kind.span(place.span.clone()).label(label);
-        group = group.element(Snippet::source(place.shown.as_str()).line_start(place.line).annotation(mark));
+        let mark = kind.span(place.span.clone()).label(label);
+        group = group.element(Snippet::source(place.shown.as_str()).line_start(place.line).path(file).annotation(mark));
     }
     for help in &finding.help {
         group = group.element(Level::HELP.message(help.as_str()));
     }
     let renderer = if colours { Renderer::styled().hyperlink(false) } else { Renderer::plain() };
     renderer.render(&[group])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drawn(text: &str, span: Range<usize>) -> String {
+        let mut report = Report::new("a\u{1b}[31m.toml", text, None);
+        report.error(Draft::at(span, "wrong\u{7}").label("here\u{202e}").help("\u{9b}m"));
+        report.finish(Some(())).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn control_characters_are_drawn_as_pictures() {
+        let drawn = drawn("x = \"\u{1b}]52;c;\u{7}\u{202e}é\" # \r\n", 4..8);
+        assert!(!drawn.chars().any(|c| c.is_control() && c != '\n'), "{drawn:?}");
+        assert!(!drawn.contains('\u{202e}'));
+        assert!(drawn.contains("a␛[31m.toml:1:5") && drawn.contains("x = \"␛]52;c;␇·é\""), "{drawn}");
+    }
+
+    #[test]
+    fn columns_are_counted_in_characters() {
+        let text = "größe\t= 5\nx = 1";
+        let at = text.find('5').unwrap();
+        assert!(drawn(text, at..at + 1).contains(":1:9\n"), "{}", drawn(text, at..at + 1));
+        let at = text.find('1').unwrap();
+        assert!(drawn(text, at..at + 1).contains(":2:5\n"));
+    }
+
+    #[test]
+    fn any_place_can_be_drawn() {
+        for text in ["", "\n", "é", "a\r\n\r\nb", "\u{feff}x"] {
+            for start in 0..text.len() + 2 {
+                for end in start..text.len() + 3 {
+                    assert!(drawn(text, start..end).contains("wrong"));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_long_line_is_cut_around_the_place() {
+        let text = format!("{}here{}", "x".repeat(9_000), "y".repeat(1_000_000));
+        let drawn = drawn(&text, 9_000..9_004);
+        assert!(drawn.contains(":1:9001\n") && drawn.contains("here") && drawn.len() < 2_000, "{drawn}");
+    }
+
+    #[test]
+    fn of_very_many_errors_some_are_drawn_and_all_are_counted() {
+        let text = "x\n".repeat(1_000);
+        let mut report = Report::new("f", &text, None);
+        for i in 0..1_000 {
+            report.error(Draft::at(i * 2..i * 2 + 1, "wrong"));
+        }
+        let errors = report.finish(Some(())).unwrap_err();
+        assert_eq!(errors.count(), 1_000);
+        let drawn = errors.to_string();
+        assert_eq!(drawn.matches("error: wrong").count(), SHOWN);
+        assert!(drawn.ends_with("… and 950 more\n\nf: 1000 errors"), "{drawn}");
+    }
+
+    #[test]
+    fn colors_are_only_there_when_asked_for() {
+        let mut report = Report::new("f", "x = 1", None);
+        report.error(Draft::at(0..1, "wrong"));
+        let errors = report.finish(Some(())).unwrap_err();
+        assert!(errors.render(true).contains('\u{1b}'));
+        assert!(!errors.render(false).contains('\u{1b}'));
+    }
 }

@@ -81,7 +81,7 @@ impl Given {
         }
         if let Some(value) = get("keep_alive") {
             let is_blind = self.settings.keep_alive.is_zero() && self.settings.probe.kind == ProbeKind::Heartbeat;
-            if is_blind && !report.has_errors() {
+            if is_blind {
                 report.warning(
                     Draft::at(value.span, "without keep alive there are no heartbeats to measure")
                         .help("set probe = { kind = \"ack\" }, or \"off\" if no latency is wanted"),
@@ -140,10 +140,9 @@ impl Given {
                 });
             }
         }
-        if self.strategy == Word::Fixed && self.every.is_none() && table.get("every").is_none() {
-            let span = strategy.map_or(table.span.clone(), |v| v.span);
+        if let (Word::Fixed, Some(strategy), None, None) = (self.strategy, strategy, self.every, table.get("every")) {
             report.error(
-                Draft::at(span, "strategy \"fixed\" needs `every`")
+                Draft::at(strategy.span, "strategy \"fixed\" needs `every`")
                     .help("such as { strategy = \"fixed\", every = \"3s\" }"),
             );
         }

@@ -48,12 +48,13 @@ impl Template {
             };
             let shown = format!("%{}", &word[..length]);
             let found = match (letter, &word[..digits]) {
-                (Some('%'), "") => Ok(plain.push('%')),
-                (Some('i'), "") => Ok(push(&mut parts, &mut plain, Part::Number(0))),
+                (Some('%'), "") => {
+                    plain.push('%');
+                    Ok(None)
+                }
+                (Some('i'), "") => Ok(Some(Part::Number(0))),
                 (Some('i'), width) => match (width.starts_with('0'), width.parse::<usize>()) {
-                    (true, Ok(width)) if (1..=WIDTH_MAX).contains(&width) => {
-                        Ok(push(&mut parts, &mut plain, Part::Number(width)))
-                    }
+                    (true, Ok(width)) if (1..=WIDTH_MAX).contains(&width) => Ok(Some(Part::Number(width))),
                     (false, Ok(width)) if (1..=WIDTH_MAX).contains(&width) => {
                         Err(wrong(format!("{} is no pattern", quoted(&shown)))
                             .help(format!("with zeros it is `%0{width}i`")))
@@ -61,16 +62,28 @@ impl Template {
                     _ => Err(wrong(format!("{} is no pattern", quoted(&shown)))
                         .help(format!("a number can be padded to at most {WIDTH_MAX} digits, such as `%04i`"))),
                 },
-                (Some('h'), "") => Ok(plain.push_str(&host())),
-                (Some('c'), "") => Ok(push(&mut parts, &mut plain, Part::Client)),
+                (Some('h'), "") => {
+                    plain.push_str(&host());
+                    Ok(None)
+                }
+                (Some('c'), "") => Ok(Some(Part::Client)),
                 (Some('u' | 's' | 'g' | 'r'), "") => Err(wrong(format!("{} is not supported yet", quoted(&shown)))
                     .help("%i is the client's number, %h this host, %c the client ID, %% a percent sign")),
                 _ => Err(wrong(format!("{} is no pattern", quoted(&shown)))
                     .help("%i is the client's number, %h this host, %c the client ID, %% a percent sign")),
             };
-            if let Err(draft) = found {
-                report.error(draft);
-                right = false;
+            match found {
+                Ok(Some(part)) => {
+                    if !plain.is_empty() {
+                        parts.push(Part::Text(std::mem::take(&mut plain)));
+                    }
+                    parts.push(part);
+                }
+                Ok(None) => {}
+                Err(draft) => {
+                    report.error(draft);
+                    right = false;
+                }
             }
             rest = &word[length..];
         }
@@ -103,11 +116,4 @@ impl Template {
             }
         }
     }
-}
-
-fn push(parts: &mut Vec<Part>, plain: &mut String, part: Part) {
-    if !plain.is_empty() {
-        parts.push(Part::Text(std::mem::take(plain)));
-    }
-    parts.push(part);
 }

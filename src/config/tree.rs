@@ -45,11 +45,14 @@ pub(super) fn parse<'t, T>(
     read: impl FnOnce(&Table<'_>, &mut Report<'t>) -> T,
 ) -> Option<T> {
     let (root, errors) = DeTable::parse_recoverable(text);
+    if !errors.is_empty() {
+        report.is_no_toml();
+    }
     for error in &errors {
         let span = error.span().unwrap_or(0..0);
         report.error(Draft::at(span, format!("this is not TOML: {}", error.message())));
     }
-    let table = Table { entries: root.get_ref(), span: 0..0, name: "the file".into() };
+    let table = Table { entries: root.get_ref(), span: 0..0, name: "the file's top level".into() };
     errors.is_empty().then(|| read(&table, report))
 }
 
