@@ -1,0 +1,211 @@
+//! Tests the orders to connect and disconnect, in every order, and that each generation ends once.
+
+use std::{
+    net::TcpListener,
+    time::{Duration, Instant},
+};
+
+use mqfleet::{
+    event::Reason,
+    fleet::Protocol,
+    wire::{Step, ToWorker},
+};
+
+use super::{
+    SOON, def, defs,
+    mosquitto::{Mosquitto, Setup},
+    process::Worker,
+};
+
+#[tokio::test]
+async fn connect_disconnect_and_back() {
+    for protocol in [Protocol::V311, Protocol::V5] {
+        let broker = Mosquitto::start();
+        let mut one = def("one", broker.port());
+        one.protocol = protocol;
+        let mut worker = Worker::start(vec![one]).await;
+        for _ in 0..3 {
+            worker.connect([0]).await;
+            assert!(worker.until(SOON, |w| w.is_up(0)).await);
+            assert_eq!(worker.step(0), Some(&Step::Up { session_present: false }));
+            worker.disconnect([0]).await;
+            assert!(worker.until(SOON, |w| w.is_ended(0)).await);
+            assert_eq!(worker.cause(0).reason, Reason::OperatorDisconnect);
+        }
+        let log = broker.log();
+        assert_eq!(log.matches("Client one disconnected.").count(), 3, "{protocol:?}: {log}");
+    }
+}
+
+#[tokio::test]
+async fn a_connect_while_up_cuts_the_one_before() {
+    let broker = Mosquitto::start();
+    let mut worker = Worker::start(defs(50, broker.port())).await;
+    for _ in 0..4 {
+        worker.connect(0..50).await;
+    }
+    assert!(worker.until(SOON, |w| w.up() == 50).await, "{} up", worker.up());
+    for slot in 0..50 {
+        for generation in 1..4 {
+            let last = worker.steps[&(slot, generation)].last();
+            let Some((_, Step::Ended(cause))) = last else { panic!("slot {slot}, {generation}: {last:?}") };
+            assert_eq!(cause.reason, Reason::OperatorDisconnect);
+        }
+    }
+    assert!(!broker.log().contains("already connected"), "a client met itself: {}", broker.log());
+}
+
+#[tokio::test]
+async fn a_session_is_taken_up_again() {
+    let broker = Mosquitto::start();
+    let mut one = def("one", broker.port());
+    (one.protocol, one.clean_start) = (Protocol::V311, false);
+    let mut worker = Worker::start(vec![one]).await;
+    for session_present in [false, true] {
+        worker.connect([0]).await;
+        assert!(worker.until(SOON, |w| w.is_up(0)).await);
+        assert_eq!(worker.step(0), Some(&Step::Up { session_present }));
+        worker.disconnect([0]).await;
+        assert!(worker.until(SOON, |w| w.is_ended(0)).await);
+    }
+}
+
+/// Paho cannot abort a connect: its end is told at once all the same, and the next one waits.
+#[tokio::test]
+async fn a_connecting_client_can_be_disconnected_and_connected_again() {
+    let broker = Mosquitto::start();
+    broker.freeze();
+    let mut one = def("one", broker.port());
+    one.connect_timeout = Duration::from_secs(5);
+    let mut worker = Worker::start(vec![one]).await;
+    worker.connect([0]).await;
+    worker.disconnect([0]).await;
+    let started = Instant::now();
+    assert!(worker.until(SOON, |w| w.is_ended(0)).await);
+    assert!(started.elapsed() < Duration::from_secs(4), "it took {:?}", started.elapsed());
+    worker.connect([0]).await;
+    broker.thaw();
+    assert!(worker.until(SOON, |w| w.is_up(0)).await);
+    assert!(!broker.log().contains("already connected"), "it met itself: {}", broker.log());
+}
+
+/// A broker that takes the connection and never says a word.
+#[tokio::test]
+async fn a_silent_broker_ends_as_a_timeout_each_time() {
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let mut one = def("one", silent.local_addr().expect("an address").port());
+    one.connect_timeout = Duration::from_millis(1_300);
+    let mut worker = Worker::start(vec![one]).await;
+    for _ in 0..3 {
+        let started = Instant::now();
+        worker.connect([0]).await;
+        assert!(worker.until(SOON, |w| w.is_ended(0)).await);
+        let took = started.elapsed();
+        assert_eq!(worker.cause(0).reason, Reason::ConnectTimeout, "{:?}", worker.cause(0));
+        assert!(took >= Duration::from_millis(1_250) && took < Duration::from_secs(3), "it took {took:?}");
+    }
+}
+
+/// Whatever the orders: every generation ends exactly once (the harness checks that none ends twice
+/// and that nothing follows an end).
+#[tokio::test]
+async fn a_storm_of_orders_leaves_no_generation_open() {
+    const N: u32 = 100;
+    let mut broker = Mosquitto::start();
+    let mut all = defs(N as usize, broker.port());
+    for (i, def) in all.iter_mut().enumerate() {
+        def.protocol = if i % 2 == 0 { Protocol::V5 } else { Protocol::V311 };
+        def.connect_timeout = Duration::from_secs(3);
+    }
+    let mut worker = Worker::start(all).await;
+    let mut random = fastrand::Rng::with_seed(7);
+    for round in 0..60 {
+        let mut some: Vec<u32> = (0..N).filter(|_| random.bool()).collect();
+        random.shuffle(&mut some);
+        if random.u8(..) < 140 {
+            worker.connect(some).await
+        } else {
+            worker.disconnect(some).await
+        }
+        match round % 20 {
+            7 => broker.freeze(),
+            9 => broker.thaw(),
+            13 => broker.kill9(),
+            16 => broker.restart(),
+            _ => {}
+        }
+        let pause = Duration::from_millis(random.u64(0..40));
+        worker.until(pause, |_| false).await;
+    }
+    worker.disconnect(0..N).await;
+    let open = |w: &Worker| {
+        let ended = |slot, generation| {
+            w.steps.get(&(slot, generation)).is_some_and(|s| matches!(s.last(), Some((_, Step::Ended(_)))))
+        };
+        (0..N).map(|s| (1..=w.generation(s)).filter(|&g| !ended(s, g)).count()).sum::<usize>()
+    };
+    assert!(worker.until(SOON, |w| open(w) == 0).await, "{} generations are open", open(&worker));
+    // And all of them can still be brought up.
+    worker.connect(0..N).await;
+    assert!(worker.until(SOON, |w| w.up() == N as usize).await, "{} up; {}", worker.up(), worker.stderr());
+}
+
+#[tokio::test]
+async fn hostile_client_ids_are_only_names() {
+    let long = "x".repeat(65_535);
+    let ids = [
+        "\x1b]0;owned\x07\x1b[2J",
+        "a b  c",
+        "-> CONNECT version 5 clean: 1 (0)",
+        "x <- PINGRESP",
+        "99 y -> PUBLISH msgid: 1 qos: 1 retained: 0 rc 0 payload len(0): ",
+        "%s%n%d",
+        "温度計\u{202e}🦀e\u{301}",
+        "$SYS/#/+",
+        &long,
+        "",
+    ];
+    // mosquitto is free to refuse some of them; what counts is that each ends as something.
+    let broker = Mosquitto::with(Setup { verbose: false, ..Setup::default() });
+    for protocol in [Protocol::V311, Protocol::V5] {
+        let mut all: Vec<_> = ids.iter().map(|&id| def(id, broker.port())).collect();
+        for def in &mut all {
+            def.protocol = protocol;
+        }
+        let n = all.len() as u32;
+        let mut worker = Worker::start(all).await;
+        worker.connect(0..n).await;
+        assert!(worker.until(SOON, |w| w.up() + w.ended() == n as usize).await);
+        for slot in [1, 2, 3, 4, 5, 7, 8, 9] {
+            assert!(worker.is_up(slot), "{protocol:?} {:.40}: {:?}", ids[slot as usize], worker.step(slot));
+        }
+        worker.disconnect(0..n).await;
+        assert!(worker.until(SOON, |w| w.ended() == n as usize).await);
+        assert_eq!(worker.stderr(), "");
+    }
+}
+
+#[tokio::test]
+async fn a_nul_in_a_client_id_is_an_end_and_no_crash() {
+    let broker = Mosquitto::start();
+    let mut worker = Worker::start(vec![def("a\0b", broker.port()), def("good", broker.port())]).await;
+    worker.connect([0, 1]).await;
+    assert!(worker.until(SOON, |w| w.is_ended(0) && w.is_up(1)).await);
+    assert_eq!(worker.cause(0).reason, Reason::Internal);
+}
+
+#[tokio::test]
+async fn an_order_for_no_slot_ends_the_worker_with_a_word() {
+    let broker = Mosquitto::start();
+    let mut worker = Worker::start(defs(1, broker.port())).await;
+    worker
+        .sender
+        .as_mut()
+        .expect("a link")
+        .send(&ToWorker::Connect { slot: 1, generation: 1 })
+        .await
+        .expect("to order");
+    let status = worker.gone(Duration::from_secs(4)).await.expect("an end");
+    assert_eq!(status.code(), Some(1));
+    assert!(worker.stderr().contains("a slot that was not defined"), "{}", worker.stderr());
+}
