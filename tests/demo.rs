@@ -160,6 +160,32 @@ async fn the_broker_lets_in_exactly_who_knows_the_password() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn paho_gets_in_publishes_and_reads_why_not() {
+    use paho_mqtt::{AsyncClient, ConnectOptionsBuilder, CreateOptionsBuilder, Message, PersistenceType};
+    let _alone = ALONE.lock().await;
+    let demo = start(options(8), vec![]).await;
+    let client = of_site(&demo.fleet, Site::Regional).clone();
+    let uri = format!("mqtt://{}", demo.fleet.endpoint(client.endpoint).address());
+    let paho = || {
+        let create = CreateOptionsBuilder::new().mqtt_version(5).server_uri(&uri).client_id(&*client.id);
+        AsyncClient::new(create.persistence(PersistenceType::None).finalize()).unwrap()
+    };
+    let connect = |paho: &AsyncClient, password: &str| {
+        let mut options = ConnectOptionsBuilder::new_v5();
+        options.clean_start(true).user_name("demo").password(password);
+        paho.connect(options.finalize())
+    };
+    let good = paho();
+    connect(&good, client.password.as_ref().unwrap().expose()).wait_for(LONG).unwrap();
+    good.publish(Message::new("probe", "", 1)).wait_for(LONG).unwrap();
+    good.disconnect(None).wait_for(LONG).unwrap();
+    let bad = paho();
+    let refusal = connect(&bad, "guess").wait_for(LONG).unwrap_err();
+    assert!(refusal.to_string().contains("134") || format!("{refusal:?}").contains("BadUserName"), "{refusal:?}");
+    demo.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_site_is_as_far_away_as_it_should_be() {
     let _alone = ALONE.lock().await;
     let demo = start(options(8), vec![]).await;
