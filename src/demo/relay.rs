@@ -1,9 +1,6 @@
-//! Defines the relay of one site: TCP connections carried to the broker late, cut or held in silence; when and why is decided elsewhere.
+//! Defines the relay of one site, which takes TCP connections in and can cut them or hold them in silence; how their bytes travel is in `carry`, when and why is decided elsewhere.
 
 use std::{
-    collections::VecDeque,
-    io,
-    net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -11,19 +8,16 @@ use std::{
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use tokio::{
-    io::AsyncWriteExt,
-    net::{
-        TcpListener, TcpStream,
-        tcp::{ReadHalf, WriteHalf},
-    },
+    net::TcpListener,
     sync::{mpsc, oneshot, watch},
-    time::{Instant, Sleep, sleep_until},
+    time::Instant,
 };
 
+use super::carry::carry;
 use crate::text::Scrubbed;
 
 /// What the way between a site and the broker is like. Every figure is of a whole round trip; each
-/// direction bears half, to within [`Relay::GRAIN`].
+/// direction bears half, to within half a millisecond.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Conditions {
     pub rtt: Duration,
@@ -38,7 +32,7 @@ pub struct Conditions {
 
 impl Conditions {
     /// How long a piece of data is on its way in one direction.
-    fn sample(&self, rng: &mut fastrand::Rng) -> Duration {
+    pub fn sample(&self, rng: &mut fastrand::Rng) -> Duration {
         let (rtt, jitter) = (self.rtt.as_secs_f64(), self.jitter.as_secs_f64());
         let mut delay = (rtt + jitter * (2.0 * rng.f64() - 1.0)) / 2.0;
         if rng.u16(..1000) < self.spikes_per_mille {
@@ -80,13 +74,6 @@ struct Connections {
 }
 
 impl Relay {
-    /// The most bytes one direction of a connection holds back; the sender feels it when more come.
-    pub const HELD: usize = 32 << 10;
-    const PIECE: usize = 4 << 10;
-    /// Half of the millisecond that the runtime's timer counts in: what is due that soon goes now,
-    /// so that the timer's rounding up does not add to every delay.
-    const GRAIN: Duration = Duration::from_micros(500);
-
     /// A relay of at most `most` connections. What the operator should know goes to `notices`, as
     /// far as there is room.
     pub fn new(conditions: Conditions, most: usize, seed: u64, notices: mpsc::Sender<Scrubbed>) -> Relay {
@@ -171,11 +158,13 @@ impl Shared {
 }
 
 /// A connection's entry in the list of those that can be cut.
-struct Ticket {
+pub struct Ticket {
     shared: Arc<Shared>,
     number: u64,
-    seed: u64,
-    cut: oneshot::Receiver<Cut>,
+    /// Where the connection's own randomness comes from.
+    pub seed: u64,
+    /// Says how to end it, once.
+    pub cut: oneshot::Receiver<Cut>,
 }
 
 impl Ticket {
@@ -192,6 +181,15 @@ impl Ticket {
         drop(connections);
         Some(Ticket { shared: shared.clone(), number, seed, cut })
     }
+
+    /// The conditions as they are and as they become.
+    pub fn conditions(&self) -> watch::Receiver<Conditions> {
+        self.shared.conditions.subscribe()
+    }
+
+    pub fn notice(&self, text: String) {
+        self.shared.notice(text);
+    }
 }
 
 impl Drop for Ticket {
@@ -200,89 +198,19 @@ impl Drop for Ticket {
     }
 }
 
-/// Carries one connection until either end closes, or it is cut.
-async fn carry(mut client: TcpStream, broker: u16, mut ticket: Ticket) {
-    let mut server = match TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, broker))).await {
-        Ok(server) => server,
-        // A broker that is just gone is part of the show; everything else is a limit of this machine.
-        Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => return,
-        Err(e) => return ticket.shared.notice(format!("cannot reach the broker: {e}")),
-    };
-    let _ = client.set_nodelay(true);
-    let _ = server.set_nodelay(true);
-    let how = {
-        let (client_read, client_write) = client.split();
-        let (server_read, server_write) = server.split();
-        let rng = |salt| fastrand::Rng::with_seed(ticket.seed ^ salt);
-        let conditions = &ticket.shared.conditions;
-        tokio::select! {
-            how = &mut ticket.cut => how.ok(),
-            // MQTT knows no half-closed connection: when one direction has ended, and has drained, so has the other.
-            () = pump(client_read, server_write, conditions.subscribe(), rng(0)) => None,
-            () = pump(server_read, client_write, conditions.subscribe(), rng(1)) => None,
-        }
-    };
-    if how == Some(Cut::Reset) {
-        let _ = client.set_zero_linger();
-        let _ = server.set_zero_linger();
-    }
-}
-
-/// Carries one direction, in order, until its end has been carried too or a side breaks.
-async fn pump(
-    from: ReadHalf<'_>,
-    mut to: WriteHalf<'_>,
-    mut conditions: watch::Receiver<Conditions>,
-    mut rng: fastrand::Rng,
-) {
-    let mut held: VecDeque<(Instant, Box<[u8]>)> = VecDeque::new();
-    let mut bytes = 0;
-    let mut latest = Instant::now();
-    let mut open = true;
-    let timer: Sleep = sleep_until(latest);
-    tokio::pin!(timer);
-    loop {
-        while held.front().is_some_and(|(due, _)| *due <= Instant::now() + Relay::GRAIN) {
-            if conditions.wait_for(|c| !c.dark).await.is_err() {
-                return;
-            }
-            let Some((_, piece)) = held.pop_front() else { break };
-            bytes -= piece.len();
-            if to.write_all(&piece).await.is_err() {
-                return;
-            }
-        }
-        match held.front() {
-            None if !open => return,
-            None => {
-                held.shrink_to_fit(); // an idle connection of ten thousand holds nothing
-            }
-            Some((due, _)) => timer.as_mut().reset(*due - Relay::GRAIN),
-        }
-        tokio::select! {
-            ready = from.readable(), if open && bytes < Relay::HELD => {
-                let mut buffer = [0; Relay::PIECE];
-                let piece = match ready.and_then(|()| from.try_read(&mut buffer)) {
-                    Ok(n) => &buffer[..n],
-                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => continue,
-                    Err(_) => return,
-                };
-                // An empty piece is the end; it takes its time like all others and never overtakes.
-                open = !piece.is_empty();
-                latest = latest.max(Instant::now() + conditions.borrow().sample(&mut rng));
-                bytes += piece.len();
-                held.push_back((latest, piece.into()));
-            }
-            () = &mut timer, if !held.is_empty() => {}
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::future::Future;
-    use tokio::{io::AsyncReadExt, task::AbortHandle, time::timeout};
+    use std::{
+        io,
+        net::{Ipv4Addr, SocketAddr},
+    };
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpStream,
+        task::AbortHandle,
+        time::timeout,
+    };
 
     const CLEAR: Conditions = Conditions {
         rtt: Duration::ZERO,
@@ -440,17 +368,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_dark_site_holds_back_a_bounded_amount() {
-        let bench = bench(CLEAR).await;
-        let mut stream = connect(bench.relayed).await;
-        soon(round_trip(&mut stream)).await.unwrap();
-        bench.relay.set_conditions(Conditions { dark: true, ..CLEAR });
-        let piece = vec![0; 64 << 10];
-        let mut sent = 0;
-        // The kernel's own buffers take some megabytes before the sender feels anything.
-        while let Ok(n) = timeout(Duration::from_millis(500), stream.write(&piece)).await {
-            sent += n.unwrap();
-            assert!(sent < 64 << 20, "the relay swallows everything");
+    async fn a_line_holds_back_a_bounded_amount() {
+        for conditions in [Conditions { rtt: Duration::from_secs(600), ..CLEAR }, Conditions { dark: true, ..CLEAR }] {
+            let bench = bench(CLEAR).await;
+            let mut stream = connect(bench.relayed).await;
+            soon(round_trip(&mut stream)).await.unwrap();
+            bench.relay.set_conditions(conditions);
+            let piece = vec![0; 64 << 10];
+            let mut sent = 0;
+            // The kernel's own buffers take some megabytes before the sender feels anything.
+            while let Ok(n) = timeout(Duration::from_millis(500), stream.write(&piece)).await {
+                sent += n.unwrap();
+                assert!(sent < 64 << 20, "the relay swallows everything under {conditions:?}");
+            }
         }
     }
 
