@@ -287,7 +287,7 @@ fn a_killed_broker_shows_on_every_row_and_all_come_back_by_themselves() {
     let mut console = start(&file);
     console.wait_text("1,000 up");
     broker.kill9();
-    let screen = console.wait_text("0 up");
+    let screen = console.wait_text("● 0 up");
     assert!(screen.contains("lost") || screen.contains("refused"), "{screen}");
     console.wait_text("1,000 clients lost their connection to eu-1");
     broker.restart();

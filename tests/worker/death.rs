@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use mqfleet::{event::Reason, paho::NO_GUARD, wire::Step};
+use mqfleet::{
+    event::{Reason, Step},
+    wire::TEST_NO_GUARD,
+};
 
 use super::{SOON, def, defs, mosquitto::Mosquitto, process::Worker};
 
@@ -70,7 +73,7 @@ async fn without_the_guard_paho_hangs_and_the_process_still_ends() {
         // Later than this test looks: only Paho may end anything here.
         def.connect_timeout = Duration::from_secs(120);
     }
-    let mut worker = Worker::with_env(all, &[(NO_GUARD, "1")]).await;
+    let mut worker = Worker::with_env(all, &[(TEST_NO_GUARD, "1")]).await;
     worker.connect(0..N as u32).await;
     let hung = Duration::from_secs(10);
     if worker.until(hung, |w| w.up() == N).await {

@@ -6,9 +6,9 @@ use std::{
 };
 
 use mqfleet::{
-    event::Reason,
+    event::{Reason, Step},
     fleet::Protocol,
-    wire::{Step, ToWorker},
+    wire::ToWorker,
 };
 
 use super::{
