@@ -108,13 +108,13 @@ pub async fn start_with(
     }
     let (sender, events) = mpsc::channel(EVENTS);
     let credentials = sites::Credentials::new(options.seed);
-    let plant = network::Plant::start(program, options.clone(), credentials.clone(), sender.clone()).await?;
-    let (fleet, planted) = sites::fleet(&options, plant.ports(), &credentials);
+    let parts = network::Parts::start(program, options.clone(), credentials.clone(), sender.clone()).await?;
+    let (fleet, planted) = sites::fleet(&options, parts.ports(), &credentials);
     for text in planted_words(&fleet, &planted) {
         let what = What::Notice { level: Level::Info, text: Scrubbed::new(&text) };
         let _ = sender.try_send(Event { at: Moment::now(), what });
     }
-    Ok(Demo { fleet, events, network: plant.run(steps) })
+    Ok(Demo { fleet, events, network: parts.run(steps) })
 }
 
 /// Tells what is wrong with the fleet from the start, so that nobody takes it for a fault of the program.

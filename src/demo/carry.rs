@@ -22,9 +22,9 @@ use super::relay::{Conditions, Cut, Ticket};
 /// The most bytes one direction holds back; the sender feels it when more come.
 const HELD: usize = 32 << 10;
 const PIECE: usize = 4 << 10;
-/// Half of the millisecond that the runtime's timer counts in: what is due that soon goes now, so
-/// that the timer's rounding up does not add to every delay.
-const GRAIN: Duration = Duration::from_micros(500);
+/// The runtime's timer counts whole milliseconds and is late by about one: what is due that soon
+/// goes now, so that the lateness does not add to every delay.
+const GRAIN: Duration = Duration::from_millis(1);
 
 /// Carries one connection until either end closes, or it is cut.
 pub async fn carry(mut client: TcpStream, broker: u16, mut ticket: Ticket) {

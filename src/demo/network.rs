@@ -53,7 +53,7 @@ enum Tag {
 }
 
 /// Everything that runs, and all it takes to start a part of it again.
-pub(super) struct Plant {
+pub(super) struct Parts {
     program: PathBuf,
     options: Options,
     credentials: Credentials,
@@ -67,18 +67,19 @@ pub(super) struct Plant {
     news: mpsc::Receiver<(Tag, News)>,
     sender: mpsc::Sender<(Tag, News)>,
     events: mpsc::Sender<Event>,
+    said: Scrubbed,
 }
 
-impl Plant {
+impl Parts {
     /// Starts all parts, side by side.
     pub(super) async fn start(
         program: PathBuf,
         options: Options,
         credentials: Credentials,
         events: mpsc::Sender<Event>,
-    ) -> Result<Plant, DemoError> {
+    ) -> Result<Parts, DemoError> {
         let (sender, news) = mpsc::channel(32);
-        let mut plant = Plant {
+        let mut parts = Parts {
             program,
             shares: shares(options.clients),
             options,
@@ -91,21 +92,22 @@ impl Plant {
             news,
             sender,
             events,
+            said: Scrubbed::default(),
         };
         let [near, regional, far, bad] = Site::ALL;
         let (broker, near, regional, far, bad) = tokio::try_join!(
-            plant.broker(1),
-            plant.site(near),
-            plant.site(regional),
-            plant.site(far),
-            plant.site(bad)
+            parts.broker(1),
+            parts.site(near),
+            parts.site(regional),
+            parts.site(far),
+            parts.site(bad)
         )?;
-        plant.brokers = 1;
-        plant.ports = [near.port(), regional.port(), far.port(), bad.port()];
-        plant.sites = [near, regional, far, bad].map(Some);
-        plant.broker = Some(broker);
-        plant.tell_port().await;
-        Ok(plant)
+        parts.brokers = 1;
+        parts.ports = [near.port(), regional.port(), far.port(), bad.port()];
+        parts.sites = [near, regional, far, bad].map(Some);
+        parts.broker = Some(broker);
+        parts.tell_port().await;
+        Ok(parts)
     }
 
     /// The ports of the sites' relays.
@@ -264,8 +266,12 @@ impl Plant {
         }
     }
 
-    fn say(&self, text: &str) {
-        self.emit(What::Trouble(Scrubbed::new(text)));
+    /// Says what trouble there is now; the same words twice say nothing.
+    fn say(&mut self, text: &str) {
+        if *self.said != *text {
+            self.said = Scrubbed::new(text);
+            self.emit(What::Trouble(self.said.clone()));
+        }
     }
 
     fn notice(&self, level: Level, text: &str) {

@@ -17,7 +17,7 @@ use super::carry::carry;
 use crate::text::Scrubbed;
 
 /// What the way between a site and the broker is like. Every figure is of a whole round trip; each
-/// direction bears half, to within half a millisecond.
+/// direction bears half, to within a millisecond.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Conditions {
     pub rtt: Duration,

@@ -95,7 +95,7 @@ impl Scenario {
 
     pub fn new(seed: u64) -> Scenario {
         let mut rng = fastrand::Rng::with_seed(seed ^ 0x5ce7_a210);
-        let next_crash = seconds(&mut rng, 35.0, 60.0);
+        let next_crash = seconds(&mut rng, 25.0, 45.0);
         Scenario {
             rng,
             free: Duration::ZERO,
@@ -111,7 +111,7 @@ impl Scenario {
         let begin = self.next;
         let crash = begin >= self.next_crash;
         if crash {
-            self.next_crash = begin + seconds(rng, 60.0, 90.0);
+            self.next_crash = begin + seconds(rng, 60.0, 85.0);
         } else if self.round.is_empty() {
             let either = |rng: &mut fastrand::Rng, a, b| if rng.bool() { a } else { b };
             self.round = vec![
@@ -152,8 +152,8 @@ impl Scenario {
         }
         self.planned.push_back(Step { at: end, act: Act::End(trouble) });
 
-        // A round is followed by a longer calm, in which every line can be seen at rest.
-        let calm = if self.round.is_empty() { seconds(rng, 20.0, 40.0) } else { Duration::ZERO };
+        // A crash is followed by a longer calm, in which all can be seen to return and to rest.
+        let calm = if crash { seconds(rng, 12.0, 25.0) } else { Duration::ZERO };
         self.free = end + Duration::from_secs(3);
         self.planned.push_back(Step { at: self.free, act: Act::Quiet });
         self.next = (begin + seconds(rng, 12.0, 20.0)).max(self.free + Duration::from_secs(1)) + calm;
@@ -216,13 +216,13 @@ mod tests {
             prop_assert_eq!(begins[0].0, Scenario::FIRST);
             for pair in begins.windows(2) {
                 let gap = (pair[1].0 - pair[0].0).as_secs_f64();
-                prop_assert!((10.0..62.0).contains(&gap), "{gap}");
+                prop_assert!((12.0..46.0).contains(&gap), "{gap}");
             }
             let crashes: Vec<_> = begins.iter().filter(|b| b.1 == Trouble::Crash).map(|b| b.0).collect();
-            prop_assert!(crashes[0] < Duration::from_secs(120));
+            prop_assert!(crashes[0] < Duration::from_secs(66));
             for pair in crashes.windows(2) {
                 let gap = (pair[1] - pair[0]).as_secs_f64();
-                prop_assert!((60.0..150.0).contains(&gap), "{gap}");
+                prop_assert!((60.0..106.0).contains(&gap), "{gap}");
             }
         }
     }
