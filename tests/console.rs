@@ -343,7 +343,9 @@ fn assert_only_our_sequences(bytes: &[u8]) {
     struct Judge(Vec<String>);
     impl vt100::Callbacks for Judge {
         fn unhandled_csi(&mut self, _: &mut vt100::Screen, i1: Option<u8>, _: Option<u8>, params: &[&[u16]], c: char) {
-            let ours = i1 == Some(b'?') && matches!(c, 'h' | 'l') && params == [&[2026]];
+            // Synchronized output, and the reset of the underline's colour.
+            let ours = i1 == Some(b'?') && matches!(c, 'h' | 'l') && params == [&[2026]]
+                || i1.is_none() && c == 'm' && params == [&[59]];
             if !ours {
                 self.0.push(format!("CSI {i1:?} {params:?} {c}"));
             }

@@ -5,9 +5,9 @@ use std::{
     io::{self, Write},
     os::fd::AsFd,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, MutexGuard, TryLockError,
         atomic::{AtomicBool, AtomicU64, Ordering},
-        mpsc::{SyncSender, TrySendError, sync_channel},
+        mpsc::{SyncSender, sync_channel},
     },
     time::Duration,
 };
@@ -29,6 +29,9 @@ use tokio::sync::Notify;
 
 /// Whether the terminal is ours at the moment, for whoever has to restore it in a hurry.
 static ENTERED: AtomicBool = AtomicBool::new(false);
+
+/// Held while bytes go out: a frame must not come after what restores the terminal.
+static OUTPUT: Mutex<()> = Mutex::new(());
 
 /// The terminal, in raw mode and on its alternate screen for as long as this lives.
 pub struct Screen {
@@ -92,7 +95,6 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        self.writer.finish();
         restore();
     }
 }
@@ -102,6 +104,7 @@ pub fn restore() {
     if !ENTERED.swap(false, Ordering::SeqCst) {
         return;
     }
+    let _frame_is_out = wait_for_output();
     let mut end = Vec::new();
     let _ = crossterm::queue!(
         end,
@@ -115,6 +118,18 @@ pub fn restore() {
     // Keys pressed for us must not be typed into the shell.
     let _ = rustix::termios::tcflush(io::stdin().as_fd(), rustix::termios::QueueSelector::IFlush);
     let _ = crossterm::terminal::disable_raw_mode();
+}
+
+/// Waits a little for the frame that is being written. A terminal that is stuck is left to itself.
+fn wait_for_output() -> Option<MutexGuard<'static, ()>> {
+    for _ in 0..50 {
+        match OUTPUT.try_lock() {
+            Ok(guard) => return Some(guard),
+            Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(10)),
+        }
+    }
+    None
 }
 
 /// Writes to standard output what it takes: a terminal that is stuck or gone must not keep the
@@ -165,8 +180,7 @@ impl Write for Buffer {
 
 /// A thread that writes frames, so that a stalled terminal stalls nothing else.
 struct Writer {
-    frames: Option<SyncSender<Vec<u8>>>,
-    thread: Option<std::thread::JoinHandle<()>>,
+    frames: SyncSender<Vec<u8>>,
     state: Arc<WriterState>,
 }
 
@@ -186,7 +200,13 @@ impl Writer {
         let shared = state.clone();
         let work = move || {
             for frame in receiver {
-                match out.write_all(&frame) {
+                let output = OUTPUT.lock();
+                if !ENTERED.load(Ordering::SeqCst) {
+                    return;
+                }
+                let written = out.write_all(&frame);
+                drop(output);
+                match written {
                     Ok(()) => {
                         shared.bytes.fetch_add(frame.len() as u64, Ordering::Relaxed);
                     }
@@ -196,8 +216,8 @@ impl Writer {
                 shared.done.notify_one();
             }
         };
-        let thread = std::thread::Builder::new().name("screen".into()).spawn(work)?;
-        Ok(Writer { frames: Some(frames), thread: Some(thread), state })
+        std::thread::Builder::new().name("screen".into()).spawn(work)?;
+        Ok(Writer { frames, state })
     }
 
     fn is_busy(&self) -> bool {
@@ -209,23 +229,8 @@ impl Writer {
             return Ok(());
         }
         self.state.busy.store(true, Ordering::Release);
-        match self.frames.as_ref().map(|f| f.try_send(frame)) {
-            Some(Err(TrySendError::Disconnected(_))) | None => Err(io::ErrorKind::BrokenPipe.into()),
-            _ => Ok(()),
-        }
-    }
-
-    /// Waits a little for the last frame; a terminal that is stuck is left to itself.
-    fn finish(&mut self) {
-        self.frames = None;
-        let Some(thread) = self.thread.take() else { return };
-        for _ in 0..50 {
-            if thread.is_finished() {
-                let _ = thread.join();
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        // Only one frame is ever under way: the queue has room unless the thread is gone.
+        self.frames.try_send(frame).map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 }
 
