@@ -9,6 +9,7 @@ use std::{
     io,
     os::{fd::AsFd, unix::net::UnixStream as StdStream},
     process::ExitCode,
+    rc::Rc,
     sync::Arc,
     time::Duration,
 };
@@ -70,7 +71,7 @@ fn run() -> Result<(), WorkerError> {
     link.peer_addr().map_err(WorkerError::NoLink)?;
     link.set_nonblocking(true)?;
     // The guard looks for sockets that Paho opens, so nothing else may be opening any.
-    let paho = Paho::start()?;
+    let paho = Rc::new(Paho::start()?);
     let beat = Beat::default();
     watchdog::start(link.try_clone()?.into(), beat.clone())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -92,7 +93,7 @@ fn run() -> Result<(), WorkerError> {
     }
 }
 
-async fn serve(paho: &Paho, mut sender: Sender, mut receiver: Receiver, beat: &Beat) -> Result<(), WorkerError> {
+async fn serve(paho: &Rc<Paho>, mut sender: Sender, mut receiver: Receiver, beat: &Beat) -> Result<(), WorkerError> {
     let mut terminate = signal(SignalKind::terminate())?;
     sender.send(&FromWorker::Hello(Hello::new())).await?;
     let defs = tokio::select! {
@@ -104,7 +105,7 @@ async fn serve(paho: &Paho, mut sender: Sender, mut receiver: Receiver, beat: &B
     let (slots, news) = Slots::new(defs.iter().map(subject).collect());
     let slots = Arc::new(slots);
     paho.follow(&slots);
-    let driver = Driver::new(slots.clone(), defs);
+    let driver = Driver::new(paho.clone(), slots.clone(), defs);
     let (reports, writer) = write_reports(sender);
     let mut worker = Worker { driver, slots, news, reports };
     let result = worker.obey(first, &mut receiver, &mut terminate, beat).await;

@@ -4,6 +4,8 @@
 mod mosquitto;
 #[path = "harness/worker.rs"]
 mod process;
+#[path = "harness/script.rs"]
+mod script;
 
 #[path = "worker/causes.rs"]
 mod causes;

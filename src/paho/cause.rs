@@ -60,8 +60,8 @@ pub(super) fn refused(protocol: Protocol, rc: i32, error: &mqtt::Error, fault: O
     }
     match error {
         mqtt::Error::TcpConnectTimeout => cause(Reason::ConnectTimeout, ""),
-        // Without TLS it fails for what the socket said, which Paho keeps to itself.
-        mqtt::Error::TcpTlsConnectFailure => cause(Reason::ConnectionRefused, ""),
+        // Paho keeps to itself what the socket said.
+        mqtt::Error::TcpTlsConnectFailure => cause(Reason::ConnectionRefused, "refused or unreachable"),
         mqtt::Error::TcpConnectCompletionFailure => {
             cause(Reason::ConnectionLost, "the broker closed the connection instead of answering CONNECT")
         }

@@ -3,7 +3,7 @@
 //! Every generation ends once. `Lane::owed` holds the generation whose end is still to be reported,
 //! and only [`Driver::finish`] takes it out.
 
-use std::{sync::Arc, time::Duration};
+use std::{rc::Rc, sync::Arc, time::Duration};
 
 use super::{
     outbox::Outbox,
@@ -13,7 +13,7 @@ use crate::{
     clock::Moment,
     event::Reason,
     fleet::ProbeKind,
-    paho::{Client, End, Failure, Pending, Slots},
+    paho::{Client, End, Failure, Paho, Pending, Slots, seconds_of},
     text::Scrubbed,
     wire::{Cause, ClientDef, Generation, News, Slot, Step},
 };
@@ -28,15 +28,23 @@ const LEAVE: Duration = Duration::from_secs(2);
 /// does not come back to one.
 const GIVE_UP: Duration = Duration::from_secs(10);
 
+/// From a connect that made Paho look at the keep alives too seldom until that is set right: well
+/// within the shortest keep alive, and once for a burst of connects.
+const SET_RIGHT: Duration = Duration::from_millis(200);
+
 /// The time between two looks for connections that ended without a callback.
 const LOOK: Duration = Duration::from_secs(5);
 
 pub(super) struct Driver {
+    paho: Rc<Paho>,
     slots: Arc<Slots>,
     lanes: Box<[Lane]>,
     timers: Timers,
     pub(super) outbox: Outbox,
     next_look: Moment,
+    shortest_keep_alive: Duration,
+    /// When Paho's eye for keep alives is to be set right.
+    set_right: Option<Moment>,
 }
 
 struct Lane {
@@ -66,11 +74,14 @@ enum Phase {
 }
 
 impl Driver {
-    pub(super) fn new(slots: Arc<Slots>, defs: Vec<ClientDef>) -> Driver {
+    pub(super) fn new(paho: Rc<Paho>, slots: Arc<Slots>, defs: Vec<ClientDef>) -> Driver {
         let lane =
             |def| Lane { def, client: None, phase: Phase::Idle, generation: 0, owed: None, next: None, suspect: false };
         Driver {
+            paho,
             slots,
+            shortest_keep_alive: defs.iter().map(|d| seconds_of(d.keep_alive)).min().unwrap_or_default(),
+            set_right: None,
             lanes: defs.into_iter().map(lane).collect(),
             timers: Timers::default(),
             outbox: Outbox::default(),
@@ -84,7 +95,7 @@ impl Driver {
 
     /// When there is something to do that nothing else wakes for.
     pub(super) fn next_due(&self) -> Moment {
-        self.timers.next().map_or(self.next_look, |t| t.min(self.next_look))
+        [self.timers.next(), self.set_right].into_iter().flatten().fold(self.next_look, Moment::min)
     }
 
     /// Obeys a connect order. An earlier connection is cut first.
@@ -192,6 +203,10 @@ impl Driver {
                 Due::Probe => self.probe(slot, generation, now),
             }
         }
+        if self.set_right.is_some_and(|at| at <= now) {
+            self.set_right = None;
+            self.paho.look_every_tenth_of(self.shortest_keep_alive);
+        }
         if self.next_look <= now {
             self.next_look = now + LOOK;
             self.look(now);
@@ -234,6 +249,9 @@ impl Driver {
             // Only those that are ever connected cost anything.
             None => Client::new(self.slots.clone(), slot, lane.def.clone()),
         };
+        if seconds_of(lane.def.keep_alive) > self.shortest_keep_alive {
+            self.set_right.get_or_insert(Moment::now() + SET_RIGHT);
+        }
         match client {
             Ok(client) => {
                 lane.phase = Phase::Connecting(client.connect(generation));
@@ -285,6 +303,9 @@ impl Driver {
         let lane = &mut self.lanes[slot as usize];
         if let (Phase::Waiting, Some(client), true) = (&lane.phase, &lane.client, lane.generation == generation) {
             lane.phase = Phase::Connecting(client.connect(generation));
+            if seconds_of(lane.def.keep_alive) > self.shortest_keep_alive {
+                self.set_right.get_or_insert(Moment::now() + SET_RIGHT);
+            }
             self.settle(slot);
         }
     }
@@ -319,8 +340,7 @@ impl Driver {
             let Some(client) = lane.client.as_ref().filter(|_| matches!(lane.phase, Phase::Up)) else { continue };
             if client.is_connected() {
                 lane.suspect = false;
-            } else if !std::mem::replace(&mut lane.suspect, true) {
-            } else {
+            } else if std::mem::replace(&mut lane.suspect, true) {
                 lane.phase = Phase::Idle;
                 let cause = Cause { reason: Reason::ConnectionLost, detail: Scrubbed::default() };
                 self.finish(slot, End { at: now, cause });
