@@ -12,6 +12,7 @@ mod tap;
 
 use std::{
     future::Future,
+    net::{IpAddr, SocketAddr},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Wake, Waker},
@@ -110,11 +111,11 @@ pub enum Failure {
 }
 
 impl Client {
-    /// Creates the client; it neither connects nor opens a file.
-    pub fn new(slots: Arc<Slots>, slot: Slot, def: ClientDef) -> Result<Client, Cause> {
-        let host = if def.host.contains(':') { format!("[{}]", def.host) } else { def.host.to_string() };
+    /// Creates the client; it neither connects nor opens a file. Paho is given an address, since it
+    /// would look up a name under its process-wide lock.
+    pub fn new(slots: Arc<Slots>, slot: Slot, def: ClientDef, address: IpAddr) -> Result<Client, Cause> {
         let options = mqtt::CreateOptionsBuilder::new()
-            .server_uri(format!("tcp://{host}:{}", def.port))
+            .server_uri(format!("tcp://{}", SocketAddr::new(address, def.port)))
             .client_id(&*def.id)
             .mqtt_version(version(def.protocol))
             .persistence(None)

@@ -1,6 +1,7 @@
 //! Defines the worker process: orders in and reports out over the socket that is its standard input, MQTT clients inside; which client belongs into which worker is the pool's matter.
 
 mod driver;
+mod names;
 mod outbox;
 mod timers;
 mod watchdog;
@@ -22,7 +23,11 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use self::{driver::Driver, watchdog::Beat};
+use self::{
+    driver::Driver,
+    names::{Answer, Names},
+    watchdog::Beat,
+};
 use crate::{
     clock::Moment,
     paho::{News, Paho, Slots, StartError, Subject},
@@ -105,9 +110,10 @@ async fn serve(paho: &Rc<Paho>, mut sender: Sender, mut receiver: Receiver, beat
     let (slots, news) = Slots::new(defs.iter().map(subject).collect());
     let slots = Arc::new(slots);
     paho.follow(&slots);
-    let driver = Driver::new(paho.clone(), slots.clone(), defs);
+    let (names, answers) = Names::new();
+    let driver = Driver::new(paho.clone(), slots.clone(), defs, names);
     let (reports, writer) = write_reports(sender);
-    let mut worker = Worker { driver, slots, news, reports };
+    let mut worker = Worker { driver, slots, news, answers, reports };
     let result = worker.obey(first, &mut receiver, &mut terminate, beat).await;
     watchdog::end_within_grace();
     worker.say_goodbye(writer, beat).await;
@@ -158,6 +164,7 @@ struct Worker {
     driver: Driver,
     slots: Arc<Slots>,
     news: News,
+    answers: mpsc::Receiver<(Arc<str>, Answer)>,
     reports: mpsc::Sender<Report>,
 }
 
@@ -213,6 +220,7 @@ impl Worker {
                     self.driver.outbox.sample(sample);
                 }
             }
+            Some((host, answer)) = self.answers.recv() => self.driver.resolved(host, answer),
             Ok(permit) = self.reports.reserve(), if report.is_some_and(|at| at <= now) => {
                 self.driver.outbox.samples_lost(self.slots.take_samples_lost());
                 permit.send(self.driver.outbox.take(now));

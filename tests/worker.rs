@@ -13,6 +13,8 @@ mod causes;
 mod death;
 #[path = "worker/ends.rs"]
 mod ends;
+#[path = "worker/figures.rs"]
+mod figures;
 #[path = "worker/orders.rs"]
 mod orders;
 #[path = "worker/samples.rs"]

@@ -32,7 +32,6 @@ pub(super) struct Trouble {
 pub(super) enum Fault {
     System { socket: RawFd, errno: i32 },
     PingTimeout,
-    NameNotFound,
 }
 
 thread_local! {
@@ -89,7 +88,6 @@ pub(super) fn on_line(text: &[u8]) {
         }
         Line::SocketError { socket, errno } => fault(Fault::System { socket, errno }),
         Line::PingTimeout => TROUBLE.set(Some(Trouble { at, what: Fault::PingTimeout })),
-        Line::NameNotFound => TROUBLE.set(Some(Trouble { at, what: Fault::NameNotFound })),
         Line::Connecting => TROUBLE.set(None),
         Line::Other => {}
     }
