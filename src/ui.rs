@@ -52,7 +52,7 @@ pub struct Context<'a> {
 
 /// Draws the whole screen. The model's height must have been set to [`table_height`].
 pub fn draw(frame: &mut Frame, model: &Model, context: &Context) {
-    let cursor = Screen::new(model, context).draw(frame.buffer_mut(), context);
+    let cursor = Screen::new(model, context, frame.area().width).draw(frame.buffer_mut(), context);
     if let Some(cursor) = cursor {
         frame.set_cursor_position(cursor);
     }
@@ -67,13 +67,15 @@ struct Screen<'a> {
     fleet: &'a Fleet,
     /// The moment that is shown: that of the freeze, where there is one.
     now: Moment,
+    /// The screen's columns.
+    width: u16,
 }
 
 impl<'a> Screen<'a> {
-    fn new(model: &'a Model, context: &'a Context<'a>) -> Screen<'a> {
+    fn new(model: &'a Model, context: &'a Context<'a>, width: u16) -> Screen<'a> {
         let now = model.frozen().map_or(context.now, |frozen| frozen.at);
         let (theme, glyphs) = (context.theme, &context.glyphs);
-        Screen { model, context, theme, glyphs, fleet: model.fleet(), now }
+        Screen { model, context, theme, glyphs, fleet: model.fleet(), now, width }
     }
 
     /// Draws everything, and says where the terminal's cursor belongs, if anywhere.
