@@ -110,7 +110,8 @@ fn answers(screen: &Screen, buf: &mut Buffer, line: Rect, confirm: &Confirm, ver
             let want = confirm.targets.len().to_string();
             let x = put(buf, line, "type ", theme.text);
             let x = put(buf, from(line, x), &want, theme.key);
-            let x = put(buf, from(line, x), &format!(" and Enter to {verb}: "), theme.text);
+            let then = if line.width < 60 { " + Enter: ".to_owned() } else { format!(" and Enter to {verb}: ") };
+            let x = put(buf, from(line, x), &then, theme.text);
             let field = Rect { width: width(&want) + 2, ..from(line, x) }.intersection(from(line, x));
             buf.set_style(field, theme.header);
             let cursor = footer::typed(screen, buf, field, input);
@@ -121,7 +122,8 @@ fn answers(screen: &Screen, buf: &mut Buffer, line: Rect, confirm: &Confirm, ver
         }
         None => {
             let mut strip = Strip::new(3);
-            strip.left(0, [span(" N  no, leave them ", no)]);
+            let leave = if confirm.wish == Wish::Quit { " N  no, stay " } else { " N  no, leave them " };
+            strip.left(0, [span(leave, no)]);
             strip.left(0, [span("y", theme.key), span(format!("  yes, {verb}"), theme.text)]);
             strip.draw(buf, line);
             None

@@ -55,7 +55,7 @@ fn notice(screen: &Screen, buf: &mut Buffer, line: Rect) -> bool {
 }
 
 /// The keys of one action as hints show them: the first of them, or both of a pair.
-fn keys(screen: &Screen, actions: &[Action]) -> String {
+pub(super) fn keys(screen: &Screen, actions: &[Action]) -> String {
     actions.iter().filter_map(|a| screen.context.keymap.keys(*a).first()).map(|k| k.to_string()).collect()
 }
 
@@ -160,7 +160,7 @@ fn ask(screen: &Screen, buf: &mut Buffer, line: Rect, confirm: &Confirm) {
             span(" yes", theme.dim),
         ],
     );
-    strip.left(0, [span("N", theme.key), span(" no", theme.dim)]);
+    strip.left(0, [span(" N no ", theme.selection)]);
     if let Some(note) = dialog::hidden_note(confirm) {
         strip.left(1, [span(note, theme.dim)]);
     }

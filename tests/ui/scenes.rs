@@ -1,6 +1,9 @@
 //! Defines a made-up fleet and what happens to it, told in real events on made-up time; how it looks is judged elsewhere.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use chrono::{DateTime, FixedOffset, Utc};
 use mqfleet::{
@@ -183,15 +186,16 @@ impl Stage {
     pub fn draw(&mut self, width: u16, height: u16, theme: &str, glyphs: Glyphs) -> (Buffer, Option<(u16, u16)>) {
         let area = Rect::new(0, 0, width, height);
         self.model.set_height(ui::table_height(area));
-        let theme = Theme::builtin(theme).unwrap();
-        let keymap = Keymap::builtin();
+        static KEYMAP: LazyLock<Keymap> = LazyLock::new(Keymap::builtin);
+        static TERMINAL: LazyLock<Theme> = LazyLock::new(|| Theme::builtin("terminal").unwrap());
+        let theme = if theme == "terminal" { *TERMINAL } else { Theme::builtin(theme).unwrap() };
         let context = Context {
             now: self.now,
             anchor: anchor(),
             zone: FixedOffset::east_opt(ZONE).unwrap(),
             theme: &theme,
             glyphs,
-            keymap: &keymap,
+            keymap: &KEYMAP,
             widths: Widths::of(self.model.fleet()),
             latency: self.model.shown().latency(),
             bytes_per_second: self.bytes_per_second,

@@ -53,10 +53,14 @@ fn told(buffer: &Buffer, cursor: Option<(u16, u16)>) -> String {
     out
 }
 
-fn check(name: &str, mut stage: Stage) {
+fn compare(name: &str, buffer: &Buffer, cursor: Option<(u16, u16)>) {
     let mut settings = insta::Settings::clone_current();
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
+    settings.bind(|| insta::assert_snapshot!(name, told(buffer, cursor)));
+}
+
+fn check(name: &str, mut stage: Stage) {
     for (width, height) in SIZES {
         let (buffer, cursor) = stage.draw(width, height, "terminal", Glyphs::UNICODE);
         if let Some(dir) = std::env::var_os("PICTURES") {
@@ -64,7 +68,7 @@ fn check(name: &str, mut stage: Stage) {
             let picture = svg::Picture::of_buffer(&buffer, cursor).svg();
             std::fs::write(path, svg::png(&picture, 1.0)).unwrap();
         }
-        settings.bind(|| insta::assert_snapshot!(format!("{name}-{width}x{height}"), told(&buffer, cursor)));
+        compare(&format!("{name}-{width}x{height}"), &buffer, cursor);
     }
 }
 
@@ -92,3 +96,9 @@ scenes!(
     quit,
     toast
 );
+
+#[test]
+fn plain() {
+    let (buffer, cursor) = scenes::trouble().draw(80, 24, "mono", Glyphs::ASCII);
+    compare("plain-80x24", &buffer, cursor);
+}
