@@ -108,7 +108,7 @@ impl Field {
             Field::Trend => [8, 12, 24],
             Field::Reconnects => [6; 3],
             Field::Since => [5; 3],
-            Field::Reason => [if table < 60 { 12 } else { 25 }, 34, 44],
+            Field::Reason => [(table * 5 / 16).clamp(12, 25), 34, 44],
         }
     }
 }

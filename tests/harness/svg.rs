@@ -53,9 +53,9 @@ const PALETTE: [[u8; 3]; 16] = [
 const FOREGROUND: [u8; 3] = [0xd5, 0xd9, 0xe0];
 const BACKGROUND: [u8; 3] = [0x16, 0x18, 0x1d];
 
-/// DejaVu Sans Mono: every glyph is 0.602 em wide.
-const SIZE: f64 = 15.0;
-const CELL_WIDTH: f64 = 9.03;
+/// DejaVu Sans Mono: every glyph is 0.602 em wide, so that a cell is a whole number of units.
+const SIZE: f64 = 14.95;
+const CELL_WIDTH: f64 = 9.0;
 const CELL_HEIGHT: f64 = 19.0;
 const BASELINE: f64 = 14.5;
 const MARGIN: f64 = 12.0;
@@ -169,7 +169,7 @@ impl Picture {
             "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width:.0}\" height=\"{height:.0}\" \
              viewBox=\"0 0 {width:.2} {height:.2}\" font-family=\"{FONTS}\" font-size=\"{SIZE}\">\n\
              <rect width=\"100%\" height=\"100%\" rx=\"8\" fill=\"{}\"/>\n",
-            hex(BACKGROUND)
+            hex(self.page())
         );
         for y in 0..self.height {
             self.backgrounds(&mut out, y);
@@ -187,11 +187,16 @@ impl Picture {
         out
     }
 
+    /// What the picture stands on: the background of its corner.
+    fn page(&self) -> [u8; 3] {
+        self.cells.first().and_then(|cell| cell.bg).unwrap_or(BACKGROUND)
+    }
+
     fn backgrounds(&self, out: &mut String, y: u16) {
         let mut x = 0;
         for run in self.line(y).chunk_by(|a, b| a.colors().1 == b.colors().1) {
             let background = run[0].colors().1;
-            if background != BACKGROUND {
+            if background != self.page() {
                 rect(out, left(x), top(y), run.len() as f64 * CELL_WIDTH, CELL_HEIGHT, &hex(background));
             }
             x += run.len() as u16;

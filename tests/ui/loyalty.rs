@@ -75,7 +75,7 @@ proptest! {
                 Move::Key(action) => {
                     match action {
                         Action::Mark => {
-                            for key in s.model.cursor() {
+                            if let Some(key) = s.model.cursor() {
                                 if !meant.remove(&key) {
                                     meant.insert(key);
                                 }

@@ -167,6 +167,7 @@ impl Stage {
     pub fn arrange(mut self) -> Stage {
         self.now = NOW;
         self.model.tick(NOW);
+        self.model.set_height(14);
         // The user has been at the top since some seconds ago: nothing is held.
         self.model.act(Action::Top, ago(5.0));
         self

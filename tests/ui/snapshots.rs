@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use mqfleet::config::Glyphs;
+use mqfleet::config::{Glyphs, Theme};
 use ratatui::{
     buffer::Buffer,
     style::{Color, Modifier},
@@ -60,14 +60,18 @@ fn compare(name: &str, buffer: &Buffer, cursor: Option<(u16, u16)>) {
     settings.bind(|| insta::assert_snapshot!(name, told(buffer, cursor)));
 }
 
+/// Writes the screen as a picture into the folder that `PICTURES` names, if it names one.
+fn picture(name: &str, buffer: &Buffer, cursor: Option<(u16, u16)>) {
+    if let Some(dir) = std::env::var_os("PICTURES") {
+        let picture = svg::Picture::of_buffer(buffer, cursor).svg();
+        std::fs::write(std::path::Path::new(&dir).join(name), svg::png(&picture, 1.0)).unwrap();
+    }
+}
+
 fn check(name: &str, mut stage: Stage) {
     for (width, height) in SIZES {
         let (buffer, cursor) = stage.draw(width, height, "terminal", Glyphs::UNICODE);
-        if let Some(dir) = std::env::var_os("PICTURES") {
-            let path = std::path::Path::new(&dir).join(format!("ui-{name}-{width}x{height}.png"));
-            let picture = svg::Picture::of_buffer(&buffer, cursor).svg();
-            std::fs::write(path, svg::png(&picture, 1.0)).unwrap();
-        }
+        picture(&format!("ui-{name}-{width}x{height}.png"), &buffer, cursor);
         compare(&format!("{name}-{width}x{height}"), &buffer, cursor);
     }
 }
@@ -101,4 +105,17 @@ scenes!(
 fn plain() {
     let (buffer, cursor) = scenes::trouble().draw(80, 24, "mono", Glyphs::ASCII);
     compare("plain-80x24", &buffer, cursor);
+}
+
+/// Themes change looks, never texts.
+#[test]
+fn themes() {
+    let texts = |buffer: &Buffer| buffer.content.iter().map(|cell| cell.symbol().to_owned()).collect::<Vec<_>>();
+    let mut stage = scenes::trouble_in(Some("prod"));
+    let (plain, _) = stage.draw(120, 40, "terminal", Glyphs::UNICODE);
+    for theme in Theme::names() {
+        let (buffer, cursor) = stage.draw(120, 40, theme, Glyphs::UNICODE);
+        assert_eq!(texts(&buffer), texts(&plain), "{theme}");
+        picture(&format!("ui-theme-{theme}.png"), &buffer, cursor);
+    }
 }
