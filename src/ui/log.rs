@@ -9,7 +9,7 @@ use crate::{
     ui::{
         Screen, header, inset,
         layout::Layout,
-        paint::{from, nth_line, put, put_cut, put_right, width},
+        paint::{from, nth_line, put, put_cut, put_title, span, width},
         words,
     },
 };
@@ -34,12 +34,11 @@ pub(super) fn draw(screen: &Screen, buf: &mut Buffer, layout: &Layout) {
 fn title(screen: &Screen, buf: &mut Buffer, line: ratatui::layout::Rect) {
     let theme = screen.theme;
     put(buf, line, &screen.glyphs.rule.repeat(line.width.into()), screen.border());
-    let x = line.x + 2;
-    put(buf, from(line, x), " events ", theme.title);
+    put_title(buf, from(line, line.x + 2), &span("events", theme.title), theme.text);
     let said = header::admissions(screen.model.shown()).join(", ");
-    if !said.is_empty() && width(&said) + 16 < line.width {
-        let end = ratatui::layout::Rect { width: line.width - 2, ..line };
-        put_right(buf, end, &format!(" {said} "), theme.warning);
+    if !said.is_empty() && width(&said) + 20 < line.width {
+        let x = line.right() - width(&said) - 4;
+        put_title(buf, from(line, x), &span(said, theme.warning), theme.text);
     }
 }
 

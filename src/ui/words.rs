@@ -117,3 +117,133 @@ impl Step<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        clock::Moment,
+        event::{Event, What},
+        fleet::{Client, ClientKey, Endpoint, EndpointKey, Settings},
+        model::Known,
+    };
+
+    fn fleet() -> Fleet {
+        let endpoint = Endpoint {
+            name: Scrubbed::new("eu-1"),
+            host: "eu-1".into(),
+            port: 1883,
+            connect_rate: 1_000,
+            max_connecting: 200,
+        };
+        let client = |n: u32| Client {
+            id: format!("press-{n:04}").into(),
+            name: Scrubbed::new(&format!("press-{n:04}")),
+            endpoint: EndpointKey(0),
+            username: None,
+            password: None,
+            settings: Arc::new(Settings::default()),
+        };
+        let clients = (1..=1_000).map(client).collect();
+        Fleet { name: Scrubbed::new("f"), env: None, worker_size: 500, endpoints: vec![endpoint], clients }
+    }
+
+    fn step(client: u32, from: State, to: State, reason: Reason, detail: &str, next: Option<u64>) -> Transition {
+        Transition {
+            client: ClientKey(client),
+            endpoint: EndpointKey(0),
+            from,
+            to,
+            reason,
+            detail: Scrubbed::new(detail),
+            attempt: 1,
+            next_try: next.map(Duration::from_millis),
+        }
+    }
+
+    #[test]
+    fn single_steps() {
+        use State::*;
+        let fleet = fleet();
+        for (from, to, reason, detail, next, says) in [
+            (Connecting, Up, Reason::Connected, "", None, "press-0002 connected to eu-1"),
+            (
+                Up,
+                Backoff,
+                Reason::ConnectionLost,
+                "closed by peer",
+                Some(800),
+                "press-0002 lost its connection to eu-1: closed by peer; retry in 0.8 s",
+            ),
+            (
+                Up,
+                Backoff,
+                Reason::ConnectionLost,
+                "",
+                Some(12_000),
+                "press-0002 lost its connection to eu-1; retry in 12 s",
+            ),
+            (
+                Up,
+                Backoff,
+                Reason::KeepAliveTimeout,
+                "",
+                None,
+                "press-0002 lost its connection to eu-1: no answer to ping",
+            ),
+            (
+                Connecting,
+                Backoff,
+                Reason::ConnectionRefused,
+                "os error 111",
+                Some(800),
+                "press-0002 could not connect to eu-1: connection refused: os error 111; retry in 0.8 s",
+            ),
+            (
+                Connecting,
+                Failed,
+                Reason::BadCredentials,
+                "",
+                None,
+                "broker refused press-0002: bad user name or password; not tried again",
+            ),
+            (Up, Backoff, Reason::ServerShuttingDown, "", None, "broker disconnected press-0002: broker shutting down"),
+            (Backoff, Failed, Reason::RetriesExhausted, "", None, "press-0002 was given up: out of retries"),
+            (Up, Off, Reason::OperatorDisconnect, "", None, "press-0002 was disconnected by operator"),
+            (Up, Held, Reason::WorkerLost, "", None, "press-0002 is waiting for its worker: worker died"),
+            (Up, Queued, Reason::OperatorReconnect, "", None, "press-0002 was told to reconnect"),
+            (Off, Queued, Reason::Start, "", None, "press-0002 is waiting for a turn to connect to eu-1"),
+            (Queued, Connecting, Reason::Admitted, "", None, "press-0002 is connecting to eu-1"),
+        ] {
+            assert_eq!(transition(&fleet, &step(1, from, to, reason, detail, next)), says);
+        }
+    }
+
+    #[test]
+    fn bursts_name_their_ends() {
+        let fleet = Arc::new(fleet());
+        let mut known = Known::new(fleet.clone(), Moment(0));
+        let said = |known: &Known| entry(&fleet, known.log().newest().next().unwrap());
+        for n in 0..1_000 {
+            let what = What::State(step(n, State::Connecting, State::Up, Reason::Connected, "", None));
+            known.apply(&Event { at: Moment(5), what });
+        }
+        assert_eq!(said(&known), "1,000 clients connected to eu-1 (press-0001 … press-1000)");
+        for n in 0..250 {
+            let what = What::State(step(n, State::Up, State::Backoff, Reason::ConnectionLost, "reset", Some(800)));
+            known.apply(&Event { at: Moment(9), what });
+        }
+        let says = "250 clients lost their connection to eu-1 (press-0001 … press-0250): reset; first retry in 0.8 s";
+        assert_eq!(said(&known), says);
+    }
+
+    #[test]
+    fn workers() {
+        let why = Scrubbed::new("killed by signal 9");
+        let says = "worker 3 died: killed by signal 9; its clients wait";
+        assert_eq!(worker(WorkerKey(3), WorkerEvent::Died, &why), says);
+        assert_eq!(worker(WorkerKey(3), WorkerEvent::Restarted, &Scrubbed::default()), "worker 3 is back");
+    }
+}

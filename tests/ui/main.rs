@@ -1,0 +1,9 @@
+//! Judges the screen by its cells: whole screens as snapshots of text and styles, hostile texts, every size, and the cursor's loyalty.
+
+mod edges;
+mod frames;
+mod loyalty;
+mod scenes;
+mod snapshots;
+#[path = "../harness/svg.rs"]
+mod svg;
