@@ -98,7 +98,8 @@ fn states(screen: &Screen, confirm: &Confirm) -> Vec<Vec<Span<'static>>> {
         }
         used += width(&counted.content) + 3;
         if let Some(line) = lines.last_mut() {
-            line.extend([counted, span("   ", screen.theme.text)]);
+            let gap = if line.is_empty() { "" } else { "   " };
+            line.extend([span(gap, screen.theme.text), counted]);
         }
     }
     lines
