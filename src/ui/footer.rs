@@ -161,7 +161,7 @@ fn ask(screen: &Screen, buf: &mut Buffer, line: Rect, confirm: &Confirm) {
         ],
     );
     strip.left(0, [span(" N no ", theme.selection)]);
-    if let Some(note) = dialog::hidden_note(confirm) {
+    if let Some(note) = dialog::hidden_note(screen, confirm) {
         strip.left(1, [span(note, theme.dim)]);
     }
     strip.draw(buf, line);

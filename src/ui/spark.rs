@@ -19,8 +19,7 @@ pub(super) fn latencies(
     glyphs: &Glyphs,
     look: impl Fn(Bucket) -> ratatui::style::Style,
 ) {
-    let mut x = line.x;
-    for bucket in buckets.take(line.width.into()) {
+    for (x, bucket) in (line.x..line.right()).zip(buckets) {
         let glyph = match bucket {
             Bucket::Empty => " ",
             Bucket::Down => glyphs.gap,
@@ -29,7 +28,6 @@ pub(super) fn latencies(
         if glyph != " " {
             buf[(x, line.y)].set_symbol(glyph).set_style(look(bucket));
         }
-        x += 1;
     }
 }
 
