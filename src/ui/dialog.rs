@@ -11,9 +11,10 @@ use crate::{
     config::Badge,
     model::{Confirm, Wish},
     ui::{
-        Screen, figures, footer, header,
+        Screen, footer, header,
         paint::{Strip, centered, draw_box, from, nth_line, put, put_cut, span, width},
     },
+    words::figures,
 };
 
 /// The box's columns, where the screen has them.

@@ -13,10 +13,11 @@ use crate::{
     model::{Confirm, Mode, Wish},
     text::Scrubbed,
     ui::{
-        Screen, dialog, figures, inset,
+        Screen, dialog, inset,
         layout::Layout,
         paint::{Strip, from, put, put_short, span, width},
     },
+    words::figures,
 };
 
 pub(super) fn draw(screen: &Screen, buf: &mut Buffer, layout: &Layout) -> Option<Position> {

@@ -7,10 +7,8 @@ use ratatui::{buffer::Buffer, layout::Rect};
 use crate::{
     config::{Glyphs, Theme},
     model::Bucket,
-    ui::{
-        figures,
-        paint::{nth_line, put, put_right},
-    },
+    ui::paint::{nth_line, put, put_right},
+    words::figures,
 };
 
 /// Draws one cell a bucket, the newest at the right end.
