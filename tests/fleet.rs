@@ -183,11 +183,11 @@ fn a_reader_that_goes_away_ends_the_run_and_its_workers() {
 }
 
 fn mqfleet(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_mqfleet")).args(args).output().unwrap()
+    Command::new(env!("CARGO_BIN_EXE_mqfleet")).args(args).output().expect("the program runs")
 }
 
 fn stdout(output: &Output) -> &str {
-    std::str::from_utf8(&output.stdout).unwrap()
+    std::str::from_utf8(&output.stdout).expect("UTF-8")
 }
 
 #[test]

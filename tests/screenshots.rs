@@ -16,8 +16,8 @@ fn picture(console: &Console, name: &str, lasting: impl Fn(&str) -> Vec<String>)
     let (picture, screen) = console.with_screen(|s| (Picture::of_screen(s).svg(), s.contents()));
     let path = Path::new("screenshots").join(name);
     if std::env::var("MQFLEET_SCREENSHOTS").is_ok_and(|v| v == "write") {
-        fs::write(path.with_extension("svg"), &picture).unwrap();
-        fs::write(path.with_extension("png"), svg::png(&picture, 1.5)).unwrap();
+        fs::write(path.with_extension("svg"), &picture).expect("written");
+        fs::write(path.with_extension("png"), svg::png(&picture, 1.5)).expect("written");
         return;
     }
     let taken = fs::read_to_string(path.with_extension("svg")).expect("a picture: run `make screenshots`");

@@ -275,8 +275,11 @@ pub fn trouble_in(env: Option<&str>) -> Stage {
     }
     s.answers(36.0, 10.0, |client, usual| if (900..930).contains(&client) { usual * 16 } else { usual });
     // A worker dies with the clients it holds.
-    let died =
-        What::Worker { worker: WorkerKey(1), event: WorkerEvent::Died, detail: Scrubbed::new("killed by signal 9") };
+    let died = What::Worker {
+        worker: WorkerKey(1),
+        event: WorkerEvent::Died,
+        detail: Scrubbed::new("killed by signal 9; its 250 clients wait; starting it again"),
+    };
     s.tell(ago(9.0), died);
     for client in 350..600 {
         s.step(ago(9.0), client, State::Held, Reason::WorkerLost);
