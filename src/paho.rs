@@ -3,6 +3,7 @@
 //! A callback of Paho runs on Paho's threads, under Paho's process-wide lock. Ours stamp, write one
 //! cell of the [`Slots`] table and return; they never call Paho, which would deadlock.
 
+mod arrivals;
 mod cause;
 mod guard;
 mod line;
@@ -74,14 +75,15 @@ impl Paho {
         tap::follow(slots);
     }
 
-    /// Has Paho look at the keep alives of all clients as often as this one needs.
+    /// Has Paho look often at the keep alives of its clients; to be called after every connect.
     ///
     /// Paho looks every tenth of the keep alive that was connected with last, whoever's it is
-    /// (`setRetryLoopInterval`), so that one client with a long keep alive makes it send the others'
-    /// PINGREQs too late, and their broker cuts them. A connect that cannot succeed sets it right.
-    pub fn look_every_tenth_of(&self, keep_alive: Duration) {
+    /// (`setRetryLoopInterval`). After a client with a long one it sends the others' PINGREQs too
+    /// late, and their broker cuts them; and all that fell due since the last look go out at once,
+    /// which spoils what their answers tell. A connect that cannot succeed sets it right.
+    pub fn look_often(&self) {
         let mut options = mqtt::ConnectOptionsBuilder::with_mqtt_version(mqtt::MQTT_VERSION_3_1_1);
-        options.keep_alive_interval(seconds_of(keep_alive));
+        options.keep_alive_interval(Duration::from_secs(1));
         drop(self.anchor.connect(options.finalize()));
     }
 }
@@ -221,9 +223,12 @@ impl Client {
             Protocol::V311 => options.clean_session(self.def.clean_start),
             Protocol::V5 => options.clean_start(self.def.clean_start),
         };
-        options
-            .keep_alive_interval(seconds_of(self.def.keep_alive))
-            .connect_timeout(whole_seconds(self.def.connect_timeout));
+        // The crate turns 0 (none) into 1 s; the longest there is comes closest to none.
+        let keep_alive = match self.def.keep_alive {
+            Duration::ZERO => Duration::from_secs(65_535),
+            d => whole_seconds(d),
+        };
+        options.keep_alive_interval(keep_alive).connect_timeout(whole_seconds(self.def.connect_timeout));
         if let Some(name) = &self.def.username {
             options.user_name(&**name);
         }
@@ -244,12 +249,6 @@ fn version(protocol: Protocol) -> u32 {
         Protocol::V311 => mqtt::MQTT_VERSION_3_1_1,
         Protocol::V5 => mqtt::MQTT_VERSION_5,
     }
-}
-
-/// The keep alive as Paho is told. The crate turns 0 (none) into 1 s; the longest there is comes
-/// closest to none.
-pub fn seconds_of(keep_alive: Duration) -> Duration {
-    if keep_alive.is_zero() { Duration::from_secs(65_535) } else { whole_seconds(keep_alive) }
 }
 
 /// Paho counts in seconds: the next whole one, at least 1.

@@ -14,7 +14,7 @@ use crate::{
     clock::Moment,
     event::Reason,
     fleet::ProbeKind,
-    paho::{Client, End, Failure, Paho, Pending, Slots, seconds_of},
+    paho::{Client, End, Failure, Paho, Pending, Slots},
     text::Scrubbed,
     wire::{Cause, ClientDef, Generation, News, Slot, Step},
 };
@@ -29,8 +29,8 @@ const LEAVE: Duration = Duration::from_secs(2);
 /// does not come back to one.
 const GIVE_UP: Duration = Duration::from_secs(10);
 
-/// From a connect that made Paho look at the keep alives too seldom until that is set right: well
-/// within the shortest keep alive, and once for a burst of connects.
+/// From a connect, which may make Paho look at the keep alives too seldom, until that is set right:
+/// well within the shortest keep alive, and once for a burst of connects.
 const SET_RIGHT: Duration = Duration::from_millis(200);
 
 /// The time between two looks for connections that ended without a callback.
@@ -44,7 +44,6 @@ pub(super) struct Driver {
     names: Names,
     pub(super) outbox: Outbox,
     next_look: Moment,
-    shortest_keep_alive: Duration,
     /// When Paho's eye for keep alives is to be set right.
     set_right: Option<Moment>,
 }
@@ -94,7 +93,6 @@ impl Driver {
         Driver {
             paho,
             slots,
-            shortest_keep_alive: defs.iter().map(|d| seconds_of(d.keep_alive)).min().unwrap_or_default(),
             set_right: None,
             lanes: defs.into_iter().map(lane).collect(),
             timers: Timers::default(),
@@ -215,7 +213,7 @@ impl Driver {
         }
         if self.set_right.is_some_and(|at| at <= now) {
             self.set_right = None;
-            self.paho.look_every_tenth_of(self.shortest_keep_alive);
+            self.paho.look_often();
         }
         if self.next_look <= now {
             self.next_look = now + LOOK;
@@ -298,9 +296,7 @@ impl Driver {
         if let Some(client) = &lane.client {
             lane.phase = Phase::Connecting(client.connect(lane.generation));
         }
-        if seconds_of(lane.def.keep_alive) > self.shortest_keep_alive {
-            self.set_right.get_or_insert(Moment::now() + SET_RIGHT);
-        }
+        self.set_right.get_or_insert(Moment::now() + SET_RIGHT);
         Ok(())
     }
 
