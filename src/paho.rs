@@ -116,6 +116,11 @@ impl Client {
     /// Creates the client; it neither connects nor opens a file. Paho is given an address, since it
     /// would look up a name under its process-wide lock.
     pub fn new(slots: Arc<Slots>, slot: Slot, def: ClientDef, address: IpAddr) -> Result<Client, Cause> {
+        let internal = |words: &str| Cause { reason: Reason::Internal, detail: Scrubbed::new(words) };
+        // The crate would panic over such a user name. A password is binary and may hold anything.
+        if def.id.contains('\0') || def.username.as_ref().is_some_and(|name| name.contains('\0')) {
+            return Err(internal("the client ID or the user name holds a NUL, which MQTT does not allow"));
+        }
         let options = mqtt::CreateOptionsBuilder::new()
             .server_uri(format!("tcp://{}", SocketAddr::new(address, def.port)))
             .client_id(&*def.id)
@@ -127,8 +132,7 @@ impl Client {
             // One probe is under way at a time; one more may wait where a session is resumed.
             .max_buffered_messages(4)
             .finalize();
-        let paho = mqtt::AsyncClient::new(options)
-            .map_err(|e| Cause { reason: Reason::Internal, detail: Scrubbed::new(&format!("Paho: {e}")) })?;
+        let paho = mqtt::AsyncClient::new(options).map_err(|e| internal(&format!("Paho: {e}")))?;
         let table = slots.clone();
         paho.set_connection_lost_callback(move |_| {
             let at = Moment::now();
@@ -251,9 +255,9 @@ fn version(protocol: Protocol) -> u32 {
     }
 }
 
-/// Paho counts in seconds: the next whole one, at least 1.
+/// Paho counts in seconds: the next whole one, at least 1 and at most what a keep alive may be.
 fn whole_seconds(d: Duration) -> Duration {
-    Duration::from_secs((d.as_secs() + u64::from(d.subsec_nanos() > 0)).max(1))
+    Duration::from_secs(d.as_secs().saturating_add(u64::from(d.subsec_nanos() > 0)).clamp(1, 65_535))
 }
 
 /// The topic of a client's own probes: wildcards, `$` in front and what brokers refuse in a topic
@@ -314,6 +318,7 @@ mod tests {
         assert_eq!(whole_seconds(Duration::ZERO), Duration::from_secs(1));
         assert_eq!(whole_seconds(Duration::from_millis(1001)), Duration::from_secs(2));
         assert_eq!(whole_seconds(Duration::from_secs(3)), Duration::from_secs(3));
+        assert_eq!(whole_seconds(Duration::MAX), Duration::from_secs(65_535));
     }
 
     proptest! {

@@ -33,6 +33,9 @@ const GIVE_UP: Duration = Duration::from_secs(10);
 /// well within the shortest keep alive, and once for a burst of connects.
 const SET_RIGHT: Duration = Duration::from_millis(200);
 
+/// The least time between two probes of a client, whatever was asked for.
+const SHORTEST: Duration = Duration::from_millis(1);
+
 /// The time between two looks for connections that ended without a callback.
 const LOOK: Duration = Duration::from_secs(5);
 
@@ -232,7 +235,7 @@ impl Driver {
             Phase::Connecting(pending) => {
                 // Paho cannot abort a connect. This one's end is told now, and kept from the next.
                 lane.phase = Phase::Draining(pending);
-                let patience = lane.def.connect_timeout + GIVE_UP;
+                let patience = lane.def.connect_timeout.saturating_add(GIVE_UP);
                 self.timers.push(now + patience, slot, lane.generation, Due::PahoTimeout);
                 self.finish(slot, ordered(why));
             }
@@ -361,7 +364,7 @@ impl Driver {
         let lane = &mut self.lanes[slot as usize];
         if let (Phase::Up, Some(client), true) = (&lane.phase, &lane.client, lane.generation == generation) {
             client.probe();
-            let next = lane.def.probe.every.mul_f64(0.9 + 0.2 * fastrand::f64());
+            let next = lane.def.probe.every.max(SHORTEST).mul_f64(0.9 + 0.2 * fastrand::f64());
             self.timers.push(now + next, slot, generation, Due::Probe);
         }
     }
