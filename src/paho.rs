@@ -88,7 +88,12 @@ impl Paho {
     }
 }
 
-/// One MQTT client of Paho's, for one slot.
+/// One MQTT client of Paho's, for one connection of one slot.
+///
+/// It is never connected twice. Where the broker cuts a connection while an order to disconnect
+/// waits in Paho's queue, that order would hit the next connect, and Paho C 1.3.16 then hands the
+/// failure callback of MQTT 5.0 a structure that it never filled in (`MQTTAsync_processCommand`):
+/// the process dies. Destroying a client clears its queue.
 pub struct Client {
     paho: mqtt::AsyncClient,
     slots: Arc<Slots>,
@@ -103,19 +108,16 @@ pub struct Accepted {
     pub session_present: bool,
 }
 
-/// Why there is no connection.
-#[derive(Debug)]
-pub enum Failure {
-    /// The try is over.
-    Ended(End),
-    /// Paho was still busy with the connection before; the same try may be made again.
-    Busy,
-}
-
 impl Client {
-    /// Creates the client; it neither connects nor opens a file. Paho is given an address, since it
-    /// would look up a name under its process-wide lock.
-    pub fn new(slots: Arc<Slots>, slot: Slot, def: ClientDef, address: IpAddr) -> Result<Client, Cause> {
+    /// Creates the client and orders its connect. It opens no file. Paho is given an address, since
+    /// it would look up a name under its process-wide lock.
+    pub fn connect(
+        slots: Arc<Slots>,
+        slot: Slot,
+        generation: Generation,
+        def: ClientDef,
+        address: IpAddr,
+    ) -> Result<(Client, Pending), Cause> {
         let internal = |words: &str| Cause { reason: Reason::Internal, detail: Scrubbed::new(words) };
         // The crate would panic over such a user name. A password is binary and may hold anything.
         if def.id.contains('\0') || def.username.as_ref().is_some_and(|name| name.contains('\0')) {
@@ -129,34 +131,29 @@ impl Client {
             .restore_messages(false)
             .send_while_disconnected(false)
             .delete_oldest_messages(false)
-            // One probe is under way at a time; one more may wait where a session is resumed.
+            // One probe is under way at a time.
             .max_buffered_messages(4)
             .finalize();
         let paho = mqtt::AsyncClient::new(options).map_err(|e| internal(&format!("Paho: {e}")))?;
+        slots.open(slot, generation);
+
         let table = slots.clone();
         paho.set_connection_lost_callback(move |_| {
             let at = Moment::now();
             let cell = table.cell(slot);
             let cause = cause::lost(tap::take_trouble(cell.socket, at));
-            table.end(slot, cell, End { at, cause });
+            table.end(slot, generation, cell, End { at, cause });
         });
         let table = slots.clone();
         paho.set_disconnected_callback(move |_, properties, code| {
             let at = Moment::now();
             let words = properties.get_string(mqtt::PropertyCode::ReasonString);
             let cause = cause::server_disconnect(code, words);
-            table.end(slot, table.cell(slot), End { at, cause });
+            table.end(slot, generation, table.cell(slot), End { at, cause });
         });
-        Ok(Client { paho, slots, slot, def })
-    }
-
-    /// Orders a connect. Paho must be through with the order before.
-    pub fn connect(&self, generation: Generation) -> Pending {
-        let slot = self.slot;
-        self.slots.open(slot, generation);
-        let (table, at_failure) = (self.slots.clone(), self.slots.clone());
-        let token = self.paho.connect_with_callbacks(
-            self.connect_options(),
+        let (table, at_failure) = (slots.clone(), slots.clone());
+        let token = paho.connect_with_callbacks(
+            connect_options(&def),
             move |_, _| {
                 let at = Moment::now();
                 let mut cell = table.cell(slot);
@@ -176,11 +173,13 @@ impl Client {
                 }
             },
         );
-        self.pending(token)
+        let client = Client { paho, slots, slot, def };
+        let pending = client.pending(token);
+        Ok((client, pending))
     }
 
     /// How the connect ended, if it did; asked again whenever the slot is marked.
-    pub fn outcome(&self, pending: &mut Pending) -> Option<Result<Accepted, Failure>> {
+    pub fn outcome(&self, pending: &mut Pending) -> Option<Result<Accepted, End>> {
         let result = pending.poll()?;
         let mut cell = self.slots.cell(self.slot);
         Some(match result {
@@ -188,14 +187,19 @@ impl Client {
                 at: cell.up.unwrap_or_else(Moment::now),
                 session_present: answer.connect_response().is_some_and(|r| r.session_present),
             }),
-            Err(mqtt::Error::CommandIgnored | mqtt::Error::OperationIncomplete) => Err(Failure::Busy),
             Err(error) => {
                 // Without a refusal Paho did not even accept the order.
                 let Refusal { at, rc, fault } =
                     cell.refusal.take().unwrap_or(Refusal { at: Moment::now(), rc: -1, fault: None });
-                Err(Failure::Ended(End { at, cause: cause::refused(self.def.protocol, rc, &error, fault) }))
+                Err(End { at, cause: cause::refused(self.def.protocol, rc, &error, fault) })
             }
         })
+    }
+
+    /// Gives the client up without destroying it: Paho still owes it a callback, from which it would
+    /// be destroyed otherwise, while Paho uses it.
+    pub fn abandon(self) {
+        std::mem::forget(self);
     }
 
     /// Orders a DISCONNECT. It has no effect on a client that is still connecting.
@@ -221,31 +225,31 @@ impl Client {
         self.paho.is_connected()
     }
 
-    fn connect_options(&self) -> mqtt::ConnectOptions {
-        let mut options = mqtt::ConnectOptionsBuilder::with_mqtt_version(version(self.def.protocol));
-        match self.def.protocol {
-            Protocol::V311 => options.clean_session(self.def.clean_start),
-            Protocol::V5 => options.clean_start(self.def.clean_start),
-        };
-        // The crate turns 0 (none) into 1 s; the longest there is comes closest to none.
-        let keep_alive = match self.def.keep_alive {
-            Duration::ZERO => Duration::from_secs(65_535),
-            d => whole_seconds(d),
-        };
-        options.keep_alive_interval(keep_alive).connect_timeout(whole_seconds(self.def.connect_timeout));
-        if let Some(name) = &self.def.username {
-            options.user_name(&**name);
-        }
-        if let Some(password) = &self.def.password {
-            options.password(password.expose());
-        }
-        options.finalize()
-    }
-
     fn pending(&self, token: mqtt::Token) -> Pending {
         let waker = Waker::from(Arc::new(Marker { slots: self.slots.clone(), slot: self.slot }));
         Pending { token, waker }
     }
+}
+
+fn connect_options(def: &ClientDef) -> mqtt::ConnectOptions {
+    let mut options = mqtt::ConnectOptionsBuilder::with_mqtt_version(version(def.protocol));
+    match def.protocol {
+        Protocol::V311 => options.clean_session(def.clean_start),
+        Protocol::V5 => options.clean_start(def.clean_start),
+    };
+    // The crate turns 0 (none) into 1 s; the longest there is comes closest to none.
+    let keep_alive = match def.keep_alive {
+        Duration::ZERO => Duration::from_secs(65_535),
+        d => whole_seconds(d),
+    };
+    options.keep_alive_interval(keep_alive).connect_timeout(whole_seconds(def.connect_timeout));
+    if let Some(name) = &def.username {
+        options.user_name(&**name);
+    }
+    if let Some(password) = &def.password {
+        options.password(password.expose());
+    }
+    options.finalize()
 }
 
 fn version(protocol: Protocol) -> u32 {

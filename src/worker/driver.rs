@@ -14,13 +14,10 @@ use crate::{
     clock::Moment,
     event::Reason,
     fleet::ProbeKind,
-    paho::{Client, End, Failure, Paho, Pending, Slots},
+    paho::{Client, End, Paho, Pending, Slots},
     text::Scrubbed,
     wire::{Cause, ClientDef, Generation, News, Slot, Step},
 };
-
-/// Until Paho is asked again when it was busy.
-const BUSY: Duration = Duration::from_millis(20);
 
 /// How long Paho may take over a DISCONNECT: it writes one packet and closes.
 const LEAVE: Duration = Duration::from_secs(2);
@@ -54,8 +51,6 @@ pub(super) struct Driver {
 struct Lane {
     def: ClientDef,
     client: Option<Client>,
-    /// Where `client` connects to.
-    address: Option<IpAddr>,
     phase: Phase,
     /// The generation that `phase` is about.
     generation: Generation,
@@ -72,8 +67,6 @@ enum Phase {
     /// The host name is being looked up.
     Resolving,
     Connecting(Pending),
-    /// As `Connecting`, but Paho was busy and is to be asked again.
-    Waiting,
     Up,
     /// A DISCONNECT was ordered.
     Leaving(Pending),
@@ -83,16 +76,8 @@ enum Phase {
 
 impl Driver {
     pub(super) fn new(paho: Rc<Paho>, slots: Arc<Slots>, defs: Vec<ClientDef>, names: Names) -> Driver {
-        let lane = |def| Lane {
-            def,
-            client: None,
-            address: None,
-            phase: Phase::Idle,
-            generation: 0,
-            owed: None,
-            next: None,
-            suspect: false,
-        };
+        let lane =
+            |def| Lane { def, client: None, phase: Phase::Idle, generation: 0, owed: None, next: None, suspect: false };
         Driver {
             paho,
             slots,
@@ -167,12 +152,7 @@ impl Driver {
                         }
                         self.outbox.news(News { slot, generation, at: accepted.at, step });
                     }
-                    Some(Err(Failure::Busy)) => {
-                        lane.phase = Phase::Waiting;
-                        self.timers.push(Moment::now() + BUSY, slot, lane.generation, Due::TryAgain);
-                        return;
-                    }
-                    Some(Err(Failure::Ended(end))) => {
+                    Some(Err(end)) => {
                         lane.phase = Phase::Idle;
                         self.finish(slot, end);
                     }
@@ -199,7 +179,7 @@ impl Driver {
                     }
                     Some(Err(_)) => lane.phase = Phase::Idle,
                 },
-                Phase::Idle | Phase::Resolving | Phase::Waiting => return,
+                Phase::Idle | Phase::Resolving => return,
             }
         }
     }
@@ -209,7 +189,6 @@ impl Driver {
         while let Some((slot, generation, due)) = self.timers.pop(now) {
             match due {
                 Due::ConnectTimeout => self.connect_timeout(slot, generation, now),
-                Due::TryAgain => self.try_again(slot, generation),
                 Due::PahoTimeout => self.paho_timeout(slot, generation, now),
                 Due::Probe => self.probe(slot, generation, now),
             }
@@ -239,7 +218,7 @@ impl Driver {
                 self.timers.push(now + patience, slot, lane.generation, Due::PahoTimeout);
                 self.finish(slot, ordered(why));
             }
-            Phase::Resolving | Phase::Waiting => self.finish(slot, ordered(why)),
+            Phase::Resolving => self.finish(slot, ordered(why)),
             Phase::Up => {
                 if let Some(client) = &lane.client {
                     lane.phase = Phase::Leaving(client.disconnect());
@@ -291,14 +270,10 @@ impl Driver {
 
     fn hand_to_paho(&mut self, slot: Slot, address: IpAddr) -> Result<(), Cause> {
         let lane = &mut self.lanes[slot as usize];
-        // Only those that are ever connected cost anything.
-        if lane.client.is_none() || lane.address != Some(address) {
-            lane.client = Some(Client::new(self.slots.clone(), slot, lane.def.clone(), address)?);
-            lane.address = Some(address);
-        }
-        if let Some(client) = &lane.client {
-            lane.phase = Phase::Connecting(client.connect(lane.generation));
-        }
+        // The one before, if any, is through: Paho destroys it here, not in a callback.
+        let (client, pending) = Client::connect(self.slots.clone(), slot, lane.generation, lane.def.clone(), address)?;
+        lane.client = Some(client);
+        lane.phase = Phase::Connecting(pending);
         self.set_right.get_or_insert(Moment::now() + SET_RIGHT);
         Ok(())
     }
@@ -332,30 +307,29 @@ impl Driver {
                 let timeout = humantime::format_duration(lane.def.connect_timeout);
                 self.finish(slot, end(&format!("no CONNACK within {timeout}")));
             }
-            Phase::Waiting => self.finish(slot, end("Paho is still busy with the connection before")),
             Phase::Resolving => self.finish(slot, end("no answer about the host name")),
             phase => lane.phase = phase,
         }
     }
 
-    fn try_again(&mut self, slot: Slot, generation: Generation) {
-        let lane = &mut self.lanes[slot as usize];
-        if let (Phase::Waiting, Some(address), true) = (&lane.phase, lane.address, lane.generation == generation) {
-            self.connect_to(slot, Ok(address));
-            self.settle(slot);
-        }
-    }
-
     fn paho_timeout(&mut self, slot: Slot, generation: Generation, now: Moment) {
         let lane = &mut self.lanes[slot as usize];
-        let stuck = matches!(lane.phase, Phase::Leaving(_) | Phase::Draining(_)) && lane.generation == generation;
-        let Some(client) = lane.client.as_ref().filter(|_| stuck) else { return };
-        if client.is_connected() {
-            lane.phase = Phase::Leaving(client.disconnect());
-            self.timers.push(now + LEAVE, slot, generation, Due::PahoTimeout);
-        } else {
-            lane.phase = Phase::Idle;
-            self.finish(slot, ordered(""));
+        if lane.generation != generation || !matches!(lane.phase, Phase::Leaving(_) | Phase::Draining(_)) {
+            return;
+        }
+        match lane.client.take() {
+            Some(client) if client.is_connected() => {
+                lane.phase = Phase::Leaving(client.disconnect());
+                lane.client = Some(client);
+                self.timers.push(now + LEAVE, slot, generation, Due::PahoTimeout);
+            }
+            client => {
+                if let Some(client) = client {
+                    client.abandon();
+                }
+                lane.phase = Phase::Idle;
+                self.finish(slot, ordered(""));
+            }
         }
         self.settle(slot);
     }

@@ -95,8 +95,11 @@ impl Worker {
                 Ok(FromWorker::Report(report)) => self.take(report),
                 Ok(other) => panic!("unexpected: {other:?}"),
                 Err(e) => {
-                    assert!(done(self), "the worker is gone ({e}); it said: {}", self.stderr());
-                    return true;
+                    if done(self) {
+                        return true;
+                    }
+                    let status = self.child.wait();
+                    panic!("the worker is gone ({e}), {status:?}; it said: {}", self.stderr());
                 }
             }
         }
