@@ -133,23 +133,11 @@ mod tests {
     };
 
     fn fleet() -> Fleet {
-        let endpoint = Endpoint {
-            name: Scrubbed::new("eu-1"),
-            host: "eu-1".into(),
-            port: 1883,
-            connect_rate: 1_000,
-            max_connecting: 200,
-        };
-        let client = |n: u32| Client {
-            id: format!("press-{n:04}").into(),
-            name: Scrubbed::new(&format!("press-{n:04}")),
-            endpoint: EndpointKey(0),
-            username: None,
-            password: None,
-            settings: Arc::new(Settings::default()),
-        };
+        let settings = Arc::new(Settings::default());
+        let client = |n: u32| Client::new(&format!("press-{n:04}"), EndpointKey(0), settings.clone());
         let clients = (1..=1_000).map(client).collect();
-        Fleet { name: Scrubbed::new("f"), env: None, worker_size: 500, endpoints: vec![endpoint], clients }
+        let endpoints = vec![Endpoint::new("eu-1", "eu-1", 1883)];
+        Fleet { name: Scrubbed::new("f"), env: None, worker_size: 500, endpoints, clients }
     }
 
     fn step(client: u32, from: State, to: State, reason: Reason, detail: &str, next: Option<u64>) -> Transition {
