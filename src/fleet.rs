@@ -1,6 +1,6 @@
 //! Defines the nouns of a fleet (clients, endpoints, workers and the keys that name them); where they are read from and what becomes of them is elsewhere.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
@@ -69,6 +69,9 @@ pub struct Endpoint {
     pub name: Scrubbed,
     pub host: Box<str>,
     pub port: u16,
+    pub transport: Transport,
+    /// The HTTP CONNECT proxy (RFC 9110 §9.3.6) on the way, where there is one.
+    pub proxy: Option<Proxy>,
     /// Connects a second, first ones and reconnects together; at least 1.
     pub connect_rate: u32,
     /// Connects in flight at once; at least 1.
@@ -87,6 +90,8 @@ impl Endpoint {
             name: Scrubbed::new(name),
             host: host.into(),
             port,
+            transport: Transport::Tcp,
+            proxy: None,
             connect_rate: Self::CONNECT_RATE,
             max_connecting: Self::MAX_CONNECTING,
         }
@@ -102,6 +107,105 @@ impl Endpoint {
     }
 }
 
+/// What carries MQTT's packets to an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// `mqtt://`
+    Tcp,
+    /// `mqtts://`
+    Tls(Arc<Tls>),
+    /// `ws://`, with the path of the request.
+    WebSocket(Arc<str>),
+    /// `wss://`
+    SecureWebSocket(Arc<str>, Arc<Tls>),
+}
+
+impl Transport {
+    pub fn tls(&self) -> Option<&Arc<Tls>> {
+        match self {
+            Transport::Tls(tls) | Transport::SecureWebSocket(_, tls) => Some(tls),
+            Transport::Tcp | Transport::WebSocket(_) => None,
+        }
+    }
+
+    /// The scheme of the endpoint's URL.
+    pub fn scheme(&self) -> &'static str {
+        match self {
+            Transport::Tcp => "mqtt",
+            Transport::Tls(_) => "mqtts",
+            Transport::WebSocket(_) => "ws",
+            Transport::SecureWebSocket(..) => "wss",
+        }
+    }
+}
+
+/// What an endpoint's certificate is held against.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// Trust anchors in PEM; the system's trust store where there is none.
+    pub ca_file: Option<PathBuf>,
+    /// No check of certificate or host name: shown on the screen.
+    pub insecure: bool,
+    /// Protocols to offer (ALPN, RFC 7301), the preferred one first.
+    pub alpn: Vec<String>,
+}
+
+/// An HTTP proxy.
+#[derive(Clone, Debug)]
+pub struct Proxy {
+    pub host: Box<str>,
+    pub port: u16,
+    pub username: Option<Arc<str>>,
+    pub password: Option<Secret>,
+}
+
+/// A client's own certificate and key.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The certificate and what chains it to an anchor, in PEM.
+    pub cert_file: PathBuf,
+    /// The private key in PEM, which may be encrypted.
+    pub key_file: PathBuf,
+    pub key_password: Option<Secret>,
+}
+
+/// A message that a client publishes, or has published for it (its will).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    pub topic: Arc<str>,
+    pub payload: Arc<[u8]>,
+    /// 0 to 2.
+    pub qos: u8,
+    pub retain: bool,
+}
+
+/// A topic filter a client subscribes to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subscription {
+    pub filter: Arc<str>,
+    /// The highest QoS asked for, 0 to 2.
+    pub qos: u8,
+}
+
+/// A message published over and over; `%s` in its payload is its number, from 1.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Traffic {
+    pub message: Message,
+    pub every: Duration,
+}
+
+/// What a client does once it is up, with its own ID and number already filled in.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Conversation {
+    pub will: Option<Message>,
+    pub birth: Option<Message>,
+    pub subscribe: Vec<Subscription>,
+    pub publish: Option<Traffic>,
+}
+
+/// What an operator calls clients together by, such as `site = hall-3`.
+pub type Labels = BTreeMap<Scrubbed, Scrubbed>;
+
 /// One MQTT client. What all clients of a table share is behind `settings`.
 #[derive(Clone, Debug)]
 pub struct Client {
@@ -109,16 +213,35 @@ pub struct Client {
     pub id: Arc<str>,
     /// The client ID as it is shown.
     pub name: Scrubbed,
-    pub endpoint: EndpointKey,
+    /// Where it may connect, in order of preference; at least one.
+    pub endpoints: Arc<[EndpointKey]>,
     pub username: Option<Arc<str>>,
     pub password: Option<Secret>,
+    pub identity: Option<Arc<Identity>>,
+    pub labels: Arc<Labels>,
+    pub conversation: Arc<Conversation>,
     pub settings: Arc<Settings>,
 }
 
 impl Client {
     /// A client without user name and password.
     pub fn new(id: &str, endpoint: EndpointKey, settings: Arc<Settings>) -> Client {
-        Client { id: id.into(), name: Scrubbed::new(id), endpoint, username: None, password: None, settings }
+        Client {
+            id: id.into(),
+            name: Scrubbed::new(id),
+            endpoints: Arc::new([endpoint]),
+            username: None,
+            password: None,
+            identity: None,
+            labels: Arc::default(),
+            conversation: Arc::default(),
+            settings,
+        }
+    }
+
+    /// The endpoint it connects to when all is well.
+    pub fn endpoint(&self) -> EndpointKey {
+        self.endpoints[0]
     }
 }
 
@@ -129,6 +252,14 @@ pub struct Settings {
     /// 0 to 65,535 s; 0 switches keep alive off (MQTT 5.0 §3.1.2.10).
     pub keep_alive: Duration,
     pub clean_start: bool,
+    /// How long the broker keeps the session after the connection (MQTT 5.0 §3.1.2.11.2); only MQTT 5.
+    pub session_expiry: Duration,
+    /// QoS 1 and 2 messages the broker may have in flight to it (MQTT 5.0 §3.1.2.11.3); only MQTT 5.
+    pub receive_maximum: Option<u16>,
+    /// Properties of the CONNECT (MQTT 5.0 §3.1.2.11.8); only MQTT 5.
+    pub user_properties: Vec<(String, String)>,
+    /// Whether it may go where a broker sends it (reason codes 0x9C and 0x9D).
+    pub follow_redirects: bool,
     /// How long a connect may take, from the order to the CONNACK.
     pub connect_timeout: Duration,
     pub reconnect: Reconnect,
@@ -144,6 +275,10 @@ impl Default for Settings {
             protocol: Protocol::V5,
             keep_alive: Duration::from_secs(30),
             clean_start: true,
+            session_expiry: Duration::ZERO,
+            receive_maximum: None,
+            user_properties: Vec::new(),
+            follow_redirects: false,
             connect_timeout: Duration::from_secs(10),
             reconnect: Reconnect::default(),
             probe: Probe::default(),

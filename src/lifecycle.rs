@@ -60,7 +60,7 @@ impl Lifecycle {
     pub fn new(fleet: &Fleet, seed: u64, now: Moment) -> Lifecycle {
         let machine = |client: &crate::fleet::Client| Machine {
             state: State::Off,
-            endpoint: client.endpoint,
+            endpoint: client.endpoint(),
             settings: client.settings.clone(),
             generation: 0,
             failures: 0,

@@ -60,7 +60,7 @@ fn every_key_reaches_the_fleet() {
     assert_eq!(ids, ["press-9999", "press-10000", "press-10001", "dash", "lone"]);
     let names: Vec<_> = fleet.clients.iter().map(|c| c.username.as_deref()).collect();
     assert_eq!(names, [Some("u-9999"), Some("u-10000"), Some("u-10001"), Some("fleet"), Some("fleet")]);
-    assert_eq!(fleet.clients.iter().map(|c| c.endpoint).collect::<Vec<_>>(), [0, 0, 0, 1, 1].map(EndpointKey));
+    assert_eq!(fleet.clients.iter().map(|c| c.endpoint()).collect::<Vec<_>>(), [0, 0, 0, 1, 1].map(EndpointKey));
     assert!(Arc::ptr_eq(&fleet.clients[0].settings, &fleet.clients[2].settings), "a table's clients share settings");
 
     let press = &*fleet.clients[0].settings;

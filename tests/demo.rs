@@ -110,7 +110,7 @@ fn connect_within(limit: Duration, port: u16, id: &str, user: &str, password: &s
 
 fn connect_as(fleet: &Fleet, client: &Client) -> io::Result<(TcpStream, u8)> {
     let password = client.password.as_ref().unwrap().expose();
-    connect(fleet.endpoint(client.endpoint).port, &client.id, client.username.as_ref().unwrap(), password)
+    connect(fleet.endpoint(client.endpoint()).port, &client.id, client.username.as_ref().unwrap(), password)
 }
 
 /// A PINGREQ and its PINGRESP.
@@ -124,7 +124,7 @@ fn ping(stream: &mut TcpStream) -> io::Result<Duration> {
 }
 
 fn of_site(fleet: &Fleet, site: Site) -> &Client {
-    fleet.clients.iter().find(|c| c.endpoint.index() == site.index()).unwrap()
+    fleet.clients.iter().find(|c| c.endpoint().index() == site.index()).unwrap()
 }
 
 async fn trouble(demo: &mut Demo, starts_with: &str) -> String {
@@ -169,7 +169,7 @@ async fn paho_gets_in_publishes_and_reads_why_not() {
     let _alone = ALONE.lock().await;
     let demo = start(options(8), vec![]).await;
     let client = of_site(&demo.fleet, Site::Regional).clone();
-    let uri = format!("mqtt://{}", demo.fleet.endpoint(client.endpoint).address());
+    let uri = format!("mqtt://{}", demo.fleet.endpoint(client.endpoint()).address());
     let paho = || {
         let create = CreateOptionsBuilder::new().mqtt_version(5).server_uri(&uri).client_id(&*client.id);
         AsyncClient::new(create.persistence(PersistenceType::None).finalize()).unwrap()
@@ -378,7 +378,7 @@ async fn figures() {
     let gate = std::sync::Arc::new(tokio::sync::Semaphore::new(200));
     let mut joining = tokio::task::JoinSet::new();
     for client in demo.fleet.clients.clone() {
-        let port = demo.fleet.endpoint(client.endpoint).port;
+        let port = demo.fleet.endpoint(client.endpoint()).port;
         let gate = gate.clone();
         joining.spawn(async move {
             let _turn = gate.acquire().await.unwrap();
@@ -411,7 +411,7 @@ async fn figures() {
     let mut probing = tokio::task::JoinSet::new();
     for (n, (client, mut stream)) in open.into_iter().enumerate() {
         probing.spawn(async move {
-            let site = client.endpoint.index();
+            let site = client.endpoint().index();
             tokio::time::sleep(every.mul_f64(n as f64 / f64::from(clients))).await;
             let mut times = Vec::new();
             let mut tick = tokio::time::interval(every);

@@ -162,7 +162,7 @@ fn plant(clients: &mut [Client], seed: u64) -> Planted {
 
     // The twins share a site, so that nothing but the ID tells them apart.
     let near: Vec<usize> =
-        order.iter().copied().filter(|&n| clients[n].endpoint.index() == Site::Near.index()).take(4).collect();
+        order.iter().copied().filter(|&n| clients[n].endpoint().index() == Site::Near.index()).take(4).collect();
     if let [first, second, _, _] = near[..] {
         let (first, second) = (first.min(second), first.max(second));
         clients[second].id = clients[first].id.clone();
@@ -173,12 +173,12 @@ fn plant(clients: &mut [Client], seed: u64) -> Planted {
     let wanted = if clients.len() < 10 { 0 } else { (clients.len() * 3).div_ceil(200) };
     let mut good = [0_usize; 4];
     for client in clients.iter() {
-        good[client.endpoint.index()] += 1;
+        good[client.endpoint().index()] += 1;
     }
     let wrong = Secret::new("not the password".to_owned());
     for n in order {
         let is_twin = planted.twins.is_some_and(|(a, b)| n == a || n == b);
-        let left = &mut good[clients[n].endpoint.index()];
+        let left = &mut good[clients[n].endpoint().index()];
         if planted.refused.len() == wanted {
             break;
         }
@@ -229,7 +229,7 @@ mod tests {
             let (fleet, _) = made(clients, 1, false);
             assert_eq!(fleet.clients.len(), clients as usize);
             for client in &fleet.clients {
-                assert!(client.id.starts_with(fleet.endpoint(client.endpoint).name.as_str()), "{}", client.id);
+                assert!(client.id.starts_with(fleet.endpoint(client.endpoint()).name.as_str()), "{}", client.id);
             }
         }
     }
@@ -260,7 +260,7 @@ mod tests {
                     let is_right = client.password.as_ref().unwrap().expose() == right.expose();
                     assert_eq!(is_right, !planted.refused.contains(&n));
                     if is_right {
-                        good.insert(client.endpoint);
+                        good.insert(client.endpoint());
                     }
                 }
                 assert_eq!(good.len(), shares(clients).iter().filter(|&&n| n > 0).count());

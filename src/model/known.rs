@@ -164,7 +164,7 @@ impl Known {
         let row = |client: &crate::fleet::Client| Row {
             state: State::Off,
             since: now,
-            endpoint: client.endpoint,
+            endpoint: client.endpoint(),
             reason: Reason::NotStarted,
             detail: Scrubbed::default(),
             attempt: 0,

@@ -19,7 +19,7 @@ impl Placement {
     pub fn new(fleet: &Fleet) -> Placement {
         let mut by_endpoint: Vec<Vec<ClientKey>> = vec![Vec::new(); fleet.endpoints.len()];
         for key in fleet.keys() {
-            by_endpoint[fleet.client(key).endpoint.index()].push(key);
+            by_endpoint[fleet.client(key).endpoint().index()].push(key);
         }
         let mut workers = Vec::new();
         for clients in by_endpoint.into_iter().filter(|c| !c.is_empty()) {
@@ -89,8 +89,8 @@ mod tests {
         for key in fleet.keys() {
             let (worker, slot) = placement.of(key);
             assert_eq!(placement.client(worker, slot), Some(key));
-            let endpoint = fleet.client(placement.clients_of(worker)[0]).endpoint;
-            assert_eq!(fleet.client(key).endpoint, endpoint);
+            let endpoint = fleet.client(placement.clients_of(worker)[0]).endpoint();
+            assert_eq!(fleet.client(key).endpoint(), endpoint);
         }
         assert_eq!(placement.client(WorkerKey(3), 3), None);
     }

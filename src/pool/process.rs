@@ -133,7 +133,7 @@ async fn listen(stderr: ChildStderr, last_words: Arc<Mutex<String>>) {
 
 fn define(fleet: &Fleet, key: ClientKey) -> ClientDef {
     let client = fleet.client(key);
-    let endpoint = fleet.endpoint(client.endpoint);
+    let endpoint = fleet.endpoint(client.endpoint());
     let settings = &client.settings;
     ClientDef {
         id: client.id.clone(),

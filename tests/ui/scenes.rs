@@ -100,7 +100,7 @@ impl Stage {
         let client = ClientKey(client);
         let what = What::State(Transition {
             client,
-            endpoint: self.model.fleet().client(client).endpoint,
+            endpoint: self.model.fleet().client(client).endpoint(),
             from: self.model.live().row(client).state,
             to,
             reason,
