@@ -275,7 +275,7 @@ async fn a_dark_site_is_silent_while_others_are_not() {
     assert_eq!(words, "site regional is dark: its 2 clients hear nothing");
     let begin = Instant::now();
     // Closed at once, or silent where it was let in at the last moment.
-    let port = demo.fleet.endpoint(regional.endpoint).port;
+    let port = demo.fleet.endpoint(regional.endpoint()).port;
     until(|| connect_within(Duration::from_millis(500), port, "stranger", "", "").err());
     ping(&mut near).unwrap();
     ping(&mut dark).unwrap();
