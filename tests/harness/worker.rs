@@ -47,10 +47,7 @@ impl Worker {
         Worker::greet(defs, spawn_with(env, Some(writer.into()))).await
     }
 
-    async fn greet(
-        defs: Vec<ClientDef>,
-        (child, ours, stderr): (Child, StdStream, tempfile::NamedTempFile),
-    ) -> Worker {
+    async fn greet(defs: Vec<ClientDef>, (child, ours, stderr): (Child, StdStream, tempfile::NamedTempFile)) -> Worker {
         let (mut sender, mut receiver) = wire::link(UnixStream::from_std(ours).expect("a link"));
         sender.send(&ToWorker::Hello(Hello::new())).await.expect("to greet");
         let FromWorker::Hello(hello) = receiver.recv().await.expect("a greeting") else { panic!("no greeting") };
