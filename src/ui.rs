@@ -3,7 +3,6 @@
 mod columns;
 mod detail;
 mod dialog;
-mod figures;
 mod footer;
 mod header;
 mod help;
@@ -12,7 +11,6 @@ mod log;
 mod paint;
 mod spark;
 mod table;
-pub mod words;
 
 use chrono::FixedOffset;
 use ratatui::{

@@ -357,7 +357,7 @@ fn a_log_file_tells_what_happened() {
     console.wait_text("10 up");
     quit(&mut console);
     let text = fs::read_to_string(log).unwrap();
-    assert_eq!(text.matches("connecting -> up: connected").count(), 10, "{text}");
+    assert_eq!(text.matches(" connected to eu-1").count(), 10, "{text}");
 }
 
 #[test]

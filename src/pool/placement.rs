@@ -69,21 +69,8 @@ pub(super) mod tests {
 
     pub fn fleet(worker_size: usize, clients_by_endpoint: &[usize]) -> Fleet {
         let settings = Arc::new(Settings::default());
-        let client = |endpoint: usize| Client {
-            id: "c".into(),
-            name: Scrubbed::new("c"),
-            endpoint: EndpointKey(endpoint as u16),
-            username: None,
-            password: None,
-            settings: settings.clone(),
-        };
-        let endpoint = |_| Endpoint {
-            name: Scrubbed::new("e"),
-            host: "127.0.0.1".into(),
-            port: 1883,
-            connect_rate: 1,
-            max_connecting: 1,
-        };
+        let client = |endpoint: usize| Client::new("c", EndpointKey(endpoint as u16), settings.clone());
+        let endpoint = |_| Endpoint::new("e", "127.0.0.1", 1883);
         Fleet {
             name: Scrubbed::new("t"),
             env: None,

@@ -108,6 +108,8 @@ impl Field {
             Field::Trend => [8, 12, 24],
             Field::Reconnects => [6; 3],
             Field::Since => [5; 3],
+            // On a narrow screen the reason is worth more than any figure.
+            Field::Reason if table < 48 => [table.saturating_sub(10 + widths.client.clamp(8, 14)), 34, 44],
             Field::Reason => [(table * 5 / 16).clamp(12, 25), 34, 44],
         }
     }

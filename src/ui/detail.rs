@@ -10,10 +10,11 @@ use crate::{
     model::{Bucket, Mode, Row, Trend},
     text::Scrubbed,
     ui::{
-        Screen, badge, figures,
+        Screen, badge,
         paint::{draw_box, from, nth_line, put, put_cut, put_right, put_short, span, width},
-        spark, table, words,
+        spark, table,
     },
+    words::{self, figures},
 };
 
 /// The pane beside the table of a wide screen.

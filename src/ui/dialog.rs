@@ -11,9 +11,10 @@ use crate::{
     config::Badge,
     model::{Confirm, Wish},
     ui::{
-        Screen, figures, footer, header,
+        Screen, footer, header,
         paint::{Strip, centered, draw_box, from, nth_line, put, put_cut, span, width},
     },
+    words::figures,
 };
 
 /// The box's columns, where the screen has them.
@@ -25,13 +26,15 @@ pub(super) fn is_inline(confirm: &Confirm) -> bool {
 }
 
 /// What becomes of the marks that the filter hides.
-pub(super) fn hidden_note(confirm: &Confirm) -> Option<String> {
-    let (n, is) = match confirm.hidden {
+pub(super) fn hidden_note(screen: &Screen, confirm: &Confirm) -> Option<String> {
+    let n = figures::count(confirm.hidden as u64);
+    let more = match confirm.hidden {
         0 => return None,
-        1 => ("1".to_owned(), "is"),
-        n => (figures::count(n as u64), "are"),
+        _ if screen.width < 60 => String::new(),
+        1 => " more is marked, but".to_owned(),
+        _ => " more are marked, but".to_owned(),
     };
-    Some(format!("{n} more {is} marked, but hidden by the filter: left alone"))
+    Some(format!("{n}{more} hidden by the filter: left alone"))
 }
 
 /// Draws the box, and says where its cursor belongs, if it has one.
@@ -58,7 +61,7 @@ pub(super) fn draw(screen: &Screen, buf: &mut Buffer, confirm: &Confirm) -> Opti
     if screen.is_prod() {
         texts.push(vec![span("this is a production fleet", theme.prod)]);
     }
-    if let Some(note) = hidden_note(confirm) {
+    if let Some(note) = hidden_note(screen, confirm) {
         texts.push(vec![span(note, theme.warning)]);
     }
 
@@ -96,7 +99,8 @@ fn states(screen: &Screen, confirm: &Confirm) -> Vec<Vec<Span<'static>>> {
         }
         used += width(&counted.content) + 3;
         if let Some(line) = lines.last_mut() {
-            line.extend([counted, span("   ", screen.theme.text)]);
+            let gap = if line.is_empty() { "" } else { "   " };
+            line.extend([span(gap, screen.theme.text), counted]);
         }
     }
     lines
@@ -122,9 +126,13 @@ fn answers(screen: &Screen, buf: &mut Buffer, line: Rect, confirm: &Confirm, ver
         }
         None => {
             let mut strip = Strip::new(3);
-            let leave = if confirm.wish == Wish::Quit { " N  no, stay " } else { " N  no, leave them " };
+            let leave = match confirm.wish {
+                _ if line.width < 50 => " N no ",
+                Wish::Quit => " N  no, stay ",
+                _ => " N  no, leave them ",
+            };
             strip.left(0, [span(leave, no)]);
-            strip.left(0, [span("y", theme.key), span(format!("  yes, {verb}"), theme.text)]);
+            strip.left(0, [span("y", theme.key), span(format!(" yes, {verb}"), theme.text)]);
             strip.draw(buf, line);
             None
         }

@@ -13,10 +13,11 @@ use crate::{
     model::{Confirm, Mode, Wish},
     text::Scrubbed,
     ui::{
-        Screen, dialog, figures, inset,
+        Screen, dialog, inset,
         layout::Layout,
         paint::{Strip, from, put, put_short, span, width},
     },
+    words::figures,
 };
 
 pub(super) fn draw(screen: &Screen, buf: &mut Buffer, layout: &Layout) -> Option<Position> {
@@ -161,7 +162,7 @@ fn ask(screen: &Screen, buf: &mut Buffer, line: Rect, confirm: &Confirm) {
         ],
     );
     strip.left(0, [span(" N no ", theme.selection)]);
-    if let Some(note) = dialog::hidden_note(confirm) {
+    if let Some(note) = dialog::hidden_note(screen, confirm) {
         strip.left(1, [span(note, theme.dim)]);
     }
     strip.draw(buf, line);

@@ -10,8 +10,8 @@ use crate::{
         Screen, header, inset,
         layout::Layout,
         paint::{from, nth_line, put, put_cut, put_title, span, width},
-        words,
     },
+    words,
 };
 
 pub(super) fn draw(screen: &Screen, buf: &mut Buffer, layout: &Layout) {
@@ -49,9 +49,7 @@ fn look(screen: &Screen, entry: &Entry) -> (&'static str, Style) {
             let badge = Badge::of(*to, false, *to == State::Failed && reason.is_brokers());
             (glyphs.badge(badge), theme.badge(badge))
         }
-        Subject::Worker { event: WorkerEvent::Died | WorkerEvent::Failed, .. } => {
-            (glyphs.badge(Badge::Failed), theme.error)
-        }
+        Subject::Worker { event: WorkerEvent::Died, .. } => (glyphs.badge(Badge::Failed), theme.error),
         Subject::Worker { .. } => (glyphs.badge(Badge::Up), theme.info),
         Subject::Notice(_) => match entry.level {
             Level::Info => ("i", theme.info),

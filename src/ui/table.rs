@@ -16,11 +16,12 @@ use crate::{
     ui::{
         Screen, badge,
         columns::{self, Field, Place},
-        figures, footer, inset,
+        footer, inset,
         layout::Layout,
         paint::{Strip, nth_line, put, put_cut, put_right, put_short, span, width},
-        spark, words,
+        spark,
     },
+    words::{self, figures},
 };
 
 pub(super) fn draw(screen: &Screen, buf: &mut Buffer, layout: &Layout) {

@@ -106,8 +106,11 @@ impl Worker {
                 Ok(FromWorker::Report(report)) => self.take(report),
                 Ok(other) => panic!("unexpected: {other:?}"),
                 Err(e) => {
-                    assert!(done(self), "the worker is gone ({e}); it said: {}", self.stderr());
-                    return true;
+                    if done(self) {
+                        return true;
+                    }
+                    let status = self.child.wait();
+                    panic!("the worker is gone ({e}), {status:?}; it said: {}", self.stderr());
                 }
             }
         }
@@ -184,11 +187,11 @@ impl Worker {
         std::fs::read_to_string(self.stderr.path()).unwrap_or_default()
     }
 
-    /// Resident memory, in bytes.
-    pub fn rss(&self) -> u64 {
+    /// A line of the process's status (`VmRSS`, `RssAnon`), in bytes.
+    pub fn memory(&self, which: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("the worker's status");
-        let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).expect("VmRSS");
-        line.trim().trim_end_matches(" kB").trim().parse::<u64>().expect("a number") * 1024
+        let line = status.lines().find_map(|l| l.strip_prefix(which)).expect("such a line");
+        line.trim_start_matches(':').trim().trim_end_matches(" kB").trim().parse::<u64>().expect("a number") * 1024
     }
 }
 

@@ -37,12 +37,8 @@ fn hostile() -> Stage {
     plant.clients.truncate(40);
     for (n, raw) in HOSTILE.iter().chain(&[&*"w".repeat(65_536), &*"温".repeat(65_536)]).enumerate() {
         plant.clients[n] = Client {
-            id: (*raw).into(),
-            name: Scrubbed::new(raw),
-            endpoint: EndpointKey(n as u16 % 4),
             username: Some((*raw).into()),
-            password: None,
-            settings: Arc::new(Settings::default()),
+            ..Client::new(raw, EndpointKey(n as u16 % 4), Arc::new(Settings::default()))
         };
         plant.endpoints[n % 4].name = Scrubbed::new(raw);
         plant.endpoints[n % 4].host = (*raw).into();
@@ -152,21 +148,22 @@ fn every_size_is_drawn_and_the_table_is_as_high_as_promised() {
     let glyphs: Vec<&str> = Badge::ALL.iter().map(|b| Glyphs::UNICODE.badge(*b)).collect();
     let mut scenes =
         [scenes::trouble(), scenes::filter(), scenes::confirm_many(), scenes::detail(), scenes::help(), scenes::quit()];
-    for width in 20..=220u16 {
-        for height in 5..=70u16 {
-            let n = usize::from(width + height) % scenes.len();
-            let s = &mut scenes[n];
-            let (buffer, cursor) = s.draw(width, height, "terminal", Glyphs::UNICODE);
-            if let Some((x, y)) = cursor {
-                assert!(x < width && y < height);
-            }
-            if !matches!(s.model.mode(), Mode::Table) {
-                continue;
-            }
-            let first = if width < 60 { 2 } else { 3 };
-            let rows = (1..height).filter(|&y| glyphs.contains(&buffer[(first, y)].symbol())).count();
-            let promised = ui::table_height(Rect::new(0, 0, width, height));
-            assert_eq!(rows, promised, "{width}x{height}");
+    // Every width at some heights, every height at the widths where the layout changes.
+    let widths = (20..=220).flat_map(|w| [5, 9, 10, 16, 24, 40, 60].map(|h| (w, h)));
+    let heights = (5..=70).flat_map(|h| [39, 40, 48, 80, 90, 110, 160, 220].map(|w| (w, h)));
+    for (width, height) in widths.chain(heights) {
+        let n = usize::from(width + height) % scenes.len();
+        let s = &mut scenes[n];
+        let (buffer, cursor) = s.draw(width, height, "terminal", Glyphs::UNICODE);
+        if let Some((x, y)) = cursor {
+            assert!(x < width && y < height);
         }
+        if !matches!(s.model.mode(), Mode::Table) {
+            continue;
+        }
+        let first = if width < 60 { 2 } else { 3 };
+        let rows = (1..height).filter(|&y| glyphs.contains(&buffer[(first, y)].symbol())).count();
+        let promised = ui::table_height(Rect::new(0, 0, width, height));
+        assert_eq!(rows, promised, "{width}x{height}");
     }
 }

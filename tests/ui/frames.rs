@@ -44,15 +44,25 @@ fn frames_do_not_grow_with_the_fleet() {
             let action = if n % 50 == 49 { Action::Top } else { Action::PageDown };
             stage.model.act(action, context.now);
             context.now = context.now + Duration::from_secs(1);
-            let start = Instant::now();
+            let (wall, cpu) = (Instant::now(), cpu_time());
             terminal.draw(|frame| ui::draw(frame, &stage.model, &context)).unwrap();
-            times.push(start.elapsed());
+            times.push((cpu_time() - cpu, wall.elapsed()));
         }
         times.sort();
-        let (p50, p99) = (times[times.len() / 2], times[times.len() * 99 / 100]);
-        println!("{clients:>7} clients, 200x60: frame p50 {p50:?}, p99 {p99:?}");
+        let (p50, p99) = (times[times.len() / 2].0, times[times.len() * 99 / 100].0);
+        times.sort_by_key(|(_, wall)| *wall);
+        let wall = times[times.len() * 99 / 100].1;
+        println!(
+            "{clients:>7} clients, 200x60: frame p50 {p50:.0?}, p99 {p99:.0?} of CPU time; p99 {wall:.0?} of wall time"
+        );
         assert!(p99 <= GOAL, "{clients} clients: {p99:?}");
     }
+}
+
+/// What this thread has computed: neighbours on the machine do not count.
+fn cpu_time() -> Duration {
+    let t = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(t.tv_sec as u64, t.tv_nsec as u32)
 }
 
 fn large(clients: u32) -> Stage {

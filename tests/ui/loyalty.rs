@@ -75,10 +75,10 @@ proptest! {
                 Move::Key(action) => {
                     match action {
                         Action::Mark => {
-                            if let Some(key) = s.model.cursor() {
-                                if !meant.remove(&key) {
-                                    meant.insert(key);
-                                }
+                            if let Some(key) = s.model.cursor()
+                                && !meant.remove(&key)
+                            {
+                                meant.insert(key);
                             }
                         }
                         Action::MarkAll => meant.extend(s.model.order()),

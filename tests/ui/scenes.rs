@@ -35,13 +35,7 @@ pub fn ago(seconds: f64) -> Moment {
 
 /// A thousand clients in four places.
 pub fn fleet(env: Option<&str>) -> Fleet {
-    let endpoint = |name: &str| Endpoint {
-        name: Scrubbed::new(name),
-        host: format!("{name}.example.net").into(),
-        port: 1883,
-        connect_rate: Endpoint::CONNECT_RATE,
-        max_connecting: Endpoint::MAX_CONNECTING,
-    };
+    let endpoint = |name: &str| Endpoint::new(name, &format!("{name}.example.net"), 1883);
     let settings = Arc::new(Settings {
         probe: Probe { kind: ProbeKind::Ack, every: Duration::from_secs(5) },
         slow_p99: Some(Duration::from_millis(500)),
@@ -53,12 +47,9 @@ pub fn fleet(env: Option<&str>) -> Fleet {
         for n in 1..=count {
             let id = format!("{group}-{n:04}");
             clients.push(Client {
-                name: Scrubbed::new(&id),
-                id: id.into(),
-                endpoint: EndpointKey(endpoint),
                 username: Some("plant".into()),
                 password: Some(Secret::new("hunter2".to_owned())),
-                settings: settings.clone(),
+                ..Client::new(&id, EndpointKey(endpoint), settings.clone())
             });
         }
     }
@@ -275,8 +266,11 @@ pub fn trouble_in(env: Option<&str>) -> Stage {
     }
     s.answers(36.0, 10.0, |client, usual| if (900..930).contains(&client) { usual * 16 } else { usual });
     // A worker dies with the clients it holds.
-    let died =
-        What::Worker { worker: WorkerKey(1), event: WorkerEvent::Died, detail: Scrubbed::new("killed by signal 9") };
+    let died = What::Worker {
+        worker: WorkerKey(1),
+        event: WorkerEvent::Died,
+        detail: Scrubbed::new("killed by signal 9; its 250 clients wait; starting it again"),
+    };
     s.tell(ago(9.0), died);
     for client in 350..600 {
         s.step(ago(9.0), client, State::Held, Reason::WorkerLost);

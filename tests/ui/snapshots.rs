@@ -119,3 +119,11 @@ fn themes() {
         picture(&format!("ui-theme-{theme}.png"), &buffer, cursor);
     }
 }
+
+#[test]
+fn tiny() {
+    for (width, height) in [(39, 24), (80, 9), (20, 5)] {
+        let (buffer, cursor) = scenes::trouble().draw(width, height, "terminal", Glyphs::UNICODE);
+        compare(&format!("tiny-{width}x{height}"), &buffer, cursor);
+    }
+}

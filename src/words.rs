@@ -7,8 +7,9 @@ use crate::{
     fleet::{Fleet, WorkerKey},
     model::{Entry, Subject},
     text::Scrubbed,
-    ui::figures,
 };
+
+pub mod figures;
 
 /// One line of the log as a sentence: `1,000 clients connected to eu-1 (press-0001 … press-1000)`.
 pub fn entry(fleet: &Fleet, entry: &Entry) -> String {
@@ -17,6 +18,8 @@ pub fn entry(fleet: &Fleet, entry: &Entry) -> String {
             let first = &fleet.client(*first).name;
             let (who, range) = match count {
                 1 => (first.to_string(), String::new()),
+                // Two clients with one ID throw each other off: that they are two is the point.
+                n if *first == fleet.client(*last).name => (figures::clients(*n), format!(" (all are {first})")),
                 n => (figures::clients(*n), format!(" ({first} … {})", fleet.client(*last).name)),
             };
             let endpoint = &fleet.endpoint(*endpoint).name;
@@ -36,15 +39,14 @@ pub fn transition(fleet: &Fleet, step: &Transition) -> String {
     Step { who, range: "", many: false, endpoint, from, to, reason, detail, next_try }.sentence()
 }
 
-/// What happened to a worker: `worker 3 died: killed by signal 9; its clients wait`.
+/// What happened to a worker: `worker 3 died: killed by signal 9; its 250 clients wait; starting it again`.
 pub fn worker(worker: WorkerKey, event: WorkerEvent, detail: &Scrubbed) -> String {
     let why = if detail.is_empty() { String::new() } else { format!(": {detail}") };
     let n = worker.0;
     match event {
         WorkerEvent::Started => format!("worker {n} started{why}"),
-        WorkerEvent::Died => format!("worker {n} died{why}; its clients wait"),
+        WorkerEvent::Died => format!("worker {n} died{why}"),
         WorkerEvent::Restarted => format!("worker {n} is back{why}"),
-        WorkerEvent::Failed => format!("worker {n} cannot be started{why}; its clients stay down"),
     }
 }
 
@@ -131,23 +133,11 @@ mod tests {
     };
 
     fn fleet() -> Fleet {
-        let endpoint = Endpoint {
-            name: Scrubbed::new("eu-1"),
-            host: "eu-1".into(),
-            port: 1883,
-            connect_rate: 1_000,
-            max_connecting: 200,
-        };
-        let client = |n: u32| Client {
-            id: format!("press-{n:04}").into(),
-            name: Scrubbed::new(&format!("press-{n:04}")),
-            endpoint: EndpointKey(0),
-            username: None,
-            password: None,
-            settings: Arc::new(Settings::default()),
-        };
+        let settings = Arc::new(Settings::default());
+        let client = |n: u32| Client::new(&format!("press-{n:04}"), EndpointKey(0), settings.clone());
         let clients = (1..=1_000).map(client).collect();
-        Fleet { name: Scrubbed::new("f"), env: None, worker_size: 500, endpoints: vec![endpoint], clients }
+        let endpoints = vec![Endpoint::new("eu-1", "eu-1", 1883)];
+        Fleet { name: Scrubbed::new("f"), env: None, worker_size: 500, endpoints, clients }
     }
 
     fn step(client: u32, from: State, to: State, reason: Reason, detail: &str, next: Option<u64>) -> Transition {
@@ -241,8 +231,8 @@ mod tests {
 
     #[test]
     fn workers() {
-        let why = Scrubbed::new("killed by signal 9");
-        let says = "worker 3 died: killed by signal 9; its clients wait";
+        let why = Scrubbed::new("killed by signal 9; its 250 clients wait");
+        let says = "worker 3 died: killed by signal 9; its 250 clients wait";
         assert_eq!(worker(WorkerKey(3), WorkerEvent::Died, &why), says);
         assert_eq!(worker(WorkerKey(3), WorkerEvent::Restarted, &Scrubbed::default()), "worker 3 is back");
     }
