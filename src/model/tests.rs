@@ -17,26 +17,12 @@ use crate::{
 
 fn fleet(clients: u32) -> Arc<Fleet> {
     let settings = Arc::new(Settings { slow_p99: Some(Duration::from_millis(100)), ..Settings::default() });
-    let endpoint = Endpoint {
-        name: Scrubbed::new("eu-1"),
-        host: "127.0.0.1".into(),
-        port: 1883,
-        connect_rate: 1_000,
-        max_connecting: 50,
-    };
-    let client = |i: u32| Client {
-        id: format!("c{i}").into(),
-        name: Scrubbed::new(&format!("c{i}")),
-        endpoint: EndpointKey(0),
-        username: None,
-        password: None,
-        settings: settings.clone(),
-    };
+    let client = |i: u32| Client::new(&format!("c{i}"), EndpointKey(0), settings.clone());
     Arc::new(Fleet {
         name: Scrubbed::new("test"),
         env: None,
         worker_size: 500,
-        endpoints: vec![endpoint],
+        endpoints: vec![Endpoint::new("eu-1", "127.0.0.1", 1883)],
         clients: (0..clients).map(client).collect(),
     })
 }
