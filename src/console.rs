@@ -114,36 +114,38 @@ impl Console<'_> {
                     }
                     Some(Err(_)) | None => return Ok(End::Lost),
                 },
+                () = self.screen.idle() => {
+                    if self.screen.is_lost() {
+                        return Ok(End::Lost);
+                    }
+                }
+                // Before the news: in a storm there is always more of it, and the screen would stand still.
+                () = sleep_until(wait.into()) => {
+                    // A slow terminal skips this frame; working it out for nothing costs a pass over the fleet.
+                    if self.screen.is_busy() {
+                        pace.late();
+                        continue;
+                    }
+                    let now = Moment::now();
+                    facts.refresh(self.model, self.screen.written());
+                    self.model.tick(now);
+                    self.draw(&facts, now)?;
+                    pace.drawn();
+                    if test_panic && self.model.live().changes() > 0 {
+                        panic!("MQFLEET_TEST_PANIC is set");
+                    }
+                }
                 events = source.next() => {
                     for event in events.ok_or(ConsoleError::EngineEnded)? {
                         self.model.apply(&event);
                     }
                     pace.ask(after_news);
                 }
-                () = self.screen.idle() => {
-                    if self.screen.is_lost() {
-                        return Ok(End::Lost);
-                    }
-                }
-                () = sleep_until(wait.into()) => {
-                    let now = Moment::now();
-                    facts.refresh(self.model, self.screen.written());
-                    self.model.tick(now);
-                    if self.draw(&facts, now)? {
-                        pace.drawn();
-                    } else {
-                        pace.ask(after_news); // the terminal is slow: this frame is skipped
-                        pace.late();
-                    }
-                    if test_panic && self.model.live().changes() > 0 {
-                        panic!("MQFLEET_TEST_PANIC is set");
-                    }
-                }
             }
         }
     }
 
-    fn draw(&mut self, facts: &Facts, now: Moment) -> Result<bool, ConsoleError> {
+    fn draw(&mut self, facts: &Facts, now: Moment) -> Result<(), ConsoleError> {
         let size = self.screen.size()?;
         let area = ratatui::layout::Rect::new(0, 0, size.width, size.height);
         self.model.set_height(ui::table_height(area));

@@ -50,26 +50,31 @@ impl Screen {
         crossterm::terminal::enable_raw_mode()?;
         ENTERED.store(true, Ordering::SeqCst);
         let mut out = buffer.clone();
-        crossterm::queue!(out, EnterAlternateScreen, EnableBracketedPaste, cursor::Hide)?;
-        let options = TerminalOptions { viewport: Viewport::Fullscreen };
-        let mut terminal = Terminal::with_options(output, options)?;
-        terminal.resize(ratatui::layout::Rect::from((Position::ORIGIN, size)))?;
-        Ok(Screen { terminal, buffer, writer })
+        let terminal =
+            crossterm::queue!(out, EnterAlternateScreen, EnableBracketedPaste, cursor::Hide).and_then(|()| {
+                let mut terminal = Terminal::with_options(output, TerminalOptions { viewport: Viewport::Fullscreen })?;
+                terminal.resize(ratatui::layout::Rect::from((Position::ORIGIN, size)))?;
+                Ok(terminal)
+            });
+        if terminal.is_err() {
+            restore(); // nobody else will: there is no screen to drop
+        }
+        Ok(Screen { terminal: terminal?, buffer, writer })
     }
 
     pub fn size(&self) -> io::Result<Size> {
         self.terminal.size()
     }
 
-    /// Draws a frame, if the last one is out. Returns whether it did; where it did not, the terminal
-    /// is slower than we are, and [`Screen::idle`] says when to try again.
-    pub fn draw(&mut self, render: impl FnOnce(&mut Frame)) -> io::Result<bool> {
-        if self.writer.is_busy() {
-            return Ok(false);
-        }
+    /// Whether the last frame is still on its way out: the terminal is slower than we are.
+    pub fn is_busy(&self) -> bool {
+        self.writer.is_busy()
+    }
+
+    /// Draws a frame. Not to be called while the screen is busy.
+    pub fn draw(&mut self, render: impl FnOnce(&mut Frame)) -> io::Result<()> {
         self.terminal.draw(render)?;
-        self.writer.write(self.buffer.take())?;
-        Ok(true)
+        self.writer.write(self.buffer.take())
     }
 
     /// Forgets what is on the screen: the next frame paints all of it.

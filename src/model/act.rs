@@ -26,8 +26,11 @@ pub enum Effect {
 }
 
 impl Model {
-    /// A key that is held down must not act twice on the same clients.
-    const REPEAT: Duration = Duration::from_millis(400);
+    /// A key that is held down must not act twice on the same clients: longer than the slowest usual
+    /// delay before a key repeats (660 ms, X11).
+    const REPEAT: Duration = Duration::from_millis(750);
+    /// The most characters taken from a paste.
+    const PASTE: usize = 256;
 
     /// Does what the user meant.
     pub fn act(&mut self, action: Action, now: Moment) -> Effect {
@@ -84,13 +87,31 @@ impl Model {
         match &mut self.mode {
             Mode::Filter(input) => {
                 input.handle(request);
-                self.filter = Filter::new(input.value());
-                self.rearrange();
+                self.refilter();
             }
             Mode::Confirm(Confirm { typed: Some(input), .. }) => {
                 input.handle(request);
             }
             _ => {}
+        }
+    }
+
+    /// Puts pasted text into the filter line; anywhere else it means nothing, and answers nothing.
+    pub fn paste(&mut self, text: &str, now: Moment) {
+        self.held_until = now + Self::HOLD;
+        if let Mode::Filter(input) = &mut self.mode {
+            for c in text.chars().filter(|c| !c.is_control()).take(Self::PASTE) {
+                input.handle(InputRequest::InsertChar(c));
+            }
+            self.refilter();
+        }
+    }
+
+    /// Follows the filter line. A client that the new filter hides cannot keep the cursor.
+    fn refilter(&mut self) {
+        if let Mode::Filter(input) = &self.mode {
+            self.filter = Filter::new(input.value());
+            self.rearrange_without_cursor();
         }
     }
 
@@ -165,7 +186,9 @@ impl Model {
             return (self.cursor.into_iter().collect(), 0);
         }
         let shown = self.shown();
-        let targets: Vec<_> = self.marks.iter().copied().filter(|&k| self.filter.lets_through(shown, k)).collect();
+        // The client under the cursor is on the screen even where the filter would hide it by now.
+        let is_shown = |&k: &ClientKey| self.cursor == Some(k) || self.filter.lets_through(shown, k);
+        let targets: Vec<_> = self.marks.iter().copied().filter(is_shown).collect();
         let hidden = self.marks.len() - targets.len();
         (targets, hidden)
     }
@@ -180,9 +203,12 @@ impl Model {
             self.say(Level::Warning, why.to_owned(), now);
             return Effect::Nothing;
         }
-        let same =
-            |(w, t, at): &(Wish, Vec<ClientKey>, Moment)| *w == wish && *t == targets && now.since(*at) < Self::REPEAT;
-        if self.last_wish.as_ref().is_some_and(same) {
+        if let Some((last, whom, at)) = &mut self.last_wish
+            && *last == wish
+            && *whom == targets
+            && now.since(*at) < Self::REPEAT
+        {
+            *at = now; // for as long as the key is held
             return Effect::Nothing;
         }
         if wish == Wish::Reconnect && targets.len() == 1 && hidden == 0 {

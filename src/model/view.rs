@@ -89,6 +89,8 @@ impl Model {
     /// How long nothing is re-sorted after a key.
     pub(super) const HOLD: Duration = Duration::from_millis(1_500);
     const TOAST: Duration = Duration::from_secs(4);
+    /// No count of changes: what is arranged must be arranged anew.
+    const STALE: u64 = u64::MAX;
 
     pub fn new(fleet: Arc<Fleet>, now: Moment) -> Model {
         let ranks = name_ranks(&fleet);
@@ -219,15 +221,25 @@ impl Model {
         self.toast = Some(Toast { text, level, until: now + Self::TOAST });
     }
 
-    /// Works the order out anew. The cursor's client keeps its line on the screen; where the filter
-    /// took it away, the client that came in its place is the new one. Until the user has put the
-    /// cursor somewhere there is none: following whoever is on the first line, it would be on
-    /// another client by the time a key is pressed.
+    /// Works the order out anew. The cursor's client keeps its line on the screen, and stays even where
+    /// it changed so that the filter would hide it: a key that is meant for it must not hit another.
+    /// Until the user has put the cursor somewhere there is none: following whoever is on the first
+    /// line, it would be on another client by the time a key is pressed.
     pub(super) fn rearrange(&mut self) {
+        self.rearrange_with(self.cursor);
+    }
+
+    /// The same after the user changed the filter: where it hides the cursor's client, the one that
+    /// came in its place is the new one.
+    pub(super) fn rearrange_without_cursor(&mut self) {
+        self.rearrange_with(None);
+    }
+
+    fn rearrange_with(&mut self, kept: Option<ClientKey>) {
         let place = self.cursor_place();
         let line = place.map(|p| p.saturating_sub(self.top));
         let known = self.frozen.as_ref().map_or(&self.live, |f| &f.known);
-        arrange(known, &self.ranks, &self.filter, self.sort, &mut self.order);
+        arrange(known, &self.ranks, &self.filter, kept, self.sort, &mut self.order);
         self.arranged = known.changes();
         self.count_marks();
         let new_place = self.cursor_place().or_else(|| {
@@ -257,7 +269,10 @@ impl Model {
 
     pub(super) fn move_cursor_to(&mut self, place: usize) {
         if let Some(last) = self.order.len().checked_sub(1) {
-            self.cursor = Some(self.order[place.min(last)]);
+            let left = self.cursor.replace(self.order[place.min(last)]);
+            if left.is_some_and(|k| !self.filter.lets_through(self.shown(), k)) {
+                self.arranged = Self::STALE; // nothing keeps that one in the table any more
+            }
             self.scroll_to_cursor();
         }
     }

@@ -58,7 +58,7 @@ impl Placement {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::Arc;
 
     use super::*;
@@ -67,7 +67,7 @@ mod tests {
         text::Scrubbed,
     };
 
-    fn fleet(worker_size: usize, clients_by_endpoint: &[usize]) -> Fleet {
+    pub fn fleet(worker_size: usize, clients_by_endpoint: &[usize]) -> Fleet {
         let settings = Arc::new(Settings::default());
         let client = |endpoint: usize| Client::new("c", EndpointKey(endpoint as u16), settings.clone());
         let endpoint = |_| Endpoint::new("e", "127.0.0.1", 1883);

@@ -125,7 +125,8 @@ impl Keeper {
     }
 
     fn take(&mut self, text: &[u8]) {
-        if self.pending.len() + text.len() <= Self::PENDING {
+        // Where nothing waits, the disk is well: whatever the size, it goes out at once.
+        if self.pending.is_empty() || self.pending.len() + text.len() <= Self::PENDING {
             self.pending.extend_from_slice(text);
         } else {
             self.lost += text.len() as u64;
@@ -177,5 +178,41 @@ impl Keeper {
         let _ = self
             .notices
             .try_send(Event { at: Moment::now(), what: What::Notice { level, text: Scrubbed::new(&text) } });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keeper(path: &Path) -> (Keeper, mpsc::Receiver<Event>) {
+        let file = OpenOptions::new().append(true).create(true).open(path).expect("a file");
+        let (notices, heard) = mpsc::channel(16);
+        (Keeper { file, path: path.to_owned(), pending: Vec::new(), failing: false, lost: 0, notices }, heard)
+    }
+
+    #[test]
+    fn a_storm_in_one_piece_is_not_too_much_for_a_disk_that_is_well() {
+        let dir = tempfile::TempDir::new().expect("a folder");
+        let path = dir.path().join("log");
+        let (mut keeper, _heard) = keeper(&path);
+        let storm = vec![b'x'; Keeper::PENDING + 1];
+        for _ in 0..2 {
+            keeper.take(&storm);
+            keeper.flush();
+        }
+        assert_eq!(path.metadata().expect("a file").len(), 2 * storm.len() as u64);
+    }
+
+    #[test]
+    fn a_full_disk_keeps_so_much_and_no_more() {
+        let (mut keeper, mut heard) = keeper(Path::new("/dev/full"));
+        for _ in 0..20 {
+            keeper.take(&vec![b'x'; 1 << 20]);
+            keeper.flush();
+        }
+        assert_eq!((keeper.pending.len(), keeper.lost), (Keeper::PENDING, 4 << 20));
+        assert!(matches!(heard.try_recv().expect("a word").what, What::Notice { level: Level::Error, .. }));
+        assert!(heard.try_recv().is_err(), "it says it once");
     }
 }
