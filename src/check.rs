@@ -10,7 +10,7 @@ use crate::{
     clock::{Anchor, Moment},
     event::{Event, State, What, WorkerEvent},
     fleet::{Fleet, Settings, Strategy},
-    headless::Format,
+    headless::{Format, engine_ended},
     lines,
     model::Known,
     signals::Signals,
@@ -33,7 +33,7 @@ pub async fn connect(fleet: Fleet, format: Format) -> io::Result<ExitCode> {
             biased;
             signal = signals.next() => break Some(signal),
             events = source.next() => {
-                let Some(events) = events else { break None };
+                let events = events.ok_or_else(engine_ended)?;
                 let anchor = Anchor::now();
                 for event in &events {
                     known.apply(event);
@@ -96,12 +96,8 @@ fn line(fleet: &Fleet, anchor: &Anchor, event: &Event, format: Format) -> Option
             let detail = if step.detail.is_empty() { String::new() } else { format!(": {}", step.detail) };
             let name = &fleet.client(step.client).name;
             let endpoint = fleet.endpoint(step.endpoint);
-            Some(format!(
-                "{name} could not connect to {} ({}): {}{detail}",
-                endpoint.name,
-                endpoint.address(),
-                step.reason.words()
-            ))
+            let what = if step.from == State::Up { "was connected, and lost" } else { "could not connect to" };
+            Some(format!("{name} {what} {} ({}): {}{detail}", endpoint.name, endpoint.address(), step.reason.words()))
         }
         (Format::Text, What::State(_)) => None,
         (Format::Text, _) => lines::plain(fleet, anchor, event),

@@ -18,7 +18,7 @@ use crate::{
     fleet::Fleet,
     headless::{self, Format},
     pool::Placement,
-    source::Source,
+    source::{LogFile, Source},
     worker,
 };
 
@@ -71,7 +71,7 @@ enum Command {
         view: View,
     },
     #[command(hide = true)]
-    Worker { index: u16 },
+    Worker { index: u32 },
     #[cfg(feature = "demo")]
     #[command(hide = true)]
     DemoBroker,
@@ -163,20 +163,20 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         }
         Command::Run { file, view } => {
             let fleet = load(&file)?;
-            let look = look(&view)?;
+            let (look, log) = (look(&view)?, open_log(&view)?);
             raise_file_limit();
             runtime()?.block_on(async {
-                let source = Source::start(Arc::new(fleet), fastrand::u64(..));
+                let source = Source::start(Arc::new(fleet), fastrand::u64(..)).with_log(log);
                 show(source, &view, look, true).await
             })
         }
         #[cfg(feature = "demo")]
         Command::Demo { clients, seed, calm, view } => {
-            let look = look(&view)?;
+            let (look, log) = (look(&view)?, open_log(&view)?);
             raise_file_limit();
             runtime()?.block_on(async {
                 let demo = crate::demo::start(crate::demo::Options { clients, seed, calm }).await?;
-                let source = Source::start(Arc::new(demo.fleet), seed).with_beside(demo.events);
+                let source = Source::start(Arc::new(demo.fleet), seed).with_beside(demo.events).with_log(log);
                 let shown = show(source, &view, look, false).await;
                 demo.network.stop().await;
                 shown
@@ -187,10 +187,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
 
 /// Shows a source as the flags want it. `strict`: clients that are not up at the end of a limited
 /// run make its exit code 3.
-async fn show(mut source: Source, view: &View, look: Look, strict: bool) -> Result<ExitCode> {
-    if let Some(path) = &view.log {
-        source = source.with_log(path).with_context(|| format!("cannot open the log {}", path.display()))?;
-    }
+async fn show(source: Source, view: &View, look: Look, strict: bool) -> Result<ExitCode> {
     if view.is_headless() {
         let options = headless::Options { format: view.format, samples: view.samples, duration: view.duration, strict };
         Ok(headless::run(source, options).await.context("cannot print")?)
@@ -205,6 +202,11 @@ fn load(file: &Path) -> Result<Fleet, FileErrors> {
         eprintln!("{}", warning.render(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()));
     }
     Ok(loaded.fleet)
+}
+
+fn open_log(view: &View) -> Result<Option<LogFile>> {
+    let open = |path: &PathBuf| LogFile::open(path).with_context(|| format!("cannot open the log {}", path.display()));
+    view.log.as_ref().map(open).transpose()
 }
 
 fn look(view: &View) -> Result<Look, FileErrors> {
@@ -248,7 +250,8 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
 /// system allows. A limit that is too low shows as a worker's error, in words.
 fn raise_file_limit() {
     use rustix::process::{Resource, getrlimit, setrlimit};
+    const PLENTY: u64 = 1 << 20; // the kernel's own ceiling (fs.nr_open) where none is set
     let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
+    limit.current = Some(limit.maximum.unwrap_or(PLENTY));
     let _ = setrlimit(Resource::Nofile, limit);
 }

@@ -75,7 +75,14 @@ pub async fn run(mut source: Source, look: Look) -> Result<ExitCode, ConsoleErro
     if !matches!(end, End::Lost) {
         screen::last_words(report::text(&model, started.elapsed()).as_bytes());
     }
-    source.stop().await;
+    // Whoever asks a second time does not want to wait for good manners.
+    let unwritten = tokio::select! {
+        unwritten = source.stop() => unwritten,
+        second = signals.next() => return Ok(ExitCode::from(128 + second as u8)),
+    };
+    if let Some(words) = unwritten {
+        eprintln!("mqfleet: {words}");
+    }
     Ok(match end {
         End::Quit => ExitCode::SUCCESS,
         End::Signal(number) => ExitCode::from(128 + number as u8),

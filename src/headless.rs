@@ -74,7 +74,7 @@ pub async fn run(mut source: Source, options: Options) -> io::Result<ExitCode> {
             },
             // A reader that is slow slows down our listening; the engine folds what waits.
             events = source.next(), if text.len() < PRINT_AHEAD => {
-                let Some(events) = events else { break None };
+                let events = events.ok_or_else(engine_ended)?;
                 for event in &events {
                     known.apply(event);
                     let line = match options.format {
@@ -94,7 +94,13 @@ pub async fn run(mut source: Source, options: Options) -> io::Result<ExitCode> {
             Format::Text => lines::plain_summary(&known, &anchor, Moment::now()),
         },
     );
-    source.stop().await;
+    let unwritten = tokio::select! {
+        unwritten = source.stop() => unwritten,
+        second = signals.next() => return Ok(ExitCode::from(128 + second as u8)),
+    };
+    if let Some(words) = unwritten {
+        eprintln!("mqfleet: {words}");
+    }
     out.finish(text).await?;
     let wanted = fleet.clients.iter().filter(|c| c.settings.start_connected).count();
     let all_up = known.totals().of(State::Up) as usize >= wanted;
@@ -103,6 +109,11 @@ pub async fn run(mut source: Source, options: Options) -> io::Result<ExitCode> {
         None if options.strict && !all_up => ExitCode::from(3),
         None => ExitCode::SUCCESS,
     })
+}
+
+/// The engine only ends when told to.
+pub(crate) fn engine_ended() -> io::Error {
+    io::Error::other("the engine ended by itself; this is a bug of mqfleet")
 }
 
 /// How many bytes may wait for the reader of our output.

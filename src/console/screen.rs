@@ -209,7 +209,7 @@ impl Writer {
                 if !ENTERED.load(Ordering::SeqCst) {
                     return;
                 }
-                let written = out.write_all(&frame);
+                let written = write_all(&mut out, &frame);
                 drop(output);
                 match written {
                     Ok(()) => {
@@ -237,6 +237,22 @@ impl Writer {
         // Only one frame is ever under way: the queue has room unless the thread is gone.
         self.frames.try_send(frame).map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
+}
+
+/// Writes a whole frame, also where somebody made the terminal non-blocking.
+fn write_all(out: &mut File, mut frame: &[u8]) -> io::Result<()> {
+    while !frame.is_empty() {
+        match out.write(frame) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(n) => frame = &frame[n..],
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                poll(&mut [PollFd::new(out, PollFlags::OUT)], None)?;
+            }
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
 }
 
 /// Crossterm's encoding, with two differences: a frame in which nothing changed is empty, and one in

@@ -32,14 +32,14 @@ impl Placement {
         let mut places = vec![(WorkerKey(0), 0); fleet.clients.len()];
         for (worker, clients) in workers.iter().enumerate() {
             for (slot, client) in clients.iter().enumerate() {
-                places[client.index()] = (WorkerKey(worker as u16), slot as Slot);
+                places[client.index()] = (WorkerKey(worker as u32), slot as Slot);
             }
         }
         Placement { workers, places }
     }
 
     pub fn workers(&self) -> impl ExactSizeIterator<Item = WorkerKey> + use<> {
-        (0..self.workers.len() as u16).map(WorkerKey)
+        (0..self.workers.len() as u32).map(WorkerKey)
     }
 
     pub fn clients_of(&self, worker: WorkerKey) -> &[ClientKey] {
