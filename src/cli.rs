@@ -239,6 +239,7 @@ fn print_check(fleet: &Fleet, file: &Path, format: Format) {
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime> {
+    console::exit_on_panic();
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

@@ -16,6 +16,7 @@ use futures_util::StreamExt;
 use tokio::time::sleep_until;
 
 pub use look::Look;
+pub use screen::exit_on_panic;
 
 use crate::{
     clock::{Anchor, Moment},
@@ -60,7 +61,6 @@ pub async fn run(mut source: Source, look: Look) -> Result<ExitCode, ConsoleErro
     let mut signals = Signals::listen()?;
     let mut model = Model::new(source.fleet().clone(), Moment::now());
     let started = Instant::now();
-    screen::exit_on_panic();
     let result = {
         let mut screen = Screen::enter()?;
         Console { model: &mut model, look: &look, screen: &mut screen }.run(&mut source, &mut signals).await

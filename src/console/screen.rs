@@ -149,8 +149,8 @@ pub fn last_words(bytes: &[u8]) {
     }
 }
 
-/// Makes a panic anywhere restore the terminal before it is reported, and end the program after:
-/// a console of which a part is dead would show a stale fleet as if it were live.
+/// Makes a panic anywhere restore the terminal (if it is ours) before it is reported, and end the
+/// program after: one of which a part is dead would show a stale fleet as if it were live.
 pub fn exit_on_panic() {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
