@@ -59,7 +59,7 @@ enum Command {
     #[cfg(feature = "demo")]
     Demo {
         /// How many clients, 1 to 100,000
-        #[arg(long, default_value_t = 200)]
+        #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=100_000))]
         clients: u32,
         /// Decides which troubles come when
         #[arg(long, default_value_t = 1)]
@@ -83,7 +83,8 @@ enum Command {
 /// How a run is shown, and for how long.
 #[derive(Debug, Args)]
 struct View {
-    /// Print state changes as lines instead of drawing a screen (also where stdout is no terminal)
+    /// Print state changes as lines instead of drawing a screen (also where there is no terminal, or
+    /// a dumb one)
     #[arg(long)]
     plain: bool,
     /// What the lines look like; json implies --plain
@@ -113,6 +114,7 @@ impl View {
             || self.duration.is_some()
             || !std::io::stdout().is_terminal()
             || !std::io::stdin().is_terminal()
+            || std::env::var_os("TERM").is_some_and(|term| term == "dumb")
     }
 }
 
@@ -152,7 +154,10 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Check { file, connect, format } => {
-            let fleet = load(&file)?;
+            let fleet = match (load(&file), format) {
+                (Err(errors), Format::Json) => return Ok(print_errors(&errors)),
+                (fleet, _) => fleet?,
+            };
             if connect {
                 raise_file_limit();
                 Ok(runtime()?.block_on(check::connect(fleet, format))?)
@@ -213,6 +218,15 @@ fn look(view: &View) -> Result<Look, FileErrors> {
     Look::new(view.theme.as_deref(), view.ascii, |name| std::env::var(name).ok())
 }
 
+/// What is wrong with a fleet file, for scripts.
+fn print_errors(errors: &FileErrors) -> ExitCode {
+    let line = serde_json::json!({
+        "type": "check", "schema": crate::lines::SCHEMA, "ok": false, "errors": errors.count(), "text": errors.render(false),
+    });
+    println!("{line}");
+    ExitCode::from(2)
+}
+
 fn print_check(fleet: &Fleet, file: &Path, format: Format) {
     let workers = Placement::new(fleet).workers().len();
     let (clients, endpoints) = (fleet.clients.len(), fleet.endpoints.len());
@@ -231,7 +245,7 @@ fn print_check(fleet: &Fleet, file: &Path, format: Format) {
         Format::Json => println!(
             "{}",
             serde_json::json!({
-                "type": "check", "ok": true, "fleet": fleet.name, "clients": clients, "endpoints": endpoints,
+                "type": "check", "schema": crate::lines::SCHEMA, "ok": true, "fleet": fleet.name, "clients": clients, "endpoints": endpoints,
                 "workers": workers,
             })
         ),

@@ -20,7 +20,7 @@ pub use screen::exit_on_panic;
 
 use crate::{
     clock::{Anchor, Moment},
-    model::{Effect, Latency, Model},
+    model::{Effect, Model},
     signals::Signals,
     source::Source,
     ui,
@@ -82,6 +82,7 @@ pub async fn run(mut source: Source, look: Look) -> Result<ExitCode, ConsoleErro
     };
     if let Some(words) = unwritten {
         eprintln!("mqfleet: {words}");
+        return Ok(ExitCode::FAILURE);
     }
     Ok(match end {
         End::Quit => ExitCode::SUCCESS,
@@ -134,7 +135,7 @@ impl Console<'_> {
                         continue;
                     }
                     let now = Moment::now();
-                    facts.refresh(self.model, self.screen.written());
+                    facts.refresh(self.screen.written());
                     self.model.tick(now);
                     self.draw(&facts, now)?;
                     pace.drawn();
@@ -164,7 +165,6 @@ impl Console<'_> {
             glyphs: self.look.glyphs,
             keymap: &self.look.keymap,
             widths: facts.widths,
-            latency: facts.latency,
             bytes_per_second: Some(facts.bytes_per_second),
         };
         let model = &*self.model;
@@ -208,7 +208,6 @@ impl Pace {
 /// What costs a pass over the fleet, or a second of waiting, to know.
 struct Facts {
     widths: ui::Widths,
-    latency: Option<Latency>,
     bytes_per_second: u64,
     refreshed: Instant,
     written: u64,
@@ -217,13 +216,12 @@ struct Facts {
 impl Facts {
     fn new(model: &Model, written: u64) -> Facts {
         let widths = ui::Widths::of(model.fleet());
-        Facts { widths, latency: None, bytes_per_second: 0, refreshed: Instant::now(), written }
+        Facts { widths, bytes_per_second: 0, refreshed: Instant::now(), written }
     }
 
-    fn refresh(&mut self, model: &Model, written: u64) {
+    fn refresh(&mut self, written: u64) {
         let age = self.refreshed.elapsed();
         if age >= Duration::from_millis(900) {
-            self.latency = model.shown().latency();
             self.bytes_per_second = ((written - self.written) as f64 / age.as_secs_f64()) as u64;
             self.written = written;
             self.refreshed = Instant::now();

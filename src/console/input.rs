@@ -38,9 +38,12 @@ fn handle_key(model: &mut Model, keymap: &Keymap, key: &KeyEvent, now: Moment) -
             KeyCode::Char('n' | 'N' | 'q') | KeyCode::Esc | KeyCode::Enter => model.answer(false, now),
             _ => Effect::Nothing,
         },
-        Mode::Help => model.act(Action::Back, now),
+        Mode::Help => match keymap.action(*key) {
+            Some(Action::Quit) => model.act(Action::Quit, now),
+            _ => model.act(Action::Back, now),
+        },
         Mode::Detail => match keymap.action(*key) {
-            Some(Action::Detail | Action::Quit) => model.act(Action::Back, now),
+            Some(Action::Detail) => model.act(Action::Back, now),
             Some(action) => model.act(action, now),
             None => Effect::Nothing,
         },

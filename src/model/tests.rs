@@ -94,15 +94,53 @@ fn a_mark_under_the_cursor_is_meant_although_the_filter_would_hide_it() {
 }
 
 #[test]
-fn a_filter_that_the_user_changes_takes_the_cursor_along() {
+fn a_client_that_the_filter_hides_is_out_of_reach_until_it_is_seen_again() {
     let mut model = waiting(3);
     model.act(Action::Back, ms(4));
     model.act(Action::Filter, ms(4));
     model.paste("c\x1b2", ms(5));
-    assert_eq!((model.filter(), model.order(), model.cursor()), ("c2", &[ClientKey(2)][..], Some(ClientKey(2))));
+    assert_eq!((model.filter(), model.order(), model.cursor_place()), ("c2", &[ClientKey(2)][..], None));
     model.accept_filter();
     model.paste("y", ms(6));
     assert_eq!(model.filter(), "c2");
+    model.tick(ms(60_000));
+    assert_eq!(model.order(), [ClientKey(2)], "a tick brought the hidden client back");
+    assert_eq!(model.act(Action::Reconnect, ms(60_001)), Effect::Nothing, "a key hit a client that nobody sees");
+    model.act(Action::Back, ms(60_002));
+    assert_eq!((model.cursor(), model.cursor_place()), (Some(ClientKey(1)), Some(1)));
+}
+
+#[test]
+fn a_client_that_answers_no_more_counts_as_slow_and_is_left_out_of_the_latency() {
+    let mut known = Known::new(fleet(2), ms(0));
+    for client in 0..2 {
+        let event = step(&known, ms(0), client, State::Up, Reason::Connected);
+        known.apply(&event);
+        let rtt = Duration::from_millis(1 + u64::from(client));
+        let sample = Sample { client: ClientKey(client), probe: ProbeKind::Heartbeat, rtt };
+        known.apply(&Event { at: ms(30_000), what: What::Sample(sample) });
+    }
+    known.look(ms(60_000));
+    assert_eq!((known.totals().slow, known.latency().map(|l| l.p99)), (0, Some(Duration::from_millis(2))));
+    let sample = Sample { client: ClientKey(0), probe: ProbeKind::Heartbeat, rtt: Duration::from_millis(1) };
+    known.apply(&Event { at: ms(90_000), what: What::Sample(sample) });
+    known.look(ms(120_000)); // a heartbeat every 30 s: the second client is an answer and a half late
+    assert_eq!((known.totals().slow, known.latency().map(|l| l.p99)), (1, Some(Duration::from_millis(1))));
+    assert!(known.row(ClientKey(1)).is_silent);
+    let event = step(&known, ms(121_000), 1, State::Backoff, Reason::ConnectionLost);
+    known.apply(&event);
+    assert_eq!(known.totals().slow, 0);
+}
+
+#[test]
+fn a_client_is_down_since_it_went_down_whatever_it_tries() {
+    let mut known = Known::new(fleet(1), ms(0));
+    let tries = [State::Up, State::Backoff, State::Queued, State::Connecting, State::Backoff, State::Connecting];
+    for (n, to) in tries.into_iter().enumerate() {
+        let event = step(&known, ms(1_000 * n as u64), 0, to, Reason::ConnectionLost);
+        known.apply(&event);
+    }
+    assert_eq!(known.row(ClientKey(0)).since, ms(1_000));
 }
 
 #[test]

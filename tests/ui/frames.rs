@@ -33,7 +33,6 @@ fn frames_do_not_grow_with_the_fleet() {
             glyphs: Glyphs::UNICODE,
             keymap: &keymap,
             widths: Widths::of(stage.model.fleet()),
-            latency: stage.model.shown().latency(),
             bytes_per_second: Some(1_000),
         };
         let mut terminal = Terminal::new(TestBackend::new(200, 60)).unwrap();
