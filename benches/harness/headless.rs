@@ -1,0 +1,127 @@
+//! The real program without a screen, for the fleet benchmark: how long its clients take to connect, and to publish all at once; its lines are all it is judged by.
+
+use std::{
+    fs,
+    io::{self, BufRead, BufReader},
+    process::{Command, Stdio},
+    sync::mpsc::{Receiver, RecvTimeoutError, channel},
+    time::{Duration, Instant},
+};
+
+use mqfleet::clock::Moment;
+use rustix::process::Signal;
+
+use super::{
+    phases::{Guarded, SETTLE, Times},
+    process::{children, signal},
+};
+
+/// The time between two probes of a client.
+const EVERY: Duration = Duration::from_secs(4);
+
+/// Runs `mqfleet run` on a fleet of this size and times it.
+///
+/// The burst needs no order of its own: every worker is stopped (SIGSTOP) for longer than the time
+/// between two probes, so that the next probe of each client falls due meanwhile. When the workers
+/// go on, each client publishes at once, on the way that every probe takes.
+pub fn run(port: u16, clients: usize, window: usize, patience: Duration) -> io::Result<Times> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("fleet.toml");
+    fs::write(&file, fleet(port, clients, window))?;
+    let start = Moment::now();
+    let child = Command::new(env!("CARGO_BIN_EXE_mqfleet"))
+        .arg("run")
+        .arg(&file)
+        .args(["--format", "json", "--samples"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut child = Guarded(child);
+    let out = child.0.stdout.take();
+    let (sender, lines) = channel();
+    std::thread::spawn(move || {
+        let lines = out.into_iter().flat_map(|out| BufReader::with_capacity(1 << 20, out).lines());
+        for line in lines.map_while(Result::ok) {
+            if sender.send((Moment::now(), line)).is_err() {
+                return;
+            }
+        }
+    });
+    let mut times = Times::default();
+    let mut first = None;
+    let mut up = 0;
+    while up < clients {
+        let Some((at, line)) = next(&lines, patience)? else { return Ok(times) };
+        if first.is_none() && line.contains(r#""to":"connecting""#) {
+            first = Some(at);
+        }
+        if line.contains(r#""to":"up""#) {
+            up += 1;
+            times.from_start = Some(at.since(start));
+            times.connects = first.map(|first| at.since(first));
+        }
+    }
+    std::thread::sleep(SETTLE);
+    times.burst = burst(&children(child.0.id()), &lines, clients, patience)?;
+    Ok(times)
+}
+
+/// From the first PUBLISH to the last PUBACK of all clients but the very few whose probe was under
+/// way when their worker was stopped. The lines' stamps are those of the trace tap, to the millisecond.
+fn burst(workers: &[u32], lines: &Lines, clients: usize, patience: Duration) -> io::Result<Option<Duration>> {
+    workers.iter().for_each(|&id| signal(id, Signal::STOP));
+    let held = Instant::now();
+    std::thread::sleep(EVERY + EVERY / 4);
+    while lines.try_recv().is_ok() {}
+    let held = held.elapsed();
+    workers.iter().for_each(|&id| signal(id, Signal::CONT));
+    let (mut begin, mut end, mut count) = (f64::MAX, 0.0, 0);
+    while count < clients * 999 / 1000 {
+        let Some((_, line)) = next(lines, patience)? else { return Ok(None) };
+        let Some((stamp, rtt)) = sample(&line) else { continue };
+        if rtt < held.as_secs_f64() {
+            count += 1;
+            begin = f64::min(begin, stamp - rtt);
+            end = f64::max(end, stamp);
+        }
+    }
+    Ok(Some(Duration::from_secs_f64(end - begin)))
+}
+
+/// When an answer came, in seconds since some midnight, and how long it took.
+fn sample(line: &str) -> Option<(f64, f64)> {
+    let line: serde_json::Value = serde_json::from_str(line).ok()?;
+    let at = chrono::DateTime::parse_from_rfc3339(line.get("ts")?.as_str()?).ok()?;
+    let rtt = line.get("rtt_us")?.as_u64()?;
+    Some((at.timestamp_millis() as f64 / 1e3, rtt as f64 / 1e6))
+}
+
+type Lines = Receiver<(Moment, String)>;
+
+fn next(lines: &Lines, patience: Duration) -> io::Result<Option<(Moment, String)>> {
+    match lines.recv_timeout(patience) {
+        Ok(line) => Ok(Some(line)),
+        Err(RecvTimeoutError::Timeout) => Ok(None),
+        Err(RecvTimeoutError::Disconnected) => Err(io::Error::other("mqfleet ended early; see above")),
+    }
+}
+
+fn fleet(port: u16, clients: usize, window: usize) -> String {
+    format!(
+        r#"
+        [fleet]
+        name = "bench"
+        [endpoint.here]
+        url = "mqtt://127.0.0.1:{port}"
+        connect_rate = 100000
+        max_connecting = {window}
+        [defaults]
+        probe = {{ kind = "ack", every = "{}s" }}
+        [[client]]
+        id = "fleet-%05i"
+        count = {clients}
+        endpoints = ["here"]
+        "#,
+        EVERY.as_secs()
+    )
+}
