@@ -121,7 +121,6 @@ pub enum WorkerEvent {
     Started,
     Died,
     Restarted,
-    Failed,
 }
 
 impl WorkerEvent {
@@ -130,7 +129,6 @@ impl WorkerEvent {
             WorkerEvent::Started => "started",
             WorkerEvent::Died => "died",
             WorkerEvent::Restarted => "restarted",
-            WorkerEvent::Failed => "failed",
         }
     }
 }

@@ -35,8 +35,9 @@
 //! | 2 | `wire` | `clock`, `event`, `fleet`, `text` | `ratatui` |
 //! | 2 | `signals` | | `ratatui` |
 //! | 3 | `paho` | `clock`, `event`, `fleet`, `text`, `wire` | `ratatui` |
-//! | 3 | `ui` | `action`, `clock`, `config`, `event`, `fleet`, `model`, `text` | `tokio`, `Moment::now`, `Instant::now`, `&mut Model` |
-//! | 3 | `lines` | `clock`, `event`, `fleet`, `model`, `text` | `tokio`, `ratatui`, `Moment::now` |
+//! | 3 | `words` | `clock`, `event`, `fleet`, `model`, `text` | `tokio`, `ratatui`, `Moment::now` |
+//! | 4 | `ui` | `action`, `clock`, `config`, `event`, `fleet`, `model`, `text`, `words` | `tokio`, `Moment::now`, `Instant::now`, `&mut Model` |
+//! | 4 | `lines` | `clock`, `event`, `fleet`, `model`, `text`, `words` | `tokio`, `ratatui`, `Moment::now` |
 //! | 3 | `pool` | `clock`, `event`, `fleet`, `text`, `wire` | `ratatui`, `paho` |
 //! | 4 | `worker` | `clock`, `event`, `fleet`, `paho`, `text`, `wire` | `ratatui` |
 //! | 4 | `engine` | `clock`, `command`, `event`, `fleet`, `lifecycle`, `pool`, `text`, `wire` | `ratatui`, `paho` |
@@ -79,4 +80,5 @@ pub mod source;
 pub mod text;
 pub mod ui;
 pub mod wire;
+pub mod words;
 pub mod worker;

@@ -10,6 +10,7 @@ use crate::{
     event::{Event, Level, State, Transition, What},
     fleet::Fleet,
     model::Known,
+    words,
 };
 
 /// The version of the JSON lines. Fields are added without raising it; none is renamed.
@@ -152,28 +153,14 @@ pub fn plain(fleet: &Fleet, anchor: &Anchor, event: &Event) -> Option<String> {
     match &event.what {
         What::State(step) if !is_outcome(step) => return None,
         What::State(step) => {
-            let client = &fleet.client(step.client).name;
-            let endpoint = &fleet.endpoint(step.endpoint).name;
-            let _ = write!(
-                line,
-                " {client} at {endpoint} {} -> {}: {}",
-                step.from.name(),
-                step.to.name(),
-                step.reason.words()
-            );
-            if !step.detail.is_empty() {
-                let _ = write!(line, " ({})", step.detail);
-            }
-            if let Some(wait) = step.next_try {
-                let _ = write!(line, "; try {} in {:.1} s", step.attempt + 1, wait.as_secs_f64());
-            }
+            let _ = write!(line, " {}", words::transition(fleet, step));
         }
         What::Sample(_) => return None,
         What::SamplesLost(count) => {
             let _ = write!(line, " {count} samples lost: a queue was full");
         }
         What::Worker { worker, event, detail } => {
-            let _ = write!(line, " worker {} {}: {detail}", worker.0, event.name());
+            let _ = write!(line, " {}", words::worker(*worker, *event, detail));
         }
         What::Notice { level, text } => {
             let _ = write!(line, " {}: {text}", level_name(*level));
@@ -315,7 +302,7 @@ mod tests {
     fn plain_lines_tell_why_and_what_next() {
         assert_eq!(
             plain(&fleet(), &anchor(), &lost()).unwrap(),
-            "2026-11-22T12:00:01.500Z press-0002 at eu-1 up -> backoff: connection lost (peer closed the \"socket\"); try 2 in 0.8 s"
+            "2026-11-22T12:00:01.500Z press-0002 lost its connection to eu-1: peer closed the \"socket\"; retry in 0.8 s"
         );
     }
 }

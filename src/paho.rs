@@ -12,6 +12,7 @@ mod tap;
 
 use std::{
     future::Future,
+    net::{IpAddr, SocketAddr},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Wake, Waker},
@@ -33,6 +34,9 @@ use crate::{
     wire::{ClientDef, Slot, TEST_NO_GUARD},
 };
 
+/// The broadcast address: the kernel refuses to connect there before anything is sent.
+const NOWHERE: &str = "tcp://255.255.255.255:1";
+
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error("Paho cannot create a client: {0}")]
@@ -43,31 +47,39 @@ pub enum StartError {
 
 /// Paho, ready for use: guarded against its deadlock, its trace tapped.
 pub struct Paho {
-    /// Never connects. With its last client gone Paho would tear itself down and, with the next,
+    /// Never connected. With its last client gone Paho would tear itself down and, with the next,
     /// open another socketpair, without the guard.
-    _anchor: mqtt::AsyncClient,
+    anchor: mqtt::AsyncClient,
 }
 
 impl Paho {
     /// To be called once in a process, before any other thread opens sockets.
     pub fn start() -> Result<Paho, StartError> {
         let before = guard::candidates()?;
-        let options = mqtt::CreateOptionsBuilder::new()
-            .server_uri("tcp://127.0.0.1:1883")
-            .client_id("anchor")
-            .persistence(None)
-            .finalize();
+        let options =
+            mqtt::CreateOptionsBuilder::new().server_uri(NOWHERE).client_id("anchor").persistence(None).finalize();
         let anchor = mqtt::AsyncClient::new(options)?;
         if std::env::var_os(TEST_NO_GUARD).is_none_or(|v| v != "1") {
             guard::arm(&before)?;
         }
         raw::listen(tap::on_line);
-        Ok(Paho { _anchor: anchor })
+        Ok(Paho { anchor })
     }
 
     /// Has what the trace says go to `slots`; only the first table of a process is followed.
     pub fn follow(&self, slots: &Arc<Slots>) {
         tap::follow(slots);
+    }
+
+    /// Has Paho look at the keep alives of all clients as often as this one needs.
+    ///
+    /// Paho looks every tenth of the keep alive that was connected with last, whoever's it is
+    /// (`setRetryLoopInterval`), so that one client with a long keep alive makes it send the others'
+    /// PINGREQs too late, and their broker cuts them. A connect that cannot succeed sets it right.
+    pub fn look_every_tenth_of(&self, keep_alive: Duration) {
+        let mut options = mqtt::ConnectOptionsBuilder::with_mqtt_version(mqtt::MQTT_VERSION_3_1_1);
+        options.keep_alive_interval(seconds_of(keep_alive));
+        drop(self.anchor.connect(options.finalize()));
     }
 }
 
@@ -96,11 +108,11 @@ pub enum Failure {
 }
 
 impl Client {
-    /// Creates the client; it neither connects nor opens a file.
-    pub fn new(slots: Arc<Slots>, slot: Slot, def: ClientDef) -> Result<Client, Cause> {
-        let host = if def.host.contains(':') { format!("[{}]", def.host) } else { def.host.to_string() };
+    /// Creates the client; it neither connects nor opens a file. Paho is given an address, since it
+    /// would look up a name under its process-wide lock.
+    pub fn new(slots: Arc<Slots>, slot: Slot, def: ClientDef, address: IpAddr) -> Result<Client, Cause> {
         let options = mqtt::CreateOptionsBuilder::new()
-            .server_uri(format!("tcp://{host}:{}", def.port))
+            .server_uri(format!("tcp://{}", SocketAddr::new(address, def.port)))
             .client_id(&*def.id)
             .mqtt_version(version(def.protocol))
             .persistence(None)
@@ -119,16 +131,13 @@ impl Client {
             let cause = cause::lost(tap::take_trouble(cell.socket, at));
             table.end(slot, cell, End { at, cause });
         });
-        // For a DISCONNECT that MQTT 3.1.1 does not allow Paho passes properties that it never set.
-        if def.protocol == Protocol::V5 {
-            let table = slots.clone();
-            paho.set_disconnected_callback(move |_, properties, code| {
-                let at = Moment::now();
-                let words = properties.get_string(mqtt::PropertyCode::ReasonString);
-                let cause = cause::server_disconnect(code, words);
-                table.end(slot, table.cell(slot), End { at, cause });
-            });
-        }
+        let table = slots.clone();
+        paho.set_disconnected_callback(move |_, properties, code| {
+            let at = Moment::now();
+            let words = properties.get_string(mqtt::PropertyCode::ReasonString);
+            let cause = cause::server_disconnect(code, words);
+            table.end(slot, table.cell(slot), End { at, cause });
+        });
         Ok(Client { paho, slots, slot, def })
     }
 
@@ -209,12 +218,9 @@ impl Client {
             Protocol::V311 => options.clean_session(self.def.clean_start),
             Protocol::V5 => options.clean_start(self.def.clean_start),
         };
-        // The crate turns 0 into 1 s; the longest there is comes closest to none.
-        let keep_alive = match self.def.keep_alive {
-            Duration::ZERO => Duration::from_secs(65_535),
-            d => whole_seconds(d),
-        };
-        options.keep_alive_interval(keep_alive).connect_timeout(whole_seconds(self.def.connect_timeout));
+        options
+            .keep_alive_interval(seconds_of(self.def.keep_alive))
+            .connect_timeout(whole_seconds(self.def.connect_timeout));
         if let Some(name) = &self.def.username {
             options.user_name(&**name);
         }
@@ -235,6 +241,12 @@ fn version(protocol: Protocol) -> u32 {
         Protocol::V311 => mqtt::MQTT_VERSION_3_1_1,
         Protocol::V5 => mqtt::MQTT_VERSION_5,
     }
+}
+
+/// The keep alive as Paho is told. The crate turns 0 (none) into 1 s; the longest there is comes
+/// closest to none.
+pub fn seconds_of(keep_alive: Duration) -> Duration {
+    if keep_alive.is_zero() { Duration::from_secs(65_535) } else { whole_seconds(keep_alive) }
 }
 
 /// Paho counts in seconds: the next whole one, at least 1.

@@ -3,7 +3,6 @@
 mod columns;
 mod detail;
 mod dialog;
-mod figures;
 mod footer;
 mod header;
 mod help;
@@ -12,11 +11,11 @@ mod log;
 mod paint;
 mod spark;
 mod table;
-pub mod words;
 
 use chrono::FixedOffset;
 use ratatui::{
     Frame,
+    buffer::Buffer,
     layout::{Position, Rect},
     style::Style,
 };
@@ -27,6 +26,8 @@ use crate::{
     fleet::Fleet,
     model::{Latency, Mode, Model, Row},
 };
+
+use layout::Layout;
 
 pub use columns::Widths;
 pub use layout::table_height;
@@ -52,7 +53,7 @@ pub struct Context<'a> {
 
 /// Draws the whole screen. The model's height must have been set to [`table_height`].
 pub fn draw(frame: &mut Frame, model: &Model, context: &Context) {
-    let cursor = Screen::new(model, context).draw(frame.buffer_mut(), context);
+    let cursor = Screen::new(model, context, frame.area().width).draw(frame.buffer_mut());
     if let Some(cursor) = cursor {
         frame.set_cursor_position(cursor);
     }
@@ -67,41 +68,46 @@ struct Screen<'a> {
     fleet: &'a Fleet,
     /// The moment that is shown: that of the freeze, where there is one.
     now: Moment,
+    /// The screen's columns.
+    width: u16,
 }
 
 impl<'a> Screen<'a> {
-    fn new(model: &'a Model, context: &'a Context<'a>) -> Screen<'a> {
+    fn new(model: &'a Model, context: &'a Context<'a>, width: u16) -> Screen<'a> {
         let now = model.frozen().map_or(context.now, |frozen| frozen.at);
         let (theme, glyphs) = (context.theme, &context.glyphs);
-        Screen { model, context, theme, glyphs, fleet: model.fleet(), now }
+        Screen { model, context, theme, glyphs, fleet: model.fleet(), now, width }
     }
 
     /// Draws everything, and says where the terminal's cursor belongs, if anywhere.
-    fn draw(&self, buf: &mut ratatui::buffer::Buffer, context: &Context) -> Option<Position> {
-        let area = buf.area;
-        buf.set_style(area, self.theme.text);
-        let layout = match layout::Layout::of(area) {
-            Some(layout) => layout,
+    fn draw(&self, buf: &mut Buffer) -> Option<Position> {
+        buf.set_style(buf.area, self.theme.text);
+        let cursor = match Layout::of(buf.area, matches!(self.model.mode(), Mode::Detail)) {
+            Some(layout) => self.draw_parts(buf, &layout),
             None => {
                 header::tiny(self, buf);
-                return None;
+                None
             }
         };
-        header::draw(self, buf, &layout);
-        table::draw(self, buf, &layout);
-        log::draw(self, buf, &layout);
-        let mut cursor = footer::draw(self, buf, &layout);
+        if self.glyphs.is_ascii() {
+            paint::to_ascii(buf);
+        }
+        cursor
+    }
+
+    fn draw_parts(&self, buf: &mut Buffer, layout: &Layout) -> Option<Position> {
+        header::draw(self, buf, layout);
+        table::draw(self, buf, layout);
+        log::draw(self, buf, layout);
+        let cursor = footer::draw(self, buf, layout);
         if let Some(pane) = layout.detail {
             detail::pane(self, buf, pane);
         }
         match self.model.mode() {
             Mode::Detail if layout.detail.is_none() => detail::overlay(self, buf),
             Mode::Help => help::draw(self, buf),
-            Mode::Confirm(confirm) if !dialog::is_inline(confirm) => cursor = dialog::draw(self, buf, confirm),
+            Mode::Confirm(confirm) if !dialog::is_inline(confirm) => return dialog::draw(self, buf, confirm),
             _ => {}
-        }
-        if context.glyphs.is_ascii() {
-            paint::to_ascii(buf);
         }
         cursor
     }

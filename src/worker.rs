@@ -1,6 +1,7 @@
 //! Defines the worker process: orders in and reports out over the socket that is its standard input, MQTT clients inside; which client belongs into which worker is the pool's matter.
 
 mod driver;
+mod names;
 mod outbox;
 mod timers;
 mod watchdog;
@@ -9,6 +10,7 @@ use std::{
     io,
     os::{fd::AsFd, unix::net::UnixStream as StdStream},
     process::ExitCode,
+    rc::Rc,
     sync::Arc,
     time::Duration,
 };
@@ -21,7 +23,11 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use self::{driver::Driver, watchdog::Beat};
+use self::{
+    driver::Driver,
+    names::{Answer, Names},
+    watchdog::Beat,
+};
 use crate::{
     clock::Moment,
     paho::{News, Paho, Slots, StartError, Subject},
@@ -70,7 +76,7 @@ fn run() -> Result<(), WorkerError> {
     link.peer_addr().map_err(WorkerError::NoLink)?;
     link.set_nonblocking(true)?;
     // The guard looks for sockets that Paho opens, so nothing else may be opening any.
-    let paho = Paho::start()?;
+    let paho = Rc::new(Paho::start()?);
     let beat = Beat::default();
     watchdog::start(link.try_clone()?.into(), beat.clone())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -92,7 +98,7 @@ fn run() -> Result<(), WorkerError> {
     }
 }
 
-async fn serve(paho: &Paho, mut sender: Sender, mut receiver: Receiver, beat: &Beat) -> Result<(), WorkerError> {
+async fn serve(paho: &Rc<Paho>, mut sender: Sender, mut receiver: Receiver, beat: &Beat) -> Result<(), WorkerError> {
     let mut terminate = signal(SignalKind::terminate())?;
     sender.send(&FromWorker::Hello(Hello::new())).await?;
     let defs = tokio::select! {
@@ -104,9 +110,10 @@ async fn serve(paho: &Paho, mut sender: Sender, mut receiver: Receiver, beat: &B
     let (slots, news) = Slots::new(defs.iter().map(subject).collect());
     let slots = Arc::new(slots);
     paho.follow(&slots);
-    let driver = Driver::new(slots.clone(), defs);
+    let (names, answers) = Names::new();
+    let driver = Driver::new(paho.clone(), slots.clone(), defs, names);
     let (reports, writer) = write_reports(sender);
-    let mut worker = Worker { driver, slots, news, reports };
+    let mut worker = Worker { driver, slots, news, answers, reports };
     let result = worker.obey(first, &mut receiver, &mut terminate, beat).await;
     watchdog::end_within_grace();
     worker.say_goodbye(writer, beat).await;
@@ -157,6 +164,7 @@ struct Worker {
     driver: Driver,
     slots: Arc<Slots>,
     news: News,
+    answers: mpsc::Receiver<(Arc<str>, Answer)>,
     reports: mpsc::Sender<Report>,
 }
 
@@ -212,6 +220,7 @@ impl Worker {
                     self.driver.outbox.sample(sample);
                 }
             }
+            Some((host, answer)) = self.answers.recv() => self.driver.resolved(host, answer),
             Ok(permit) = self.reports.reserve(), if report.is_some_and(|at| at <= now) => {
                 self.driver.outbox.samples_lost(self.slots.take_samples_lost());
                 permit.send(self.driver.outbox.take(now));

@@ -17,21 +17,24 @@ fn words(cell: &str) -> impl Iterator<Item = String> + '_ {
 }
 
 fn table() -> BTreeMap<String, Layer> {
-    let text = fs::read_to_string("src/lib.rs").unwrap();
+    let text = fs::read_to_string("src/lib.rs").expect("lib.rs");
     let rows = text.lines().filter_map(|l| l.strip_prefix("//! | ")).filter(|l| l.starts_with(char::is_numeric));
     rows.map(|row| {
         let cells: Vec<&str> = row.trim_end_matches('|').split('|').map(str::trim).collect();
         let [floor, module, uses, without] = cells[..] else { panic!("not four cells: {row}") };
-        let layer =
-            Layer { floor: floor.parse().unwrap(), uses: words(uses).collect(), without: words(without).collect() };
+        let layer = Layer {
+            floor: floor.parse().expect("a floor"),
+            uses: words(uses).collect(),
+            without: words(without).collect(),
+        };
         (module.trim_matches('`').to_owned(), layer)
     })
     .collect()
 }
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
         if path.is_dir() {
             sources(&path, found);
         } else if path.extension().is_some_and(|e| e == "rs") {
@@ -74,13 +77,13 @@ fn tokens(line: &str) -> Vec<String> {
     let mut tokens = vec![String::new()];
     for c in line.chars() {
         match c {
-            '{' if tokens.last().is_some_and(|t| t == "crate::") => tokens.last_mut().unwrap().push('{'),
+            '{' if tokens.last().is_some_and(|t| t == "crate::") => tokens.last_mut().expect("one at least").push('{'),
             '{' | '}' => tokens.extend([c.to_string(), String::new()]),
             c if c.is_alphanumeric() || matches!(c, '_' | ':') => {
                 if tokens.last().is_some_and(|t| t.ends_with('{')) {
                     tokens.push(String::new());
                 }
-                tokens.last_mut().unwrap().push(c);
+                tokens.last_mut().expect("one at least").push(c);
             }
             _ => tokens.push(String::new()),
         }

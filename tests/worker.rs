@@ -4,6 +4,8 @@
 mod mosquitto;
 #[path = "harness/worker.rs"]
 mod process;
+#[path = "harness/script.rs"]
+mod script;
 
 #[path = "worker/causes.rs"]
 mod causes;
@@ -11,6 +13,8 @@ mod causes;
 mod death;
 #[path = "worker/ends.rs"]
 mod ends;
+#[path = "worker/figures.rs"]
+mod figures;
 #[path = "worker/orders.rs"]
 mod orders;
 #[path = "worker/samples.rs"]

@@ -29,11 +29,11 @@ impl Look {
             None if set("NO_COLOR").is_some() => Theme::builtin(Theme::MONO).unwrap_or_default(),
             None => Theme::builtin(Theme::DEFAULT).unwrap_or_default(),
         };
-        let keymap = match keymap_file(&set).filter(|path| path.exists()) {
+        let keymap = match keymap_file(set).filter(|path| path.exists()) {
             Some(path) => Keymap::with_user(&crate::config::read_file(&path)?, &path.display().to_string())?,
             None => Keymap::builtin(),
         };
-        let glyphs = if ascii { Glyphs::ASCII } else { Glyphs::from_env(&set) };
+        let glyphs = if ascii { Glyphs::ASCII } else { Glyphs::from_env(set) };
         let remote = ["SSH_CONNECTION", "SSH_TTY", "SSH_CLIENT"].into_iter().any(|name| set(name).is_some());
         Ok(Look { theme, glyphs, keymap, remote })
     }

@@ -153,13 +153,8 @@ pub fn fleet(options: &Options, ports: [u16; 4], credentials: &Credentials) -> (
         })
         .collect();
     let planted = if options.calm { Planted::default() } else { plant(&mut clients, options.seed) };
-    let fleet = Fleet {
-        name: Scrubbed::new("demo"),
-        env: Some(Scrubbed::new("demo")),
-        worker_size: 500,
-        endpoints: endpoints.into(),
-        clients,
-    };
+    let fleet =
+        Fleet { name: Scrubbed::new("demo"), env: None, worker_size: 500, endpoints: endpoints.into(), clients };
     (fleet, planted)
 }
 

@@ -90,7 +90,6 @@ impl Log {
                     WorkerEvent::Started => return, // nothing an operator has to know
                     WorkerEvent::Restarted => Level::Info,
                     WorkerEvent::Died => Level::Warning,
-                    WorkerEvent::Failed => Level::Error,
                 };
                 let subject = Subject::Worker { worker: *worker, event: *what, detail: detail.clone() };
                 self.push(Entry { at: event.at, level, subject });

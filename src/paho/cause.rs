@@ -53,15 +53,13 @@ pub(super) fn refused(protocol: Protocol, rc: i32, error: &mqtt::Error, fault: O
             Protocol::V5 => cause(Reason::from_code(code), ""),
         };
     }
-    match fault {
-        Some(Fault::System { errno, .. }) => return system(errno),
-        Some(Fault::NameNotFound) => return cause(Reason::NameNotResolved, "no address for the host name"),
-        Some(Fault::PingTimeout) | None => {}
+    if let Some(Fault::System { errno, .. }) = fault {
+        return system(errno);
     }
     match error {
         mqtt::Error::TcpConnectTimeout => cause(Reason::ConnectTimeout, ""),
-        // Without TLS it fails for what the socket said, which Paho keeps to itself.
-        mqtt::Error::TcpTlsConnectFailure => cause(Reason::ConnectionRefused, ""),
+        // Paho keeps to itself what the socket said.
+        mqtt::Error::TcpTlsConnectFailure => cause(Reason::ConnectionRefused, "refused or unreachable"),
         mqtt::Error::TcpConnectCompletionFailure => {
             cause(Reason::ConnectionLost, "the broker closed the connection instead of answering CONNECT")
         }

@@ -14,9 +14,9 @@ use std::{
 
 use super::{
     line::{self, ID_MAX, Line, Packet},
-    slots::{End, Slots},
+    slots::Slots,
 };
-use crate::{clock::Moment, event::Cause, event::Reason, fleet::ProbeKind, text::Scrubbed, wire::SlotSample};
+use crate::{clock::Moment, fleet::ProbeKind, wire::SlotSample};
 
 /// The table that the trace reports to: Paho's trace callback carries no context.
 static SLOTS: OnceLock<Arc<Slots>> = OnceLock::new();
@@ -32,7 +32,6 @@ pub(super) struct Trouble {
 pub(super) enum Fault {
     System { socket: RawFd, errno: i32 },
     PingTimeout,
-    NameNotFound,
 }
 
 thread_local! {
@@ -78,7 +77,9 @@ pub(super) fn on_line(text: &[u8]) {
     };
     match line::parse(text) {
         Line::Packet { socket, rest } => {
-            if SOCKET.replace(Some(socket)) != Some(socket) {
+            SOCKET.set(Some(socket));
+            // A system call that failed for another socket and ended nothing is not to be blamed.
+            if matches!(TROUBLE.get(), Some(Trouble { what: Fault::System { socket: s, .. }, .. }) if s != socket) {
                 TROUBLE.set(None);
             }
             if let Some(slots) = SLOTS.get() {
@@ -87,7 +88,7 @@ pub(super) fn on_line(text: &[u8]) {
         }
         Line::SocketError { socket, errno } => fault(Fault::System { socket, errno }),
         Line::PingTimeout => TROUBLE.set(Some(Trouble { at, what: Fault::PingTimeout })),
-        Line::NameNotFound => TROUBLE.set(Some(Trouble { at, what: Fault::NameNotFound })),
+        Line::Connecting => TROUBLE.set(None),
         Line::Other => {}
     }
 }
@@ -125,12 +126,6 @@ fn on_packet(slots: &Slots, socket: RawFd, rest: &[u8], at: Moment) {
             if let Some((_, sent)) = cell.publish.take_if(|(expected, _)| *expected == id) {
                 answered(sent, ProbeKind::Ack);
             }
-        }
-        // MQTT 5.0 has a callback for it, which has run by now and knows more. A 3.1.1 broker may
-        // not send one; Paho then drops the connection without a word.
-        Packet::ServerDisconnect => {
-            let detail = Scrubbed::new("the broker sent a DISCONNECT");
-            slots.end(slot, cell, End { at, cause: Cause { reason: Reason::ConnectionLost, detail } });
         }
     }
 }
@@ -185,10 +180,5 @@ mod tests {
         // A socket number that comes back is another connection's.
         say(&format!("16 {id} -> CONNECT version 5 clean: 1 (0)"));
         assert_eq!(slots.owner(16), None);
-
-        say(&format!("15 {id} <- DISCONNECT (0)"));
-        assert_eq!(news.marks.try_recv().ok(), Some(0));
-        assert_eq!(slots.take_end(0).map(|e| e.cause.reason), Some(Reason::ConnectionLost));
-        assert_eq!(slots.owner(15), None);
     }
 }

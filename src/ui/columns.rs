@@ -2,7 +2,8 @@
 
 use crate::{config::Badge, fleet::Fleet, model::Column, ui::paint::width as columns_of};
 
-/// How wide a fleet's longest names are, in columns. Worked out once: names do not change.
+/// How wide a fleet's longest names are, in columns. Worked out once: names do not change. An only
+/// endpoint counts as 0: it needs no column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Widths {
     client: u16,
@@ -13,10 +14,9 @@ impl Widths {
     /// Looks at every client. Overlong names do not count in full: they are shortened.
     pub fn of(fleet: &Fleet) -> Widths {
         let longest = |names: &mut dyn Iterator<Item = &str>| names.map(columns_of).max().unwrap_or(0).min(40);
-        Widths {
-            client: longest(&mut fleet.clients.iter().map(|c| c.name.as_str())),
-            endpoint: longest(&mut fleet.endpoints.iter().map(|e| e.name.as_str())),
-        }
+        let client = longest(&mut fleet.clients.iter().map(|c| c.name.as_str()));
+        let endpoint = longest(&mut fleet.endpoints.iter().map(|e| e.name.as_str()));
+        Widths { client, endpoint: if fleet.endpoints.len() > 1 { endpoint.max(1) } else { 0 } }
     }
 }
 
@@ -51,8 +51,8 @@ impl Field {
         Field::Latency,
         Field::Since,
         Field::Trend,
-        Field::Reconnects,
         Field::Endpoint,
+        Field::Reconnects,
     ];
     const IN_ORDER: [Field; 8] = [
         Field::State,
@@ -108,7 +108,9 @@ impl Field {
             Field::Trend => [8, 12, 24],
             Field::Reconnects => [6; 3],
             Field::Since => [5; 3],
-            Field::Reason => [if table < 60 { 12 } else { 19 }, 30, 44],
+            // On a narrow screen the reason is worth more than any figure.
+            Field::Reason if table < 48 => [table.saturating_sub(10 + widths.client.clamp(8, 14)), 34, 44],
+            Field::Reason => [(table * 5 / 16).clamp(12, 25), 34, 44],
         }
     }
 }
@@ -120,6 +122,9 @@ pub(super) fn places(width: u16, widths: &Widths) -> Vec<Place> {
     let mut kept: Vec<(Field, u16)> = Vec::with_capacity(Field::BY_RANK.len());
     let mut free = width.saturating_sub(first);
     for field in Field::BY_RANK {
+        if field == Field::Endpoint && widths.endpoint == 0 {
+            continue;
+        }
         let need = field.widths(width, widths)[0] + if kept.is_empty() { 0 } else { gap };
         if need > free {
             break;
@@ -182,8 +187,8 @@ mod tests {
     }
 
     #[test]
-    fn short_names_show_every_column_at_80() {
-        assert_eq!(shown(80, Widths { client: 10, endpoint: 8 }), Field::IN_ORDER);
+    fn short_names_show_every_column_at_90() {
+        assert_eq!(shown(90, Widths { client: 10, endpoint: 8 }), Field::IN_ORDER);
         assert_eq!(shown(40, Widths { client: 10, endpoint: 8 }), [Field::State, Field::Client, Field::Reason]);
     }
 }

@@ -10,10 +10,11 @@ use crate::{
     model::{Bucket, Mode, Row, Trend},
     text::Scrubbed,
     ui::{
-        Screen, badge, figures,
-        paint::{centered, draw_box, from, nth_line, put, put_cut, put_right, put_short, span, width},
-        spark, table, words,
+        Screen, badge,
+        paint::{draw_box, from, nth_line, put, put_cut, put_right, put_short, span, width},
+        spark, table,
     },
+    words::{self, figures},
 };
 
 /// The pane beside the table of a wide screen.
@@ -35,8 +36,7 @@ pub(super) fn pane(screen: &Screen, buf: &mut Buffer, area: Rect) {
 /// The same over the table of a smaller screen.
 pub(super) fn overlay(screen: &Screen, buf: &mut Buffer) {
     let Some(key) = screen.model.cursor() else { return };
-    let room = Rect { height: buf.area.height - 1, ..buf.area }; // the keys stay in sight
-    let area = centered(room, 84, 30);
+    let area = Rect { height: buf.area.height - 1, ..buf.area }; // the keys stay in sight
     let inside =
         draw_box(buf, area, screen.glyphs, span("client", screen.theme.title), screen.border(), screen.theme.text);
     state(screen, buf, nth_line(inside, 0), key, &screen.fleet.client(key).name);
@@ -69,7 +69,8 @@ fn contents(screen: &Screen, buf: &mut Buffer, area: Rect, key: ClientKey) {
         ..8 => 0,
         8..12 => 3,
         12..20 => 4,
-        20.. => 6,
+        20..30 => 6,
+        30.. => 8,
     };
     if bars > 0 {
         trend(screen, buf, Rect { y: area.y + y, height: bars + 1, ..area }, row);

@@ -3,6 +3,7 @@
 use ratatui::{
     buffer::Buffer,
     layout::{Position, Rect},
+    style::Modifier,
     text::Span,
 };
 
@@ -10,10 +11,14 @@ use crate::{
     config::Badge,
     model::{Confirm, Wish},
     ui::{
-        Screen, figures, footer, header,
+        Screen, footer, header,
         paint::{Strip, centered, draw_box, from, nth_line, put, put_cut, span, width},
     },
+    words::figures,
 };
+
+/// The box's columns, where the screen has them.
+const WIDTH: u16 = 72;
 
 /// Questions about one client are asked in the line of keys.
 pub(super) fn is_inline(confirm: &Confirm) -> bool {
@@ -21,13 +26,15 @@ pub(super) fn is_inline(confirm: &Confirm) -> bool {
 }
 
 /// What becomes of the marks that the filter hides.
-pub(super) fn hidden_note(confirm: &Confirm) -> Option<String> {
-    let (n, is) = match confirm.hidden {
+pub(super) fn hidden_note(screen: &Screen, confirm: &Confirm) -> Option<String> {
+    let n = figures::count(confirm.hidden as u64);
+    let more = match confirm.hidden {
         0 => return None,
-        1 => ("1".to_owned(), "is"),
-        n => (figures::count(n as u64), "are"),
+        _ if screen.width < 60 => String::new(),
+        1 => " more is marked, but".to_owned(),
+        _ => " more are marked, but".to_owned(),
     };
-    Some(format!("{n} more {is} marked, but hidden by the filter: left alone"))
+    Some(format!("{n}{more} hidden by the filter: left alone"))
 }
 
 /// Draws the box, and says where its cursor belongs, if it has one.
@@ -48,30 +55,23 @@ pub(super) fn draw(screen: &Screen, buf: &mut Buffer, confirm: &Confirm) -> Opti
             span(if alive == 1 { " and ends its worker" } else { " and ends their workers" }, theme.text),
         ]);
     } else {
-        let mut states = Vec::new();
-        for badge in Badge::ALL {
-            let n = header::worn(&confirm.states, badge);
-            if n > 0 {
-                states.extend(header::counted(screen, badge, n));
-                states.push(span("   ", theme.text));
-            }
-        }
-        texts.push(states);
-        texts.push(vec![span(sample(screen, confirm, 60), theme.dim)]);
+        texts.extend(states(screen, confirm));
+        texts.push(vec![span(sample(screen, confirm, WIDTH - 6), theme.dim)]);
     }
     if screen.is_prod() {
         texts.push(vec![span("this is a production fleet", theme.prod)]);
     }
-    if let Some(note) = hidden_note(confirm) {
+    if let Some(note) = hidden_note(screen, confirm) {
         texts.push(vec![span(note, theme.warning)]);
     }
 
     let height = texts.len() as u16 + 6;
-    let mut area = centered(buf.area, 68, height);
+    let mut area = centered(buf.area, WIDTH, height);
     // The table stays in sight above the question where there is room for both.
     area.y = (buf.area.height - area.height).min(area.y + area.height / 2);
     let style = if screen.is_prod() { theme.prod } else { theme.warning };
-    let inside = draw_box(buf, area, screen.glyphs, span(title, style), screen.border(), theme.text);
+    let title = span(title, style.add_modifier(Modifier::BOLD));
+    let inside = draw_box(buf, area, screen.glyphs, title, style, theme.text);
     for (n, spans) in texts.iter().enumerate() {
         let mut line = indent(nth_line(inside, n as u16 + 1));
         for s in spans {
@@ -82,6 +82,30 @@ pub(super) fn draw(screen: &Screen, buf: &mut Buffer, confirm: &Confirm) -> Opti
     answers(screen, buf, indent(nth_line(inside, inside.height.saturating_sub(2))), confirm, verb)
 }
 
+/// How many of the targets are in which state, in as many lines as that takes.
+fn states(screen: &Screen, confirm: &Confirm) -> Vec<Vec<Span<'static>>> {
+    let mut lines = vec![Vec::new()];
+    let mut used = 0;
+    for badge in Badge::ALL {
+        let n = header::worn(&confirm.states, badge);
+        if n == 0 {
+            continue;
+        }
+        let [counted] = header::counted(screen, badge, n);
+        let room = WIDTH.min(screen.width) - 6;
+        if used + width(&counted.content) > room && used > 0 {
+            lines.push(Vec::new());
+            used = 0;
+        }
+        used += width(&counted.content) + 3;
+        if let Some(line) = lines.last_mut() {
+            let gap = if line.is_empty() { "" } else { "   " };
+            line.extend([span(gap, screen.theme.text), counted]);
+        }
+    }
+    lines
+}
+
 fn answers(screen: &Screen, buf: &mut Buffer, line: Rect, confirm: &Confirm, verb: &'static str) -> Option<Position> {
     let theme = screen.theme;
     let no = screen.theme.selection;
@@ -90,7 +114,8 @@ fn answers(screen: &Screen, buf: &mut Buffer, line: Rect, confirm: &Confirm, ver
             let want = confirm.targets.len().to_string();
             let x = put(buf, line, "type ", theme.text);
             let x = put(buf, from(line, x), &want, theme.key);
-            let x = put(buf, from(line, x), &format!(" and Enter to {verb}: "), theme.text);
+            let then = if line.width < 60 { " + Enter: ".to_owned() } else { format!(" and Enter to {verb}: ") };
+            let x = put(buf, from(line, x), &then, theme.text);
             let field = Rect { width: width(&want) + 2, ..from(line, x) }.intersection(from(line, x));
             buf.set_style(field, theme.header);
             let cursor = footer::typed(screen, buf, field, input);
@@ -101,8 +126,13 @@ fn answers(screen: &Screen, buf: &mut Buffer, line: Rect, confirm: &Confirm, ver
         }
         None => {
             let mut strip = Strip::new(3);
-            strip.left(0, [span(" N  no, leave them ", no)]);
-            strip.left(0, [span("y", theme.key), span(format!("  yes, {verb}"), theme.text)]);
+            let leave = match confirm.wish {
+                _ if line.width < 50 => " N no ",
+                Wish::Quit => " N  no, stay ",
+                _ => " N  no, leave them ",
+            };
+            strip.left(0, [span(leave, no)]);
+            strip.left(0, [span("y", theme.key), span(format!(" yes, {verb}"), theme.text)]);
             strip.draw(buf, line);
             None
         }

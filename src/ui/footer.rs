@@ -13,10 +13,11 @@ use crate::{
     model::{Confirm, Mode, Wish},
     text::Scrubbed,
     ui::{
-        Screen, dialog, figures, inset,
+        Screen, dialog, inset,
         layout::Layout,
         paint::{Strip, from, put, put_short, span, width},
     },
+    words::figures,
 };
 
 pub(super) fn draw(screen: &Screen, buf: &mut Buffer, layout: &Layout) -> Option<Position> {
@@ -55,7 +56,7 @@ fn notice(screen: &Screen, buf: &mut Buffer, line: Rect) -> bool {
 }
 
 /// The keys of one action as hints show them: the first of them, or both of a pair.
-fn keys(screen: &Screen, actions: &[Action]) -> String {
+pub(super) fn keys(screen: &Screen, actions: &[Action]) -> String {
     actions.iter().filter_map(|a| screen.context.keymap.keys(*a).first()).map(|k| k.to_string()).collect()
 }
 
@@ -66,13 +67,14 @@ fn hint(screen: &Screen, actions: &[Action], word: &'static str) -> Option<[Span
 
 fn hints(screen: &Screen, buf: &mut Buffer, line: Rect) {
     let model = screen.model;
+    let mode = model.mode();
     let mut strip = Strip::new(2);
     let mut add = |rank: u8, actions: &[Action], word: &'static str| {
         if let Some(spans) = hint(screen, actions, word) {
             strip.left(rank, spans);
         }
     };
-    let way_back = match model.mode() {
+    let way_back = match mode {
         Mode::Detail | Mode::Help => Some("back"),
         Mode::Table if !model.filter().is_empty() => Some("clear filter"),
         Mode::Table if model.marked().0 > 0 => Some("unmark all"),
@@ -83,14 +85,20 @@ fn hints(screen: &Screen, buf: &mut Buffer, line: Rect) {
     }
     for action in Action::ALL {
         let Some(word) = action.hint() else { continue };
+        let is_here = match mode {
+            Mode::Help => action == Action::Quit,
+            Mode::Detail => !matches!(action, Action::Detail | Action::Filter | Action::SortNext | Action::Mark),
+            Mode::Confirm(_) => false, // the box says its own
+            _ => true,
+        };
         match action {
+            _ if !is_here => {}
             Action::SortNext => add(8, &[Action::SortPrevious, Action::SortNext], word),
             Action::Freeze if model.frozen().is_some() => add(1, &[action], "go on"),
             Action::Help => add(1, &[action], word),
             Action::Quit => add(2, &[action], word),
             Action::Filter => add(3, &[action], word),
             Action::Reconnect | Action::Disconnect => add(4, &[action], word),
-            Action::Detail if matches!(model.mode(), Mode::Detail) => {}
             Action::Detail => add(5, &[action], word),
             Action::Mark => add(6, &[action], word),
             _ => add(7, &[action], word),
@@ -153,8 +161,8 @@ fn ask(screen: &Screen, buf: &mut Buffer, line: Rect, confirm: &Confirm) {
             span(" yes", theme.dim),
         ],
     );
-    strip.left(0, [span("N", theme.key), span(" no", theme.dim)]);
-    if let Some(note) = dialog::hidden_note(confirm) {
+    strip.left(0, [span(" N no ", theme.selection)]);
+    if let Some(note) = dialog::hidden_note(screen, confirm) {
         strip.left(1, [span(note, theme.dim)]);
     }
     strip.draw(buf, line);

@@ -8,11 +8,12 @@ use crate::{
     model::{Known, Totals},
     text::ellipsize,
     ui::{
-        Screen, figures, inset,
+        Screen, inset,
         layout::Layout,
         paint::{Strip, from, put, put_right, span},
         spark,
     },
+    words::figures,
 };
 
 pub(super) fn draw(screen: &Screen, buf: &mut Buffer, layout: &Layout) {

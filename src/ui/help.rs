@@ -106,7 +106,7 @@ fn both(screen: &Screen, first: Action, second: Action) -> String {
 fn meaning(badge: Badge) -> &'static str {
     match badge {
         Badge::Up => "connected",
-        Badge::Slow => "up, p99 over limit",
+        Badge::Slow => "p99 over limit",
         Badge::Connecting => "connecting",
         Badge::Queued => "waits for a turn",
         Badge::Backoff => "waits to retry",

@@ -19,16 +19,19 @@ pub(super) struct Layout {
 
 /// How many lines the table has on a screen of this size; 0 where the screen is too small for one.
 pub fn table_height(area: Rect) -> usize {
-    Layout::of(area).map_or(0, |layout| layout.table.height.into())
+    Layout::of(area, false).map_or(0, |layout| layout.table.height.into())
 }
 
 impl Layout {
     const MIN: (u16, u16) = (40, 10);
-    /// From this width on, the client under the cursor has a pane of its own.
+    /// From this width on, the client under the cursor always has a pane beside the table.
     const DETAIL_FROM: u16 = 160;
+    /// From this width on, it has one where it was asked for; below, the detail covers the table.
+    const DETAIL_ASKED_FROM: u16 = 110;
 
-    /// Lays a screen out, unless it is too small for anything but one line.
-    pub fn of(area: Rect) -> Option<Layout> {
+    /// Lays a screen out, unless it is too small for anything but one line. Whether the detail was
+    /// asked for changes no height.
+    pub fn of(area: Rect, is_detail_asked: bool) -> Option<Layout> {
         if area.width < Self::MIN.0 || area.height < Self::MIN.1 {
             return None;
         }
@@ -58,7 +61,11 @@ impl Layout {
         let notice = take(middling);
         let hints = take(1);
 
-        let detail_width = if area.width < Self::DETAIL_FROM { 0 } else { area.width / 3 };
+        let detail_width = match area.width {
+            Self::DETAIL_FROM.. => area.width / 3,
+            Self::DETAIL_ASKED_FROM.. if is_detail_asked => area.width * 9 / 16,
+            _ => 0,
+        };
         let left = |part: Rect| Rect { width: part.width - detail_width, ..part };
         let detail = Rect {
             x: area.right() - detail_width,
@@ -90,7 +97,7 @@ mod tests {
         for width in 40..=220 {
             for height in 10..=70 {
                 let area = Rect::new(0, 0, width, height);
-                let l = Layout::of(area).unwrap();
+                let l = Layout::of(area, width % 2 == 0).unwrap();
                 let parts = [
                     Some(l.header),
                     l.pulse,

@@ -9,9 +9,9 @@ use crate::{
     ui::{
         Screen, header, inset,
         layout::Layout,
-        paint::{from, nth_line, put, put_cut, put_right, width},
-        words,
+        paint::{from, nth_line, put, put_cut, put_title, span, width},
     },
+    words,
 };
 
 pub(super) fn draw(screen: &Screen, buf: &mut Buffer, layout: &Layout) {
@@ -34,12 +34,11 @@ pub(super) fn draw(screen: &Screen, buf: &mut Buffer, layout: &Layout) {
 fn title(screen: &Screen, buf: &mut Buffer, line: ratatui::layout::Rect) {
     let theme = screen.theme;
     put(buf, line, &screen.glyphs.rule.repeat(line.width.into()), screen.border());
-    let x = line.x + 2;
-    put(buf, from(line, x), " events ", theme.title);
+    put_title(buf, from(line, line.x + 2), &span("events", theme.title), theme.text);
     let said = header::admissions(screen.model.shown()).join(", ");
-    if !said.is_empty() && width(&said) + 16 < line.width {
-        let end = ratatui::layout::Rect { width: line.width - 2, ..line };
-        put_right(buf, end, &format!(" {said} "), theme.warning);
+    if !said.is_empty() && width(&said) + 20 < line.width {
+        let x = line.right() - width(&said) - 4;
+        put_title(buf, from(line, x), &span(said, theme.warning), theme.text);
     }
 }
 
@@ -50,9 +49,7 @@ fn look(screen: &Screen, entry: &Entry) -> (&'static str, Style) {
             let badge = Badge::of(*to, false, *to == State::Failed && reason.is_brokers());
             (glyphs.badge(badge), theme.badge(badge))
         }
-        Subject::Worker { event: WorkerEvent::Died | WorkerEvent::Failed, .. } => {
-            (glyphs.badge(Badge::Failed), theme.error)
-        }
+        Subject::Worker { event: WorkerEvent::Died, .. } => (glyphs.badge(Badge::Failed), theme.error),
         Subject::Worker { .. } => (glyphs.badge(Badge::Up), theme.info),
         Subject::Notice(_) => match entry.level {
             Level::Info => ("i", theme.info),

@@ -138,6 +138,16 @@ pub(super) fn clear(buf: &mut Buffer, area: Rect, style: Style) {
     buf.set_style(area, style);
 }
 
+/// Writes a title into a rule, with air around it.
+pub(super) fn put_title(buf: &mut Buffer, line: Rect, title: &Span, text: Style) -> u16 {
+    if title.content.is_empty() {
+        return line.x;
+    }
+    let title_width = (width(&title.content) + 2).min(line.width);
+    clear(buf, Rect { width: title_width, ..line }, text);
+    put_short(buf, Rect { width: title_width, ..line }, &format!(" {} ", title.content), title.style)
+}
+
 /// Draws a box over what was there, and returns its inside without the margins.
 pub(super) fn draw_box(buf: &mut Buffer, area: Rect, glyphs: &Glyphs, title: Span, style: Style, text: Style) -> Rect {
     clear(buf, area, text);
@@ -159,9 +169,7 @@ pub(super) fn draw_box(buf: &mut Buffer, area: Rect, glyphs: &Glyphs, title: Spa
     buf[(area.x, bottom)].set_symbol(set.bottom_left).set_style(style);
     buf[(right, bottom)].set_symbol(set.bottom_right).set_style(style);
     let head = Rect { x: area.x + 2, width: area.width - 4, height: 1, ..area };
-    if !title.content.is_empty() {
-        put_short(buf, head, &format!(" {} ", title.content), title.style);
-    }
+    put_title(buf, head, &title, text);
     Rect { x: area.x + 2, y: area.y + 1, width: area.width - 4, height: area.height - 2 }
 }
 

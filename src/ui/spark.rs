@@ -1,14 +1,14 @@
-//! Defines sparklines: latencies on the one logarithmic scale, counts on a linear one, and the tall form for the detail view.
+//! Defines sparklines: latencies against what is usual for their client, counts on a linear scale, and the tall form with a scale of its own for the detail view.
+
+use std::time::Duration;
 
 use ratatui::{buffer::Buffer, layout::Rect};
 
 use crate::{
     config::{Glyphs, Theme},
     model::Bucket,
-    ui::{
-        figures,
-        paint::{nth_line, put, put_right},
-    },
+    ui::paint::{nth_line, put, put_right},
+    words::figures,
 };
 
 /// Draws one cell a bucket, the newest at the right end.
@@ -19,18 +19,26 @@ pub(super) fn latencies(
     glyphs: &Glyphs,
     look: impl Fn(Bucket) -> ratatui::style::Style,
 ) {
-    let mut x = line.x;
-    for bucket in buckets.take(line.width.into()) {
+    let buckets: Vec<Bucket> = buckets.take(line.width.into()).collect();
+    let usual = usual_of(&buckets);
+    for (x, bucket) in (line.x..line.right()).zip(buckets) {
         let glyph = match bucket {
             Bucket::Empty => " ",
             Bucket::Down => glyphs.gap,
-            Bucket::Worst(rtt) => glyphs.ramp[figures::step(rtt, glyphs.ramp.len())],
+            Bucket::Worst(rtt) => glyphs.ramp[figures::step_against(usual, rtt, glyphs.ramp.len())],
         };
         if glyph != " " {
             buf[(x, line.y)].set_symbol(glyph).set_style(look(bucket));
         }
-        x += 1;
     }
+}
+
+/// The median of what was measured.
+fn usual_of(buckets: &[Bucket]) -> Duration {
+    let measured = buckets.iter().filter_map(|b| if let Bucket::Worst(rtt) = b { Some(*rtt) } else { None });
+    let mut measured: Vec<Duration> = measured.collect();
+    measured.sort_unstable();
+    measured.get(measured.len() / 2).copied().unwrap_or_default()
 }
 
 /// Counts as a sparkline of its own scale: nothing is the lowest step, the most is the highest.

@@ -7,6 +7,7 @@ use ratatui::{
 };
 
 use crate::{
+    action::Action,
     config::Badge,
     event::{Reason, State},
     fleet::ClientKey,
@@ -15,11 +16,12 @@ use crate::{
     ui::{
         Screen, badge,
         columns::{self, Field, Place},
-        figures, inset,
+        footer, inset,
         layout::Layout,
         paint::{Strip, nth_line, put, put_cut, put_right, put_short, span, width},
-        spark, words,
+        spark,
     },
+    words::{self, figures},
 };
 
 pub(super) fn draw(screen: &Screen, buf: &mut Buffer, layout: &Layout) {
@@ -112,11 +114,13 @@ fn heads(screen: &Screen, buf: &mut Buffer, line: Rect, places: &[Place]) {
 fn nothing(screen: &Screen, buf: &mut Buffer, table: Rect) {
     let all = screen.fleet.clients.len() as u64;
     let (what, then) = if all == 0 {
-        ("this fleet has no clients".to_owned(), "add a [[client]] table to its file")
+        ("this fleet has no clients".to_owned(), "add a [[client]] table to its file".to_owned())
     } else {
         let text = Scrubbed::new(screen.model.filter());
         let text = crate::text::ellipsize(&text, 24);
-        (format!("0 of {} match  /{text}", figures::count(all)), "Esc clears the filter")
+        let (back, edit) = (footer::keys(screen, &[Action::Back]), footer::keys(screen, &[Action::Filter]));
+        let then = format!("{back} clears the filter, {edit} changes it");
+        (format!("0 of {} match  /{text}", figures::count(all)), then)
     };
     let first = nth_line(table, table.height / 3);
     let line = |n: u16| inset(Rect { y: first.y + n, ..first });

@@ -3,9 +3,10 @@
 //! Every generation ends once. `Lane::owed` holds the generation whose end is still to be reported,
 //! and only [`Driver::finish`] takes it out.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, rc::Rc, sync::Arc, time::Duration};
 
 use super::{
+    names::{Answer, Names},
     outbox::Outbox,
     timers::{Due, Timers},
 };
@@ -14,7 +15,7 @@ use crate::{
     event::Reason,
     event::{Cause, Generation, Step},
     fleet::ProbeKind,
-    paho::{Client, End, Failure, Pending, Slots},
+    paho::{Client, End, Failure, Paho, Pending, Slots, seconds_of},
     text::Scrubbed,
     wire::{ClientDef, News, Slot},
 };
@@ -29,20 +30,31 @@ const LEAVE: Duration = Duration::from_secs(2);
 /// does not come back to one.
 const GIVE_UP: Duration = Duration::from_secs(10);
 
+/// From a connect that made Paho look at the keep alives too seldom until that is set right: well
+/// within the shortest keep alive, and once for a burst of connects.
+const SET_RIGHT: Duration = Duration::from_millis(200);
+
 /// The time between two looks for connections that ended without a callback.
 const LOOK: Duration = Duration::from_secs(5);
 
 pub(super) struct Driver {
+    paho: Rc<Paho>,
     slots: Arc<Slots>,
     lanes: Box<[Lane]>,
     timers: Timers,
+    names: Names,
     pub(super) outbox: Outbox,
     next_look: Moment,
+    shortest_keep_alive: Duration,
+    /// When Paho's eye for keep alives is to be set right.
+    set_right: Option<Moment>,
 }
 
 struct Lane {
     def: ClientDef,
     client: Option<Client>,
+    /// Where `client` connects to.
+    address: Option<IpAddr>,
     phase: Phase,
     /// The generation that `phase` is about.
     generation: Generation,
@@ -56,6 +68,8 @@ struct Lane {
 
 enum Phase {
     Idle,
+    /// The host name is being looked up.
+    Resolving,
     Connecting(Pending),
     /// As `Connecting`, but Paho was busy and is to be asked again.
     Waiting,
@@ -67,13 +81,25 @@ enum Phase {
 }
 
 impl Driver {
-    pub(super) fn new(slots: Arc<Slots>, defs: Vec<ClientDef>) -> Driver {
-        let lane =
-            |def| Lane { def, client: None, phase: Phase::Idle, generation: 0, owed: None, next: None, suspect: false };
+    pub(super) fn new(paho: Rc<Paho>, slots: Arc<Slots>, defs: Vec<ClientDef>, names: Names) -> Driver {
+        let lane = |def| Lane {
+            def,
+            client: None,
+            address: None,
+            phase: Phase::Idle,
+            generation: 0,
+            owed: None,
+            next: None,
+            suspect: false,
+        };
         Driver {
+            paho,
             slots,
+            shortest_keep_alive: defs.iter().map(|d| seconds_of(d.keep_alive)).min().unwrap_or_default(),
+            set_right: None,
             lanes: defs.into_iter().map(lane).collect(),
             timers: Timers::default(),
+            names,
             outbox: Outbox::default(),
             next_look: Moment::now() + LOOK,
         }
@@ -85,7 +111,7 @@ impl Driver {
 
     /// When there is something to do that nothing else wakes for.
     pub(super) fn next_due(&self) -> Moment {
-        self.timers.next().map_or(self.next_look, |t| t.min(self.next_look))
+        [self.timers.next(), self.set_right].into_iter().flatten().fold(self.next_look, Moment::min)
     }
 
     /// Obeys a connect order. An earlier connection is cut first.
@@ -120,8 +146,8 @@ impl Driver {
     pub(super) fn settle(&mut self, slot: Slot) {
         loop {
             let lane = &mut self.lanes[slot as usize];
-            let Some(client) = &lane.client else {
-                if !self.start_next(slot) {
+            let Some(client) = lane.client.as_ref().filter(|_| !matches!(lane.phase, Phase::Idle)) else {
+                if !matches!(lane.phase, Phase::Idle) || !self.start_next(slot) {
                     return;
                 }
                 continue;
@@ -173,12 +199,7 @@ impl Driver {
                     }
                     Some(Err(_)) => lane.phase = Phase::Idle,
                 },
-                Phase::Waiting => return,
-                Phase::Idle => {
-                    if !self.start_next(slot) {
-                        return;
-                    }
-                }
+                Phase::Idle | Phase::Resolving | Phase::Waiting => return,
             }
         }
     }
@@ -193,6 +214,10 @@ impl Driver {
                 Due::Probe => self.probe(slot, generation, now),
             }
         }
+        if self.set_right.is_some_and(|at| at <= now) {
+            self.set_right = None;
+            self.paho.look_every_tenth_of(self.shortest_keep_alive);
+        }
         if self.next_look <= now {
             self.next_look = now + LOOK;
             self.look(now);
@@ -206,7 +231,6 @@ impl Driver {
             self.outbox.news(ended(slot, generation, ordered(why)));
         }
         let now = Moment::now();
-        let Some(client) = &lane.client else { return };
         match std::mem::replace(&mut lane.phase, Phase::Idle) {
             Phase::Connecting(pending) => {
                 // Paho cannot abort a connect. This one's end is told now, and kept from the next.
@@ -215,37 +239,70 @@ impl Driver {
                 self.timers.push(now + patience, slot, lane.generation, Due::PahoTimeout);
                 self.finish(slot, ordered(why));
             }
-            Phase::Waiting => self.finish(slot, ordered(why)),
+            Phase::Resolving | Phase::Waiting => self.finish(slot, ordered(why)),
             Phase::Up => {
-                lane.phase = Phase::Leaving(client.disconnect());
-                self.timers.push(now + LEAVE, slot, lane.generation, Due::PahoTimeout);
+                if let Some(client) = &lane.client {
+                    lane.phase = Phase::Leaving(client.disconnect());
+                    self.timers.push(now + LEAVE, slot, lane.generation, Due::PahoTimeout);
+                }
             }
             phase @ (Phase::Idle | Phase::Leaving(_) | Phase::Draining(_)) => lane.phase = phase,
         }
     }
 
-    /// Starts the connect that waits, if any.
+    /// Starts the connect that waits, if any; true where it got as far as Paho.
     fn start_next(&mut self, slot: Slot) -> bool {
         let lane = &mut self.lanes[slot as usize];
         let Some(generation) = lane.next.take() else { return false };
         lane.generation = generation;
         lane.owed = Some(generation);
-        let client = match lane.client.take() {
-            Some(client) => Ok(client),
-            // Only those that are ever connected cost anything.
-            None => Client::new(self.slots.clone(), slot, lane.def.clone()),
-        };
-        match client {
-            Ok(client) => {
-                lane.phase = Phase::Connecting(client.connect(generation));
-                lane.client = Some(client);
-                true
+        let answer = self.names.get(&lane.def.host, Moment::now());
+        if answer.is_none() {
+            lane.phase = Phase::Resolving;
+        }
+        answer.is_some_and(|answer| self.connect_to(slot, answer))
+    }
+
+    /// Connects those that waited for a host's address.
+    pub(super) fn resolved(&mut self, host: Arc<str>, answer: Answer) {
+        for slot in 0..self.lanes.len() as Slot {
+            let lane = &mut self.lanes[slot as usize];
+            if matches!(lane.phase, Phase::Resolving) && lane.def.host == host {
+                lane.phase = Phase::Idle;
+                if self.connect_to(slot, answer.clone()) {
+                    self.settle(slot);
+                }
             }
+        }
+        self.names.learn(host, answer, Moment::now());
+    }
+
+    fn connect_to(&mut self, slot: Slot, answer: Answer) -> bool {
+        let address = answer.map_err(|detail| Cause { reason: Reason::NameNotResolved, detail });
+        match address.and_then(|address| self.hand_to_paho(slot, address)) {
+            Ok(()) => true,
             Err(cause) => {
+                self.lanes[slot as usize].phase = Phase::Idle;
                 self.finish(slot, End { at: Moment::now(), cause });
                 false
             }
         }
+    }
+
+    fn hand_to_paho(&mut self, slot: Slot, address: IpAddr) -> Result<(), Cause> {
+        let lane = &mut self.lanes[slot as usize];
+        // Only those that are ever connected cost anything.
+        if lane.client.is_none() || lane.address != Some(address) {
+            lane.client = Some(Client::new(self.slots.clone(), slot, lane.def.clone(), address)?);
+            lane.address = Some(address);
+        }
+        if let Some(client) = &lane.client {
+            lane.phase = Phase::Connecting(client.connect(lane.generation));
+        }
+        if seconds_of(lane.def.keep_alive) > self.shortest_keep_alive {
+            self.set_right.get_or_insert(Moment::now() + SET_RIGHT);
+        }
+        Ok(())
     }
 
     /// Reports the end of the slot's generation, unless it was reported.
@@ -278,14 +335,15 @@ impl Driver {
                 self.finish(slot, end(&format!("no CONNACK within {timeout}")));
             }
             Phase::Waiting => self.finish(slot, end("Paho is still busy with the connection before")),
+            Phase::Resolving => self.finish(slot, end("no answer about the host name")),
             phase => lane.phase = phase,
         }
     }
 
     fn try_again(&mut self, slot: Slot, generation: Generation) {
         let lane = &mut self.lanes[slot as usize];
-        if let (Phase::Waiting, Some(client), true) = (&lane.phase, &lane.client, lane.generation == generation) {
-            lane.phase = Phase::Connecting(client.connect(generation));
+        if let (Phase::Waiting, Some(address), true) = (&lane.phase, lane.address, lane.generation == generation) {
+            self.connect_to(slot, Ok(address));
             self.settle(slot);
         }
     }
@@ -320,8 +378,7 @@ impl Driver {
             let Some(client) = lane.client.as_ref().filter(|_| matches!(lane.phase, Phase::Up)) else { continue };
             if client.is_connected() {
                 lane.suspect = false;
-            } else if !std::mem::replace(&mut lane.suspect, true) {
-            } else {
+            } else if std::mem::replace(&mut lane.suspect, true) {
                 lane.phase = Phase::Idle;
                 let cause = Cause { reason: Reason::ConnectionLost, detail: Scrubbed::default() };
                 self.finish(slot, End { at: now, cause });

@@ -29,6 +29,14 @@ struct Shown {
     changed: Condvar,
 }
 
+impl State {
+    /// Whether all of the last frame has arrived (they are sent as synchronized updates).
+    fn is_between_frames(&self) -> bool {
+        let last = |mark: &[u8]| self.bytes.windows(mark.len()).rposition(|w| w == mark);
+        last(b"\x1b[?2026h") <= last(b"\x1b[?2026l")
+    }
+}
+
 impl Shown {
     /// A failed assertion elsewhere must not hide its own message behind a poisoned lock.
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -148,7 +156,7 @@ impl Console {
         let mut state = self.shown.lock();
         loop {
             let screen = state.parser.screen().contents();
-            if wanted(&screen) {
+            if state.is_between_frames() && wanted(&screen) {
                 return screen;
             }
             let left = end.saturating_duration_since(Instant::now());

@@ -40,7 +40,9 @@ async fn acks_and_heartbeats_of_every_client_and_only_theirs() {
         let count = |slot: u32| w.samples.iter().filter(|s| s.slot == slot).count();
         (0..42).all(|slot| count(slot) >= if kinds[slot as usize] == ProbeKind::Ack { 20 } else { 2 })
     };
-    assert!(worker.until(SOON, enough).await, "{} samples", worker.samples.len());
+    let all_there = worker.until(SOON, enough).await;
+    let counts: Vec<_> = (0..42).map(|slot| worker.samples.iter().filter(|s| s.slot == slot).count()).collect();
+    assert!(all_there, "{counts:?} samples");
     assert_eq!(worker.up(), n);
     for sample in &worker.samples {
         assert_eq!(sample.probe, kinds[sample.slot as usize], "{sample:?}");

@@ -71,8 +71,19 @@ pub fn bytes(per_second: u64) -> String {
 /// The fastest and the slowest round trip that a latency scale tells apart.
 pub const SCALE: (Duration, Duration) = (Duration::from_micros(100), Duration::from_secs(3));
 
-/// The step of a round trip on the logarithmic [`SCALE`], from 0 to `steps - 1`: the same for every
-/// row, so that rows compare.
+/// Round trips below this are all as good as each other.
+const FAST: Duration = Duration::from_millis(1);
+
+/// The step of a round trip against what is usual for its client, from 0 to `steps - 1`. A fleet's
+/// latencies span decades, on one scale every row would be a flat line; here a row that stands still
+/// is flat and low, and one that jumps jumps. The usual is two steps up, a step is a factor of √2.
+pub fn step_against(usual: Duration, rtt: Duration, steps: usize) -> usize {
+    let factor = rtt.as_secs_f64().max(1e-6) / usual.max(FAST).as_secs_f64();
+    let step = 2.0 + 2.0 * factor.log2();
+    (step.round().max(0.0) as usize).min(steps.saturating_sub(1))
+}
+
+/// The step of a round trip on the logarithmic [`SCALE`], from 0 to `steps - 1`.
 pub fn step(rtt: Duration, steps: usize) -> usize {
     let (low, high) = (SCALE.0.as_secs_f64().ln(), SCALE.1.as_secs_f64().ln());
     let share = (rtt.as_secs_f64().max(1e-6).ln() - low) / (high - low);
@@ -85,6 +96,16 @@ mod tests {
 
     fn us(n: u64) -> Duration {
         Duration::from_micros(n)
+    }
+
+    #[test]
+    fn a_step_against_the_usual_shows_change_and_not_level() {
+        let usual = us(90_000);
+        let steps = [20_000, 60_000, 90_000, 130_000, 180_000, 900_000].map(|rtt| step_against(usual, us(rtt), 8));
+        assert_eq!(steps, [0, 1, 2, 3, 4, 7]);
+        let fast = [100, 400, 900, 3_000].map(|rtt| step_against(us(150), us(rtt), 8));
+        assert_eq!(fast, [0, 0, 2, 5], "below a millisecond all is calm");
+        assert_eq!(step_against(Duration::ZERO, Duration::ZERO, 8), 0);
     }
 
     #[test]

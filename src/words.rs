@@ -1,0 +1,251 @@
+//! Defines the sentences in which events are told, to the log pane and to lines of plain text alike; it knows nothing of screens or colours.
+
+use std::time::Duration;
+
+use crate::{
+    event::{Reason, State, Transition, WorkerEvent},
+    fleet::{Fleet, WorkerKey},
+    model::{Entry, Subject},
+    text::Scrubbed,
+};
+
+pub mod figures;
+
+/// One line of the log as a sentence: `1,000 clients connected to eu-1 (press-0001 … press-1000)`.
+pub fn entry(fleet: &Fleet, entry: &Entry) -> String {
+    match &entry.subject {
+        Subject::Clients { first, last, count, endpoint, from, to, reason, detail, next_try } => {
+            let first = &fleet.client(*first).name;
+            let (who, range) = match count {
+                1 => (first.to_string(), String::new()),
+                // Two clients with one ID throw each other off: that they are two is the point.
+                n if *first == fleet.client(*last).name => (figures::clients(*n), format!(" (all are {first})")),
+                n => (figures::clients(*n), format!(" ({first} … {})", fleet.client(*last).name)),
+            };
+            let endpoint = &fleet.endpoint(*endpoint).name;
+            let (from, to, reason, next_try) = (*from, *to, *reason, *next_try);
+            Step { who: &who, range: &range, many: *count > 1, endpoint, from, to, reason, detail, next_try }.sentence()
+        }
+        Subject::Worker { worker, event, detail } => self::worker(*worker, *event, detail),
+        Subject::Notice(text) => text.to_string(),
+    }
+}
+
+/// A client's step as a sentence: `press-0002 lost its connection to eu-1: closed by peer; retry in 0.8 s`.
+pub fn transition(fleet: &Fleet, step: &Transition) -> String {
+    let who = &fleet.client(step.client).name;
+    let endpoint = &fleet.endpoint(step.endpoint).name;
+    let &Transition { from, to, reason, ref detail, next_try, .. } = step;
+    Step { who, range: "", many: false, endpoint, from, to, reason, detail, next_try }.sentence()
+}
+
+/// What happened to a worker: `worker 3 died: killed by signal 9; its 250 clients wait; starting it again`.
+pub fn worker(worker: WorkerKey, event: WorkerEvent, detail: &Scrubbed) -> String {
+    let why = if detail.is_empty() { String::new() } else { format!(": {detail}") };
+    let n = worker.0;
+    match event {
+        WorkerEvent::Started => format!("worker {n} started{why}"),
+        WorkerEvent::Died => format!("worker {n} died{why}"),
+        WorkerEvent::Restarted => format!("worker {n} is back{why}"),
+    }
+}
+
+/// A reason in words, with the other side's own words where it gave any.
+pub fn reason(reason: Reason, detail: &str) -> String {
+    if detail.is_empty() || detail == reason.words() {
+        reason.words().to_owned()
+    } else {
+        format!("{}: {detail}", reason.words())
+    }
+}
+
+/// What a single transition and a burst of them have in common.
+struct Step<'a> {
+    /// One client's name, or how many there are.
+    who: &'a str,
+    /// The first and the last of many, in parentheses.
+    range: &'a str,
+    many: bool,
+    endpoint: &'a str,
+    from: State,
+    to: State,
+    reason: Reason,
+    detail: &'a str,
+    next_try: Option<Duration>,
+}
+
+impl Step<'_> {
+    fn sentence(&self) -> String {
+        let &Step { who, range, many, endpoint, .. } = self;
+        let why = reason(self.reason, self.detail);
+        let (is, was, whose) = if many { ("are", "were", "their") } else { ("is", "was", "its") };
+        match self.to {
+            State::Up => format!("{who} connected to {endpoint}{range}"),
+            State::Connecting => format!("{who} {is} connecting to {endpoint}{range}"),
+            State::Queued if self.reason == Reason::OperatorReconnect => {
+                format!("{who} {was} told to reconnect{range}")
+            }
+            State::Queued => format!("{who} {is} waiting for a turn to connect to {endpoint}{range}"),
+            State::Held => format!("{who} {is} waiting for {whose} worker{range}: {why}"),
+            State::Off if self.reason == Reason::OperatorDisconnect => {
+                format!("{who} {was} disconnected by operator{range}")
+            }
+            State::Off => format!("{who} {is} off{range}: {why}"),
+            State::Backoff => {
+                let retry = if many { "first retry" } else { "retry" };
+                let retry = self.next_try.map(|wait| format!("; {retry} in {}", figures::wait(wait)));
+                format!("{}{}", self.failure(&why, was, whose), retry.unwrap_or_default())
+            }
+            State::Failed if self.reason == Reason::RetriesExhausted => format!("{who} {was} given up{range}: {why}"),
+            State::Failed => format!("{}; not tried again", self.failure(&why, was, whose)),
+        }
+    }
+
+    fn failure(&self, why: &str, was: &str, whose: &str) -> String {
+        let &Step { who, range, endpoint, detail, .. } = self;
+        match (self.from, self.reason) {
+            (State::Up, reason) if reason.is_brokers() => format!("broker disconnected {who}{range}: {why}"),
+            (_, reason) if reason.is_brokers() => format!("broker refused {who}{range}: {why}"),
+            // "lost its connection: connection lost" would say one thing twice.
+            (State::Up, Reason::ConnectionLost) if detail.is_empty() => {
+                format!("{who} lost {whose} connection to {endpoint}{range}")
+            }
+            (State::Up, Reason::ConnectionLost) => {
+                format!("{who} lost {whose} connection to {endpoint}{range}: {detail}")
+            }
+            (State::Up, _) => format!("{who} lost {whose} connection to {endpoint}{range}: {why}"),
+            (_, Reason::RetriesExhausted) => format!("{who} {was} given up{range}: {why}"),
+            _ => format!("{who} could not connect to {endpoint}{range}: {why}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        clock::Moment,
+        event::{Event, What},
+        fleet::{Client, ClientKey, Endpoint, EndpointKey, Settings},
+        model::Known,
+    };
+
+    fn fleet() -> Fleet {
+        let endpoint = Endpoint {
+            name: Scrubbed::new("eu-1"),
+            host: "eu-1".into(),
+            port: 1883,
+            connect_rate: 1_000,
+            max_connecting: 200,
+        };
+        let client = |n: u32| Client {
+            id: format!("press-{n:04}").into(),
+            name: Scrubbed::new(&format!("press-{n:04}")),
+            endpoint: EndpointKey(0),
+            username: None,
+            password: None,
+            settings: Arc::new(Settings::default()),
+        };
+        let clients = (1..=1_000).map(client).collect();
+        Fleet { name: Scrubbed::new("f"), env: None, worker_size: 500, endpoints: vec![endpoint], clients }
+    }
+
+    fn step(client: u32, from: State, to: State, reason: Reason, detail: &str, next: Option<u64>) -> Transition {
+        Transition {
+            client: ClientKey(client),
+            endpoint: EndpointKey(0),
+            from,
+            to,
+            reason,
+            detail: Scrubbed::new(detail),
+            attempt: 1,
+            next_try: next.map(Duration::from_millis),
+        }
+    }
+
+    #[test]
+    fn single_steps() {
+        use State::*;
+        let fleet = fleet();
+        for (from, to, reason, detail, next, says) in [
+            (Connecting, Up, Reason::Connected, "", None, "press-0002 connected to eu-1"),
+            (
+                Up,
+                Backoff,
+                Reason::ConnectionLost,
+                "closed by peer",
+                Some(800),
+                "press-0002 lost its connection to eu-1: closed by peer; retry in 0.8 s",
+            ),
+            (
+                Up,
+                Backoff,
+                Reason::ConnectionLost,
+                "",
+                Some(12_000),
+                "press-0002 lost its connection to eu-1; retry in 12 s",
+            ),
+            (
+                Up,
+                Backoff,
+                Reason::KeepAliveTimeout,
+                "",
+                None,
+                "press-0002 lost its connection to eu-1: no answer to ping",
+            ),
+            (
+                Connecting,
+                Backoff,
+                Reason::ConnectionRefused,
+                "os error 111",
+                Some(800),
+                "press-0002 could not connect to eu-1: connection refused: os error 111; retry in 0.8 s",
+            ),
+            (
+                Connecting,
+                Failed,
+                Reason::BadCredentials,
+                "",
+                None,
+                "broker refused press-0002: bad user name or password; not tried again",
+            ),
+            (Up, Backoff, Reason::ServerShuttingDown, "", None, "broker disconnected press-0002: broker shutting down"),
+            (Backoff, Failed, Reason::RetriesExhausted, "", None, "press-0002 was given up: out of retries"),
+            (Up, Off, Reason::OperatorDisconnect, "", None, "press-0002 was disconnected by operator"),
+            (Up, Held, Reason::WorkerLost, "", None, "press-0002 is waiting for its worker: worker died"),
+            (Up, Queued, Reason::OperatorReconnect, "", None, "press-0002 was told to reconnect"),
+            (Off, Queued, Reason::Start, "", None, "press-0002 is waiting for a turn to connect to eu-1"),
+            (Queued, Connecting, Reason::Admitted, "", None, "press-0002 is connecting to eu-1"),
+        ] {
+            assert_eq!(transition(&fleet, &step(1, from, to, reason, detail, next)), says);
+        }
+    }
+
+    #[test]
+    fn bursts_name_their_ends() {
+        let fleet = Arc::new(fleet());
+        let mut known = Known::new(fleet.clone(), Moment(0));
+        let said = |known: &Known| entry(&fleet, known.log().newest().next().unwrap());
+        for n in 0..1_000 {
+            let what = What::State(step(n, State::Connecting, State::Up, Reason::Connected, "", None));
+            known.apply(&Event { at: Moment(5), what });
+        }
+        assert_eq!(said(&known), "1,000 clients connected to eu-1 (press-0001 … press-1000)");
+        for n in 0..250 {
+            let what = What::State(step(n, State::Up, State::Backoff, Reason::ConnectionLost, "reset", Some(800)));
+            known.apply(&Event { at: Moment(9), what });
+        }
+        let says = "250 clients lost their connection to eu-1 (press-0001 … press-0250): reset; first retry in 0.8 s";
+        assert_eq!(said(&known), says);
+    }
+
+    #[test]
+    fn workers() {
+        let why = Scrubbed::new("killed by signal 9; its 250 clients wait");
+        let says = "worker 3 died: killed by signal 9; its 250 clients wait";
+        assert_eq!(worker(WorkerKey(3), WorkerEvent::Died, &why), says);
+        assert_eq!(worker(WorkerKey(3), WorkerEvent::Restarted, &Scrubbed::default()), "worker 3 is back");
+    }
+}

@@ -1,0 +1,324 @@
+//! Whole fleets on real brokers, seen through the JSON lines: faults heal by themselves, and scripts get what they were promised. The screen is tested in `console.rs`.
+
+#[path = "harness/console.rs"]
+mod console;
+#[path = "harness/fleet_file.rs"]
+mod fleet_file;
+#[path = "harness/headless.rs"]
+mod headless;
+#[path = "harness/mosquitto.rs"]
+mod mosquitto;
+
+use std::{
+    collections::HashSet,
+    fs,
+    process::{Command, Output, Stdio},
+    time::Instant,
+};
+
+use console::{assert_gone, descendants, is_running, signal_process};
+use fleet_file::FleetFile;
+use headless::Headless;
+use mosquitto::{Mosquitto, Setup};
+use rustix::process::Signal;
+
+/// How often the broker is killed: a short form by default, the whole with `make chaos`.
+fn rounds() -> usize {
+    std::env::var("MQFLEET_ROUNDS").map_or(3, |n| n.parse().expect("MQFLEET_ROUNDS is a number"))
+}
+
+/// Kills the broker under 1,000 clients and starts it again, over and over.
+fn survive_broker_deaths(worker_size: usize) {
+    let mut broker = Mosquitto::start();
+    let file = FleetFile::sized(broker.port(), 1_000, worker_size);
+    let started = Instant::now();
+    let mut run = Headless::start(&["run", file.path()], &[]);
+    run.wait_up(1_000);
+    println!("1,000 up {:?} after the program's start", started.elapsed());
+    let workers = run.workers();
+    for round in 1..=rounds() {
+        let killed = Instant::now();
+        broker.kill9();
+        run.wait_up(0);
+        let all_down = killed.elapsed();
+        broker.restart();
+        let restarted = Instant::now();
+        run.wait_up(1_000);
+        println!("round {round}: all down after {all_down:?}, all up {:?} after the restart", restarted.elapsed());
+    }
+    assert_eq!(run.workers(), workers, "a worker died, and with it the proof");
+    signal_process(run.id(), Signal::TERM);
+    assert_eq!(run.wait_exit().code(), Some(143));
+}
+
+#[test]
+fn a_fleet_in_workers_of_500_survives_its_broker_s_deaths() {
+    survive_broker_deaths(500);
+}
+
+#[test]
+fn a_fleet_in_one_worker_of_1000_survives_its_broker_s_deaths() {
+    survive_broker_deaths(1_000);
+}
+
+#[test]
+fn a_killed_worker_costs_only_its_own_connections_and_only_for_a_moment() {
+    let (a, b) = (Mosquitto::start(), Mosquitto::start());
+    let file = FleetFile::new(&format!(
+        r#"
+        [endpoint.a]
+        url = "mqtt://127.0.0.1:{}"
+        [endpoint.b]
+        url = "mqtt://127.0.0.1:{}"
+        [[client]]
+        id = "a-%i"
+        count = 250
+        endpoints = ["a"]
+        [[client]]
+        id = "b-%i"
+        count = 250
+        endpoints = ["b"]
+        "#,
+        a.port(),
+        b.port()
+    ));
+    let mut run = Headless::start(&["run", file.path()], &[]);
+    run.wait_up(500);
+    for round in 1..=rounds() as u64 {
+        let said = run.heard().lines.len();
+        let deaths = |h: &headless::Heard| h.of_type("worker").filter(|l| l["event"] == "died").count();
+        let killed = Instant::now();
+        signal_process(run.workers()[&0], Signal::KILL);
+        drop(run.wait_for("the death", |h| deaths(h) as u64 == round));
+        run.wait_up(500);
+        println!("round {round}: its 250 clients are back {:?} after the kill", killed.elapsed());
+        let heard = run.heard();
+        let since: Vec<_> = heard.lines[said..].iter().collect();
+        let touched: HashSet<&str> =
+            since.iter().filter(|l| l["type"] == "state").map(|l| l["client"].as_str().unwrap()).collect();
+        assert!(touched.iter().all(|c| c.starts_with("a-")), "another worker's clients blinked: {touched:?}");
+        assert_eq!(touched.len(), 250);
+        let died = since.iter().find(|l| l["event"] == "died").expect("a line about the death");
+        let words = died["detail"].as_str().unwrap();
+        assert!(words.contains("killed by signal 9") && words.contains("250 clients wait"), "{words}");
+        let held = since.iter().find(|l| l["to"] == "held").expect("a held client");
+        assert_eq!(held["reason"], "worker_lost");
+    }
+    let log = b.log();
+    assert_eq!(log.matches("New client connected").count(), 250, "b saw reconnects");
+    signal_process(run.id(), Signal::TERM);
+    run.wait_exit();
+}
+
+#[test]
+fn a_frozen_worker_that_dies_is_replaced_and_a_killed_program_leaves_none() {
+    let broker = Mosquitto::start();
+    let file = FleetFile::sized(broker.port(), 40, 20);
+    let mut run = Headless::start(&["run", file.path()], &[]);
+    run.wait_up(40);
+    let workers: Vec<u32> = descendants(run.id());
+    assert_eq!(workers.len(), 2);
+    signal_process(run.id(), Signal::KILL);
+    run.wait_exit();
+    assert_gone(&workers);
+}
+
+#[test]
+fn json_lines_are_whole_ordered_and_end_with_a_summary() {
+    let broker = Mosquitto::start();
+    let file = FleetFile::presses(broker.port(), 30);
+    let mut run = Headless::start(&["run", file.path(), "--samples", "--duration", "3s"], &[]);
+    assert_eq!(run.wait_exit().code(), Some(0));
+    let heard = run.heard();
+    let first = &heard.lines[0];
+    assert_eq!((&first["type"], &first["clients"], &first["workers"]), (&"start".into(), &30.into(), &1.into()));
+    assert_eq!(first["schema"], 1);
+    let last = heard.lines.last().unwrap();
+    assert_eq!((&last["type"], &last["up"]), (&"summary".into(), &30.into()));
+    assert!(last["p50_us"].as_u64().is_some_and(|us| us > 0), "{last}");
+    assert!(heard.of_type("summary").count() >= 3, "a summary every second and one at the end");
+    let samples: Vec<_> = heard.of_type("sample").collect();
+    assert!(samples.len() >= 30, "{} samples", samples.len());
+    assert!(samples.iter().all(|s| s["probe"] == "ack" && s["rtt_us"].as_u64().is_some()));
+    let steps: Vec<&str> =
+        heard.of_type("state").filter(|l| l["client"] == "press-0007").map(|l| l["to"].as_str().unwrap()).collect();
+    assert_eq!(steps, ["held", "queued", "connecting", "up"]);
+    for line in &heard.lines {
+        let ts = line["ts"].as_str().expect("every line has a time");
+        assert!(chrono::DateTime::parse_from_rfc3339(ts).is_ok() && ts.ends_with('Z') && ts.len() == 24, "{ts}");
+    }
+}
+
+#[test]
+fn a_limited_run_in_which_not_all_are_up_is_a_failed_check() {
+    let port = mosquitto::free_port();
+    let file = FleetFile::presses(port, 3);
+    let mut run = Headless::start(&["run", file.path(), "--duration", "1s"], &[]);
+    assert_eq!(run.wait_exit().code(), Some(3));
+    let heard = run.heard();
+    let refused = heard.of_type("state").find(|l| l["to"] == "backoff").expect("a refused client");
+    assert_eq!(refused["reason"], "connection_refused");
+    assert!(refused["next_try_ms"].as_u64().is_some());
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_the_run_and_its_workers() {
+    let broker = Mosquitto::start();
+    let file = FleetFile::presses(broker.port(), 10);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_mqfleet"))
+        .args(["run", file.path(), "--format", "json"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut out = std::io::BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("\"up\"") {
+        line.clear();
+        std::io::BufRead::read_line(&mut out, &mut line).unwrap();
+    }
+    let workers = descendants(child.id());
+    drop(out);
+    assert!(child.wait().unwrap().success());
+    assert_gone(&workers);
+}
+
+fn mqfleet(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_mqfleet")).args(args).output().expect("the program runs")
+}
+
+fn stdout(output: &Output) -> &str {
+    std::str::from_utf8(&output.stdout).expect("UTF-8")
+}
+
+#[test]
+fn check_tells_who_could_not_connect_and_why() {
+    let broker = Mosquitto::with(Setup { users: vec![("op".into(), "right".into())], ..Setup::default() });
+    let text = |password: &str| {
+        format!(
+            r#"
+            [endpoint.eu-1]
+            url = "mqtt://127.0.0.1:{}"
+            [[client]]
+            id = "good-%i"
+            count = 3
+            endpoints = ["eu-1"]
+            username = "op"
+            password = "right"
+            [[client]]
+            id = "doubtful"
+            endpoints = ["eu-1"]
+            username = "op"
+            password = "{password}"
+            "#,
+            broker.port()
+        )
+    };
+    let good = FleetFile::new(&text("right"));
+    let output = mqfleet(&["check", good.path(), "--connect"]);
+    assert_eq!((output.status.code(), stdout(&output)), (Some(0), "all 4 clients connected\n"));
+
+    let bad = FleetFile::new(&text("wr0ng-s3cret"));
+    let output = mqfleet(&["check", bad.path(), "--connect"]);
+    let said = stdout(&output);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("doubtful could not connect to eu-1") && said.contains("3 of 4 clients connected"), "{said}");
+    let everything = [output.stdout, output.stderr].concat();
+    assert!(!String::from_utf8_lossy(&everything).contains("wr0ng-s3cret"));
+
+    let output = mqfleet(&["check", bad.path(), "--connect", "--format", "json"]);
+    let lines: Vec<serde_json::Value> = stdout(&output).lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    assert!(lines[..lines.len() - 1].iter().all(|l| l["type"] == "state"));
+    let summary = lines.last().unwrap();
+    assert_eq!((&summary["type"], &summary["up"], &summary["failed"]), (&"summary".into(), &3.into(), &1.into()));
+
+    let output = mqfleet(&["check", bad.path()]);
+    assert_eq!(output.status.code(), Some(0), "without --connect only the file is checked");
+    assert!(stdout(&output).contains("4 clients"), "{}", stdout(&output));
+    let output = mqfleet(&["check", "/no/such/file.toml"]);
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn init_writes_a_file_that_checks_and_never_overwrites_one() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let path = dir.path().join("fleet.toml");
+    let path = path.to_str().unwrap();
+    assert_eq!(mqfleet(&["init", path]).status.code(), Some(0));
+    let output = mqfleet(&["check", path]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    fs::write(path, "mine").unwrap();
+    assert_ne!(mqfleet(&["init", path]).status.code(), Some(0));
+    assert_eq!(fs::read_to_string(path).unwrap(), "mine");
+}
+
+#[test]
+fn a_secret_reaches_neither_argv_nor_environment_nor_output() {
+    let secret = "hush-3f9a1c";
+    let broker = Mosquitto::with(Setup { users: vec![("op".into(), secret.into())], ..Setup::default() });
+    let file = FleetFile::new(&format!(
+        r#"
+        [endpoint.eu-1]
+        url = "mqtt://127.0.0.1:{}"
+        [[client]]
+        id = "press-%i"
+        count = 3
+        endpoints = ["eu-1"]
+        username = "op"
+        password = {{ env = "PRESS_PASSWORD" }}
+        "#,
+        broker.port()
+    ));
+    let log = file.dir.path().join("log");
+    let args = ["run", file.path(), "--log", log.to_str().unwrap()];
+    let mut run = Headless::start(&args, &[("PRESS_PASSWORD", secret)]);
+    run.wait_up(3);
+    let workers = descendants(run.id());
+    assert!(!workers.is_empty());
+    for worker in workers {
+        assert!(is_running(worker));
+        for file in ["cmdline", "environ"] {
+            let text = fs::read(format!("/proc/{worker}/{file}")).unwrap();
+            assert!(!String::from_utf8_lossy(&text).contains(secret), "{file} of a worker holds the secret");
+        }
+    }
+    signal_process(run.id(), Signal::TERM);
+    run.wait_exit();
+    let written = fs::read_to_string(log).unwrap();
+    assert!(written.contains(" connected to eu-1") && !written.contains(secret));
+    assert!(run.heard().lines.iter().all(|l| !l.to_string().contains(secret)));
+}
+
+#[test]
+fn a_log_that_finds_its_disk_full_keeps_its_lines_and_writes_them_when_there_is_room() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let disk = dir.path().join("disk");
+    fs::create_dir(&disk).unwrap();
+    let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"]).arg(&disk).status();
+    if !mount.is_ok_and(|s| s.success()) {
+        println!("not shown here: mounting a small disk needs root");
+        return;
+    }
+    let result = std::panic::catch_unwind(|| {
+        let broker = Mosquitto::start();
+        let file = FleetFile::presses(broker.port(), 50);
+        let filler = disk.join("filler");
+        fs::write(&filler, vec![b'x'; 64 << 10]).unwrap_or_default(); // as much as fits
+        let log = disk.join("events.log");
+        let args = ["run", file.path(), "--log", log.to_str().unwrap()];
+        let mut run = Headless::start(&args, &[]);
+        run.wait_up(50);
+        let notice = |h: &headless::Heard, words: &str| {
+            h.of_type("notice").any(|l| l["text"].as_str().is_some_and(|t| t.contains(words)))
+        };
+        drop(run.wait_for("a word about the full disk", |h| notice(h, "cannot write the log")));
+        fs::remove_file(&filler).unwrap();
+        drop(run.wait_for("a word about the recovery", |h| notice(h, "is written again")));
+        signal_process(run.id(), Signal::TERM);
+        run.wait_exit();
+        let text = fs::read_to_string(&log).unwrap();
+        assert_eq!(text.matches(" connected to eu-1").count(), 50, "lines were lost:\n{text}");
+        assert!(text.ends_with('\n'), "a torn line");
+    });
+    assert!(Command::new("umount").arg("-l").arg(&disk).status().unwrap().success());
+    result.unwrap();
+}

@@ -1,0 +1,42 @@
+//! An MQTT server that says what a test tells it to, byte by byte, for what no real broker can be brought to say on demand.
+#![allow(dead_code, reason = "every test binary uses another part of it")]
+
+use std::{
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    thread,
+    time::Duration,
+};
+
+/// A CONNACK that accepts.
+pub const ACCEPT_V311: &[u8] = &[0x20, 2, 0, 0];
+pub const ACCEPT_V5: &[u8] = &[0x20, 3, 0, 0, 0];
+
+/// Listens on a free loopback port, answers each CONNECT with `answers` in turn, half a breath
+/// apart, and keeps the connection open until the other end closes it. Returns the port.
+pub fn server(answers: Vec<Vec<u8>>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let port = listener.local_addr().expect("an address").port();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (Ok(stream), answers) = (stream, answers.clone()) else { return };
+            thread::spawn(move || talk(stream, &answers));
+        }
+    });
+    port
+}
+
+fn talk(mut stream: TcpStream, answers: &[Vec<u8>]) {
+    let mut buffer = [0; 4096];
+    if !matches!(stream.read(&mut buffer), Ok(1..)) {
+        return;
+    }
+    for answer in answers {
+        if stream.write_all(answer).is_err() {
+            return;
+        }
+        // Two packets in one segment are legal but not what is to be tested.
+        thread::sleep(Duration::from_millis(30));
+    }
+    while matches!(stream.read(&mut buffer), Ok(1..)) {}
+}

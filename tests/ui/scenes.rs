@@ -1,0 +1,413 @@
+//! Defines a made-up fleet and what happens to it, told in real events on made-up time; how it looks is judged elsewhere.
+
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
+
+use chrono::{DateTime, FixedOffset, Utc};
+use mqfleet::{
+    action::Action,
+    clock::{Anchor, Moment},
+    config::{Glyphs, Keymap, Theme},
+    event::{Event, Level, Reason, Sample, State, Transition, What, WorkerEvent},
+    fleet::{Client, ClientKey, Endpoint, EndpointKey, Fleet, Probe, ProbeKind, Secret, Settings, WorkerKey},
+    model::Model,
+    text::Scrubbed,
+    ui::{self, Context, Widths},
+};
+use ratatui::{Terminal, backend::TestBackend, buffer::Buffer, layout::Rect};
+use tui_input::InputRequest;
+
+/// The moment of which all scenes are told, 12:04:31 in a zone one hour east of Greenwich.
+pub const NOW: Moment = Moment(100_000_000_000);
+const ZONE: i32 = 3_600;
+
+pub fn anchor() -> Anchor {
+    let wall: DateTime<Utc> = "2026-11-20T11:04:31Z".parse().unwrap();
+    Anchor::new(NOW, wall)
+}
+
+/// `seconds` before [`NOW`].
+pub fn ago(seconds: f64) -> Moment {
+    Moment(NOW.0 - (seconds * 1e6) as u64)
+}
+
+/// A thousand clients in four places.
+pub fn fleet(env: Option<&str>) -> Fleet {
+    let endpoint = |name: &str| Endpoint {
+        name: Scrubbed::new(name),
+        host: format!("{name}.example.net").into(),
+        port: 1883,
+        connect_rate: Endpoint::CONNECT_RATE,
+        max_connecting: Endpoint::MAX_CONNECTING,
+    };
+    let settings = Arc::new(Settings {
+        probe: Probe { kind: ProbeKind::Ack, every: Duration::from_secs(5) },
+        slow_p99: Some(Duration::from_millis(500)),
+        ..Settings::default()
+    });
+    let groups = [("press", 600, 0), ("oven", 300, 1), ("crane", 90, 2), ("yard", 10, 3)];
+    let mut clients = Vec::new();
+    for (group, count, endpoint) in groups {
+        for n in 1..=count {
+            let id = format!("{group}-{n:04}");
+            clients.push(Client {
+                name: Scrubbed::new(&id),
+                id: id.into(),
+                endpoint: EndpointKey(endpoint),
+                username: Some("plant".into()),
+                password: Some(Secret::new("hunter2".to_owned())),
+                settings: settings.clone(),
+            });
+        }
+    }
+    Fleet {
+        name: Scrubbed::new("plant-eu"),
+        env: env.map(Scrubbed::new),
+        worker_size: 250,
+        endpoints: ["eu-1", "eu-2", "ap-2", "sa-1"].map(endpoint).into(),
+        clients,
+    }
+}
+
+/// A model that is told a story.
+pub struct Stage {
+    pub model: Model,
+    pub now: Moment,
+    rng: fastrand::Rng,
+    pub bytes_per_second: Option<u64>,
+}
+
+impl Stage {
+    pub fn new(fleet: Fleet, start: Moment) -> Stage {
+        let model = Model::new(Arc::new(fleet), start);
+        Stage { model, now: start, rng: fastrand::Rng::with_seed(7), bytes_per_second: None }
+    }
+
+    pub fn tell(&mut self, at: Moment, what: What) {
+        assert!(at >= self.now, "a story is told in order");
+        self.now = at;
+        self.model.apply(&Event { at, what });
+    }
+
+    pub fn step(&mut self, at: Moment, client: u32, to: State, reason: Reason) {
+        self.step_with(at, client, to, reason, "", 1, None);
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    pub fn step_with(
+        &mut self,
+        at: Moment,
+        client: u32,
+        to: State,
+        reason: Reason,
+        detail: &str,
+        attempt: u32,
+        next_try: Option<f64>,
+    ) {
+        let client = ClientKey(client);
+        let what = What::State(Transition {
+            client,
+            endpoint: self.model.fleet().client(client).endpoint,
+            from: self.model.live().row(client).state,
+            to,
+            reason,
+            detail: Scrubbed::new(detail),
+            attempt,
+            next_try: next_try.map(Duration::from_secs_f64),
+        });
+        self.tell(at, what);
+    }
+
+    pub fn sample(&mut self, at: Moment, client: u32, rtt: Duration) {
+        self.tell(at, What::Sample(Sample { client: ClientKey(client), probe: ProbeKind::Ack, rtt }));
+    }
+
+    /// The answer of a client's broker when nothing is wrong: near ones fast, far ones slow.
+    fn usual(&mut self, client: u32) -> Duration {
+        let base = match client {
+            0..600 => 900.0,
+            600..900 => 3_200.0,
+            900..990 => 38_000.0,
+            _ => 190_000.0,
+        };
+        let spread = (self.rng.f64() + self.rng.f64() - 1.0) * 0.9;
+        Duration::from_micros((base * f64::exp(spread)) as u64)
+    }
+
+    /// All clients come up, `over` seconds long, from `from` on.
+    pub fn connect_all(&mut self, from: f64, over: f64) {
+        let n = self.model.fleet().clients.len() as u32;
+        for client in 0..n {
+            self.step(ago(from), client, State::Queued, Reason::Start);
+        }
+        for client in 0..n {
+            let at = ago(from - over * f64::from(client) / f64::from(n));
+            self.step(at, client, State::Connecting, Reason::Admitted);
+            self.step(at, client, State::Up, Reason::Connected);
+        }
+    }
+
+    /// Answers to everything that is up, every five seconds, between two times before now.
+    pub fn answers(&mut self, from: f64, to: f64, rtt: impl Fn(u32, Duration) -> Duration) {
+        let n = self.model.fleet().clients.len() as u32;
+        let mut seconds = from;
+        while seconds > to {
+            for client in 0..n {
+                let usual = self.usual(client);
+                if self.model.live().row(ClientKey(client)).is_up() {
+                    self.sample(ago(seconds), client, rtt(client, usual));
+                }
+            }
+            seconds -= 5.0;
+        }
+    }
+
+    pub fn arrange(mut self) -> Stage {
+        self.now = NOW;
+        self.model.tick(NOW);
+        self.model.set_height(14);
+        // The user has been at the top since some seconds ago: nothing is held.
+        self.model.act(Action::Top, ago(5.0));
+        self
+    }
+
+    pub fn act(&mut self, action: Action) {
+        self.model.act(action, self.now);
+    }
+
+    pub fn type_text(&mut self, text: &str) {
+        for c in text.chars() {
+            self.model.edit(InputRequest::InsertChar(c), self.now);
+        }
+    }
+
+    /// The screen, and where its cursor is.
+    pub fn draw(&mut self, width: u16, height: u16, theme: &str, glyphs: Glyphs) -> (Buffer, Option<(u16, u16)>) {
+        let area = Rect::new(0, 0, width, height);
+        self.model.set_height(ui::table_height(area));
+        static KEYMAP: LazyLock<Keymap> = LazyLock::new(Keymap::builtin);
+        static TERMINAL: LazyLock<Theme> = LazyLock::new(|| Theme::builtin("terminal").unwrap());
+        let theme = if theme == "terminal" { *TERMINAL } else { Theme::builtin(theme).unwrap() };
+        let context = Context {
+            now: self.now,
+            anchor: anchor(),
+            zone: FixedOffset::east_opt(ZONE).unwrap(),
+            theme: &theme,
+            glyphs,
+            keymap: &KEYMAP,
+            widths: Widths::of(self.model.fleet()),
+            latency: self.model.shown().latency(),
+            bytes_per_second: self.bytes_per_second,
+        };
+        let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+        let mut hidden = true;
+        terminal
+            .draw(|frame| {
+                ui::draw(frame, &self.model, &context);
+            })
+            .unwrap();
+        let buffer = terminal.backend().buffer().clone();
+        let position = ratatui::backend::Backend::get_cursor_position(terminal.backend_mut()).unwrap();
+        if terminal.backend().cursor_visible() {
+            hidden = false;
+        }
+        (buffer, (!hidden).then_some((position.x, position.y)))
+    }
+}
+
+/// Two seconds after the start.
+pub fn starting() -> Stage {
+    let mut s = Stage::new(fleet(None), ago(2.2));
+    for client in 0..1_000 {
+        s.step(ago(2.2), client, State::Queued, Reason::Start);
+    }
+    for client in 0..460 {
+        let at = ago(2.1 - f64::from(client) * 0.004);
+        s.step(at, client, State::Connecting, Reason::Admitted);
+        if client < 380 {
+            s.step(at, client, State::Up, Reason::Connected);
+        }
+    }
+    for client in 0..380 {
+        let rtt = s.usual(client);
+        s.sample(ago(0.2), client, rtt);
+    }
+    s.arrange()
+}
+
+/// Two hours later: nothing to see.
+pub fn calm() -> Stage {
+    let mut s = Stage::new(fleet(None), ago(8_050.0));
+    s.connect_all(8_049.0, 1.5);
+    s.answers(118.0, 0.0, |_, usual| usual);
+    s.bytes_per_second = Some(240);
+    s.arrange()
+}
+
+/// A bit of everything that can be wrong.
+pub fn trouble_in(env: Option<&str>) -> Stage {
+    let mut s = Stage::new(fleet(env), ago(8_050.0));
+    s.connect_all(8_049.0, 1.5);
+    // One that was switched off, and some that the broker never let in.
+    s.step(ago(4_000.0), 991, State::Off, Reason::OperatorDisconnect);
+    for client in 993..996 {
+        s.step(ago(2_999.0), client, State::Backoff, Reason::ConnectionLost);
+        s.step_with(ago(2_999.0), client, State::Failed, Reason::BadCredentials, "", 2, None);
+    }
+    s.step(ago(2_500.0), 996, State::Backoff, Reason::ConnectionLost);
+    s.step_with(ago(2_400.0), 996, State::Failed, Reason::NameNotResolved, "sa-1.example.net", 4, None);
+    s.answers(118.0, 60.0, |_, usual| usual);
+    // A link gets slow.
+    s.answers(58.0, 42.0, |client, usual| if (900..930).contains(&client) { usual * 16 } else { usual });
+    // A broker closes connections; most clients return.
+    for client in 600..660 {
+        s.step_with(ago(40.0), client, State::Backoff, Reason::ConnectionLost, "closed by peer", 1, Some(1.2));
+    }
+    for client in 600..652 {
+        s.step(ago(38.0), client, State::Connecting, Reason::Retry);
+        s.step(ago(38.0), client, State::Up, Reason::Connected);
+    }
+    for client in 652..660 {
+        s.step(ago(37.4), client, State::Connecting, Reason::Retry);
+        s.step_with(ago(37.4), client, State::Backoff, Reason::ConnectionRefused, "", 2, Some(4.0));
+    }
+    s.answers(36.0, 10.0, |client, usual| if (900..930).contains(&client) { usual * 16 } else { usual });
+    // A worker dies with the clients it holds.
+    let died = What::Worker {
+        worker: WorkerKey(1),
+        event: WorkerEvent::Died,
+        detail: Scrubbed::new("killed by signal 9; its 250 clients wait; starting it again"),
+    };
+    s.tell(ago(9.0), died);
+    for client in 350..600 {
+        s.step(ago(9.0), client, State::Held, Reason::WorkerLost);
+    }
+    let back = What::Worker { worker: WorkerKey(1), event: WorkerEvent::Restarted, detail: Scrubbed::default() };
+    s.tell(ago(8.0), back);
+    for client in 350..590 {
+        s.step(ago(7.5), client, State::Queued, Reason::WorkerReady);
+    }
+    for client in 350..580 {
+        s.step(ago(7.0), client, State::Connecting, Reason::Admitted);
+    }
+    for client in 350..560 {
+        s.step(ago(6.8), client, State::Up, Reason::Connected);
+    }
+    s.answers(6.5, 6.0, |client, usual| if (900..930).contains(&client) { usual * 16 } else { usual });
+    s.tell(ago(6.0), What::SamplesLost(12));
+    for client in 652..660 {
+        s.step(ago(4.9), client, State::Connecting, Reason::Retry);
+        let next = 6.0 + f64::from(client - 652) * 1.7;
+        s.step_with(ago(4.9), client, State::Backoff, Reason::ConnectionRefused, "", 3, Some(next));
+    }
+    s.step_with(ago(3.0), 997, State::Backoff, Reason::SessionTakenOver, "", 1, Some(9.4));
+    s.answers(2.0, 0.0, |client, usual| if (900..930).contains(&client) { usual * 16 } else { usual });
+    let text = "eu-2 refuses new connections for 20 s, ap-2 answers slowly";
+    s.tell(ago(1.0), What::Trouble(Scrubbed::new(text)));
+    let text = Scrubbed::new("the disk of the journal is full: events are no longer kept");
+    s.tell(ago(0.5), What::Notice { level: Level::Warning, text });
+    s.bytes_per_second = Some(3_600);
+    s.arrange()
+}
+
+pub fn trouble() -> Stage {
+    trouble_in(None)
+}
+
+/// The cursor on a client with a story.
+pub fn go_to(stage: &mut Stage, name: &str) {
+    stage.act(Action::Top);
+    for _ in 0..stage.model.order().len() {
+        let at = stage.model.cursor().map(|key| stage.model.fleet().client(key).name.to_string());
+        if at.as_deref() == Some(name) {
+            return;
+        }
+        stage.act(Action::Down);
+    }
+    panic!("no {name}");
+}
+
+pub fn filter() -> Stage {
+    let mut s = trouble();
+    s.act(Action::Filter);
+    s.type_text("conn");
+    s
+}
+
+pub fn no_match() -> Stage {
+    let mut s = trouble();
+    s.act(Action::Filter);
+    s.type_text("elevator");
+    s.model.accept_filter();
+    s
+}
+
+/// Five marked, two of them hidden; three are asked about.
+pub fn confirm_some() -> Stage {
+    let mut s = trouble();
+    for name in ["yard-0004", "yard-0005", "press-0592", "oven-0053", "oven-0054"] {
+        go_to(&mut s, name);
+        s.act(Action::Mark);
+    }
+    s.act(Action::Filter);
+    s.type_text("e");
+    s.type_text("u");
+    s.model.accept_filter();
+    s.act(Action::Disconnect);
+    s
+}
+
+pub fn confirm_one() -> Stage {
+    let mut s = trouble();
+    go_to(&mut s, "oven-0053");
+    s.act(Action::Disconnect);
+    s
+}
+
+pub fn confirm_many() -> Stage {
+    let mut s = trouble_in(Some("prod"));
+    s.act(Action::MarkAll);
+    s.act(Action::Disconnect);
+    s.type_text("10");
+    s
+}
+
+pub fn detail() -> Stage {
+    let mut s = trouble();
+    go_to(&mut s, "oven-0053");
+    s.act(Action::Detail);
+    s
+}
+
+pub fn help() -> Stage {
+    let mut s = trouble();
+    s.act(Action::Help);
+    s
+}
+
+pub fn frozen() -> Stage {
+    let mut s = trouble();
+    s.act(Action::Freeze);
+    let later = |seconds: f64| NOW + Duration::from_secs_f64(seconds);
+    for client in 0..300 {
+        s.step_with(later(20.0), client, State::Backoff, Reason::ServerShuttingDown, "", 1, Some(1.0));
+    }
+    s.now = later(37.0);
+    s.model.tick(later(37.0));
+    s
+}
+
+pub fn quit() -> Stage {
+    let mut s = calm();
+    s.act(Action::Quit);
+    s
+}
+
+pub fn toast() -> Stage {
+    let mut s = calm();
+    go_to(&mut s, "crane-0003");
+    s.act(Action::Reconnect);
+    s
+}
