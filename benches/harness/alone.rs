@@ -26,7 +26,7 @@ pub fn main(broker: SocketAddr, clients: usize, window: usize) -> io::Result<()>
     let (mut up, mut tried) = (0, 0);
     while up < clients {
         while tried < clients && tried - up < window {
-            let client = Client::new(slots.clone(), tried as Slot, define(broker, id(tried)))
+            let client = Client::new(slots.clone(), tried as Slot, define(broker, id(tried)), broker.ip())
                 .map_err(|cause| io::Error::other(cause.detail.to_string()))?;
             let mut pending = client.connect(1);
             // Asked once, it marks the slot when it is fulfilled.

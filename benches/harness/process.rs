@@ -26,13 +26,16 @@ pub fn memory(id: u32) -> Memory {
     Memory { rss: field("Rss:"), pss: field("Pss:"), anon: field("Pss_Anon:") }
 }
 
+/// Clock ticks a second in /proc, the same on every Linux.
+const USER_HZ: f64 = 100.0;
+
 /// User and system time since its start, of all its threads, in steps of a clock tick (10 ms).
 pub fn cpu(id: u32) -> Duration {
     let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
     // After the name in parentheses, utime and stime are the 12th and 13th fields (proc(5)).
     let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
     let ticks: u64 = fields.filter_map(|f| f.parse::<u64>().ok()).sum();
-    Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
+    Duration::from_secs_f64(ticks as f64 / USER_HZ)
 }
 
 /// The processes that `parent` started and that still run.
