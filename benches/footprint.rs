@@ -27,7 +27,7 @@ const CALM: Duration = Duration::from_secs(15);
 
 fn main() -> io::Result<()> {
     let clients = setting("MQFLEET_BENCH_IDLE", 1_000);
-    let watched = Duration::from_secs(setting("MQFLEET_BENCH_SECONDS", 20) as u64);
+    let watched = Duration::from_secs(setting("MQFLEET_BENCH_SECONDS", 30) as u64);
     println!("footprint: {} idle clients of the default fleet, console at {COLUMNS}x{LINES}", count(clients));
     println!("  {}\n", process::machine());
     let broker = mosquitto::Mosquitto::start();

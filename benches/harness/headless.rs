@@ -1,6 +1,7 @@
 //! The real program without a screen, for the fleet benchmark: how long its clients take to connect, and to publish all at once; its lines are all it is judged by.
 
 use std::{
+    collections::HashSet,
     fs,
     io::{self, BufRead, BufReader},
     process::{Command, Stdio},
@@ -66,8 +67,9 @@ pub fn run(port: u16, clients: usize, window: usize, patience: Duration) -> io::
     Ok(times)
 }
 
-/// From the first PUBLISH to the last PUBACK of all clients but the very few whose probe was under
-/// way when their worker was stopped. The lines' stamps are those of the trace tap, to the millisecond.
+/// From the first PUBLISH to the last PUBACK, by the stamps of the lines: those of the trace tap, to
+/// the millisecond. The few clients whose probe was under way when their worker was stopped count
+/// when they get that answer.
 fn burst(workers: &[u32], lines: &Lines, clients: usize, patience: Duration) -> io::Result<Option<Duration>> {
     workers.iter().for_each(|&id| signal(id, Signal::STOP));
     let held = Instant::now();
@@ -75,25 +77,34 @@ fn burst(workers: &[u32], lines: &Lines, clients: usize, patience: Duration) -> 
     while lines.try_recv().is_ok() {}
     let held = held.elapsed();
     workers.iter().for_each(|&id| signal(id, Signal::CONT));
-    let (mut begin, mut end, mut count) = (f64::MAX, 0.0, 0);
-    while count < clients * 999 / 1000 {
+    let mut answered = HashSet::new();
+    let (mut begin, mut end) = (f64::MAX, 0.0);
+    while answered.len() < clients {
         let Some((_, line)) = next(lines, patience)? else { return Ok(None) };
-        let Some((stamp, rtt)) = sample(&line) else { continue };
-        if rtt < held.as_secs_f64() {
-            count += 1;
-            begin = f64::min(begin, stamp - rtt);
-            end = f64::max(end, stamp);
+        let Some(sample) = Sample::read(&line) else { continue };
+        if sample.rtt < held.as_secs_f64() {
+            begin = f64::min(begin, sample.at - sample.rtt);
+            end = f64::max(end, sample.at);
         }
+        answered.insert(sample.client);
     }
     Ok(Some(Duration::from_secs_f64(end - begin)))
 }
 
-/// When an answer came, in seconds since some midnight, and how long it took.
-fn sample(line: &str) -> Option<(f64, f64)> {
-    let line: serde_json::Value = serde_json::from_str(line).ok()?;
-    let at = chrono::DateTime::parse_from_rfc3339(line.get("ts")?.as_str()?).ok()?;
-    let rtt = line.get("rtt_us")?.as_u64()?;
-    Some((at.timestamp_millis() as f64 / 1e3, rtt as f64 / 1e6))
+/// Who was answered, when (in seconds since 1970), and how long it took.
+struct Sample {
+    client: String,
+    at: f64,
+    rtt: f64,
+}
+
+impl Sample {
+    fn read(line: &str) -> Option<Sample> {
+        let line: serde_json::Value = serde_json::from_str(line).ok()?;
+        let at = chrono::DateTime::parse_from_rfc3339(line.get("ts")?.as_str()?).ok()?;
+        let rtt = line.get("rtt_us")?.as_u64()? as f64 / 1e6;
+        Some(Sample { client: line.get("client")?.as_str()?.to_owned(), at: at.timestamp_millis() as f64 / 1e3, rtt })
+    }
 }
 
 type Lines = Receiver<(Moment, String)>;
