@@ -122,7 +122,11 @@ fn idle(file: &Path, clients: usize, watched: Duration) {
     let seconds = since.elapsed().as_secs_f64();
     let used: Vec<Duration> = processes.iter().zip(&before).map(|((_, id), &b)| cpu(*id).saturating_sub(b)).collect();
 
-    println!("  connected after {}; then calm for {} s, watched for {seconds:.0} s", time(connected.as_secs_f64()), CALM.as_secs());
+    println!(
+        "  connected after {}; then calm for {} s, watched for {seconds:.0} s",
+        time(connected.as_secs_f64()),
+        CALM.as_secs()
+    );
     let mut table = Table::new(["", "PSS", "RSS", "its own", "CPU of a core"]);
     let mega = |bytes: u64| format!("{:.1} MB", bytes as f64 / 1e6);
     let percent = |time: Duration| time.as_secs_f64() / seconds * 100.0;
@@ -136,10 +140,10 @@ fn idle(file: &Path, clients: usize, watched: Duration) {
     table.row(["in all".into(), mega(sum.pss), mega(sum.rss), mega(sum.anon), format!("{used:.2} %")]);
     table.print();
     let pace = written as f64 / seconds;
-    let mut table = Table::new(["", "", ""]);
+    let mut table = Table::new(["in all", "", ""]);
     let pss = sum.pss as f64 / 1e6;
-    table.row(["memory in all (PSS: shared pages count once)".into(), format!("{pss:.1} MB"), verdict(pss, 40.0, "MB")]);
-    table.row(["CPU in all".into(), format!("{used:.2} %"), verdict(used, 2.0, "%")]);
+    table.row(["memory (PSS: shared pages count once)".into(), format!("{pss:.1} MB"), verdict(pss, 40.0, "MB")]);
+    table.row(["CPU".into(), format!("{used:.2} %"), verdict(used, 2.0, "%")]);
     table.row(["bytes to the terminal".into(), format!("{pace:.0} B/s"), verdict(pace, 1000.0, "B/s")]);
     table.print();
     quit(console);

@@ -87,7 +87,8 @@ fn measure(rows: usize, frames: usize, table: &mut Table) -> io::Result<()> {
     let options = TerminalOptions { viewport: Viewport::Fixed(AREA) };
     let output = Output::default();
     let mut terminal = Terminal::with_options(CrosstermBackend::new(output.clone()), options)?;
-    let [mut events, mut sort, mut filter, mut latency, mut cells, mut frame] = std::array::from_fn(|_| Step::default());
+    let [mut events, mut sort, mut filter, mut latency, mut cells, mut frame] =
+        std::array::from_fn(|_| Step::default());
     let mut bytes = Runs::default();
     for n in 0..frames {
         now = now + SECOND;

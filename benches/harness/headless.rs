@@ -6,7 +6,7 @@ use std::{
     io::{self, BufRead, BufReader},
     process::{Command, Stdio},
     sync::mpsc::{Receiver, RecvTimeoutError, channel},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use mqfleet::clock::Moment;
@@ -19,6 +19,9 @@ use super::{
 
 /// The time between two probes of a client.
 const EVERY: Duration = Duration::from_secs(4);
+
+/// What a stamp may be off, in seconds.
+const MILLI: f64 = 1e-3;
 
 /// Runs `mqfleet run` on a fleet of this size and times it.
 ///
@@ -72,17 +75,19 @@ pub fn run(port: u16, clients: usize, window: usize, patience: Duration) -> io::
 /// when they get that answer.
 fn burst(workers: &[u32], lines: &Lines, clients: usize, patience: Duration) -> io::Result<Option<Duration>> {
     workers.iter().for_each(|&id| signal(id, Signal::STOP));
-    let held = Instant::now();
     std::thread::sleep(EVERY + EVERY / 4);
     while lines.try_recv().is_ok() {}
-    let held = held.elapsed();
+    let resumed = chrono::Utc::now().timestamp_millis() as f64 / 1e3;
     workers.iter().for_each(|&id| signal(id, Signal::CONT));
     let mut answered = HashSet::new();
     let (mut begin, mut end) = (f64::MAX, 0.0);
     while answered.len() < clients {
         let Some((_, line)) = next(lines, patience)? else { return Ok(None) };
         let Some(sample) = Sample::read(&line) else { continue };
-        if sample.rtt < held.as_secs_f64() {
+        if sample.at < resumed {
+            continue; // answered before, reported after
+        }
+        if sample.at - sample.rtt >= resumed - MILLI {
             begin = f64::min(begin, sample.at - sample.rtt);
             end = f64::max(end, sample.at);
         }
