@@ -82,7 +82,9 @@ fn compare() -> io::Result<()> {
     println!("fleet: one broker, {} clients connect and publish at once", count(clients));
     println!("  {}", process::machine());
     println!("  {rounds} rounds of all contenders in turn; the median (lowest to highest)");
-    println!("  at most {window} connects under way at once, whoever connects\n");
+    println!("  at most {window} connects under way at once, whoever connects");
+    println!("  connected: until the last CONNACK; of mqfleet, until the line that tells it was read");
+    println!("  QoS 1 from each at once: from the first PUBLISH to the last PUBACK\n");
     let broker = mosquitto::Mosquitto::start();
     let mut floor = Contender::new("floor: bare tokio", clients);
     let mut fleet = Contender::new("mqfleet", clients);
