@@ -17,7 +17,7 @@ pub struct EndpointKey(pub u16);
 
 /// A worker's place in the pool; a restarted worker keeps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct WorkerKey(pub u16);
+pub struct WorkerKey(pub u32);
 
 impl ClientKey {
     pub fn index(self) -> usize {
@@ -77,7 +77,20 @@ pub struct Endpoint {
 
 impl Endpoint {
     pub const CONNECT_RATE: u32 = 1000;
-    pub const MAX_CONNECTING: u32 = 200;
+    /// Below the listen backlog of a common broker (mosquitto: 100): past that the kernel drops SYNs,
+    /// and a connect takes a second more.
+    pub const MAX_CONNECTING: u32 = 90;
+
+    /// An endpoint with the default limits.
+    pub fn new(name: &str, host: &str, port: u16) -> Endpoint {
+        Endpoint {
+            name: Scrubbed::new(name),
+            host: host.into(),
+            port,
+            connect_rate: Self::CONNECT_RATE,
+            max_connecting: Self::MAX_CONNECTING,
+        }
+    }
 
     /// The address as the operator knows it, `host:port` (IPv6 in brackets, RFC 3986 §3.2.2).
     pub fn address(&self) -> String {
@@ -100,6 +113,13 @@ pub struct Client {
     pub username: Option<Arc<str>>,
     pub password: Option<Secret>,
     pub settings: Arc<Settings>,
+}
+
+impl Client {
+    /// A client without user name and password.
+    pub fn new(id: &str, endpoint: EndpointKey, settings: Arc<Settings>) -> Client {
+        Client { id: id.into(), name: Scrubbed::new(id), endpoint, username: None, password: None, settings }
+    }
 }
 
 /// How a client connects, retries and is measured.

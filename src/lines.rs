@@ -50,7 +50,7 @@ enum Line<'a> {
     },
     Worker {
         ts: String,
-        worker: u16,
+        worker: u32,
         event: &'a str,
         detail: &'a str,
     },
@@ -220,21 +220,8 @@ mod tests {
             name: Scrubbed::new("plant-eu"),
             env: None,
             worker_size: 500,
-            endpoints: vec![Endpoint {
-                name: Scrubbed::new("eu-1"),
-                host: "h".into(),
-                port: 1,
-                connect_rate: 1,
-                max_connecting: 1,
-            }],
-            clients: vec![Client {
-                id: "press-0002".into(),
-                name: Scrubbed::new("press-0002"),
-                endpoint: EndpointKey(0),
-                username: None,
-                password: None,
-                settings: Arc::new(Settings::default()),
-            }],
+            endpoints: vec![Endpoint::new("eu-1", "h", 1)],
+            clients: vec![Client::new("press-0002", EndpointKey(0), Arc::new(Settings::default()))],
         }
     }
 

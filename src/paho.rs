@@ -3,6 +3,7 @@
 //! A callback of Paho runs on Paho's threads, under Paho's process-wide lock. Ours stamp, write one
 //! cell of the [`Slots`] table and return; they never call Paho, which would deadlock.
 
+mod arrivals;
 mod cause;
 mod guard;
 mod line;
@@ -71,19 +72,25 @@ impl Paho {
         tap::follow(slots);
     }
 
-    /// Has Paho look at the keep alives of all clients as often as this one needs.
+    /// Has Paho look often at the keep alives of its clients; to be called after every connect.
     ///
     /// Paho looks every tenth of the keep alive that was connected with last, whoever's it is
-    /// (`setRetryLoopInterval`), so that one client with a long keep alive makes it send the others'
-    /// PINGREQs too late, and their broker cuts them. A connect that cannot succeed sets it right.
-    pub fn look_every_tenth_of(&self, keep_alive: Duration) {
+    /// (`setRetryLoopInterval`). After a client with a long one it sends the others' PINGREQs too
+    /// late, and their broker cuts them; and all that fell due since the last look go out at once,
+    /// which spoils what their answers tell. A connect that cannot succeed sets it right.
+    pub fn look_often(&self) {
         let mut options = mqtt::ConnectOptionsBuilder::with_mqtt_version(mqtt::MQTT_VERSION_3_1_1);
-        options.keep_alive_interval(seconds_of(keep_alive));
+        options.keep_alive_interval(Duration::from_secs(1));
         drop(self.anchor.connect(options.finalize()));
     }
 }
 
-/// One MQTT client of Paho's, for one slot.
+/// One MQTT client of Paho's, for one connection of one slot.
+///
+/// It is never connected twice. Where the broker cuts a connection while an order to disconnect
+/// waits in Paho's queue, that order would hit the next connect, and Paho C 1.3.16 then hands the
+/// failure callback of MQTT 5.0 a structure that it never filled in (`MQTTAsync_processCommand`):
+/// the process dies. Destroying a client clears its queue.
 pub struct Client {
     paho: mqtt::AsyncClient,
     slots: Arc<Slots>,
@@ -98,19 +105,21 @@ pub struct Accepted {
     pub session_present: bool,
 }
 
-/// Why there is no connection.
-#[derive(Debug)]
-pub enum Failure {
-    /// The try is over.
-    Ended(End),
-    /// Paho was still busy with the connection before; the same try may be made again.
-    Busy,
-}
-
 impl Client {
-    /// Creates the client; it neither connects nor opens a file. Paho is given an address, since it
-    /// would look up a name under its process-wide lock.
-    pub fn new(slots: Arc<Slots>, slot: Slot, def: ClientDef, address: IpAddr) -> Result<Client, Cause> {
+    /// Creates the client and orders its connect. It opens no file. Paho is given an address, since
+    /// it would look up a name under its process-wide lock.
+    pub fn connect(
+        slots: Arc<Slots>,
+        slot: Slot,
+        generation: Generation,
+        def: ClientDef,
+        address: IpAddr,
+    ) -> Result<(Client, Pending), Cause> {
+        let internal = |words: &str| Cause { reason: Reason::Internal, detail: Scrubbed::new(words) };
+        // The crate would panic over such a user name. A password is binary and may hold anything.
+        if def.id.contains('\0') || def.username.as_ref().is_some_and(|name| name.contains('\0')) {
+            return Err(internal("the client ID or the user name holds a NUL, which MQTT does not allow"));
+        }
         let options = mqtt::CreateOptionsBuilder::new()
             .server_uri(format!("tcp://{}", SocketAddr::new(address, def.port)))
             .client_id(&*def.id)
@@ -119,35 +128,29 @@ impl Client {
             .restore_messages(false)
             .send_while_disconnected(false)
             .delete_oldest_messages(false)
-            // One probe is under way at a time; one more may wait where a session is resumed.
+            // One probe is under way at a time.
             .max_buffered_messages(4)
             .finalize();
-        let paho = mqtt::AsyncClient::new(options)
-            .map_err(|e| Cause { reason: Reason::Internal, detail: Scrubbed::new(&format!("Paho: {e}")) })?;
+        let paho = mqtt::AsyncClient::new(options).map_err(|e| internal(&format!("Paho: {e}")))?;
+        slots.open(slot, generation);
+
         let table = slots.clone();
         paho.set_connection_lost_callback(move |_| {
             let at = Moment::now();
             let cell = table.cell(slot);
             let cause = cause::lost(tap::take_trouble(cell.socket, at));
-            table.end(slot, cell, End { at, cause });
+            table.end(slot, generation, cell, End { at, cause });
         });
         let table = slots.clone();
         paho.set_disconnected_callback(move |_, properties, code| {
             let at = Moment::now();
             let words = properties.get_string(mqtt::PropertyCode::ReasonString);
             let cause = cause::server_disconnect(code, words);
-            table.end(slot, table.cell(slot), End { at, cause });
+            table.end(slot, generation, table.cell(slot), End { at, cause });
         });
-        Ok(Client { paho, slots, slot, def })
-    }
-
-    /// Orders a connect. Paho must be through with the order before.
-    pub fn connect(&self, generation: Generation) -> Pending {
-        let slot = self.slot;
-        self.slots.open(slot, generation);
-        let (table, at_failure) = (self.slots.clone(), self.slots.clone());
-        let token = self.paho.connect_with_callbacks(
-            self.connect_options(),
+        let (table, at_failure) = (slots.clone(), slots.clone());
+        let token = paho.connect_with_callbacks(
+            connect_options(&def),
             move |_, _| {
                 let at = Moment::now();
                 let mut cell = table.cell(slot);
@@ -167,11 +170,13 @@ impl Client {
                 }
             },
         );
-        self.pending(token)
+        let client = Client { paho, slots, slot, def };
+        let pending = client.pending(token);
+        Ok((client, pending))
     }
 
     /// How the connect ended, if it did; asked again whenever the slot is marked.
-    pub fn outcome(&self, pending: &mut Pending) -> Option<Result<Accepted, Failure>> {
+    pub fn outcome(&self, pending: &mut Pending) -> Option<Result<Accepted, End>> {
         let result = pending.poll()?;
         let mut cell = self.slots.cell(self.slot);
         Some(match result {
@@ -179,14 +184,19 @@ impl Client {
                 at: cell.up.unwrap_or_else(Moment::now),
                 session_present: answer.connect_response().is_some_and(|r| r.session_present),
             }),
-            Err(mqtt::Error::CommandIgnored | mqtt::Error::OperationIncomplete) => Err(Failure::Busy),
             Err(error) => {
                 // Without a refusal Paho did not even accept the order.
                 let Refusal { at, rc, fault } =
                     cell.refusal.take().unwrap_or(Refusal { at: Moment::now(), rc: -1, fault: None });
-                Err(Failure::Ended(End { at, cause: cause::refused(self.def.protocol, rc, &error, fault) }))
+                Err(End { at, cause: cause::refused(self.def.protocol, rc, &error, fault) })
             }
         })
+    }
+
+    /// Gives the client up without destroying it: Paho still owes it a callback, from which it would
+    /// be destroyed otherwise, while Paho uses it.
+    pub fn abandon(self) {
+        std::mem::forget(self);
     }
 
     /// Orders a DISCONNECT. It has no effect on a client that is still connecting.
@@ -212,28 +222,31 @@ impl Client {
         self.paho.is_connected()
     }
 
-    fn connect_options(&self) -> mqtt::ConnectOptions {
-        let mut options = mqtt::ConnectOptionsBuilder::with_mqtt_version(version(self.def.protocol));
-        match self.def.protocol {
-            Protocol::V311 => options.clean_session(self.def.clean_start),
-            Protocol::V5 => options.clean_start(self.def.clean_start),
-        };
-        options
-            .keep_alive_interval(seconds_of(self.def.keep_alive))
-            .connect_timeout(whole_seconds(self.def.connect_timeout));
-        if let Some(name) = &self.def.username {
-            options.user_name(&**name);
-        }
-        if let Some(password) = &self.def.password {
-            options.password(password.expose());
-        }
-        options.finalize()
-    }
-
     fn pending(&self, token: mqtt::Token) -> Pending {
         let waker = Waker::from(Arc::new(Marker { slots: self.slots.clone(), slot: self.slot }));
         Pending { token, waker }
     }
+}
+
+fn connect_options(def: &ClientDef) -> mqtt::ConnectOptions {
+    let mut options = mqtt::ConnectOptionsBuilder::with_mqtt_version(version(def.protocol));
+    match def.protocol {
+        Protocol::V311 => options.clean_session(def.clean_start),
+        Protocol::V5 => options.clean_start(def.clean_start),
+    };
+    // The crate turns 0 (none) into 1 s; the longest there is comes closest to none.
+    let keep_alive = match def.keep_alive {
+        Duration::ZERO => Duration::from_secs(65_535),
+        d => whole_seconds(d),
+    };
+    options.keep_alive_interval(keep_alive).connect_timeout(whole_seconds(def.connect_timeout));
+    if let Some(name) = &def.username {
+        options.user_name(&**name);
+    }
+    if let Some(password) = &def.password {
+        options.password(password.expose());
+    }
+    options.finalize()
 }
 
 fn version(protocol: Protocol) -> u32 {
@@ -243,15 +256,9 @@ fn version(protocol: Protocol) -> u32 {
     }
 }
 
-/// The keep alive as Paho is told. The crate turns 0 (none) into 1 s; the longest there is comes
-/// closest to none.
-pub fn seconds_of(keep_alive: Duration) -> Duration {
-    if keep_alive.is_zero() { Duration::from_secs(65_535) } else { whole_seconds(keep_alive) }
-}
-
-/// Paho counts in seconds: the next whole one, at least 1.
+/// Paho counts in seconds: the next whole one, at least 1 and at most what a keep alive may be.
 fn whole_seconds(d: Duration) -> Duration {
-    Duration::from_secs((d.as_secs() + u64::from(d.subsec_nanos() > 0)).max(1))
+    Duration::from_secs(d.as_secs().saturating_add(u64::from(d.subsec_nanos() > 0)).clamp(1, 65_535))
 }
 
 /// The topic of a client's own probes: wildcards, `$` in front and what brokers refuse in a topic
@@ -312,6 +319,7 @@ mod tests {
         assert_eq!(whole_seconds(Duration::ZERO), Duration::from_secs(1));
         assert_eq!(whole_seconds(Duration::from_millis(1001)), Duration::from_secs(2));
         assert_eq!(whole_seconds(Duration::from_secs(3)), Duration::from_secs(3));
+        assert_eq!(whole_seconds(Duration::MAX), Duration::from_secs(65_535));
     }
 
     proptest! {

@@ -15,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::{
     net::UnixStream,
     signal::unix::{Signal, SignalKind, signal},
@@ -75,6 +76,10 @@ fn run() -> Result<(), WorkerError> {
     let link = StdStream::from(io::stdin().as_fd().try_clone_to_owned().map_err(WorkerError::NoLink)?);
     link.peer_addr().map_err(WorkerError::NoLink)?;
     link.set_nonblocking(true)?;
+    // A socket a client; the usual soft limit of 1,024 is for programs that use select(2).
+    let mut files = getrlimit(Resource::Nofile);
+    files.current = files.maximum;
+    let _ = setrlimit(Resource::Nofile, files); // where it fails, the clients that fit still connect
     // The guard looks for sockets that Paho opens, so nothing else may be opening any.
     let paho = Rc::new(Paho::start()?);
     let beat = Beat::default();

@@ -136,13 +136,17 @@ fn order(screen: &str) -> Vec<String> {
     screen.lines().skip(4).take(24).filter_map(clients).collect()
 }
 
-/// Quits by key and asserts that nothing is left.
 fn quit(console: &mut Console) {
+    leave(console, 0);
+}
+
+/// Quits by key and asserts that nothing is left.
+fn leave(console: &mut Console, code: u32) {
     let processes = console.descendants();
     console.press("q");
     console.wait_text("yes, quit");
     console.press("y");
-    assert_eq!(console.wait_exit().code, 0);
+    assert_eq!(console.wait_exit().code, code);
     console.assert_restored();
     assert_gone(&processes);
 }
@@ -345,7 +349,9 @@ fn a_full_disk_for_the_log_is_a_word_on_the_screen_and_nothing_more() {
     let mut console = Console::start(120, 40, &["run", file.path(), "--log", "/dev/full"]);
     console.wait_text("10 up");
     console.wait_text("cannot write the log /dev/full: No space left on device");
-    quit(&mut console);
+    leave(&mut console, 1);
+    let screen = console.screen();
+    assert!(screen.contains("bytes of the log /dev/full could not be written"), "{screen}");
 }
 
 #[test]

@@ -7,10 +7,7 @@ use super::{
     template::Template,
     tree::thousands,
 };
-use crate::{
-    fleet::{Client, EndpointKey, Secret, Settings},
-    text::Scrubbed,
-};
+use crate::fleet::{Client, EndpointKey, Secret, Settings};
 
 /// Clients in one file, at most.
 pub(super) const CLIENTS_MAX: u64 = 1_000_000;
@@ -94,12 +91,9 @@ pub(super) fn expand(groups: &[Group], report: &mut Report<'_>) -> Vec<Client> {
                 (None, None) => None,
             };
             clients.push(Client {
-                name: Scrubbed::new(&id),
-                id,
-                endpoint: group.endpoint,
                 username,
                 password: group.password.clone(),
-                settings: group.settings.clone(),
+                ..Client::new(&id, group.endpoint, group.settings.clone())
             });
         }
     }

@@ -107,7 +107,7 @@ fn read_endpoints(root: &Table<'_>, endpoints: &mut Vec<Endpoint>, report: &mut 
         };
         let connect_rate = count("connect_rate", "connects a second", Endpoint::CONNECT_RATE);
         let max_connecting = count("max_connecting", "connects in flight", Endpoint::MAX_CONNECTING);
-        endpoints.push(Endpoint { name: Scrubbed::new(&name), host, port, connect_rate, max_connecting });
+        endpoints.push(Endpoint { connect_rate, max_connecting, ..Endpoint::new(&name, &host, port) });
         names.push(name);
     }
     if names.len() > usize::from(u16::MAX) {

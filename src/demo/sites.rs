@@ -126,12 +126,10 @@ pub fn fleet(options: &Options, ports: [u16; 4], credentials: &Credentials) -> (
     let endpoints = Site::ALL.map(|site| {
         let count = shares[site.index()];
         Endpoint {
-            name: Scrubbed::new(site.name()),
-            host: "127.0.0.1".into(),
-            port: ports[site.index()],
             // Full within three seconds, and slow enough to be watched.
             connect_rate: (count * 2 / 5).max(4),
             max_connecting: (count / 4).clamp(8, Endpoint::MAX_CONNECTING),
+            ..Endpoint::new(site.name(), "127.0.0.1", ports[site.index()])
         }
     });
     let settings = Arc::new(settings(options.clients));
@@ -143,12 +141,9 @@ pub fn fleet(options: &Options, ports: [u16; 4], credentials: &Credentials) -> (
             *number += 1;
             let id = site.client_id(*number, shares[site.index()].to_string().len());
             Client {
-                name: Scrubbed::new(&id),
-                id: id.into(),
-                endpoint: EndpointKey(site.index() as u16),
                 username: Some(username.clone()),
                 password: Some(credentials.password.clone()),
-                settings: settings.clone(),
+                ..Client::new(&id, EndpointKey(site.index() as u16), settings.clone())
             }
         })
         .collect();

@@ -14,22 +14,11 @@ fn fleet(clients: u32, rate: u32, settings: Settings) -> Fleet {
         env: None,
         worker_size: 500,
         endpoints: vec![Endpoint {
-            name: Scrubbed::new("eu-1"),
-            host: "127.0.0.1".into(),
-            port: 1883,
             connect_rate: rate,
             max_connecting: 50,
+            ..Endpoint::new("eu-1", "127.0.0.1", 1883)
         }],
-        clients: (0..clients)
-            .map(|i| Client {
-                id: format!("c{i}").into(),
-                name: Scrubbed::new(&format!("c{i}")),
-                endpoint: EndpointKey(0),
-                username: None,
-                password: None,
-                settings: settings.clone(),
-            })
-            .collect(),
+        clients: (0..clients).map(|i| Client::new(&format!("c{i}"), EndpointKey(0), settings.clone())).collect(),
     }
 }
 

@@ -35,7 +35,8 @@ unsafe extern "C" fn on_line(_level: paho_mqtt_sys::MQTTASYNC_TRACE_LEVELS, line
 ///
 /// The caller sees to it that the descriptor stays open while the result is in use.
 pub(super) fn borrow(fd: RawFd) -> BorrowedFd<'static> {
-    // SAFETY: the only descriptors borrowed are the two that Paho keeps open until its last client
-    // is destroyed, and `Paho` keeps one client for as long as the process lives.
+    // SAFETY: what is borrowed is open while it is in use: `guard` looks at descriptors before any
+    // other thread runs and then at Paho's socketpair, which lives as long as `Paho` keeps a client;
+    // `arrivals` uses a client's socket on the thread of Paho's that is using it at that moment.
     unsafe { BorrowedFd::borrow_raw(fd) }
 }

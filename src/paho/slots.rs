@@ -104,7 +104,7 @@ impl Slots {
         (slots, News { marks, samples })
     }
 
-    /// Opens a cell for a new generation. Paho must be through with the one before.
+    /// Opens a cell for a new generation; callbacks of the one before change nothing from then on.
     pub fn open(&self, slot: Slot, generation: Generation) {
         let mut cell = self.cell(slot);
         self.release(&mut cell, slot);
@@ -179,7 +179,10 @@ impl Slots {
     }
 
     /// Notes the end of a generation, once, and marks the slot.
-    pub(super) fn end(&self, slot: Slot, mut cell: MutexGuard<'_, Cell>, end: End) {
+    pub(super) fn end(&self, slot: Slot, generation: Generation, mut cell: MutexGuard<'_, Cell>, end: End) {
+        if cell.generation != generation {
+            return;
+        }
         self.release(&mut cell, slot);
         cell.end.get_or_insert(end);
         drop(cell);
@@ -222,8 +225,9 @@ mod tests {
         slots.bind(&mut slots.cell(0), 0, 15);
         assert_eq!(slots.owner(15), Some(0));
         let end = |reason| End { at: Moment(1), cause: Cause { reason, detail: Scrubbed::default() } };
-        slots.end(0, slots.cell(0), end(Reason::SessionTakenOver));
-        slots.end(0, slots.cell(0), end(Reason::ConnectionLost));
+        slots.end(0, 6, slots.cell(0), end(Reason::Banned));
+        slots.end(0, 7, slots.cell(0), end(Reason::SessionTakenOver));
+        slots.end(0, 7, slots.cell(0), end(Reason::ConnectionLost));
         assert_eq!(slots.owner(15), None);
         assert_eq!(slots.take_end(0).map(|e| e.cause.reason), Some(Reason::SessionTakenOver));
         assert_eq!(slots.take_end(0), None);

@@ -13,13 +13,20 @@ use std::{
 };
 
 use super::{
+    arrivals::Arrivals,
     line::{self, ID_MAX, Line, Packet},
     slots::Slots,
 };
 use crate::{clock::Moment, fleet::ProbeKind, wire::SlotSample};
 
-/// The table that the trace reports to: Paho's trace callback carries no context.
-static SLOTS: OnceLock<Arc<Slots>> = OnceLock::new();
+/// What the trace reports to: Paho's trace callback carries no context.
+static TAP: OnceLock<Tap> = OnceLock::new();
+
+struct Tap {
+    slots: Arc<Slots>,
+    /// Without it the answers are stamped when Paho comes to them.
+    arrivals: Option<Arrivals>,
+}
 
 /// What went wrong last on this thread.
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +64,13 @@ pub(super) fn take_trouble(socket: Option<RawFd>, at: Moment) -> Option<Fault> {
 
 /// Has the trace report to `slots`. Only the first table of a process is followed.
 pub(super) fn follow(slots: &Arc<Slots>) {
-    SLOTS.get_or_init(|| slots.clone());
+    TAP.get_or_init(|| {
+        let arrivals = Arrivals::start();
+        if let Err(e) = &arrivals {
+            eprintln!("worker: round trips are measured less exactly: {e}");
+        }
+        Tap { slots: slots.clone(), arrivals: arrivals.ok() }
+    });
 }
 
 /// Whether the lines about this client are short enough to be read.
@@ -82,8 +95,8 @@ pub(super) fn on_line(text: &[u8]) {
             if matches!(TROUBLE.get(), Some(Trouble { what: Fault::System { socket: s, .. }, .. }) if s != socket) {
                 TROUBLE.set(None);
             }
-            if let Some(slots) = SLOTS.get() {
-                on_packet(slots, socket, rest, at);
+            if let Some(tap) = TAP.get() {
+                on_packet(tap, socket, rest, at);
             }
         }
         Line::SocketError { socket, errno } => fault(Fault::System { socket, errno }),
@@ -101,26 +114,34 @@ fn same_socket(a: Fault, b: Fault) -> bool {
     }
 }
 
-fn on_packet(slots: &Slots, socket: RawFd, rest: &[u8], at: Moment) {
+fn on_packet(Tap { slots, arrivals }: &Tap, socket: RawFd, rest: &[u8], at: Moment) {
     let Some(slot) = slots.owner(socket) else { return };
     let subject = slots.subject(slot);
     let Some(packet) = line::packet(rest, subject.client_id.as_bytes()) else { return };
     let mut cell = slots.cell(slot);
+    let sent = |sent: bool| {
+        if let (true, Some(arrivals)) = (sent, arrivals) {
+            arrivals.expect(socket);
+        }
+        sent
+    };
     let answered = |sent: Moment, probe| {
         if subject.probe == probe {
+            let arrived = arrivals.as_ref().and_then(|a| a.take(socket));
+            let at = arrived.filter(|&arrived| arrived >= sent).unwrap_or(at);
             slots.sample(SlotSample { slot, probe, at, rtt: at.since(sent) });
         }
     };
     match packet {
         // The socket is a new connection's already.
         Packet::Connect => slots.release(&mut cell, slot),
-        Packet::PingReq { sent } => cell.ping = sent.then_some(at),
+        Packet::PingReq { sent: ok } => cell.ping = sent(ok).then_some(at),
         Packet::PingResp => {
             if let Some(sent) = cell.ping.take() {
                 answered(sent, ProbeKind::Heartbeat);
             }
         }
-        Packet::PublishQos1 { id, sent } => cell.publish = sent.then_some((id, at)),
+        Packet::PublishQos1 { id, sent: ok } => cell.publish = sent(ok).then_some((id, at)),
         Packet::PubAck { id } => {
             cell.probing = false;
             if let Some((_, sent)) = cell.publish.take_if(|(expected, _)| *expected == id) {

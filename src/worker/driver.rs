@@ -15,13 +15,10 @@ use crate::{
     event::Reason,
     event::{Cause, Generation, Step},
     fleet::ProbeKind,
-    paho::{Client, End, Failure, Paho, Pending, Slots, seconds_of},
+    paho::{Client, End, Paho, Pending, Slots},
     text::Scrubbed,
     wire::{ClientDef, News, Slot},
 };
-
-/// Until Paho is asked again when it was busy.
-const BUSY: Duration = Duration::from_millis(20);
 
 /// How long Paho may take over a DISCONNECT: it writes one packet and closes.
 const LEAVE: Duration = Duration::from_secs(2);
@@ -30,9 +27,12 @@ const LEAVE: Duration = Duration::from_secs(2);
 /// does not come back to one.
 const GIVE_UP: Duration = Duration::from_secs(10);
 
-/// From a connect that made Paho look at the keep alives too seldom until that is set right: well
-/// within the shortest keep alive, and once for a burst of connects.
+/// From a connect, which may make Paho look at the keep alives too seldom, until that is set right:
+/// well within the shortest keep alive, and once for a burst of connects.
 const SET_RIGHT: Duration = Duration::from_millis(200);
+
+/// The least time between two probes of a client, whatever was asked for.
+const SHORTEST: Duration = Duration::from_millis(1);
 
 /// The time between two looks for connections that ended without a callback.
 const LOOK: Duration = Duration::from_secs(5);
@@ -45,7 +45,6 @@ pub(super) struct Driver {
     names: Names,
     pub(super) outbox: Outbox,
     next_look: Moment,
-    shortest_keep_alive: Duration,
     /// When Paho's eye for keep alives is to be set right.
     set_right: Option<Moment>,
 }
@@ -53,8 +52,6 @@ pub(super) struct Driver {
 struct Lane {
     def: ClientDef,
     client: Option<Client>,
-    /// Where `client` connects to.
-    address: Option<IpAddr>,
     phase: Phase,
     /// The generation that `phase` is about.
     generation: Generation,
@@ -71,8 +68,6 @@ enum Phase {
     /// The host name is being looked up.
     Resolving,
     Connecting(Pending),
-    /// As `Connecting`, but Paho was busy and is to be asked again.
-    Waiting,
     Up,
     /// A DISCONNECT was ordered.
     Leaving(Pending),
@@ -82,20 +77,11 @@ enum Phase {
 
 impl Driver {
     pub(super) fn new(paho: Rc<Paho>, slots: Arc<Slots>, defs: Vec<ClientDef>, names: Names) -> Driver {
-        let lane = |def| Lane {
-            def,
-            client: None,
-            address: None,
-            phase: Phase::Idle,
-            generation: 0,
-            owed: None,
-            next: None,
-            suspect: false,
-        };
+        let lane =
+            |def| Lane { def, client: None, phase: Phase::Idle, generation: 0, owed: None, next: None, suspect: false };
         Driver {
             paho,
             slots,
-            shortest_keep_alive: defs.iter().map(|d| seconds_of(d.keep_alive)).min().unwrap_or_default(),
             set_right: None,
             lanes: defs.into_iter().map(lane).collect(),
             timers: Timers::default(),
@@ -167,12 +153,7 @@ impl Driver {
                         }
                         self.outbox.news(News { slot, generation, at: accepted.at, step });
                     }
-                    Some(Err(Failure::Busy)) => {
-                        lane.phase = Phase::Waiting;
-                        self.timers.push(Moment::now() + BUSY, slot, lane.generation, Due::TryAgain);
-                        return;
-                    }
-                    Some(Err(Failure::Ended(end))) => {
+                    Some(Err(end)) => {
                         lane.phase = Phase::Idle;
                         self.finish(slot, end);
                     }
@@ -199,7 +180,7 @@ impl Driver {
                     }
                     Some(Err(_)) => lane.phase = Phase::Idle,
                 },
-                Phase::Idle | Phase::Resolving | Phase::Waiting => return,
+                Phase::Idle | Phase::Resolving => return,
             }
         }
     }
@@ -209,14 +190,13 @@ impl Driver {
         while let Some((slot, generation, due)) = self.timers.pop(now) {
             match due {
                 Due::ConnectTimeout => self.connect_timeout(slot, generation, now),
-                Due::TryAgain => self.try_again(slot, generation),
                 Due::PahoTimeout => self.paho_timeout(slot, generation, now),
                 Due::Probe => self.probe(slot, generation, now),
             }
         }
         if self.set_right.is_some_and(|at| at <= now) {
             self.set_right = None;
-            self.paho.look_every_tenth_of(self.shortest_keep_alive);
+            self.paho.look_often();
         }
         if self.next_look <= now {
             self.next_look = now + LOOK;
@@ -235,11 +215,11 @@ impl Driver {
             Phase::Connecting(pending) => {
                 // Paho cannot abort a connect. This one's end is told now, and kept from the next.
                 lane.phase = Phase::Draining(pending);
-                let patience = lane.def.connect_timeout + GIVE_UP;
+                let patience = lane.def.connect_timeout.saturating_add(GIVE_UP);
                 self.timers.push(now + patience, slot, lane.generation, Due::PahoTimeout);
                 self.finish(slot, ordered(why));
             }
-            Phase::Resolving | Phase::Waiting => self.finish(slot, ordered(why)),
+            Phase::Resolving => self.finish(slot, ordered(why)),
             Phase::Up => {
                 if let Some(client) = &lane.client {
                     lane.phase = Phase::Leaving(client.disconnect());
@@ -291,17 +271,11 @@ impl Driver {
 
     fn hand_to_paho(&mut self, slot: Slot, address: IpAddr) -> Result<(), Cause> {
         let lane = &mut self.lanes[slot as usize];
-        // Only those that are ever connected cost anything.
-        if lane.client.is_none() || lane.address != Some(address) {
-            lane.client = Some(Client::new(self.slots.clone(), slot, lane.def.clone(), address)?);
-            lane.address = Some(address);
-        }
-        if let Some(client) = &lane.client {
-            lane.phase = Phase::Connecting(client.connect(lane.generation));
-        }
-        if seconds_of(lane.def.keep_alive) > self.shortest_keep_alive {
-            self.set_right.get_or_insert(Moment::now() + SET_RIGHT);
-        }
+        // The one before, if any, is through: Paho destroys it here, not in a callback.
+        let (client, pending) = Client::connect(self.slots.clone(), slot, lane.generation, lane.def.clone(), address)?;
+        lane.client = Some(client);
+        lane.phase = Phase::Connecting(pending);
+        self.set_right.get_or_insert(Moment::now() + SET_RIGHT);
         Ok(())
     }
 
@@ -334,30 +308,29 @@ impl Driver {
                 let timeout = humantime::format_duration(lane.def.connect_timeout);
                 self.finish(slot, end(&format!("no CONNACK within {timeout}")));
             }
-            Phase::Waiting => self.finish(slot, end("Paho is still busy with the connection before")),
             Phase::Resolving => self.finish(slot, end("no answer about the host name")),
             phase => lane.phase = phase,
         }
     }
 
-    fn try_again(&mut self, slot: Slot, generation: Generation) {
-        let lane = &mut self.lanes[slot as usize];
-        if let (Phase::Waiting, Some(address), true) = (&lane.phase, lane.address, lane.generation == generation) {
-            self.connect_to(slot, Ok(address));
-            self.settle(slot);
-        }
-    }
-
     fn paho_timeout(&mut self, slot: Slot, generation: Generation, now: Moment) {
         let lane = &mut self.lanes[slot as usize];
-        let stuck = matches!(lane.phase, Phase::Leaving(_) | Phase::Draining(_)) && lane.generation == generation;
-        let Some(client) = lane.client.as_ref().filter(|_| stuck) else { return };
-        if client.is_connected() {
-            lane.phase = Phase::Leaving(client.disconnect());
-            self.timers.push(now + LEAVE, slot, generation, Due::PahoTimeout);
-        } else {
-            lane.phase = Phase::Idle;
-            self.finish(slot, ordered(""));
+        if lane.generation != generation || !matches!(lane.phase, Phase::Leaving(_) | Phase::Draining(_)) {
+            return;
+        }
+        match lane.client.take() {
+            Some(client) if client.is_connected() => {
+                lane.phase = Phase::Leaving(client.disconnect());
+                lane.client = Some(client);
+                self.timers.push(now + LEAVE, slot, generation, Due::PahoTimeout);
+            }
+            client => {
+                if let Some(client) = client {
+                    client.abandon();
+                }
+                lane.phase = Phase::Idle;
+                self.finish(slot, ordered(""));
+            }
         }
         self.settle(slot);
     }
@@ -366,7 +339,7 @@ impl Driver {
         let lane = &mut self.lanes[slot as usize];
         if let (Phase::Up, Some(client), true) = (&lane.phase, &lane.client, lane.generation == generation) {
             client.probe();
-            let next = lane.def.probe.every.mul_f64(0.9 + 0.2 * fastrand::f64());
+            let next = lane.def.probe.every.max(SHORTEST).mul_f64(0.9 + 0.2 * fastrand::f64());
             self.timers.push(now + next, slot, generation, Due::Probe);
         }
     }

@@ -9,8 +9,6 @@ use crate::{clock::Moment, event::Generation, wire::Slot};
 pub(super) enum Due {
     /// The connect took as long as it may.
     ConnectTimeout,
-    /// Paho may be through with what kept it busy.
-    TryAgain,
     /// Paho took too long over a DISCONNECT, or over a connect that was given up.
     PahoTimeout,
     /// The next probe.
@@ -47,11 +45,11 @@ mod tests {
         let mut timers = Timers::default();
         timers.push(Moment(30), 1, 1, Due::Probe);
         timers.push(Moment(10), 2, 1, Due::ConnectTimeout);
-        timers.push(Moment(20), 3, 4, Due::TryAgain);
+        timers.push(Moment(20), 3, 4, Due::PahoTimeout);
         assert_eq!(timers.next(), Some(Moment(10)));
         assert_eq!(timers.pop(Moment(9)), None);
         assert_eq!(timers.pop(Moment(25)), Some((2, 1, Due::ConnectTimeout)));
-        assert_eq!(timers.pop(Moment(25)), Some((3, 4, Due::TryAgain)));
+        assert_eq!(timers.pop(Moment(25)), Some((3, 4, Due::PahoTimeout)));
         assert_eq!(timers.pop(Moment(25)), None);
     }
 }

@@ -37,7 +37,17 @@ impl Worker {
     }
 
     pub async fn with_env(defs: Vec<ClientDef>, env: &[(&str, &str)]) -> Worker {
-        let (child, ours, stderr) = spawn(env);
+        Worker::greet(defs, spawn(env)).await
+    }
+
+    /// As [`Worker::with_env`], but nobody listens to its standard error, as after the console's death.
+    pub async fn unheard(defs: Vec<ClientDef>, env: &[(&str, &str)]) -> Worker {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        Worker::greet(defs, spawn_with(env, Some(writer.into()))).await
+    }
+
+    async fn greet(defs: Vec<ClientDef>, (child, ours, stderr): (Child, StdStream, tempfile::NamedTempFile)) -> Worker {
         let (mut sender, mut receiver) = wire::link(UnixStream::from_std(ours).expect("a link"));
         sender.send(&ToWorker::Hello(Hello::new())).await.expect("to greet");
         let FromWorker::Hello(hello) = receiver.recv().await.expect("a greeting") else { panic!("no greeting") };
@@ -96,8 +106,11 @@ impl Worker {
                 Ok(FromWorker::Report(report)) => self.take(report),
                 Ok(other) => panic!("unexpected: {other:?}"),
                 Err(e) => {
-                    assert!(done(self), "the worker is gone ({e}); it said: {}", self.stderr());
-                    return true;
+                    if done(self) {
+                        return true;
+                    }
+                    let status = self.child.wait();
+                    panic!("the worker is gone ({e}), {status:?}; it said: {}", self.stderr());
                 }
             }
         }
@@ -174,11 +187,11 @@ impl Worker {
         std::fs::read_to_string(self.stderr.path()).unwrap_or_default()
     }
 
-    /// Resident memory, in bytes.
-    pub fn rss(&self) -> u64 {
+    /// A line of the process's status (`VmRSS`, `RssAnon`), in bytes.
+    pub fn memory(&self, which: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("the worker's status");
-        let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).expect("VmRSS");
-        line.trim().trim_end_matches(" kB").trim().parse::<u64>().expect("a number") * 1024
+        let line = status.lines().find_map(|l| l.strip_prefix(which)).expect("such a line");
+        line.trim_start_matches(':').trim().trim_end_matches(" kB").trim().parse::<u64>().expect("a number") * 1024
     }
 }
 
@@ -191,6 +204,11 @@ impl Drop for Worker {
 
 /// Starts `mqfleet worker 0` with one end of a socketpair as its standard input.
 pub fn spawn(env: &[(&str, &str)]) -> (Child, StdStream, tempfile::NamedTempFile) {
+    spawn_with(env, None)
+}
+
+/// The same with another standard error than the file.
+fn spawn_with(env: &[(&str, &str)], words: Option<Stdio>) -> (Child, StdStream, tempfile::NamedTempFile) {
     let (ours, theirs) = StdStream::pair().expect("a socketpair");
     ours.set_nonblocking(true).expect("a non-blocking socket");
     let stderr = tempfile::NamedTempFile::new().expect("a file");
@@ -199,7 +217,7 @@ pub fn spawn(env: &[(&str, &str)]) -> (Child, StdStream, tempfile::NamedTempFile
         .envs(env.iter().copied())
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .stdout(Stdio::null())
-        .stderr(stderr.reopen().expect("a file"))
+        .stderr(words.unwrap_or_else(|| stderr.reopen().expect("a file").into()))
         .spawn()
         .expect("a worker");
     (child, ours, stderr)

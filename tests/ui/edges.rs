@@ -37,12 +37,8 @@ fn hostile() -> Stage {
     plant.clients.truncate(40);
     for (n, raw) in HOSTILE.iter().chain(&[&*"w".repeat(65_536), &*"温".repeat(65_536)]).enumerate() {
         plant.clients[n] = Client {
-            id: (*raw).into(),
-            name: Scrubbed::new(raw),
-            endpoint: EndpointKey(n as u16 % 4),
             username: Some((*raw).into()),
-            password: None,
-            settings: Arc::new(Settings::default()),
+            ..Client::new(raw, EndpointKey(n as u16 % 4), Arc::new(Settings::default()))
         };
         plant.endpoints[n % 4].name = Scrubbed::new(raw);
         plant.endpoints[n % 4].host = (*raw).into();

@@ -35,13 +35,7 @@ pub fn ago(seconds: f64) -> Moment {
 
 /// A thousand clients in four places.
 pub fn fleet(env: Option<&str>) -> Fleet {
-    let endpoint = |name: &str| Endpoint {
-        name: Scrubbed::new(name),
-        host: format!("{name}.example.net").into(),
-        port: 1883,
-        connect_rate: Endpoint::CONNECT_RATE,
-        max_connecting: Endpoint::MAX_CONNECTING,
-    };
+    let endpoint = |name: &str| Endpoint::new(name, &format!("{name}.example.net"), 1883);
     let settings = Arc::new(Settings {
         probe: Probe { kind: ProbeKind::Ack, every: Duration::from_secs(5) },
         slow_p99: Some(Duration::from_millis(500)),
@@ -53,12 +47,9 @@ pub fn fleet(env: Option<&str>) -> Fleet {
         for n in 1..=count {
             let id = format!("{group}-{n:04}");
             clients.push(Client {
-                name: Scrubbed::new(&id),
-                id: id.into(),
-                endpoint: EndpointKey(endpoint),
                 username: Some("plant".into()),
                 password: Some(Secret::new("hunter2".to_owned())),
-                settings: settings.clone(),
+                ..Client::new(&id, EndpointKey(endpoint), settings.clone())
             });
         }
     }
@@ -198,7 +189,6 @@ impl Stage {
             glyphs,
             keymap: &KEYMAP,
             widths: Widths::of(self.model.fleet()),
-            latency: self.model.shown().latency(),
             bytes_per_second: self.bytes_per_second,
         };
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();

@@ -51,9 +51,11 @@ async fn figures() {
     tokio::join!(connect_all(&mut a, 500), connect_all(&mut b, 500));
     eprintln!("2 x 500 up in {:.0?}", started.elapsed());
     a.until(Duration::from_secs(3), |_| false).await;
-    eprintln!("500 idle clients: {:.1} MB resident", a.rss() as f64 / 1e6);
     let empty = Worker::start(defs(1, broker.port())).await;
-    eprintln!("none: {:.1} MB resident", empty.rss() as f64 / 1e6);
+    for (what, worker) in [("500 idle clients", &a), ("none", &empty)] {
+        let mb = |which| worker.memory(which) as f64 / 1e6;
+        eprintln!("{what}: {:.1} MB resident, of which {:.1} MB its own", mb("VmRSS"), mb("RssAnon"));
+    }
     drop((a, b, empty));
 
     let probing = |n: usize, kind, every: u64, keep_alive| {

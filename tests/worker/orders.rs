@@ -7,7 +7,7 @@ use std::{
 
 use mqfleet::{
     event::{Reason, Step},
-    fleet::Protocol,
+    fleet::{Probe, ProbeKind, Protocol, Secret},
     wire::ToWorker,
 };
 
@@ -186,12 +186,36 @@ async fn hostile_client_ids_are_only_names() {
 }
 
 #[tokio::test]
-async fn a_nul_in_a_client_id_is_an_end_and_no_crash() {
+async fn a_nul_where_none_may_be_is_an_end_and_no_crash() {
     let broker = Mosquitto::start();
-    let mut worker = Worker::start(vec![def("a\0b", broker.port()), def("good", broker.port())]).await;
-    worker.connect([0, 1]).await;
-    assert!(worker.until(SOON, |w| w.is_ended(0) && w.is_up(1)).await);
-    assert_eq!(worker.cause(0).reason, Reason::Internal);
+    let mut all = vec![def("a\0b", broker.port()), def("good", broker.port())];
+    all.extend([def("name", broker.port()), def("password", broker.port())]);
+    all[2].username = Some("a\0b".into());
+    all[3].username = Some("ann".into());
+    all[3].password = Some(Secret::new("a\0b".into()));
+    let mut worker = Worker::start(all).await;
+    worker.connect(0..4).await;
+    assert!(worker.until(SOON, |w| w.ended() == 2 && w.is_up(1) && w.is_up(3)).await, "{}", worker.stderr());
+    for slot in [0, 2] {
+        assert_eq!(worker.cause(slot).reason, Reason::Internal);
+        assert!(worker.cause(slot).detail.contains("NUL"), "{:?}", worker.cause(slot));
+    }
+}
+
+/// Settings that no sensible fleet has must not stop the others either.
+#[tokio::test]
+async fn extreme_times_are_survived() {
+    let broker = Mosquitto::start();
+    let mut all = defs(3, broker.port());
+    for (def, time) in all.iter_mut().zip([Duration::ZERO, Duration::MAX, Duration::from_secs(10)]) {
+        def.probe = Probe { kind: ProbeKind::Ack, every: if time.is_zero() { time } else { Duration::from_millis(5) } };
+        (def.keep_alive, def.connect_timeout) = (time, time.max(Duration::from_secs(5)));
+    }
+    let mut worker = Worker::start(all).await;
+    worker.connect(0..3).await;
+    let measured = |w: &Worker| (0..3).all(|slot| w.samples.iter().any(|s| s.slot == slot));
+    assert!(worker.until(SOON, measured).await, "{}", worker.stderr());
+    assert_eq!(worker.up(), 3);
 }
 
 #[tokio::test]

@@ -1,0 +1,121 @@
+//! Defines when an answer reached this host, whatever Paho is doing then; which answer it is, the tap knows.
+//!
+//! Paho sends the PINGREQs of all clients that are due in one go, and reads the answers one by one
+//! after that: with 500 clients in step its own queue took 11 ms where the broker took 0.1. So a
+//! thread of ours waits on the same sockets, without reading, and stamps what arrives.
+
+use std::{
+    io,
+    os::fd::{OwnedFd, RawFd},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+};
+
+use rustix::{
+    buffer::spare_capacity,
+    event::epoll::{self, CreateFlags, EventData, EventFlags},
+    io::Errno,
+};
+
+use super::raw;
+use crate::clock::Moment;
+
+pub(super) struct Arrivals(Arc<Table>);
+
+struct Table {
+    epoll: OwnedFd,
+    /// By descriptor: when something arrived since it was expected; 0 for not yet.
+    at: Box<[AtomicU64]>,
+}
+
+impl Arrivals {
+    const SOCKETS: usize = 8192;
+
+    pub(super) fn start() -> io::Result<Arrivals> {
+        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        let table = Arc::new(Table { epoll, at: (0..Self::SOCKETS).map(|_| AtomicU64::new(0)).collect() });
+        let watched = table.clone();
+        thread::Builder::new().name("arrivals".into()).stack_size(128 << 10).spawn(move || watched.watch())?;
+        Ok(Arrivals(table))
+    }
+
+    /// From now on the next arrival on this socket counts. To be called by Paho's threads only, so
+    /// that the socket cannot be closed meanwhile; the kernel forgets it when Paho closes it.
+    pub(super) fn expect(&self, socket: RawFd) {
+        let Some(at) = self.0.slot(socket) else { return };
+        at.store(0, Ordering::SeqCst);
+        let (fd, data) = (raw::borrow(socket), EventData::new_u64(socket as u64));
+        let once = EventFlags::IN | EventFlags::ONESHOT;
+        if epoll::modify(&self.0.epoll, fd, data, once) == Err(Errno::NOENT) {
+            // Where even this fails the line's own stamp has to do.
+            let _ = epoll::add(&self.0.epoll, fd, data, once);
+        }
+    }
+
+    /// When something arrived since [`Arrivals::expect`], if it was seen.
+    pub(super) fn take(&self, socket: RawFd) -> Option<Moment> {
+        let at = self.0.slot(socket)?.swap(0, Ordering::SeqCst);
+        (at != 0).then_some(Moment(at))
+    }
+}
+
+impl Table {
+    fn slot(&self, socket: RawFd) -> Option<&AtomicU64> {
+        self.at.get(usize::try_from(socket).ok()?)
+    }
+
+    fn watch(&self) {
+        let mut events = Vec::with_capacity(256);
+        loop {
+            events.clear();
+            match epoll::wait(&self.epoll, spare_capacity(&mut events), None) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(_) => return, // from now on the lines' own stamps have to do
+            }
+            let now = Moment::now();
+            for event in &events {
+                let data = event.data;
+                if let Some(at) = self.slot(data.u64() as RawFd) {
+                    let _ = at.compare_exchange(0, now.0, Ordering::SeqCst, Ordering::SeqCst);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::Write,
+        os::{fd::AsRawFd, unix::net::UnixStream},
+        time::{Duration, Instant},
+    };
+
+    use super::*;
+
+    #[test]
+    fn an_arrival_is_stamped_though_nobody_reads() {
+        let arrivals = Arrivals::start().expect("a thread");
+        let (mut far, near) = UnixStream::pair().expect("a pair");
+        let socket = near.as_raw_fd();
+        for _ in 0..3 {
+            arrivals.expect(socket);
+            let sent = Moment::now();
+            far.write_all(b"x").expect("to write");
+            let deadline = Instant::now() + Duration::from_secs(5);
+            let at = loop {
+                assert!(Instant::now() < deadline, "nothing was stamped");
+                match arrivals.take(socket) {
+                    Some(at) => break at,
+                    None => thread::yield_now(),
+                }
+            };
+            assert!(at + Duration::from_millis(1) >= sent, "{at:?} is before {sent:?}");
+            std::io::Read::read_exact(&mut (&near), &mut [0]).expect("to read");
+            assert_eq!(arrivals.take(socket), None);
+        }
+    }
+}
