@@ -8,9 +8,9 @@ use std::{
 
 use crate::{
     clock::{Anchor, Moment},
-    event::{Event, State, What},
+    event::{Event, State, What, WorkerEvent},
     fleet::{Fleet, Settings, Strategy},
-    headless::Format,
+    headless::{Format, engine_ended},
     lines,
     model::Known,
     signals::Signals,
@@ -33,7 +33,7 @@ pub async fn connect(fleet: Fleet, format: Format) -> io::Result<ExitCode> {
             biased;
             signal = signals.next() => break Some(signal),
             events = source.next() => {
-                let Some(events) = events else { break None };
+                let events = events.ok_or_else(engine_ended)?;
                 let anchor = Anchor::now();
                 for event in &events {
                     known.apply(event);
@@ -82,24 +82,25 @@ fn once_each(mut fleet: Fleet) -> Fleet {
     fleet
 }
 
-/// As JSON every step has a line; as text only what an operator must know.
+/// As JSON every step has a line, as text only the failed ones; a worker's death has one in both.
 fn line(fleet: &Fleet, anchor: &Anchor, event: &Event, format: Format) -> Option<String> {
     match (format, &event.what) {
         (Format::Json, What::State(_)) => lines::json(fleet, anchor, event, false),
-        (Format::Json, _) => None,
+        // Nothing else tells that a client waits for a worker that cannot be started.
+        (_, What::Worker { event: WorkerEvent::Died, .. }) => match format {
+            Format::Json => lines::json(fleet, anchor, event, false),
+            Format::Text => lines::plain(fleet, anchor, event),
+        },
+        (_, What::Worker { .. }) | (Format::Json, _) => None,
         (Format::Text, What::State(step)) if step.to == State::Failed => {
             let detail = if step.detail.is_empty() { String::new() } else { format!(": {}", step.detail) };
             let name = &fleet.client(step.client).name;
             let endpoint = fleet.endpoint(step.endpoint);
-            Some(format!(
-                "{name} could not connect to {} ({}): {}{detail}",
-                endpoint.name,
-                endpoint.address(),
-                step.reason.words()
-            ))
+            let what = if step.from == State::Up { "was connected, and lost" } else { "could not connect to" };
+            Some(format!("{name} {what} {} ({}): {}{detail}", endpoint.name, endpoint.address(), step.reason.words()))
         }
         (Format::Text, What::State(_)) => None,
-        (Format::Text, _) => lines::plain(fleet, anchor, event).filter(|_| !matches!(event.what, What::Worker { .. })),
+        (Format::Text, _) => lines::plain(fleet, anchor, event),
     }
 }
 
@@ -107,4 +108,25 @@ fn verdict(known: &Known) -> String {
     let totals = known.totals();
     let (up, all) = (totals.of(State::Up), totals.all());
     if up == all { format!("all {all} clients connected") } else { format!("{up} of {all} clients connected") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{fleet::WorkerKey, text::Scrubbed};
+
+    #[test]
+    fn a_worker_that_cannot_start_is_told_in_both_forms() {
+        let fleet =
+            Fleet { name: Scrubbed::new("t"), env: None, worker_size: 1, endpoints: Vec::new(), clients: Vec::new() };
+        let said = |event, format| {
+            let what = What::Worker { worker: WorkerKey(7), event, detail: Scrubbed::new("cannot start: no room") };
+            line(&fleet, &Anchor::now(), &Event { at: Moment::now(), what }, format)
+        };
+        for format in [Format::Text, Format::Json] {
+            let line = said(WorkerEvent::Died, format).expect("a check that waits for it must say so");
+            assert!(line.contains("cannot start: no room"), "{line}");
+            assert_eq!(said(WorkerEvent::Started, format), None);
+        }
+    }
 }

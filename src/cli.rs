@@ -18,7 +18,7 @@ use crate::{
     fleet::Fleet,
     headless::{self, Format},
     pool::Placement,
-    source::Source,
+    source::{LogFile, Source},
     worker,
 };
 
@@ -59,7 +59,7 @@ enum Command {
     #[cfg(feature = "demo")]
     Demo {
         /// How many clients, 1 to 100,000
-        #[arg(long, default_value_t = 200)]
+        #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=100_000))]
         clients: u32,
         /// Decides which troubles come when
         #[arg(long, default_value_t = 1)]
@@ -71,7 +71,7 @@ enum Command {
         view: View,
     },
     #[command(hide = true)]
-    Worker { index: u16 },
+    Worker { index: u32 },
     #[cfg(feature = "demo")]
     #[command(hide = true)]
     DemoBroker,
@@ -83,7 +83,8 @@ enum Command {
 /// How a run is shown, and for how long.
 #[derive(Debug, Args)]
 struct View {
-    /// Print state changes as lines instead of drawing a screen (also where stdout is no terminal)
+    /// Print state changes as lines instead of drawing a screen (also where there is no terminal, or
+    /// a dumb one)
     #[arg(long)]
     plain: bool,
     /// What the lines look like; json implies --plain
@@ -113,6 +114,7 @@ impl View {
             || self.duration.is_some()
             || !std::io::stdout().is_terminal()
             || !std::io::stdin().is_terminal()
+            || std::env::var_os("TERM").is_some_and(|term| term == "dumb")
     }
 }
 
@@ -152,7 +154,10 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Check { file, connect, format } => {
-            let fleet = load(&file)?;
+            let fleet = match (load(&file), format) {
+                (Err(errors), Format::Json) => return Ok(print_errors(&errors)),
+                (fleet, _) => fleet?,
+            };
             if connect {
                 raise_file_limit();
                 Ok(runtime()?.block_on(check::connect(fleet, format))?)
@@ -163,20 +168,20 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         }
         Command::Run { file, view } => {
             let fleet = load(&file)?;
-            let look = look(&view)?;
+            let (look, log) = (look(&view)?, open_log(&view)?);
             raise_file_limit();
             runtime()?.block_on(async {
-                let source = Source::start(Arc::new(fleet), fastrand::u64(..));
+                let source = Source::start(Arc::new(fleet), fastrand::u64(..)).with_log(log);
                 show(source, &view, look, true).await
             })
         }
         #[cfg(feature = "demo")]
         Command::Demo { clients, seed, calm, view } => {
-            let look = look(&view)?;
+            let (look, log) = (look(&view)?, open_log(&view)?);
             raise_file_limit();
             runtime()?.block_on(async {
                 let demo = crate::demo::start(crate::demo::Options { clients, seed, calm }).await?;
-                let source = Source::start(Arc::new(demo.fleet), seed).with_beside(demo.events);
+                let source = Source::start(Arc::new(demo.fleet), seed).with_beside(demo.events).with_log(log);
                 let shown = show(source, &view, look, false).await;
                 demo.network.stop().await;
                 shown
@@ -187,10 +192,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
 
 /// Shows a source as the flags want it. `strict`: clients that are not up at the end of a limited
 /// run make its exit code 3.
-async fn show(mut source: Source, view: &View, look: Look, strict: bool) -> Result<ExitCode> {
-    if let Some(path) = &view.log {
-        source = source.with_log(path).with_context(|| format!("cannot open the log {}", path.display()))?;
-    }
+async fn show(source: Source, view: &View, look: Look, strict: bool) -> Result<ExitCode> {
     if view.is_headless() {
         let options = headless::Options { format: view.format, samples: view.samples, duration: view.duration, strict };
         Ok(headless::run(source, options).await.context("cannot print")?)
@@ -207,8 +209,22 @@ fn load(file: &Path) -> Result<Fleet, FileErrors> {
     Ok(loaded.fleet)
 }
 
+fn open_log(view: &View) -> Result<Option<LogFile>> {
+    let open = |path: &PathBuf| LogFile::open(path).with_context(|| format!("cannot open the log {}", path.display()));
+    view.log.as_ref().map(open).transpose()
+}
+
 fn look(view: &View) -> Result<Look, FileErrors> {
     Look::new(view.theme.as_deref(), view.ascii, |name| std::env::var(name).ok())
+}
+
+/// What is wrong with a fleet file, for scripts.
+fn print_errors(errors: &FileErrors) -> ExitCode {
+    let line = serde_json::json!({
+        "type": "check", "schema": crate::lines::SCHEMA, "ok": false, "errors": errors.count(), "text": errors.render(false),
+    });
+    println!("{line}");
+    ExitCode::from(2)
 }
 
 fn print_check(fleet: &Fleet, file: &Path, format: Format) {
@@ -229,7 +245,7 @@ fn print_check(fleet: &Fleet, file: &Path, format: Format) {
         Format::Json => println!(
             "{}",
             serde_json::json!({
-                "type": "check", "ok": true, "fleet": fleet.name, "clients": clients, "endpoints": endpoints,
+                "type": "check", "schema": crate::lines::SCHEMA, "ok": true, "fleet": fleet.name, "clients": clients, "endpoints": endpoints,
                 "workers": workers,
             })
         ),
@@ -237,6 +253,7 @@ fn print_check(fleet: &Fleet, file: &Path, format: Format) {
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime> {
+    console::exit_on_panic();
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -248,7 +265,8 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
 /// system allows. A limit that is too low shows as a worker's error, in words.
 fn raise_file_limit() {
     use rustix::process::{Resource, getrlimit, setrlimit};
+    const PLENTY: u64 = 1 << 20; // the kernel's own ceiling (fs.nr_open) where none is set
     let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
+    limit.current = Some(limit.maximum.unwrap_or(PLENTY));
     let _ = setrlimit(Resource::Nofile, limit);
 }

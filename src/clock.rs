@@ -5,15 +5,16 @@ use std::{ops::Add, time::Duration};
 use chrono::{DateTime, Local, Utc};
 use serde::{Deserialize, Serialize};
 
-/// Microseconds on this host's monotonic clock (`CLOCK_MONOTONIC`), which every process of the host
-/// shares: a worker's stamp and the console's compare directly.
+/// Microseconds on this host's clock since boot (`CLOCK_BOOTTIME`), which every process of the host
+/// shares: a worker's stamp and the console's compare directly. It goes on while the host sleeps, so
+/// that the times of a log are right after that, too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Moment(pub u64);
 
 impl Moment {
     /// Reads the clock. Only the edges call this; pure code is handed a `Moment`.
     pub fn now() -> Moment {
-        let t = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        let t = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
         Moment(t.tv_sec as u64 * 1_000_000 + t.tv_nsec as u64 / 1_000)
     }
 

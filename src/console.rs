@@ -16,10 +16,11 @@ use futures_util::StreamExt;
 use tokio::time::sleep_until;
 
 pub use look::Look;
+pub use screen::exit_on_panic;
 
 use crate::{
     clock::{Anchor, Moment},
-    model::{Effect, Latency, Model},
+    model::{Effect, Model},
     signals::Signals,
     source::Source,
     ui,
@@ -60,7 +61,6 @@ pub async fn run(mut source: Source, look: Look) -> Result<ExitCode, ConsoleErro
     let mut signals = Signals::listen()?;
     let mut model = Model::new(source.fleet().clone(), Moment::now());
     let started = Instant::now();
-    screen::exit_on_panic();
     let result = {
         let mut screen = Screen::enter()?;
         Console { model: &mut model, look: &look, screen: &mut screen }.run(&mut source, &mut signals).await
@@ -75,7 +75,15 @@ pub async fn run(mut source: Source, look: Look) -> Result<ExitCode, ConsoleErro
     if !matches!(end, End::Lost) {
         screen::last_words(report::text(&model, started.elapsed()).as_bytes());
     }
-    source.stop().await;
+    // Whoever asks a second time does not want to wait for good manners.
+    let unwritten = tokio::select! {
+        unwritten = source.stop() => unwritten,
+        second = signals.next() => return Ok(ExitCode::from(128 + second as u8)),
+    };
+    if let Some(words) = unwritten {
+        eprintln!("mqfleet: {words}");
+        return Ok(ExitCode::FAILURE);
+    }
     Ok(match end {
         End::Quit => ExitCode::SUCCESS,
         End::Signal(number) => ExitCode::from(128 + number as u8),
@@ -114,36 +122,38 @@ impl Console<'_> {
                     }
                     Some(Err(_)) | None => return Ok(End::Lost),
                 },
+                () = self.screen.idle() => {
+                    if self.screen.is_lost() {
+                        return Ok(End::Lost);
+                    }
+                }
+                // Before the news: in a storm there is always more of it, and the screen would stand still.
+                () = sleep_until(wait.into()) => {
+                    // A slow terminal skips this frame; working it out for nothing costs a pass over the fleet.
+                    if self.screen.is_busy() {
+                        pace.late();
+                        continue;
+                    }
+                    let now = Moment::now();
+                    facts.refresh(self.screen.written());
+                    self.model.tick(now);
+                    self.draw(&facts, now)?;
+                    pace.drawn();
+                    if test_panic && self.model.live().changes() > 0 {
+                        panic!("MQFLEET_TEST_PANIC is set");
+                    }
+                }
                 events = source.next() => {
                     for event in events.ok_or(ConsoleError::EngineEnded)? {
                         self.model.apply(&event);
                     }
                     pace.ask(after_news);
                 }
-                () = self.screen.idle() => {
-                    if self.screen.is_lost() {
-                        return Ok(End::Lost);
-                    }
-                }
-                () = sleep_until(wait.into()) => {
-                    let now = Moment::now();
-                    facts.refresh(self.model, self.screen.written());
-                    self.model.tick(now);
-                    if self.draw(&facts, now)? {
-                        pace.drawn();
-                    } else {
-                        pace.ask(after_news); // the terminal is slow: this frame is skipped
-                        pace.late();
-                    }
-                    if test_panic && self.model.live().changes() > 0 {
-                        panic!("MQFLEET_TEST_PANIC is set");
-                    }
-                }
             }
         }
     }
 
-    fn draw(&mut self, facts: &Facts, now: Moment) -> Result<bool, ConsoleError> {
+    fn draw(&mut self, facts: &Facts, now: Moment) -> Result<(), ConsoleError> {
         let size = self.screen.size()?;
         let area = ratatui::layout::Rect::new(0, 0, size.width, size.height);
         self.model.set_height(ui::table_height(area));
@@ -155,7 +165,6 @@ impl Console<'_> {
             glyphs: self.look.glyphs,
             keymap: &self.look.keymap,
             widths: facts.widths,
-            latency: facts.latency,
             bytes_per_second: Some(facts.bytes_per_second),
         };
         let model = &*self.model;
@@ -199,7 +208,6 @@ impl Pace {
 /// What costs a pass over the fleet, or a second of waiting, to know.
 struct Facts {
     widths: ui::Widths,
-    latency: Option<Latency>,
     bytes_per_second: u64,
     refreshed: Instant,
     written: u64,
@@ -208,13 +216,12 @@ struct Facts {
 impl Facts {
     fn new(model: &Model, written: u64) -> Facts {
         let widths = ui::Widths::of(model.fleet());
-        Facts { widths, latency: None, bytes_per_second: 0, refreshed: Instant::now(), written }
+        Facts { widths, bytes_per_second: 0, refreshed: Instant::now(), written }
     }
 
-    fn refresh(&mut self, model: &Model, written: u64) {
+    fn refresh(&mut self, written: u64) {
         let age = self.refreshed.elapsed();
         if age >= Duration::from_millis(900) {
-            self.latency = model.shown().latency();
             self.bytes_per_second = ((written - self.written) as f64 / age.as_secs_f64()) as u64;
             self.written = written;
             self.refreshed = Instant::now();

@@ -91,7 +91,7 @@ pub enum DemoError {
 /// # Errors
 /// Where a process cannot be started, or the system's limits are too low for so many clients.
 pub async fn start(options: Options) -> Result<Demo, DemoError> {
-    let program = std::env::current_exe().map_err(DemoError::Program)?;
+    let program = crate::pool::own_binary().map_err(DemoError::Program)?;
     let steps = (!options.calm).then(|| Scenario::new(options.seed)).into_iter().flatten();
     start_with(program, options, steps).await
 }

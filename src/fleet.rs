@@ -17,7 +17,7 @@ pub struct EndpointKey(pub u16);
 
 /// A worker's place in the pool; a restarted worker keeps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct WorkerKey(pub u16);
+pub struct WorkerKey(pub u32);
 
 impl ClientKey {
     pub fn index(self) -> usize {

@@ -63,7 +63,9 @@ pub async fn run(mut source: Source, options: Options) -> io::Result<ExitCode> {
             signal = signals.next() => break Some(signal),
             () = sleep_until(end.unwrap_or_else(Instant::now).into()), if end.is_some() => break None,
             sent = out.send(&mut text), if !text.is_empty() => if sent.is_err() { break None },
-            _ = every_second.tick() => match options.format {
+            _ = every_second.tick() => {
+                known.look(Moment::now());
+                match options.format {
                 Format::Json => push(&mut text, lines::json_summary(&known, &anchor, Moment::now())),
                 // A person needs no line a second about a fleet that is as it was.
                 Format::Text if said.0 != known.changes() && said.1.elapsed() >= Duration::from_secs(5) => {
@@ -71,10 +73,10 @@ pub async fn run(mut source: Source, options: Options) -> io::Result<ExitCode> {
                     push(&mut text, lines::plain_summary(&known, &anchor, Moment::now()));
                 }
                 Format::Text => {}
-            },
+            }},
             // A reader that is slow slows down our listening; the engine folds what waits.
             events = source.next(), if text.len() < PRINT_AHEAD => {
-                let Some(events) = events else { break None };
+                let events = events.ok_or_else(engine_ended)?;
                 for event in &events {
                     known.apply(event);
                     let line = match options.format {
@@ -87,6 +89,7 @@ pub async fn run(mut source: Source, options: Options) -> io::Result<ExitCode> {
         }
     };
     let anchor = Anchor::now();
+    known.look(Moment::now());
     push(
         &mut text,
         match options.format {
@@ -94,8 +97,15 @@ pub async fn run(mut source: Source, options: Options) -> io::Result<ExitCode> {
             Format::Text => lines::plain_summary(&known, &anchor, Moment::now()),
         },
     );
-    source.stop().await;
+    let unwritten = tokio::select! {
+        unwritten = source.stop() => unwritten,
+        second = signals.next() => return Ok(ExitCode::from(128 + second as u8)),
+    };
     out.finish(text).await?;
+    if let Some(words) = unwritten {
+        eprintln!("mqfleet: {words}");
+        return Ok(ExitCode::FAILURE);
+    }
     let wanted = fleet.clients.iter().filter(|c| c.settings.start_connected).count();
     let all_up = known.totals().of(State::Up) as usize >= wanted;
     Ok(match signal {
@@ -103,6 +113,11 @@ pub async fn run(mut source: Source, options: Options) -> io::Result<ExitCode> {
         None if options.strict && !all_up => ExitCode::from(3),
         None => ExitCode::SUCCESS,
     })
+}
+
+/// The engine only ends when told to.
+pub(crate) fn engine_ended() -> io::Error {
+    io::Error::other("the engine ended by itself; this is a bug of mqfleet")
 }
 
 /// How many bytes may wait for the reader of our output.

@@ -46,7 +46,7 @@
 //! | 6 | `console` | `action`, `clock`, `config`, `event`, `model`, `signals`, `source`, `ui` | `paho` |
 //! | 6 | `headless` | `clock`, `event`, `lines`, `model`, `signals`, `source` | `ratatui`, `paho` |
 //! | 6 | `check` | `clock`, `event`, `fleet`, `headless`, `lines`, `model`, `signals`, `source` | `ratatui`, `paho` |
-//! | 7 | `cli` | `check`, `config`, `console`, `demo`, `fleet`, `headless`, `pool`, `source`, `worker` | `ratatui`, `paho` |
+//! | 7 | `cli` | `check`, `config`, `console`, `demo`, `fleet`, `headless`, `lines`, `pool`, `source`, `worker` | `ratatui`, `paho` |
 //!
 //! # Where this differs from what one might expect
 //!

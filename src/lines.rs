@@ -50,7 +50,7 @@ enum Line<'a> {
     },
     Worker {
         ts: String,
-        worker: u16,
+        worker: u32,
         event: &'a str,
         detail: &'a str,
     },

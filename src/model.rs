@@ -13,3 +13,6 @@ pub use log::{Entry, Log, Subject};
 pub use order::{Column, Sort};
 pub use trend::{Bucket, Trend};
 pub use view::{Confirm, Frozen, Mode, Model, Toast, Wish};
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
 //! Defines the pool: the worker processes of a fleet, where each client is placed, and their supervision; what the clients are told to do is the engine's matter.
 
+mod orders;
 mod placement;
 mod process;
 
@@ -17,7 +18,10 @@ use crate::{
     clock::Moment,
     event::WorkerEvent,
     fleet::{ClientKey, Fleet, WorkerKey},
-    pool::process::Process,
+    pool::{
+        orders::{Inbox, Orders},
+        process::Process,
+    },
     text::Scrubbed,
     wire::{FromWorker, Report, Slot, ToWorker, WireError},
 };
@@ -46,7 +50,7 @@ pub enum PoolNews {
 #[derive(Debug)]
 pub struct Pool {
     placement: Arc<Placement>,
-    orders: Vec<mpsc::Sender<ToWorker>>,
+    orders: Vec<Orders>,
     news: mpsc::Receiver<PoolNews>,
     stop: watch::Sender<bool>,
     supervisors: JoinSet<()>,
@@ -65,23 +69,23 @@ impl Pool {
         let (news_sender, news) = mpsc::channel(Self::NEWS);
         let (stop, stopped) = watch::channel(false);
         let mut supervisors = JoinSet::new();
-        let mut orders = Vec::new();
+        let mut all_orders = Vec::new();
         for worker in placement.workers() {
             // An order to connect and one to disconnect for each slot, twice over. A worker that
             // leaves more than that lying does not read its orders any more.
-            let (sender, receiver) = mpsc::channel(4 * placement.clients_of(worker).len() + 16);
-            orders.push(sender);
+            let (orders, inbox) = orders::queue(4 * placement.clients_of(worker).len() + 16);
+            all_orders.push(orders);
             let supervisor = Supervisor {
                 worker,
                 fleet: fleet.clone(),
                 placement: placement.clone(),
-                orders: receiver,
+                inbox,
                 news: news_sender.clone(),
                 stop: stopped.clone(),
             };
             supervisors.spawn(supervisor.run());
         }
-        Pool { placement, orders, news, stop, supervisors }
+        Pool { placement, orders: all_orders, news, stop, supervisors }
     }
 
     pub fn placement(&self) -> &Arc<Placement> {
@@ -90,16 +94,18 @@ impl Pool {
 
     /// Waits for the next piece of news; `None` when all supervisors have ended.
     pub async fn next(&mut self) -> Option<PoolNews> {
-        self.news.recv().await
+        let news = self.news.recv().await;
+        if let Some(PoolNews::Lost { worker, .. }) = &news {
+            self.orders[worker.index()].begin_life();
+        }
+        news
     }
 
-    /// Gives an order about a client to its worker. A worker that does not read its orders is as
-    /// good as dead: its supervisor replaces it.
+    /// Gives an order about a client to its worker. A worker that leaves so many lying that one is
+    /// lost is as good as dead: its supervisor replaces it, and all its clients are lined up anew.
     pub fn order(&self, client: ClientKey, order: impl FnOnce(Slot) -> ToWorker) {
         let (worker, slot) = self.placement.of(client);
-        // Where the queue is full the order is lost, and the supervisor, who sees the full queue,
-        // replaces the worker: all its clients are lined up anew.
-        let _ = self.orders[worker.index()].try_send(order(slot));
+        self.orders[worker.index()].give(order(slot));
     }
 
     /// Disconnects everything, ends all workers and waits until the last one is gone.
@@ -116,7 +122,7 @@ struct Supervisor {
     worker: WorkerKey,
     fleet: Arc<Fleet>,
     placement: Arc<Placement>,
-    orders: mpsc::Receiver<ToWorker>,
+    inbox: Inbox,
     news: mpsc::Sender<PoolNews>,
     stop: watch::Receiver<bool>,
 }
@@ -174,8 +180,6 @@ impl Supervisor {
             Ok(process) => process,
             Err(error) => return End::Died(Scrubbed::new(&format!("cannot start: {error}"))),
         };
-        // Orders for the worker before this one are void: its clients are lined up anew.
-        while self.orders.try_recv().is_ok() {}
         let end = self.serve(&mut process, first).await;
         match end {
             Ok(()) => {
@@ -186,7 +190,12 @@ impl Supervisor {
                 let how = process.bury(error).await;
                 // At once, so that nobody takes dead connections for live ones.
                 let lost = PoolNews::Lost { worker: self.worker, detail: how.clone(), at: Moment::now() };
-                if self.tell(lost).await.is_err() { End::Stopped } else { End::Died(how) }
+                if self.tell(lost).await.is_err() {
+                    return End::Stopped;
+                }
+                // Orders for this one are void for the next: its clients are lined up anew.
+                self.inbox.begin_life();
+                End::Died(how)
             }
         }
     }
@@ -194,7 +203,10 @@ impl Supervisor {
     /// Talks to the worker until the pool stops (`Ok`) or the worker fails.
     async fn serve(&mut self, process: &mut Process, first: bool) -> Result<(), WireError> {
         let clients = self.placement.clients_of(self.worker);
-        let greeted = timeout(Self::HELLO, process.greet(&self.fleet, clients)).await;
+        let greeted = tokio::select! {
+            greeted = timeout(Self::HELLO, process.greet(&self.fleet, clients)) => greeted,
+            _ = self.stop.changed() => return Ok(()),
+        };
         greeted.map_err(|_| WireError::Io(std::io::ErrorKind::TimedOut.into()))??;
         let event = if first { WorkerEvent::Started } else { WorkerEvent::Restarted };
         let detail = Scrubbed::new(&format!("process {}, {} clients", process.id(), clients.len()));
@@ -216,21 +228,18 @@ impl Supervisor {
                     }
                     FromWorker::Hello(_) => return Err(WireError::Stranger),
                 },
-                count = self.orders.recv_many(&mut batch, 1_024) => {
-                    if count == 0 {
+                more = self.inbox.take(&mut batch) => {
+                    let late = || WireError::Io(std::io::ErrorKind::TimedOut.into());
+                    if !more.map_err(|_| late())? {
                         return Ok(());
                     }
-                    let overflowed = self.orders.capacity() == 0;
                     let sent = timeout(Duration::from_secs(5), async {
                         for order in batch.drain(..) {
                             process.sender.feed(&order).await?;
                         }
                         process.sender.flush().await
                     });
-                    match sent.await {
-                        Ok(sent) if !overflowed => sent?,
-                        _ => return Err(WireError::Io(std::io::ErrorKind::TimedOut.into())),
-                    }
+                    sent.await.map_err(|_| late())??;
                 }
             }
         }
@@ -249,4 +258,25 @@ impl Supervisor {
 pub fn own_binary() -> std::io::Result<std::path::PathBuf> {
     let link = std::path::Path::new("/proc/self/exe");
     if link.exists() { Ok(link.to_owned()) } else { std::env::current_exe() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_worker_that_never_greets_does_not_keep_the_pool_from_stopping() {
+        let fleet = placement::tests::fleet(500, &[3]);
+        let (mut process, _silent) = Process::mute();
+        let (stop, stopped) = watch::channel(false);
+        let (news, _heard) = mpsc::channel(4);
+        let (_orders, inbox) = orders::queue(4);
+        let placement = Arc::new(Placement::new(&fleet));
+        let mut supervisor =
+            Supervisor { worker: WorkerKey(0), fleet: Arc::new(fleet), placement, inbox, news, stop: stopped };
+        let (end, ()) = tokio::join!(timeout(Supervisor::HELLO / 2, supervisor.serve(&mut process, true)), async {
+            stop.send_replace(true);
+        });
+        assert!(end.expect("it waits for the greeting").is_ok());
+    }
 }

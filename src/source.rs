@@ -2,7 +2,7 @@
 
 mod logfile;
 
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
@@ -31,13 +31,10 @@ impl Source {
         self
     }
 
-    /// Keeps every event in the log file at `path`; the file is appended to.
-    ///
-    /// # Errors
-    /// Where the file cannot be opened.
-    pub fn with_log(mut self, path: &Path) -> std::io::Result<Source> {
-        self.log = Some(LogFile::open(path)?);
-        Ok(self)
+    /// Keeps every event in this log file.
+    pub fn with_log(mut self, log: Option<LogFile>) -> Source {
+        self.log = log;
+        self
     }
 
     pub fn fleet(&self) -> &Arc<Fleet> {
@@ -83,11 +80,13 @@ impl Source {
         self.engine.command(command).await;
     }
 
-    /// Disconnects everything, ends the workers, finishes the log.
-    pub async fn stop(self) {
+    /// Disconnects everything, ends the workers, finishes the log. Returns what is to be said of
+    /// lines that could not be written.
+    pub async fn stop(self) -> Option<String> {
         self.engine.stop().await;
-        if let Some(log) = self.log {
-            log.finish().await;
+        match self.log {
+            Some(log) => log.finish().await,
+            None => None,
         }
     }
 }

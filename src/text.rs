@@ -2,13 +2,13 @@
 
 use std::{fmt, ops::Deref, sync::Arc};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthChar;
 
 /// Text that is safe to print: no control characters, no bidirectional or invisible formatting
 /// characters, at most [`Scrubbed::MAX`] characters, few combining marks on each base.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct Scrubbed(Arc<str>);
 
@@ -78,6 +78,13 @@ fn is_invisible(c: char) -> bool {
         | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
         | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
         | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// Scrubs again: the other end of a link is trusted no more than a broker.
+impl<'de> Deserialize<'de> for Scrubbed {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Scrubbed, D::Error> {
+        Ok(Scrubbed::new(&String::deserialize(deserializer)?))
+    }
 }
 
 impl Deref for Scrubbed {

@@ -24,7 +24,7 @@ use crate::{
     clock::{Anchor, Moment},
     config::{Badge, Glyphs, Keymap, Theme},
     fleet::Fleet,
-    model::{Latency, Mode, Model, Row},
+    model::{Mode, Model, Row},
 };
 
 use layout::Layout;
@@ -45,8 +45,6 @@ pub struct Context<'a> {
     pub keymap: &'a Keymap,
     /// [`Widths::of`] the fleet.
     pub widths: Widths,
-    /// [`crate::model::Known::latency`] of what the model shows; it may be some seconds old.
-    pub latency: Option<Latency>,
     /// What the console writes to its terminal, where that is worth showing.
     pub bytes_per_second: Option<u64>,
 }

@@ -18,13 +18,24 @@ pub fn entry(fleet: &Fleet, entry: &Entry) -> String {
             let first = &fleet.client(*first).name;
             let (who, range) = match count {
                 1 => (first.to_string(), String::new()),
-                // Two clients with one ID throw each other off: that they are two is the point.
-                n if *first == fleet.client(*last).name => (figures::clients(*n), format!(" (all are {first})")),
+                // One client over and over, or clients that have the same ID and throw each other off.
+                n if *first == fleet.client(*last).name => (first.to_string(), format!(" ({n} times)")),
                 n => (figures::clients(*n), format!(" ({first} … {})", fleet.client(*last).name)),
             };
             let endpoint = &fleet.endpoint(*endpoint).name;
             let (from, to, reason, next_try) = (*from, *to, *reason, *next_try);
-            Step { who: &who, range: &range, many: *count > 1, endpoint, from, to, reason, detail, next_try }.sentence()
+            Step {
+                who: &who,
+                range: &range,
+                many: *count > 1 && who != first.as_str(),
+                endpoint,
+                from,
+                to,
+                reason,
+                detail,
+                next_try,
+            }
+            .sentence()
         }
         Subject::Worker { worker, event, detail } => self::worker(*worker, *event, detail),
         Subject::Notice(text) => text.to_string(),
@@ -75,47 +86,52 @@ struct Step<'a> {
 }
 
 impl Step<'_> {
+    /// The sentence, with who it is about at its end: on a narrow screen the reason must not be cut off.
     fn sentence(&self) -> String {
-        let &Step { who, range, many, endpoint, .. } = self;
+        format!("{}{}", self.statement(), self.range)
+    }
+
+    fn statement(&self) -> String {
+        let &Step { who, many, endpoint, .. } = self;
         let why = reason(self.reason, self.detail);
         let (is, was, whose) = if many { ("are", "were", "their") } else { ("is", "was", "its") };
         match self.to {
-            State::Up => format!("{who} connected to {endpoint}{range}"),
-            State::Connecting => format!("{who} {is} connecting to {endpoint}{range}"),
+            State::Up => format!("{who} connected to {endpoint}"),
+            State::Connecting => format!("{who} {is} connecting to {endpoint}"),
             State::Queued if self.reason == Reason::OperatorReconnect => {
-                format!("{who} {was} told to reconnect{range}")
+                format!("{who} {was} told to reconnect")
             }
-            State::Queued => format!("{who} {is} waiting for a turn to connect to {endpoint}{range}"),
-            State::Held => format!("{who} {is} waiting for {whose} worker{range}: {why}"),
+            State::Queued => format!("{who} {is} waiting for a turn to connect to {endpoint}"),
+            State::Held => format!("{who} {is} waiting for {whose} worker: {why}"),
             State::Off if self.reason == Reason::OperatorDisconnect => {
-                format!("{who} {was} disconnected by operator{range}")
+                format!("{who} {was} disconnected by operator")
             }
-            State::Off => format!("{who} {is} off{range}: {why}"),
+            State::Off => format!("{who} {is} off: {why}"),
             State::Backoff => {
                 let retry = if many { "first retry" } else { "retry" };
                 let retry = self.next_try.map(|wait| format!("; {retry} in {}", figures::wait(wait)));
                 format!("{}{}", self.failure(&why, was, whose), retry.unwrap_or_default())
             }
-            State::Failed if self.reason == Reason::RetriesExhausted => format!("{who} {was} given up{range}: {why}"),
+            State::Failed if self.reason == Reason::RetriesExhausted => format!("{who} {was} given up: {why}"),
             State::Failed => format!("{}; not tried again", self.failure(&why, was, whose)),
         }
     }
 
     fn failure(&self, why: &str, was: &str, whose: &str) -> String {
-        let &Step { who, range, endpoint, detail, .. } = self;
+        let &Step { who, endpoint, detail, .. } = self;
         match (self.from, self.reason) {
-            (State::Up, reason) if reason.is_brokers() => format!("broker disconnected {who}{range}: {why}"),
-            (_, reason) if reason.is_brokers() => format!("broker refused {who}{range}: {why}"),
+            (State::Up, reason) if reason.is_brokers() => format!("broker disconnected {who}: {why}"),
+            (_, reason) if reason.is_brokers() => format!("broker refused {who}: {why}"),
             // "lost its connection: connection lost" would say one thing twice.
             (State::Up, Reason::ConnectionLost) if detail.is_empty() => {
-                format!("{who} lost {whose} connection to {endpoint}{range}")
+                format!("{who} lost {whose} connection to {endpoint}")
             }
             (State::Up, Reason::ConnectionLost) => {
-                format!("{who} lost {whose} connection to {endpoint}{range}: {detail}")
+                format!("{who} lost {whose} connection to {endpoint}: {detail}")
             }
-            (State::Up, _) => format!("{who} lost {whose} connection to {endpoint}{range}: {why}"),
-            (_, Reason::RetriesExhausted) => format!("{who} {was} given up{range}: {why}"),
-            _ => format!("{who} could not connect to {endpoint}{range}: {why}"),
+            (State::Up, _) => format!("{who} lost {whose} connection to {endpoint}: {why}"),
+            (_, Reason::RetriesExhausted) => format!("{who} {was} given up: {why}"),
+            _ => format!("{who} could not connect to {endpoint}: {why}"),
         }
     }
 }
@@ -225,7 +241,7 @@ mod tests {
             let what = What::State(step(n, State::Up, State::Backoff, Reason::ConnectionLost, "reset", Some(800)));
             known.apply(&Event { at: Moment(9), what });
         }
-        let says = "250 clients lost their connection to eu-1 (press-0001 … press-0250): reset; first retry in 0.8 s";
+        let says = "250 clients lost their connection to eu-1: reset; first retry in 0.8 s (press-0001 … press-0250)";
         assert_eq!(said(&known), says);
     }
 

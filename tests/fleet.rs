@@ -191,6 +191,21 @@ fn stdout(output: &Output) -> &str {
 }
 
 #[test]
+fn a_run_under_nohup_outlives_its_terminal() {
+    let broker = Mosquitto::start();
+    let file = FleetFile::presses(broker.port(), 3);
+    let mut nohup = Command::new("nohup");
+    let mut run = Headless::of(nohup.args([env!("CARGO_BIN_EXE_mqfleet"), "run", file.path()]));
+    run.wait_up(3);
+    signal_process(run.id(), Signal::HUP);
+    let summaries = |h: &headless::Heard| h.of_type("summary").count();
+    let before = summaries(&run.heard());
+    drop(run.wait_for("life after the terminal's end", |h| summaries(h) >= before + 2));
+    signal_process(run.id(), Signal::TERM);
+    assert_eq!(run.wait_exit().code(), Some(143));
+}
+
+#[test]
 fn check_tells_who_could_not_connect_and_why() {
     let broker = Mosquitto::with(Setup { users: vec![("op".into(), "right".into())], ..Setup::default() });
     let text = |password: &str| {

@@ -264,6 +264,14 @@ impl FileErrors {
         FileErrors { file: report.file, errors: report.errors, total: 1 }
     }
 
+    /// The name of a theme that there is not.
+    pub fn unknown_theme(name: &str) -> FileErrors {
+        let names: Vec<&str> = super::Theme::names().collect();
+        let help =
+            format!("there are {}; for a file of your own give its path, such as ./{name}.toml", names.join(", "));
+        FileErrors::of_file("--theme", format!("there is no theme {}", quoted(name)), Some(help))
+    }
+
     /// How many errors there are, those not drawn included.
     pub fn count(&self) -> usize {
         self.total

@@ -1,7 +1,7 @@
 //! Defines what a key press means in each mode; what an action does is the model's matter, and which key means it the keymap's.
 
 use crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
-use tui_input::{InputRequest, backend::crossterm::to_input_request};
+use tui_input::backend::crossterm::to_input_request;
 
 use crate::{
     action::Action,
@@ -14,11 +14,8 @@ use crate::{
 pub fn handle(model: &mut Model, keymap: &Keymap, event: &Event, now: Moment) -> Effect {
     match event {
         Event::Key(key) if key.kind != KeyEventKind::Release => handle_key(model, keymap, key, now),
-        // Pasted text may be searched for, but it never answers a question.
-        Event::Paste(text) if matches!(model.mode(), Mode::Filter(_)) => {
-            for c in text.chars().filter(|c| !c.is_control()).take(256) {
-                model.edit(InputRequest::InsertChar(c), now);
-            }
+        Event::Paste(text) => {
+            model.paste(text, now);
             Effect::Nothing
         }
         _ => Effect::Nothing,
@@ -41,9 +38,12 @@ fn handle_key(model: &mut Model, keymap: &Keymap, key: &KeyEvent, now: Moment) -
             KeyCode::Char('n' | 'N' | 'q') | KeyCode::Esc | KeyCode::Enter => model.answer(false, now),
             _ => Effect::Nothing,
         },
-        Mode::Help => model.act(Action::Back, now),
+        Mode::Help => match keymap.action(*key) {
+            Some(Action::Quit) => model.act(Action::Quit, now),
+            _ => model.act(Action::Back, now),
+        },
         Mode::Detail => match keymap.action(*key) {
-            Some(Action::Detail | Action::Quit) => model.act(Action::Back, now),
+            Some(Action::Detail) => model.act(Action::Back, now),
             Some(action) => model.act(action, now),
             None => Effect::Nothing,
         },

@@ -24,6 +24,7 @@ impl Look {
         let theme = match theme {
             Some(theme) => match Theme::builtin(theme) {
                 Some(theme) => theme,
+                None if !theme.contains(['/', '.']) => return Err(FileErrors::unknown_theme(theme)),
                 None => Theme::load(Path::new(theme))?,
             },
             None if set("NO_COLOR").is_some() => Theme::builtin(Theme::MONO).unwrap_or_default(),

@@ -50,26 +50,31 @@ impl Screen {
         crossterm::terminal::enable_raw_mode()?;
         ENTERED.store(true, Ordering::SeqCst);
         let mut out = buffer.clone();
-        crossterm::queue!(out, EnterAlternateScreen, EnableBracketedPaste, cursor::Hide)?;
-        let options = TerminalOptions { viewport: Viewport::Fullscreen };
-        let mut terminal = Terminal::with_options(output, options)?;
-        terminal.resize(ratatui::layout::Rect::from((Position::ORIGIN, size)))?;
-        Ok(Screen { terminal, buffer, writer })
+        let terminal =
+            crossterm::queue!(out, EnterAlternateScreen, EnableBracketedPaste, cursor::Hide).and_then(|()| {
+                let mut terminal = Terminal::with_options(output, TerminalOptions { viewport: Viewport::Fullscreen })?;
+                terminal.resize(ratatui::layout::Rect::from((Position::ORIGIN, size)))?;
+                Ok(terminal)
+            });
+        if terminal.is_err() {
+            restore(); // nobody else will: there is no screen to drop
+        }
+        Ok(Screen { terminal: terminal?, buffer, writer })
     }
 
     pub fn size(&self) -> io::Result<Size> {
         self.terminal.size()
     }
 
-    /// Draws a frame, if the last one is out. Returns whether it did; where it did not, the terminal
-    /// is slower than we are, and [`Screen::idle`] says when to try again.
-    pub fn draw(&mut self, render: impl FnOnce(&mut Frame)) -> io::Result<bool> {
-        if self.writer.is_busy() {
-            return Ok(false);
-        }
+    /// Whether the last frame is still on its way out: the terminal is slower than we are.
+    pub fn is_busy(&self) -> bool {
+        self.writer.is_busy()
+    }
+
+    /// Draws a frame. Not to be called while the screen is busy.
+    pub fn draw(&mut self, render: impl FnOnce(&mut Frame)) -> io::Result<()> {
         self.terminal.draw(render)?;
-        self.writer.write(self.buffer.take())?;
-        Ok(true)
+        self.writer.write(self.buffer.take())
     }
 
     /// Forgets what is on the screen: the next frame paints all of it.
@@ -144,8 +149,8 @@ pub fn last_words(bytes: &[u8]) {
     }
 }
 
-/// Makes a panic anywhere restore the terminal before it is reported, and end the program after:
-/// a console of which a part is dead would show a stale fleet as if it were live.
+/// Makes a panic anywhere restore the terminal (if it is ours) before it is reported, and end the
+/// program after: one of which a part is dead would show a stale fleet as if it were live.
 pub fn exit_on_panic() {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
@@ -204,7 +209,7 @@ impl Writer {
                 if !ENTERED.load(Ordering::SeqCst) {
                     return;
                 }
-                let written = out.write_all(&frame);
+                let written = write_all(&mut out, &frame);
                 drop(output);
                 match written {
                     Ok(()) => {
@@ -232,6 +237,22 @@ impl Writer {
         // Only one frame is ever under way: the queue has room unless the thread is gone.
         self.frames.try_send(frame).map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
+}
+
+/// Writes a whole frame, also where somebody made the terminal non-blocking.
+fn write_all(out: &mut File, mut frame: &[u8]) -> io::Result<()> {
+    while !frame.is_empty() {
+        match out.write(frame) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(n) => frame = &frame[n..],
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                poll(&mut [PollFd::new(out, PollFlags::OUT)], None)?;
+            }
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
 }
 
 /// Crossterm's encoding, with two differences: a frame in which nothing changed is empty, and one in

@@ -126,6 +126,7 @@ impl Part {
         ours.set_nonblocking(true).map_err(spawn)?;
         let process = Command::new(program)
             .arg(role)
+            .env_clear() // it needs nothing from there, and there may be secrets
             .stdin(Stdio::from(std::os::fd::OwnedFd::from(theirs)))
             .stdout(Stdio::null())
             .stderr(Stdio::null())

@@ -10,7 +10,8 @@ use crate::{
 
 /// Events on their way out. Past [`Outbox::FULL`] the steps of each client are folded into one (from
 /// where the listener knows it to be, to where it is), and samples are dropped and counted: state
-/// may be late, but never wrong, and memory stays within a few events a client.
+/// may be late, but never wrong, and memory stays within a few events a client. What came and went
+/// while the listener slept (an outage that healed) is not told.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     events: Vec<Event>,

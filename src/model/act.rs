@@ -26,8 +26,11 @@ pub enum Effect {
 }
 
 impl Model {
-    /// A key that is held down must not act twice on the same clients.
-    const REPEAT: Duration = Duration::from_millis(400);
+    /// A key that is held down must not act twice on the same clients: longer than the slowest usual
+    /// delay before a key repeats (660 ms, X11).
+    const REPEAT: Duration = Duration::from_millis(750);
+    /// The most characters taken from a paste.
+    const PASTE: usize = 256;
 
     /// Does what the user meant.
     pub fn act(&mut self, action: Action, now: Moment) -> Effect {
@@ -41,10 +44,10 @@ impl Model {
             Action::Top => self.move_cursor_to(0),
             Action::Bottom => self.move_cursor_to(usize::MAX),
             Action::Detail => {
-                if self.cursor.is_none() {
+                if self.cursor_place().is_none() {
                     self.step(0);
                 }
-                if self.cursor.is_some() {
+                if self.cursor_place().is_some() {
                     self.mode = Mode::Detail;
                 }
             }
@@ -62,17 +65,17 @@ impl Model {
             Action::Reconnect => return self.wish(Wish::Reconnect, now),
             Action::Disconnect => return self.wish(Wish::Disconnect, now),
             Action::Freeze => self.toggle_freeze(now),
-            Action::Help => self.mode = Mode::Help,
+            Action::Help => self.open(Mode::Help),
             Action::Repaint => return Effect::Repaint,
             Action::Quit if self.alive() == 0 => return Effect::Quit,
             Action::Quit => {
-                self.mode = Mode::Confirm(Confirm {
+                self.open(Mode::Confirm(Confirm {
                     wish: Wish::Quit,
                     targets: Vec::new(),
                     hidden: 0,
                     states: *self.live.totals(),
                     typed: None,
-                });
+                }));
             }
         }
         Effect::Nothing
@@ -84,13 +87,31 @@ impl Model {
         match &mut self.mode {
             Mode::Filter(input) => {
                 input.handle(request);
-                self.filter = Filter::new(input.value());
-                self.rearrange();
+                self.refilter();
             }
             Mode::Confirm(Confirm { typed: Some(input), .. }) => {
                 input.handle(request);
             }
             _ => {}
+        }
+    }
+
+    /// Puts pasted text into the filter line; anywhere else it means nothing, and answers nothing.
+    pub fn paste(&mut self, text: &str, now: Moment) {
+        self.held_until = now + Self::HOLD;
+        if let Mode::Filter(input) = &mut self.mode {
+            for c in text.chars().filter(|c| !c.is_control()).take(Self::PASTE) {
+                input.handle(InputRequest::InsertChar(c));
+            }
+            self.refilter();
+        }
+    }
+
+    /// Follows the filter line. A client that the new filter hides cannot keep the cursor.
+    fn refilter(&mut self) {
+        if let Mode::Filter(input) = &self.mode {
+            self.filter = Filter::new(input.value());
+            self.rearrange_without_cursor();
         }
     }
 
@@ -103,12 +124,14 @@ impl Model {
 
     /// Answers the question that is on the screen.
     pub fn answer(&mut self, yes: bool, now: Moment) -> Effect {
-        let Mode::Confirm(confirm) = std::mem::replace(&mut self.mode, Mode::Table) else {
-            return Effect::Nothing;
-        };
-        let typed_right = confirm.typed.as_ref().is_none_or(|t| t.value().trim() == confirm.targets.len().to_string());
+        let Mode::Confirm(confirm) = &self.mode else { return Effect::Nothing };
+        let confirm = confirm.clone();
+        self.close();
+        let wanted = confirm.targets.len().to_string();
+        let typed_right = confirm.typed.as_ref().is_none_or(|t| t.value().trim() == wanted);
         if !yes || !typed_right {
-            self.say(Level::Info, "nothing done".to_owned(), now);
+            let why = if yes { format!("nothing done: {wanted} was not typed") } else { "nothing done".to_owned() };
+            self.say(Level::Info, why, now);
             return Effect::Nothing;
         }
         self.carry_out(confirm.wish, confirm.targets, now)
@@ -128,15 +151,33 @@ impl Model {
 
     /// Undoes one layer: a prompt, an overlay, the filter, the marks.
     fn back(&mut self) {
-        let typing = matches!(self.mode, Mode::Filter(_));
-        if typing || matches!(self.mode, Mode::Table) && !self.filter.is_empty() {
-            self.filter = Filter::default();
-            self.rearrange();
-        } else if matches!(self.mode, Mode::Table) {
-            self.marks.clear();
-            self.count_marks();
+        match self.mode {
+            Mode::Help | Mode::Confirm(_) => return self.close(),
+            Mode::Detail => {}
+            Mode::Table if self.filter.is_empty() => {
+                self.marks.clear();
+                self.count_marks();
+            }
+            Mode::Table | Mode::Filter(_) => {
+                self.filter = Filter::default();
+                self.rearrange();
+            }
         }
         self.mode = Mode::Table;
+    }
+
+    /// Lays a help or a question over what there is.
+    fn open(&mut self, mode: Mode) {
+        self.is_over_detail = match self.mode {
+            Mode::Help | Mode::Confirm(_) => self.is_over_detail,
+            _ => matches!(self.mode, Mode::Detail),
+        };
+        self.mode = mode;
+    }
+
+    /// Takes it away again.
+    fn close(&mut self) {
+        self.mode = if self.is_over_detail { Mode::Detail } else { Mode::Table };
     }
 
     fn toggle_mark(&mut self) {
@@ -162,10 +203,12 @@ impl Model {
     /// The clients that an action key means now, and how many marked ones the filter hides.
     fn targets(&self) -> (Vec<ClientKey>, usize) {
         if self.marks.is_empty() || matches!(self.mode, Mode::Detail) {
-            return (self.cursor.into_iter().collect(), 0);
+            return (self.cursor.filter(|_| self.cursor_place().is_some()).into_iter().collect(), 0);
         }
         let shown = self.shown();
-        let targets: Vec<_> = self.marks.iter().copied().filter(|&k| self.filter.lets_through(shown, k)).collect();
+        // The client under the cursor is on the screen even where the filter would hide it by now.
+        let is_shown = |&k: &ClientKey| self.cursor == Some(k) || self.filter.lets_through(shown, k);
+        let targets: Vec<_> = self.marks.iter().copied().filter(is_shown).collect();
         let hidden = self.marks.len() - targets.len();
         (targets, hidden)
     }
@@ -174,15 +217,19 @@ impl Model {
         let (targets, hidden) = self.targets();
         if targets.is_empty() {
             let why = match hidden {
+                0 if self.order().is_empty() => "the filter shows no client",
                 0 => "no client is chosen: move to one first",
                 _ => "all marked clients are hidden by the filter",
             };
             self.say(Level::Warning, why.to_owned(), now);
             return Effect::Nothing;
         }
-        let same =
-            |(w, t, at): &(Wish, Vec<ClientKey>, Moment)| *w == wish && *t == targets && now.since(*at) < Self::REPEAT;
-        if self.last_wish.as_ref().is_some_and(same) {
+        if let Some((last, whom, at)) = &mut self.last_wish
+            && *last == wish
+            && *whom == targets
+            && now.since(*at) < Self::REPEAT
+        {
+            *at = now; // for as long as the key is held
             return Effect::Nothing;
         }
         if wish == Wish::Reconnect && targets.len() == 1 && hidden == 0 {
@@ -190,7 +237,7 @@ impl Model {
         }
         let typed = needs_typing(targets.len(), self.fleet().clients.len()).then(Input::default);
         let states = self.shown().totals_of(&targets);
-        self.mode = Mode::Confirm(Confirm { wish, targets, hidden, states, typed });
+        self.open(Mode::Confirm(Confirm { wish, targets, hidden, states, typed }));
         Effect::Nothing
     }
 

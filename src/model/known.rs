@@ -17,7 +17,8 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Row {
     pub state: State,
-    /// When it came into this state.
+    /// Since when it is up, down, given up or off. A client that tries again is down all the while,
+    /// whichever step of its try it is at.
     pub since: Moment,
     pub endpoint: EndpointKey,
     pub reason: Reason,
@@ -28,8 +29,10 @@ pub struct Row {
     pub reconnects: u32,
     /// The last answer: when, and how long it took.
     pub last: Option<(Moment, Duration)>,
-    /// Up, but its p99 is above its objective.
+    /// Up, but its p99 is above its objective, or its probe has no answer.
     pub slow: bool,
+    /// Whether its probe is answered, if it is up; as of the last [`Known::look`].
+    pub is_silent: bool,
     ever_up: bool,
     trend: Trend,
 }
@@ -55,6 +58,21 @@ impl Row {
 
     pub fn p99(&self) -> Option<Duration> {
         self.trend.p99()
+    }
+
+    /// How long a client that is up has answered nothing.
+    pub fn silence(&self, now: Moment) -> Duration {
+        now.since(self.last.map_or(self.since, |(at, _)| at))
+    }
+
+    /// What of a client's life its state belongs to.
+    fn phase(state: State) -> u8 {
+        match state {
+            State::Up => 0,
+            State::Held | State::Queued | State::Connecting | State::Backoff => 1,
+            State::Failed => 2,
+            State::Off => 3,
+        }
     }
 }
 
@@ -149,13 +167,18 @@ pub struct Known {
     fleet: Arc<Fleet>,
     rows: Vec<Row>,
     totals: Totals,
+    /// The same for each endpoint, as of the last [`Known::look`].
+    by_endpoint: Vec<Totals>,
     pulse: Pulse,
     log: Log,
     trouble: Option<Scrubbed>,
     samples_lost: u64,
     worker_deaths: u32,
+    latency: Option<Latency>,
     /// Counts events, so that a reader can tell whether anything changed.
     changes: u64,
+    /// Counts transitions among them.
+    steps: u64,
 }
 
 impl Known {
@@ -172,6 +195,7 @@ impl Known {
             reconnects: 0,
             last: None,
             slow: false,
+            is_silent: false,
             ever_up: false,
             trend: Trend::new(now, trend_width(&client.settings)),
         };
@@ -182,12 +206,15 @@ impl Known {
             fleet,
             rows,
             totals,
+            by_endpoint: Vec::new(),
             pulse: Pulse::new(now),
             log: Log::default(),
             trouble: None,
             samples_lost: 0,
             worker_deaths: 0,
+            latency: None,
             changes: 0,
+            steps: 0,
         }
     }
 
@@ -240,10 +267,43 @@ impl Known {
         self.changes
     }
 
-    /// The fleet's latency, where any client that is up has answered. Costs a pass over the rows.
+    /// How many transitions were applied.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// The fleet's latency as of the last [`Known::look`], where any client that is up answers.
     pub fn latency(&self) -> Option<Latency> {
-        let mut rtts: Vec<Duration> =
-            self.rows.iter().filter(|r| r.is_up()).filter_map(|r| r.last.map(|(_, rtt)| rtt)).collect();
+        self.latency
+    }
+
+    /// How many clients of each endpoint are in each state, as of the last [`Known::look`].
+    pub fn totals_by_endpoint(&self) -> &[Totals] {
+        &self.by_endpoint
+    }
+
+    /// Looks at what only time changes (who does not answer any more, how fast the others do) and
+    /// counts by endpoint. It is a pass over the fleet, for once a second.
+    pub fn look(&mut self, now: Moment) {
+        self.by_endpoint = vec![Totals::default(); self.fleet.endpoints.len()];
+        for (row, client) in self.rows.iter_mut().zip(&self.fleet.clients) {
+            if row.is_up() && client.settings.probe.kind != ProbeKind::Off {
+                let patience = (row.trend.width() * 5 / 2).max(Duration::from_secs(2));
+                let is_silent = row.silence(now) > patience;
+                if is_silent != row.is_silent {
+                    row.is_silent = is_silent;
+                    self.changes += 1;
+                    judge(row, client.settings.slow_p99, &mut self.totals);
+                }
+            }
+            self.by_endpoint[row.endpoint.index()].add(row);
+        }
+        self.latency = self.measure();
+    }
+
+    fn measure(&self) -> Option<Latency> {
+        let answering = self.rows.iter().filter(|r| r.is_up() && !r.is_silent);
+        let mut rtts: Vec<Duration> = answering.filter_map(|r| r.last.map(|(_, rtt)| rtt)).collect();
         if rtts.is_empty() {
             return None;
         }
@@ -270,6 +330,7 @@ impl Known {
     }
 
     fn apply_step(&mut self, at: Moment, step: &Transition) {
+        self.steps += 1;
         let row = &mut self.rows[step.client.index()];
         let was_up = row.is_up();
         row.trend.advance(at, was_up);
@@ -279,6 +340,7 @@ impl Known {
             self.pulse.losses[second] += 1;
             row.trend.mark_down();
             row.slow = false;
+            row.is_silent = false;
         }
         if step.to == State::Up && !was_up {
             self.pulse.ups[second] += 1;
@@ -286,7 +348,7 @@ impl Known {
             row.ever_up = true;
             row.last = None;
         }
-        if step.to != row.state {
+        if Row::phase(step.to) != Row::phase(row.state) {
             row.since = at;
         }
         row.state = step.to;
@@ -309,15 +371,20 @@ impl Known {
         row.trend.advance(at, true);
         row.trend.record(sample.rtt);
         row.last = Some((at, sample.rtt));
-        let objective = self.fleet.client(sample.client).settings.slow_p99;
-        let slow = objective.is_some_and(|limit| row.trend.p99().is_some_and(|p99| p99 > limit));
-        match (row.slow, slow) {
-            (false, true) => self.totals.slow += 1,
-            (true, false) => self.totals.slow -= 1,
-            _ => {}
-        }
-        row.slow = slow;
+        row.is_silent = false;
+        judge(row, self.fleet.client(sample.client).settings.slow_p99, &mut self.totals);
     }
+}
+
+/// Decides whether a client that is up counts as slow.
+fn judge(row: &mut Row, objective: Option<Duration>, totals: &mut Totals) {
+    let slow = row.is_silent || objective.is_some_and(|limit| row.trend.p99().is_some_and(|p99| p99 > limit));
+    match (row.slow, slow) {
+        (false, true) => totals.slow += 1,
+        (true, false) => totals.slow -= 1,
+        _ => {}
+    }
+    row.slow = slow;
 }
 
 /// One bucket holds about one probe.

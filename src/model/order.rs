@@ -98,13 +98,20 @@ pub(super) fn name_ranks(fleet: &Fleet) -> Vec<u32> {
     ranks
 }
 
-/// The clients that `filter` lets through, in the order of `sort`; ties are broken by name, so that
-/// two runs of it never swap rows for no reason.
-pub(super) fn arrange(known: &Known, ranks: &[u32], filter: &Filter, sort: Sort, out: &mut Vec<ClientKey>) {
+/// The clients that `filter` lets through, and `kept`, in the order of `sort`; ties are broken by
+/// name, so that two runs of it never swap rows for no reason.
+pub(super) fn arrange(
+    known: &Known,
+    ranks: &[u32],
+    filter: &Filter,
+    kept: Option<ClientKey>,
+    sort: Sort,
+    out: &mut Vec<ClientKey>,
+) {
     let mut keyed: Vec<(u64, u32, ClientKey)> = known
         .fleet()
         .keys()
-        .filter(|&k| filter.lets_through(known, k))
+        .filter(|&k| kept == Some(k) || filter.lets_through(known, k))
         .map(|k| (sort_key(known, k, sort.column, ranks), ranks[k.index()], k))
         .collect();
     if sort.descending {

@@ -23,6 +23,10 @@ pub struct Model {
     order: Vec<ClientKey>,
     /// The number of changes that `order` was worked out from.
     arranged: u64,
+    /// When news may re-sort the table again.
+    rested: Moment,
+    /// When [`Known::look`] was last called.
+    looked: Moment,
     pub(super) cursor: Option<ClientKey>,
     top: usize,
     height: usize,
@@ -33,6 +37,8 @@ pub struct Model {
     pub(super) sort: Sort,
     pub(super) held_until: Moment,
     pub(super) mode: Mode,
+    /// Whether the detail view comes back when a help or a question goes.
+    pub(super) is_over_detail: bool,
     pub(super) toast: Option<Toast>,
     pub(super) last_wish: Option<(Wish, Vec<ClientKey>, Moment)>,
 }
@@ -88,7 +94,13 @@ pub struct Toast {
 impl Model {
     /// How long nothing is re-sorted after a key.
     pub(super) const HOLD: Duration = Duration::from_millis(1_500);
+    /// The time between two looks at what only time changes.
+    const LOOK: Duration = Duration::from_secs(1);
+    /// The time between two re-sorts, for each client of the fleet.
+    const REST: Duration = Duration::from_micros(10);
     const TOAST: Duration = Duration::from_secs(4);
+    /// No count of changes: what is arranged must be arranged anew.
+    const STALE: u64 = u64::MAX;
 
     pub fn new(fleet: Arc<Fleet>, now: Moment) -> Model {
         let ranks = name_ranks(&fleet);
@@ -98,6 +110,8 @@ impl Model {
             ranks,
             order: Vec::new(),
             arranged: 0,
+            rested: Moment(0),
+            looked: now,
             cursor: None,
             top: 0,
             height: 0,
@@ -107,6 +121,7 @@ impl Model {
             sort: Sort::default(),
             held_until: Moment(0),
             mode: Mode::Table,
+            is_over_detail: false,
             toast: None,
             last_wish: None,
         };
@@ -124,8 +139,14 @@ impl Model {
         if self.toast.as_ref().is_some_and(|t| t.until <= now) {
             self.toast = None;
         }
-        if now >= self.held_until && self.arranged != self.shown().changes() {
+        if now.since(self.looked) >= Self::LOOK {
+            self.looked = now;
+            self.live.look(now);
+        }
+        if now >= self.held_until.max(self.rested) && self.arranged != self.shown().changes() {
             self.rearrange();
+            // Sorting costs some 100 ns a client: of a core, a percent or so.
+            self.rested = now + Self::REST * self.fleet().clients.len() as u32;
         }
     }
 
@@ -219,24 +240,28 @@ impl Model {
         self.toast = Some(Toast { text, level, until: now + Self::TOAST });
     }
 
-    /// Works the order out anew. The cursor's client keeps its line on the screen; where the filter
-    /// took it away, the client that came in its place is the new one. Until the user has put the
-    /// cursor somewhere there is none: following whoever is on the first line, it would be on
-    /// another client by the time a key is pressed.
+    /// Works the order out anew. The cursor's client keeps its line on the screen, and stays even where
+    /// it changed so that the filter would hide it: a key that is meant for it must not hit another.
+    /// Until the user has put the cursor somewhere there is none: following whoever is on the first
+    /// line, it would be on another client by the time a key is pressed.
     pub(super) fn rearrange(&mut self) {
-        let place = self.cursor_place();
-        let line = place.map(|p| p.saturating_sub(self.top));
+        self.rearrange_with(self.cursor.filter(|_| self.cursor_place().is_some()));
+    }
+
+    /// The same after the user changed the filter: it may hide the cursor's client, which then waits
+    /// out of sight until the filter lets it through or the user moves to another.
+    pub(super) fn rearrange_without_cursor(&mut self) {
+        self.rearrange_with(None);
+    }
+
+    fn rearrange_with(&mut self, kept: Option<ClientKey>) {
+        let line = self.cursor_place().map(|p| p.saturating_sub(self.top));
         let known = self.frozen.as_ref().map_or(&self.live, |f| &f.known);
-        arrange(known, &self.ranks, &self.filter, self.sort, &mut self.order);
+        arrange(known, &self.ranks, &self.filter, kept, self.sort, &mut self.order);
         self.arranged = known.changes();
         self.count_marks();
-        let new_place = self.cursor_place().or_else(|| {
-            let last = self.order.len().checked_sub(1)?;
-            place.map(|p| p.min(last))
-        });
-        self.cursor = new_place.map(|p| self.order[p]);
-        if let (Some(p), Some(line)) = (new_place, line) {
-            self.top = p.saturating_sub(line);
+        if let (Some(place), Some(line)) = (self.cursor_place(), line) {
+            self.top = place.saturating_sub(line);
         }
         self.scroll_to_cursor();
     }
@@ -257,7 +282,10 @@ impl Model {
 
     pub(super) fn move_cursor_to(&mut self, place: usize) {
         if let Some(last) = self.order.len().checked_sub(1) {
-            self.cursor = Some(self.order[place.min(last)]);
+            let left = self.cursor.replace(self.order[place.min(last)]);
+            if left.is_some_and(|k| !self.filter.lets_through(self.shown(), k)) {
+                self.arranged = Self::STALE; // nothing keeps that one in the table any more
+            }
             self.scroll_to_cursor();
         }
     }

@@ -32,14 +32,14 @@ impl Placement {
         let mut places = vec![(WorkerKey(0), 0); fleet.clients.len()];
         for (worker, clients) in workers.iter().enumerate() {
             for (slot, client) in clients.iter().enumerate() {
-                places[client.index()] = (WorkerKey(worker as u16), slot as Slot);
+                places[client.index()] = (WorkerKey(worker as u32), slot as Slot);
             }
         }
         Placement { workers, places }
     }
 
     pub fn workers(&self) -> impl ExactSizeIterator<Item = WorkerKey> + use<> {
-        (0..self.workers.len() as u16).map(WorkerKey)
+        (0..self.workers.len() as u32).map(WorkerKey)
     }
 
     pub fn clients_of(&self, worker: WorkerKey) -> &[ClientKey] {
@@ -58,7 +58,7 @@ impl Placement {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::Arc;
 
     use super::*;
@@ -67,7 +67,7 @@ mod tests {
         text::Scrubbed,
     };
 
-    fn fleet(worker_size: usize, clients_by_endpoint: &[usize]) -> Fleet {
+    pub fn fleet(worker_size: usize, clients_by_endpoint: &[usize]) -> Fleet {
         let settings = Arc::new(Settings::default());
         let client = |endpoint: usize| Client::new("c", EndpointKey(endpoint as u16), settings.clone());
         let endpoint = |_| Endpoint::new("e", "127.0.0.1", 1883);

@@ -11,6 +11,7 @@ use std::{
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, ChildStderr, Command},
+    task::JoinHandle,
     time::timeout,
 };
 
@@ -26,6 +27,8 @@ pub(super) struct Process {
     pub sender: wire::Sender,
     pub receiver: wire::Receiver,
     last_words: Arc<Mutex<String>>,
+    /// Ends with the process's standard error.
+    listener: Option<JoinHandle<()>>,
 }
 
 /// What a worker may know of our environment. Everything else stays here: a fleet file may take its
@@ -52,11 +55,9 @@ impl Process {
             .kill_on_drop(true);
         let mut child = command.spawn()?;
         let last_words = Arc::new(Mutex::new(String::new()));
-        if let Some(stderr) = child.stderr.take() {
-            tokio::spawn(listen(stderr, last_words.clone()));
-        }
+        let listener = child.stderr.take().map(|stderr| tokio::spawn(listen(stderr, last_words.clone())));
         let (sender, receiver) = wire::link(tokio::net::UnixStream::from_std(ours)?);
-        Ok(Process { child, sender, receiver, last_words })
+        Ok(Process { child, sender, receiver, last_words, listener })
     }
 
     /// The process ID; 0 once it has been waited for.
@@ -80,8 +81,9 @@ impl Process {
 
     /// Lets the worker disconnect its clients and exit; kills it where it takes longer than `patience`.
     pub async fn stop(mut self, patience: Duration) {
-        let _ = self.sender.send(&ToWorker::Stop).await;
         let ended = timeout(patience, async {
+            // A worker that reads nothing any more has no room for this either.
+            let _ = self.sender.send(&ToWorker::Stop).await;
             // What it still reports has to be read, or it could not finish.
             while self.receiver.recv::<FromWorker>().await.is_ok() {}
             self.child.wait().await
@@ -105,6 +107,9 @@ impl Process {
                 }
             }
         };
+        if let Some(listener) = self.listener {
+            let _ = timeout(patience, listener).await; // what it said may still be in the pipe
+        }
         let words = self.last_words.lock().map(|w| w.clone()).unwrap_or_default();
         if words.is_empty() { Scrubbed::new(&how) } else { Scrubbed::new(&format!("{how} ({words})")) }
     }
@@ -146,5 +151,45 @@ fn define(fleet: &Fleet, key: ClientKey) -> ClientDef {
         probe: settings.probe,
         username: client.username.clone(),
         password: client.password.clone(),
+    }
+}
+
+#[cfg(test)]
+impl Process {
+    /// A process that neither reads nor writes its end of the link, and that end.
+    pub fn mute() -> (Process, tokio::net::UnixStream) {
+        let (ours, theirs) = tokio::net::UnixStream::pair().expect("a pair");
+        let child = Command::new("sleep").arg("60").kill_on_drop(true).spawn().expect("a process");
+        let (sender, receiver) = wire::link(ours);
+        (Process { child, sender, receiver, last_words: Arc::default(), listener: None }, theirs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_worker_that_reads_nothing_any_more_is_killed_in_the_end() {
+        let (mut process, _silent) = Process::mute();
+        let id = rustix::process::Pid::from_raw(process.id() as i32).expect("a process");
+        let order = ToWorker::Connect { slot: 0, generation: 1 };
+        let fill = async { while process.sender.send(&order).await.is_ok() {} };
+        assert!(timeout(Duration::from_millis(300), fill).await.is_err(), "the socket took everything");
+        let stopped = timeout(Duration::from_secs(10), process.stop(Duration::from_millis(100))).await;
+        assert!(stopped.is_ok(), "it waits for ever");
+        assert!(rustix::process::test_kill_process(id).is_err(), "it is still there");
+    }
+    #[tokio::test]
+    async fn the_last_words_of_a_dead_worker_are_heard_however_late() {
+        for _ in 0..20 {
+            let (mut process, _silent) = Process::mute();
+            let mut dying = Command::new("sh");
+            dying.args(["-c", "echo no room >&2; exit 3"]).stderr(Stdio::piped());
+            process.child = dying.spawn().expect("a process");
+            let stderr = process.child.stderr.take().expect("its words");
+            process.listener = Some(tokio::spawn(listen(stderr, process.last_words.clone())));
+            assert_eq!(process.bury(WireError::Closed).await.as_str(), "exited with code 3 (no room)");
+        }
     }
 }

@@ -22,14 +22,15 @@ use crate::{
 pub struct LogFile {
     lines: SyncSender<String>,
     notices: mpsc::Receiver<Event>,
-    finished: oneshot::Receiver<()>,
+    /// What the thread has to say of lines it could not write.
+    finished: oneshot::Receiver<Option<String>>,
     /// Lines that found the queue full.
     dropped: u64,
 }
 
 impl LogFile {
     /// Batches of lines that may wait for the thread.
-    const QUEUE: usize = 1_024;
+    const QUEUE: usize = 64;
 
     /// Opens (or makes) the file and starts the thread.
     ///
@@ -49,8 +50,7 @@ impl LogFile {
             notices: notice_sender,
         };
         std::thread::Builder::new().name("log".into()).spawn(move || {
-            keeper.run(&receiver);
-            let _ = done.send(());
+            let _ = done.send(keeper.run(&receiver));
         })?;
         Ok(LogFile { lines, notices, finished, dropped: 0 })
     }
@@ -87,10 +87,13 @@ impl LogFile {
         }
     }
 
-    /// Writes what is left, for at most two seconds.
-    pub async fn finish(self) {
+    /// Writes what is left, for at most two seconds, and returns what is to be said of the rest.
+    pub async fn finish(self) -> Option<String> {
         drop(self.lines);
-        let _ = tokio::time::timeout(Duration::from_secs(2), self.finished).await;
+        match tokio::time::timeout(Duration::from_secs(2), self.finished).await {
+            Ok(words) => words.unwrap_or_default(),
+            Err(_) => Some("the log's disk hangs: its last lines were not written".to_owned()),
+        }
     }
 }
 
@@ -111,7 +114,8 @@ impl Keeper {
     const PENDING: usize = 16 << 20;
     const RETRY: Duration = Duration::from_secs(1);
 
-    fn run(mut self, lines: &Receiver<String>) {
+    /// Works until nothing can come any more; returns what is to be said of lines it could not write.
+    fn run(mut self, lines: &Receiver<String>) -> Option<String> {
         loop {
             match lines.recv_timeout(Self::RETRY) {
                 Ok(text) => self.take(text.as_bytes()),
@@ -122,10 +126,13 @@ impl Keeper {
             self.flush();
         }
         self.flush();
+        let left = self.pending.len() as u64 + self.lost;
+        (left > 0).then(|| format!("the last {left} bytes of the log {} could not be written", self.path.display()))
     }
 
     fn take(&mut self, text: &[u8]) {
-        if self.pending.len() + text.len() <= Self::PENDING {
+        // Where nothing waits, the disk is well: whatever the size, it goes out at once.
+        if self.pending.is_empty() || self.pending.len() + text.len() <= Self::PENDING {
             self.pending.extend_from_slice(text);
         } else {
             self.lost += text.len() as u64;
@@ -177,5 +184,41 @@ impl Keeper {
         let _ = self
             .notices
             .try_send(Event { at: Moment::now(), what: What::Notice { level, text: Scrubbed::new(&text) } });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keeper(path: &Path) -> (Keeper, mpsc::Receiver<Event>) {
+        let file = OpenOptions::new().append(true).create(true).open(path).expect("a file");
+        let (notices, heard) = mpsc::channel(16);
+        (Keeper { file, path: path.to_owned(), pending: Vec::new(), failing: false, lost: 0, notices }, heard)
+    }
+
+    #[test]
+    fn a_storm_in_one_piece_is_not_too_much_for_a_disk_that_is_well() {
+        let dir = tempfile::TempDir::new().expect("a folder");
+        let path = dir.path().join("log");
+        let (mut keeper, _heard) = keeper(&path);
+        let storm = vec![b'x'; Keeper::PENDING + 1];
+        for _ in 0..2 {
+            keeper.take(&storm);
+            keeper.flush();
+        }
+        assert_eq!(path.metadata().expect("a file").len(), 2 * storm.len() as u64);
+    }
+
+    #[test]
+    fn a_full_disk_keeps_so_much_and_no_more() {
+        let (mut keeper, mut heard) = keeper(Path::new("/dev/full"));
+        for _ in 0..20 {
+            keeper.take(&vec![b'x'; 1 << 20]);
+            keeper.flush();
+        }
+        assert_eq!((keeper.pending.len(), keeper.lost), (Keeper::PENDING, 4 << 20));
+        assert!(matches!(heard.try_recv().expect("a word").what, What::Notice { level: Level::Error, .. }));
+        assert!(heard.try_recv().is_err(), "it says it once");
     }
 }

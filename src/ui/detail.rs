@@ -1,4 +1,4 @@
-//! Defines the detail view: everything about the client under the cursor, in a pane or over the table; secrets are not among it.
+//! Defines the detail view: everything about the client under the cursor, in a pane or over the table, and the endpoints while there is no such client; secrets are not among it.
 
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use crate::{
     model::{Bucket, Mode, Row, Trend},
     text::Scrubbed,
     ui::{
-        Screen, badge,
-        paint::{draw_box, from, nth_line, put, put_cut, put_right, put_short, span, width},
+        Screen, badge, header,
+        paint::{Strip, draw_box, from, nth_line, put, put_cut, put_right, put_short, span, width},
         spark, table,
     },
     words::{self, figures},
@@ -24,12 +24,36 @@ pub(super) fn pane(screen: &Screen, buf: &mut Buffer, area: Rect) {
     for y in area.top()..area.bottom() {
         put(buf, Rect { x: area.x, y, width: 1, height: 1 }, screen.glyphs.bar, style);
     }
-    if let Some(key) = screen.model.cursor() {
-        let inside = Rect { x: area.x + 2, width: area.width.saturating_sub(3), ..area };
-        let title = screen.fleet.client(key).name.as_str();
-        let head = nth_line(inside, 0);
-        state(screen, buf, head, key, title);
-        contents(screen, buf, Rect { y: inside.y + 1, height: inside.height - 1, ..inside }, key);
+    let inside = Rect { x: area.x + 2, width: area.width.saturating_sub(3), ..area };
+    let Some(key) = screen.model.cursor() else { return endpoints(screen, buf, inside) };
+    state(screen, buf, nth_line(inside, 0), key, &screen.fleet.client(key).name);
+    contents(screen, buf, Rect { y: inside.y + 1, height: inside.height - 1, ..inside }, key);
+}
+
+/// Where the fleet's clients are, and how they are there.
+fn endpoints(screen: &Screen, buf: &mut Buffer, area: Rect) {
+    let theme = screen.theme;
+    put(buf, nth_line(area, 0), "endpoints", theme.title);
+    let known = screen.model.shown();
+    let room = usize::from(area.height.saturating_sub(4) / 3);
+    for (n, (endpoint, totals)) in screen.fleet.endpoints.iter().zip(known.totals_by_endpoint()).enumerate() {
+        let y = 2 + 3 * n as u16;
+        if n == room && room < screen.fleet.endpoints.len() {
+            let more = format!("and {} more", screen.fleet.endpoints.len() - n);
+            put_cut(buf, nth_line(area, y), &more, theme.dim);
+            return;
+        }
+        let x = put_short(buf, nth_line(area, y), &endpoint.name, theme.text);
+        let address = format!("  {}", Scrubbed::new(&endpoint.address()));
+        put_cut(buf, from(nth_line(area, y), x), &address, theme.dim);
+        let mut strip = Strip::new(2);
+        for badge in Badge::ALL {
+            let count = header::worn(totals, badge);
+            if count > 0 {
+                strip.left(u8::from(badge == Badge::Up), header::counted(screen, badge, count));
+            }
+        }
+        strip.draw(buf, nth_line(area, y + 1));
     }
 }
 

@@ -68,8 +68,9 @@ fn identity(screen: &Screen, buf: &mut Buffer, line: Rect) {
             Badge::Up => 1,
             Badge::Slow | Badge::Connecting | Badge::Backoff | Badge::Rejected | Badge::Failed if count == 0 => 8,
             _ if count == 0 => continue,
-            Badge::Rejected | Badge::Failed => 1,
-            Badge::Slow | Badge::Backoff | Badge::Held => 3,
+            // What is wrong is the last to go.
+            Badge::Rejected | Badge::Failed | Badge::Backoff | Badge::Held => 1,
+            Badge::Slow => 2,
             Badge::Connecting | Badge::Queued => 4,
             Badge::Off => 5,
         };
@@ -134,7 +135,7 @@ fn pulse(screen: &Screen, buf: &mut Buffer, line: Rect) {
             span(format!(" {}/s", figures::count(losses)), lost_style),
         ],
     );
-    if let Some(latency) = context.latency {
+    if let Some(latency) = known.latency() {
         strip.left(
             0,
             [
@@ -146,7 +147,7 @@ fn pulse(screen: &Screen, buf: &mut Buffer, line: Rect) {
         );
     }
     if let Some(rate) = context.bytes_per_second {
-        strip.right(4, [span(figures::bytes(rate), theme.dim)]);
+        strip.right(9, [span(format!("screen {}", figures::bytes(rate)), theme.dim)]);
     }
     strip.draw(buf, inset(line));
 }

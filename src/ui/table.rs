@@ -47,7 +47,7 @@ fn status(screen: &Screen, buf: &mut Buffer, line: Rect) {
     let mut strip = Strip::new(3);
     if let Some(frozen) = model.frozen() {
         let passed = figures::age(screen.context.now.since(frozen.at));
-        let changes = model.live().changes() - frozen.known.changes();
+        let changes = model.live().steps() - frozen.known.steps();
         let banner = format!(" FROZEN {} +{passed}, {} changes ", screen.clock(frozen.at), figures::count(changes));
         strip.left(0, [span(banner, theme.frozen)]);
     }
@@ -78,7 +78,7 @@ fn status(screen: &Screen, buf: &mut Buffer, line: Rect) {
     }
     let sort = model.sort();
     let arrow = if sort.descending { glyphs.descending } else { glyphs.ascending };
-    let held = if model.is_held(screen.context.now) { ", held" } else { "" };
+    let held = if model.is_held(screen.context.now) { ", order waits" } else { "" };
     strip.left(3, [span(format!("by {} {arrow}{held}", sort.column.name()), theme.dim)]);
     if let Some(place) = model.cursor_place() {
         let text = format!("{} of {}", figures::count(place as u64 + 1), figures::count(shown));
@@ -233,6 +233,10 @@ pub(super) fn why(screen: &Screen, key: ClientKey, row: &Row) -> Vec<String> {
     let words = row.reason.words();
     let full = words::reason(row.reason, &row.detail);
     match row.state {
+        State::Up if row.is_silent => {
+            let silence = figures::age(row.silence(screen.now));
+            vec![format!("no answer for {silence}"), format!("silent {silence}")]
+        }
         State::Up if row.slow => {
             let limit = screen.fleet.client(key).settings.slow_p99.map(figures::latency).unwrap_or_default();
             let p99 = row.p99().map(figures::latency).unwrap_or_default();

@@ -1,6 +1,7 @@
 //! Defines the thread that ends this process when nothing else can any more; the orderly end is the driver's.
 
 use std::{
+    io::{self, Write},
     os::fd::OwnedFd,
     process,
     sync::{
@@ -51,16 +52,14 @@ fn watch(link: &OwnedFd, beat: &Beat) {
             // The console closed its end, or the descriptor is none of ours.
             Ok(_) | Err(_) => {
                 thread::sleep(GRACE);
-                eprintln!("worker: still here {} s after the console went: killing myself", GRACE.as_secs());
-                die();
+                die(&format!("still here {} s after the console went", GRACE.as_secs()));
             }
         }
         let now = beat.0.load(Ordering::Relaxed);
         missed = if now == last { missed + 1 } else { 0 };
         last = now;
         if missed >= MISSED {
-            eprintln!("worker: no sign of life from Paho for {MISSED} s: killing myself");
-            die();
+            die(&format!("no sign of life from Paho for {MISSED} s"));
         }
     }
 }
@@ -70,13 +69,15 @@ pub(super) fn end_within_grace() {
     // Where no thread can be had the orderly end has to do.
     let _ = thread::Builder::new().stack_size(64 << 10).spawn(|| {
         thread::sleep(GRACE);
-        eprintln!("worker: the orderly end took too long: killing myself");
-        die();
+        die("the orderly end took too long");
     });
 }
 
 /// No destructor and no `atexit` handler may wait for a lock that a hung thread holds.
-fn die() -> ! {
+fn die(why: &str) -> ! {
+    // `eprintln!` would panic, and end this thread instead of the process: with the console gone
+    // nobody holds the other end of standard error any more.
+    let _ = writeln!(io::stderr(), "worker: {why}: killing myself");
     let _ = kill_process(getpid(), Signal::KILL);
     process::abort()
 }

@@ -54,10 +54,13 @@ impl Heard {
 impl Headless {
     /// Starts the program with `--format json` after `args`.
     pub fn start(args: &[&str], env: &[(&str, &str)]) -> Headless {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_mqfleet"))
-            .args(args)
+        Headless::of(Command::new(env!("CARGO_BIN_EXE_mqfleet")).args(args).envs(env.iter().copied()))
+    }
+
+    /// The same, of whatever in the end becomes the program.
+    pub fn of(command: &mut Command) -> Headless {
+        let mut child = command
             .args(["--format", "json"])
-            .envs(env.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()

@@ -37,7 +37,17 @@ impl Worker {
     }
 
     pub async fn with_env(defs: Vec<ClientDef>, env: &[(&str, &str)]) -> Worker {
-        let (child, ours, stderr) = spawn(env);
+        Worker::greet(defs, spawn(env)).await
+    }
+
+    /// As [`Worker::with_env`], but nobody listens to its standard error, as after the console's death.
+    pub async fn unheard(defs: Vec<ClientDef>, env: &[(&str, &str)]) -> Worker {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        Worker::greet(defs, spawn_with(env, Some(writer.into()))).await
+    }
+
+    async fn greet(defs: Vec<ClientDef>, (child, ours, stderr): (Child, StdStream, tempfile::NamedTempFile)) -> Worker {
         let (mut sender, mut receiver) = wire::link(UnixStream::from_std(ours).expect("a link"));
         sender.send(&ToWorker::Hello(Hello::new())).await.expect("to greet");
         let FromWorker::Hello(hello) = receiver.recv().await.expect("a greeting") else { panic!("no greeting") };
@@ -194,6 +204,11 @@ impl Drop for Worker {
 
 /// Starts `mqfleet worker 0` with one end of a socketpair as its standard input.
 pub fn spawn(env: &[(&str, &str)]) -> (Child, StdStream, tempfile::NamedTempFile) {
+    spawn_with(env, None)
+}
+
+/// The same with another standard error than the file.
+fn spawn_with(env: &[(&str, &str)], words: Option<Stdio>) -> (Child, StdStream, tempfile::NamedTempFile) {
     let (ours, theirs) = StdStream::pair().expect("a socketpair");
     ours.set_nonblocking(true).expect("a non-blocking socket");
     let stderr = tempfile::NamedTempFile::new().expect("a file");
@@ -202,7 +217,7 @@ pub fn spawn(env: &[(&str, &str)]) -> (Child, StdStream, tempfile::NamedTempFile
         .envs(env.iter().copied())
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .stdout(Stdio::null())
-        .stderr(stderr.reopen().expect("a file"))
+        .stderr(words.unwrap_or_else(|| stderr.reopen().expect("a file").into()))
         .spawn()
         .expect("a worker");
     (child, ours, stderr)

@@ -189,7 +189,6 @@ impl Stage {
             glyphs,
             keymap: &KEYMAP,
             widths: Widths::of(self.model.fleet()),
-            latency: self.model.shown().latency(),
             bytes_per_second: self.bytes_per_second,
         };
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();

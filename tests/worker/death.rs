@@ -73,7 +73,8 @@ async fn without_the_guard_paho_hangs_and_the_process_still_ends() {
         // Later than this test looks: only Paho may end anything here.
         def.connect_timeout = Duration::from_secs(120);
     }
-    let mut worker = Worker::with_env(all, &[(TEST_NO_GUARD, "1")]).await;
+    // Whatever it has to say then, nobody hears it: that must not keep it here.
+    let mut worker = Worker::unheard(all, &[(TEST_NO_GUARD, "1")]).await;
     worker.connect(0..N as u32).await;
     let hung = Duration::from_secs(10);
     if worker.until(hung, |w| w.up() == N).await {

@@ -1,0 +1,202 @@
+//! Tests of what is known and what is looked at, on made-up time; how any of it is drawn is not tested here.
+
+use std::{sync::Arc, time::Duration};
+
+use proptest::prelude::{ProptestConfig, Strategy, any, prop, prop_assert_eq, prop_oneof, proptest};
+use tui_input::InputRequest;
+
+use super::*;
+use crate::{
+    action::Action,
+    clock::Moment,
+    command::Command,
+    event::{Event, Reason, Sample, State, Transition, What},
+    fleet::{Client, ClientKey, Endpoint, EndpointKey, Fleet, ProbeKind, Settings},
+    text::Scrubbed,
+};
+
+fn fleet(clients: u32) -> Arc<Fleet> {
+    let settings = Arc::new(Settings { slow_p99: Some(Duration::from_millis(100)), ..Settings::default() });
+    let client = |i: u32| Client::new(&format!("c{i}"), EndpointKey(0), settings.clone());
+    Arc::new(Fleet {
+        name: Scrubbed::new("test"),
+        env: None,
+        worker_size: 500,
+        endpoints: vec![Endpoint::new("eu-1", "127.0.0.1", 1883)],
+        clients: (0..clients).map(client).collect(),
+    })
+}
+
+fn ms(ms: u64) -> Moment {
+    Moment(1_000_000_000 + ms * 1_000)
+}
+
+fn step(known: &Known, at: Moment, client: u32, to: State, reason: Reason) -> Event {
+    let client = ClientKey(client);
+    let (from, detail) = (known.row(client).state, Scrubbed::default());
+    let endpoint = EndpointKey(0);
+    Event {
+        at,
+        what: What::State(Transition { client, endpoint, from, to, reason, detail, attempt: 1, next_try: None }),
+    }
+}
+
+/// A model of which all clients are waiting, filtered for those, with the cursor on the second.
+fn waiting(clients: u32) -> Model {
+    let mut model = Model::new(fleet(clients), ms(0));
+    for client in 0..clients {
+        let event = step(model.live(), ms(1), client, State::Backoff, Reason::ConnectionLost);
+        model.apply(&event);
+    }
+    model.set_height(20);
+    model.act(Action::Filter, ms(2));
+    "backoff".chars().for_each(|c| model.edit(InputRequest::InsertChar(c), ms(2)));
+    model.accept_filter();
+    model.act(Action::Top, ms(3));
+    model.act(Action::Down, ms(3));
+    assert_eq!((model.cursor(), model.order().len()), (Some(ClientKey(1)), clients as usize));
+    model
+}
+
+fn comes_up(model: &mut Model, at: Moment, client: u32) {
+    let event = step(model.live(), at, client, State::Up, Reason::Connected);
+    model.apply(&event);
+}
+
+#[test]
+fn a_client_that_leaves_the_filter_by_itself_keeps_the_cursor_until_the_user_moves_it() {
+    let mut model = waiting(3);
+    comes_up(&mut model, ms(5_000), 1);
+    model.tick(ms(10_000));
+    assert_eq!(model.cursor(), Some(ClientKey(1)), "the cursor went to a client that nobody chose");
+    assert_eq!(model.visible().len(), 3);
+    assert_eq!(
+        model.act(Action::Reconnect, ms(10_001)),
+        Effect::Command(Command::Reconnect(vec![ClientKey(1)])),
+        "a key hit another client"
+    );
+    model.act(Action::Up, ms(10_002));
+    model.tick(ms(20_000));
+    assert_eq!(model.order(), [ClientKey(0), ClientKey(2)]);
+}
+
+#[test]
+fn a_mark_under_the_cursor_is_meant_although_the_filter_would_hide_it() {
+    let mut model = waiting(3);
+    model.act(Action::MarkAll, ms(4));
+    comes_up(&mut model, ms(5_000), 0);
+    comes_up(&mut model, ms(5_000), 1);
+    model.tick(ms(10_000));
+    assert_eq!(model.marked(), (3, 1));
+    model.act(Action::Disconnect, ms(10_001));
+    let Mode::Confirm(confirm) = model.mode() else { panic!("no question") };
+    assert_eq!((confirm.targets.as_slice(), confirm.hidden), (&[ClientKey(1), ClientKey(2)][..], 1));
+}
+
+#[test]
+fn a_client_that_the_filter_hides_is_out_of_reach_until_it_is_seen_again() {
+    let mut model = waiting(3);
+    model.act(Action::Back, ms(4));
+    model.act(Action::Filter, ms(4));
+    model.paste("c\x1b2", ms(5));
+    assert_eq!((model.filter(), model.order(), model.cursor_place()), ("c2", &[ClientKey(2)][..], None));
+    model.accept_filter();
+    model.paste("y", ms(6));
+    assert_eq!(model.filter(), "c2");
+    model.tick(ms(60_000));
+    assert_eq!(model.order(), [ClientKey(2)], "a tick brought the hidden client back");
+    assert_eq!(model.act(Action::Reconnect, ms(60_001)), Effect::Nothing, "a key hit a client that nobody sees");
+    model.act(Action::Back, ms(60_002));
+    assert_eq!((model.cursor(), model.cursor_place()), (Some(ClientKey(1)), Some(1)));
+}
+
+#[test]
+fn a_client_that_answers_no_more_counts_as_slow_and_is_left_out_of_the_latency() {
+    let mut known = Known::new(fleet(2), ms(0));
+    for client in 0..2 {
+        let event = step(&known, ms(0), client, State::Up, Reason::Connected);
+        known.apply(&event);
+        let rtt = Duration::from_millis(1 + u64::from(client));
+        let sample = Sample { client: ClientKey(client), probe: ProbeKind::Heartbeat, rtt };
+        known.apply(&Event { at: ms(30_000), what: What::Sample(sample) });
+    }
+    known.look(ms(60_000));
+    assert_eq!((known.totals().slow, known.latency().map(|l| l.p99)), (0, Some(Duration::from_millis(2))));
+    let sample = Sample { client: ClientKey(0), probe: ProbeKind::Heartbeat, rtt: Duration::from_millis(1) };
+    known.apply(&Event { at: ms(90_000), what: What::Sample(sample) });
+    known.look(ms(120_000)); // a heartbeat every 30 s: the second client is an answer and a half late
+    assert_eq!((known.totals().slow, known.latency().map(|l| l.p99)), (1, Some(Duration::from_millis(1))));
+    assert!(known.row(ClientKey(1)).is_silent);
+    let event = step(&known, ms(121_000), 1, State::Backoff, Reason::ConnectionLost);
+    known.apply(&event);
+    assert_eq!(known.totals().slow, 0);
+}
+
+#[test]
+fn a_client_is_down_since_it_went_down_whatever_it_tries() {
+    let mut known = Known::new(fleet(1), ms(0));
+    let tries = [State::Up, State::Backoff, State::Queued, State::Connecting, State::Backoff, State::Connecting];
+    for (n, to) in tries.into_iter().enumerate() {
+        let event = step(&known, ms(1_000 * n as u64), 0, to, Reason::ConnectionLost);
+        known.apply(&event);
+    }
+    assert_eq!(known.row(ClientKey(0)).since, ms(1_000));
+}
+
+#[test]
+fn a_key_that_is_held_down_acts_once() {
+    let mut model = waiting(3);
+    let mut acted = 0;
+    for at in std::iter::once(10_000).chain((10_660..15_000).step_by(33)) {
+        acted += usize::from(model.act(Action::Reconnect, ms(at)) != Effect::Nothing);
+    }
+    assert_eq!(acted, 1);
+    assert_ne!(model.act(Action::Reconnect, ms(16_000)), Effect::Nothing, "a new press is a new wish");
+}
+
+#[derive(Clone, Debug)]
+enum Tale {
+    Step(u32, State, bool),
+    Sample(u32, u64),
+    Wait(u64),
+}
+
+fn tales() -> impl Strategy<Value = Tale> {
+    prop_oneof![
+        4 => (0..5u32, prop::sample::select(&State::ALL), any::<bool>()).prop_map(|(c, s, b)| Tale::Step(c, s, b)),
+        3 => (0..5u32, 1..300u64).prop_map(|(c, ms)| Tale::Sample(c, ms)),
+        2 => (0..40_000u64).prop_map(Tale::Wait),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+    /// However a story goes, the counts kept along the way are those that a recount finds.
+    #[test]
+    fn counts_are_those_of_the_rows(tales in prop::collection::vec(tales(), 1..200)) {
+        let mut known = Known::new(fleet(5), ms(0));
+        let all: Vec<ClientKey> = known.fleet().keys().collect();
+        let (mut ups, mut now) = ([0u32; 5], ms(0));
+        for tale in tales {
+            match tale {
+                Tale::Step(client, to, brokers) => {
+                    let reason = if brokers { Reason::BadCredentials } else { Reason::Retry };
+                    ups[client as usize] += u32::from(to == State::Up && !known.row(ClientKey(client)).is_up());
+                    known.apply(&step(&known, now, client, to, reason));
+                }
+                Tale::Sample(client, millis) => {
+                    let (client, rtt) = (ClientKey(client), Duration::from_millis(millis));
+                    let what = What::Sample(Sample { client, probe: ProbeKind::Ack, rtt });
+                    known.apply(&Event { at: now, what });
+                }
+                Tale::Wait(millis) => now = now + Duration::from_millis(millis),
+            }
+            prop_assert_eq!(known.totals(), &known.totals_of(&all));
+            prop_assert_eq!(known.totals().all(), 5);
+            for (row, ups) in known.rows().iter().zip(ups) {
+                prop_assert_eq!(row.reconnects, ups.saturating_sub(1));
+                prop_assert_eq!(row.slow && !row.is_up(), false);
+            }
+        }
+    }
+}
