@@ -34,7 +34,10 @@ pub(super) fn verdict(finding: &Finding) -> String {
 pub(super) fn advice(endpoint: &Endpoint, finding: &Finding, now: DateTime<Utc>) -> Option<String> {
     let Some(Failure { stage, cause }) = &finding.failure else {
         let days = finding.session.iter().flat_map(|s| &s.chain).filter_map(|c| c.days_left(now)).min()?;
-        return (days < SOON).then(|| format!("renew a certificate of the chain: one ends in {days} days"));
+        return (days < SOON).then(|| match days {
+            ..0 => format!("renew a certificate of the chain: one ended {} ago", self::days(-days)),
+            _ => format!("renew a certificate of the chain: one ends in {}", self::days(days)),
+        });
     };
     let address = endpoint.address();
     let to_proxy = endpoint.proxy.is_some() && *stage < StageKind::Proxy;
@@ -72,4 +75,9 @@ pub(super) fn advice(endpoint: &Endpoint, finding: &Finding, now: DateTime<Utc>)
         Reason::CertificateNameMismatch => "connect by a name that the certificate has, or have it issued anew".into(),
         _ => "look at the broker's log".into(),
     })
+}
+
+/// A number of days and its noun.
+pub(super) fn days(n: i64) -> String {
+    if n == 1 { "1 day".into() } else { format!("{} days", figures::count(n)) }
 }

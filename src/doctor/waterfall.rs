@@ -8,6 +8,7 @@ use super::advice;
 use crate::{
     endpoint::{Certificate, Finding, Session, StageKind},
     fleet::{Endpoint, Transport},
+    text::Scrubbed,
     words::figures,
 };
 
@@ -29,8 +30,7 @@ pub(super) fn url(endpoint: &Endpoint) -> String {
         Transport::Tcp | Transport::Tls(_) => "",
     };
     let slash = if path.is_empty() || path.starts_with('/') { "" } else { "/" };
-    crate::text::Scrubbed::new(&format!("{}://{}{slash}{path}", endpoint.transport.scheme(), endpoint.address()))
-        .to_string()
+    Scrubbed::new(&format!("{}://{}{slash}{path}", endpoint.transport.scheme(), endpoint.address())).to_string()
 }
 
 fn page(out: &mut String, endpoint: &Endpoint, finding: &Finding, now: DateTime<Utc>) -> std::fmt::Result {
@@ -100,9 +100,9 @@ fn certificate(certificate: &Certificate, now: DateTime<Utc>) -> String {
         (certificate.not_before, certificate.not_after, certificate.days_left(now))
     {
         let left = match days {
-            ..0 => format!("ended {} days ago", -days),
+            ..0 => format!("ended {} ago", advice::days(-days)),
             _ if begin > now => "not yet valid".into(),
-            days => format!("{days} days left"),
+            days => format!("{} left", advice::days(days)),
         };
         text.push_str(&format!(", {} to {} ({left})", begin.format("%Y-%m-%d"), end.format("%Y-%m-%d")));
     }

@@ -29,8 +29,8 @@ pub(super) fn order(ips: &[IpAddr]) -> impl Iterator<Item = IpAddr> + use<> {
 /// Connects to the address that answers first; each has a head start before the next.
 ///
 /// # Errors
-/// When all have failed: the first failure that tells more than that there is no way, with the others
-/// in its detail.
+/// When all have failed: the first failure that tells more than that there is no way; the detail has
+/// them all.
 pub(super) async fn connect(addresses: &[SocketAddr]) -> Result<TcpStream, Cause> {
     let mut waiting = addresses.iter().copied();
     let mut tries = JoinSet::new();
@@ -56,8 +56,12 @@ fn judged(failures: &[(SocketAddr, io::Error)]) -> Cause {
     let reasons = failures.iter().map(|(_, error)| reason(error));
     let telling = reasons.clone().find(|r| !matches!(r, Reason::NetworkUnreachable | Reason::HostUnreachable));
     let reason = telling.or_else(|| reasons.clone().next()).unwrap_or(Reason::Internal);
-    let details: Vec<String> = failures.iter().map(|(address, error)| format!("{address}: {}", words(error))).collect();
-    cause(reason, &details.join("; "))
+    let detail = |(address, error): &(SocketAddr, io::Error)| match words(error) {
+        // The reason says it already.
+        words if words == reason.words() => address.to_string(),
+        words => format!("{address}: {words}"),
+    };
+    cause(reason, &failures.iter().map(detail).collect::<Vec<_>>().join("; "))
 }
 
 /// What a socket's error means.
@@ -108,7 +112,7 @@ mod tests {
         let refused = ("127.0.0.1:1".parse().unwrap(), io::Error::from_raw_os_error(111));
         let told = judged(&[no_route, refused]);
         assert_eq!(told.reason, Reason::ConnectionRefused);
-        assert_eq!(told.detail.as_str(), "[::1]:1: network is unreachable; 127.0.0.1:1: connection refused");
+        assert_eq!(told.detail.as_str(), "[::1]:1: network is unreachable; 127.0.0.1:1");
         let blackhole = ("127.0.0.1:1".parse().unwrap(), io::Error::from_raw_os_error(22));
         assert_eq!(judged(&[blackhole]).reason, Reason::NetworkUnreachable);
     }

@@ -14,6 +14,7 @@ use super::cause;
 use crate::event::{Cause, Reason};
 
 type Answer = Result<Arc<[IpAddr]>, Cause>;
+type Pending = watch::Receiver<Option<Answer>>;
 type LookUp = dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync;
 
 /// Looks names up the way the system does (`getaddrinfo`, as Paho too), each on a thread of its own.
@@ -25,7 +26,7 @@ type LookUp = dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync;
 pub struct Resolver {
     look_up: Arc<LookUp>,
     threads: Arc<Semaphore>,
-    pending: Arc<Mutex<HashMap<Box<str>, watch::Receiver<Option<Answer>>>>>,
+    pending: Arc<Mutex<HashMap<Box<str>, Pending>>>,
 }
 
 impl Resolver {
@@ -61,11 +62,11 @@ impl Resolver {
         }
     }
 
-    fn joined(&self, host: &str) -> Option<watch::Receiver<Option<Answer>>> {
+    fn joined(&self, host: &str) -> Option<Pending> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner).get(host).cloned()
     }
 
-    fn start(&self, host: &str, permit: OwnedSemaphorePermit) -> Result<watch::Receiver<Option<Answer>>, Cause> {
+    fn start(&self, host: &str, permit: OwnedSemaphorePermit) -> Result<Pending, Cause> {
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         // Someone else may have been given a thread for the same name.
         if let Some(answer) = pending.get(host) {

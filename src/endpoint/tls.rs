@@ -212,7 +212,7 @@ fn refusal(result: X509VerifyResult, certificate: Option<&Certificate>, host: &s
 /// OpenSSL's `SSL_R_*` codes of a failed handshake (sslerr.h); an alert from the other side is its
 /// number (RFC 8446 §6) plus 1,000.
 fn codes(error: &ssl::Error) -> impl Iterator<Item = i32> + '_ {
-    error.ssl_error().into_iter().flat_map(|stack| stack.errors()).map(|e| e.reason_code() as i32)
+    error.ssl_error().into_iter().flat_map(|stack| stack.errors()).map(|e| e.reason_code())
 }
 
 /// Alerts that answer a missing client certificate: bad_certificate, handshake_failure (TLS 1.2),
