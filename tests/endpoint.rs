@@ -1,4 +1,5 @@
 //! Probes of real local servers, good and bad: the stage, the reason and the words of each. What the program makes of findings is tested elsewhere.
+#![allow(clippy::unwrap_used, reason = "what panics here is a failed test")]
 
 #[path = "harness/certificates.rs"]
 mod certificates;
@@ -136,7 +137,7 @@ async fn an_address_that_is_silent_or_refuses_gives_way_to_the_next() {
 /// The resolver is handed in here: no name server on this machine can be made to hang.
 #[tokio::test]
 async fn a_resolver_that_hangs_stalls_only_its_own_endpoint() {
-    let well = serve(|stream| drop(stream));
+    let well = serve(drop);
     let (release, hold) = mpsc::channel::<()>();
     let (hold, asked) = (Mutex::new(hold), Arc::new(AtomicUsize::new(0)));
     let count = asked.clone();
@@ -178,7 +179,7 @@ async fn a_resolver_that_hangs_stalls_only_its_own_endpoint() {
 #[tokio::test]
 async fn a_cancelled_probe_brings_no_news_and_leaves_room_for_another() {
     let hole = Blackhole::open();
-    let well = serve(|stream| drop(stream));
+    let well = serve(drop);
     let endpoints = [hole.address(), well].map(|a| Endpoint::new("e", "127.0.0.1", a.port()));
     let mut prober = Prober::new(Arc::new(endpoints), Resolver::system());
     prober.ask(EndpointKey(0), PATIENCE);
@@ -373,7 +374,7 @@ async fn proxies_are_asked_and_their_refusals_told() {
     });
     let strict = serve_proxy(broker, |_| Some("HTTP/1.1 403 Forbidden"));
     let broken = serve_proxy(broker, |_| Some("HTTP/1.1 503 Service Unavailable"));
-    let mute = serve(|stream| drop(stream));
+    let mute = serve(drop);
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let through = async |proxy: SocketAddr, login: Option<&str>| {
         let proxy = Proxy {
@@ -423,7 +424,7 @@ fn doctor(arguments: &[&str], ca_of_the_system: &Path) -> (Option<i32>, String, 
 #[test]
 fn the_doctor_tells_a_fleet_s_endpoints() {
     let trust = Trust::new();
-    let well = serve(|stream| drop(stream));
+    let well = serve(drop);
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let fleet = |ports: &[u16]| {
         let endpoints: String = ports

@@ -1,4 +1,5 @@
 //! Certificates for tests: a CA, and what it issues for good or for bad; made anew each time, and known to nobody else.
+#![allow(clippy::unwrap_used, reason = "what panics here is a failed test")]
 #![allow(dead_code, reason = "every test binary uses another part of it")]
 
 use openssl::{

@@ -1,4 +1,5 @@
 //! Small servers for probes (TLS, proxy, blackhole), each a thread on a free loopback port that ends with the test's process; none of them speaks MQTT.
+#![allow(clippy::unwrap_used, reason = "what panics here is a failed test")]
 #![allow(dead_code, reason = "every test binary uses another part of it")]
 
 use std::{
