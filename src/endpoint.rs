@@ -1,6 +1,6 @@
 //! Defines the probe of one endpoint, stage by stage (DNS, TCP, proxy, TLS), and what it finds; when to probe is the lifecycle's to say, and no MQTT packet is ever sent.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -144,7 +144,7 @@ async fn walk(target: &Endpoint, resolver: &Resolver, deadline: Instant, finding
         staged(stages, StageKind::Proxy, deadline, late, tunnel).await?;
     }
     match &target.transport {
-        Transport::Tcp | Transport::WebSocket(_) => close(stream).await,
+        Transport::Tcp | Transport::WebSocket(_) => drop(close(stream).await),
         Transport::Tls(tls) | Transport::SecureWebSocket(_, tls) => {
             // Reading a trust store is no part of the endpoint's time, so it is no part of the stage.
             let setup = match tls::setup(tls.clone(), &target.host).await {
@@ -156,7 +156,11 @@ async fn walk(target: &Endpoint, resolver: &Resolver, deadline: Instant, finding
             };
             let late = || cause(Reason::ConnectTimeout, "no answer in the TLS handshake");
             let handshake = tls::handshake(setup, stream, &mut finding.session);
-            close(staged(stages, StageKind::Tls, deadline, late, handshake).await?).await;
+            let stream = staged(stages, StageKind::Tls, deadline, late, handshake).await?;
+            let end = close(stream).await;
+            if let (Some(session), Err(error)) = (&mut finding.session, end) {
+                session.wants_certificate |= tls::wanted_certificate(&error);
+            }
         }
     }
     Ok(())
@@ -178,14 +182,14 @@ async fn staged<T>(
 
 /// Says goodbye (TLS close_notify, FIN) and waits a moment for the other side's: a connection dropped
 /// with unread bytes would end in a reset, which brokers log as an error.
-async fn close(mut stream: impl AsyncReadExt + AsyncWriteExt + Unpin) {
+async fn close(mut stream: impl AsyncReadExt + AsyncWriteExt + Unpin) -> io::Result<()> {
     let goodbye = async {
         stream.shutdown().await?;
         let mut rest = [0; 1024];
         while stream.read(&mut rest).await? > 0 {}
-        std::io::Result::Ok(())
+        Ok(())
     };
-    let _ = timeout(Duration::from_millis(250), goodbye).await;
+    timeout(Duration::from_millis(250), goodbye).await.unwrap_or(Ok(()))
 }
 
 fn cause(reason: Reason, detail: &str) -> Cause {

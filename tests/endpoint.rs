@@ -26,6 +26,7 @@ use mqfleet::{
     event::Reason,
     fleet::{Endpoint, EndpointKey, Proxy, Secret, Tls, Transport},
 };
+use openssl::ssl::SslVersion;
 use peers::{Blackhole, TlsSetup, serve, serve_proxy, serve_tls};
 use tempfile::TempDir;
 
@@ -312,12 +313,25 @@ async fn a_trust_file_that_cannot_be_used_is_named() {
 #[tokio::test]
 async fn a_server_that_wants_a_client_certificate_is_well() {
     let trust = Trust::new();
-    let setup = TlsSetup { client_ca: Some(trust.ca.clone()), ..TlsSetup::default() };
-    let finding = find(&tls(serve_tls(&trust.ca.issue(&Wanted::LOCALHOST), setup.clone()), &trust.ca_file())).await;
-    assert!(finding.is_ok() && finding.session.unwrap().wants_certificate);
-    // Not so where its own certificate is wrong.
-    let wrong = serve_tls(&Certified::ca("Foreign").issue(&Wanted::LOCALHOST), setup);
-    assert_eq!(failure(&find(&tls(wrong, &trust.ca_file())).await).1, Reason::CertificateUnknownCa);
+    let between = trust.ca.issue(&Wanted { subject: "Between", names: &[], from: -1, to: 99, is_ca: true });
+    let own = between.issue(&Wanted::LOCALHOST);
+    for version in [SslVersion::TLS1_2, SslVersion::TLS1_3] {
+        let setup = TlsSetup {
+            client_ca: Some(trust.ca.clone()),
+            intermediates: vec![between.clone()],
+            version: Some(version),
+            ..TlsSetup::default()
+        };
+        let finding = find(&tls(serve_tls(&own, setup.clone()), &trust.ca_file())).await;
+        assert!(finding.is_ok(), "{finding:?}");
+        assert_eq!(finding.anchor().map(|a| a.to_string()), Some(trust.ca.pem()));
+        assert!(finding.session.unwrap().wants_certificate, "{version:?}");
+        // Not so where its own certificate is wrong.
+        let wrong = serve_tls(&Certified::ca("Foreign").issue(&Wanted::LOCALHOST), setup);
+        assert_eq!(failure(&find(&tls(wrong, &trust.ca_file())).await).1, Reason::CertificateUnknownCa);
+    }
+    let content = serve_tls(&trust.ca.issue(&Wanted::LOCALHOST), TlsSetup::default());
+    assert!(!find(&tls(content, &trust.ca_file())).await.session.unwrap().wants_certificate);
 }
 
 #[tokio::test]

@@ -56,13 +56,14 @@ pub(super) fn advice(endpoint: &Endpoint, finding: &Finding, now: DateTime<Utc>)
             format!("the connection stands, but nobody speaks: check the process behind {address}")
         }
         Reason::HostUnreachable | Reason::NetworkUnreachable => "check routes, VPN and firewalls of this host".into(),
+        // Mosquitto resets what is no MQTT on its plain port.
+        Reason::NotTls | Reason::TlsFailed | Reason::ConnectionReset if *stage == StageKind::Tls => {
+            "check that this is the broker's TLS port (8883 is usual), and the broker's log".into()
+        }
         Reason::ConnectionReset => "look at the broker's log, and for a firewall or load balancer on the way".into(),
         Reason::ProxyRefused => format!("let the proxy allow CONNECT to {address}"),
         Reason::ProxyAuthenticationRequired => "give the proxy's user name and password, or mend them".into(),
         Reason::ProxyFailed => format!("check that it is an HTTP proxy and that it reaches {address}"),
-        Reason::NotTls | Reason::TlsFailed if *stage == StageKind::Tls => {
-            "check that this is the broker's TLS port (8883 is usual), and the broker's log".into()
-        }
         Reason::CaFileUnusable => "name a readable file with the CA's certificate in PEM".into(),
         Reason::CertificateExpired => "renew the broker's certificate; if it is new, check this host's clock".into(),
         Reason::CertificateNotYetValid => "check the clocks of this host and of the certificate's issuer".into(),

@@ -1,6 +1,7 @@
 //! Defines the TLS handshake of a probe, verified as strictly as Paho does it later, and what its failures mean; client certificates are the clients' own matter.
 
 use std::{
+    io,
     net::IpAddr,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
@@ -38,8 +39,8 @@ pub struct Session {
     pub anchor: Option<Arc<str>>,
     /// What is wrong with a certificate that was not to be verified (`insecure`).
     pub overlooked: Option<Cause>,
-    /// Whether the server ended the handshake for want of a client's certificate: it is well, and
-    /// clients with one may connect. Servers that speak TLS 1.3 say so later, to the clients.
+    /// Whether the server ended the connection for want of a client's certificate: it is well, and
+    /// clients with one may connect.
     pub wants_certificate: bool,
 }
 
@@ -137,20 +138,21 @@ pub(super) async fn handshake(
         chain,
     };
     let trusted = refused.is_none() && !insecure;
+    let ssl = stream.ssl();
+    let anchor = ssl.peer_cert_chain().filter(|_| trusted).and_then(|sent| anchor(&said.chain, sent));
     let told = match (done, refused) {
         (Ok(()), _) => {
-            let ssl = stream.ssl();
             *session = Some(Session {
                 protocol: Some(ssl.version_str()),
                 cipher: ssl.current_cipher().map(|c| Scrubbed::new(c.name())),
                 alpn: ssl.selected_alpn_protocol().map(Scrubbed::from_bytes),
-                anchor: ssl.peer_cert_chain().filter(|_| trusted).and_then(|sent| anchor(&said.chain, sent)),
+                anchor,
                 ..learnt
             });
             return Ok(stream);
         }
         (Err(error), _) if (trusted || insecure) && !said.chain.is_empty() && wants_certificate(&error) => {
-            *session = Some(Session { wants_certificate: true, ..learnt });
+            *session = Some(Session { wants_certificate: true, anchor, ..learnt });
             return Ok(stream);
         }
         (Err(_), Some(refused)) if !insecure => refused,
@@ -196,7 +198,11 @@ fn refusal(result: X509VerifyResult, certificate: Option<&Certificate>, host: &s
         // UNABLE_TO_VERIFY_LEAF_SIGNATURE, CERT_UNTRUSTED
         2 | 19 | 20 | 21 | 27 => {
             let issuer = certificate.map_or("its issuer", |c| c.issuer.as_str());
-            (Reason::CertificateUnknownCa, format!("{subject} was issued by {issuer}, which is not trusted"))
+            let detail = match issuer == subject {
+                true => format!("{subject} is not trusted"),
+                false => format!("{subject} was issued by {issuer}, which is not trusted"),
+            };
+            (Reason::CertificateUnknownCa, detail)
         }
         // HOSTNAME_MISMATCH, IP_ADDRESS_MISMATCH
         62 | 64 => {
@@ -220,6 +226,13 @@ fn codes(error: &ssl::Error) -> impl Iterator<Item = i32> + '_ {
 /// which handshake_failure has no other cause (RFC 5246 §7.4.6).
 fn wants_certificate(error: &ssl::Error) -> bool {
     codes(error).any(|code| matches!(code, 1040 | 1042 | 1116))
+}
+
+/// Whether the error of a later read is the alert certificate_required: with TLS 1.3 the client's end
+/// of the handshake is done before the server has seen that nothing was sent (RFC 8446 §4.4.2.4).
+pub(super) fn wanted_certificate(error: &io::Error) -> bool {
+    let error = error.get_ref().and_then(|e| e.downcast_ref::<ssl::Error>());
+    error.is_some_and(|e| codes(e).any(|code| code == 1116))
 }
 
 fn broken(error: &ssl::Error) -> Cause {

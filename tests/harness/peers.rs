@@ -30,8 +30,10 @@ pub fn serve(handle: impl Fn(TcpStream) + Send + Sync + Clone + 'static) -> Sock
 pub struct TlsSetup {
     /// What it sends with its own certificate.
     pub intermediates: Vec<Certified>,
-    /// Ask for a certificate of this CA, with TLS 1.2.
+    /// Insist on a client's certificate of this CA.
     pub client_ca: Option<Certified>,
+    /// The highest version; the library's where there is none.
+    pub version: Option<SslVersion>,
     pub alpn: Option<&'static [u8]>,
 }
 
@@ -44,7 +46,6 @@ pub fn serve_tls(own: &Certified, setup: TlsSetup) -> SocketAddr {
         acceptor.add_extra_chain_cert(intermediate.certificate).unwrap();
     }
     if let Some(ca) = setup.client_ca {
-        acceptor.set_max_proto_version(Some(SslVersion::TLS1_2)).unwrap();
         acceptor.cert_store_mut().add_cert(ca.certificate).unwrap();
         acceptor.set_verify(SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT);
     }
@@ -53,6 +54,7 @@ pub fn serve_tls(own: &Certified, setup: TlsSetup) -> SocketAddr {
             openssl::ssl::select_next_proto(protocols, offered).ok_or(openssl::ssl::AlpnError::NOACK)
         });
     }
+    acceptor.set_max_proto_version(setup.version).unwrap();
     let acceptor = acceptor.build();
     serve(move |stream| {
         if let Ok(mut stream) = acceptor.accept(stream) {
