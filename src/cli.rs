@@ -188,6 +188,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             } else {
                 load(Path::new(&target))?.endpoints
             };
+            raise_file_limit();
             Ok(runtime()?.block_on(doctor::run(endpoints, format, timeout)).context("cannot print")?)
         }
         Command::Run { file, view } => {

@@ -147,7 +147,9 @@ async fn walk(target: &Endpoint, resolver: &Resolver, deadline: Instant, finding
         Transport::Tcp | Transport::WebSocket(_) => drop(close(stream).await),
         Transport::Tls(tls) | Transport::SecureWebSocket(_, tls) => {
             // Reading a trust store is no part of the endpoint's time, so it is no part of the stage.
-            let setup = match tls::setup(tls.clone(), &target.host).await {
+            let setup = timeout_at(deadline, tls::setup(tls.clone(), &target.host)).await;
+            let late = || Err(cause(Reason::CaFileUnusable, "reading the trust anchors took too long"));
+            let setup = match setup.unwrap_or_else(|_| late()) {
                 Ok(setup) => setup,
                 Err(cause) => {
                     stages.push(Stage { kind: StageKind::Tls, took: Duration::ZERO });
@@ -184,7 +186,8 @@ async fn staged<T>(
 /// with unread bytes would end in a reset, which brokers log as an error.
 async fn close(mut stream: impl AsyncReadExt + AsyncWriteExt + Unpin) -> io::Result<()> {
     let goodbye = async {
-        stream.shutdown().await?;
+        // Where this fails, the other side was first, and what it said may still be there to read.
+        let _ = stream.shutdown().await;
         let mut rest = [0; 1024];
         while stream.read(&mut rest).await? > 0 {}
         Ok(())
