@@ -9,12 +9,13 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand, error::ErrorKind};
 
 use crate::{
     check,
     config::{self, FileErrors},
     console::{self, Look},
+    doctor,
     fleet::Fleet,
     headless::{self, Format},
     pool::Placement,
@@ -48,6 +49,23 @@ enum Command {
         connect: bool,
         #[arg(long, value_enum, default_value = "text")]
         format: Format,
+    },
+    /// Reach for every endpoint of a fleet file, or for one URL, and say which stage fails, why, and what to do
+    Doctor {
+        /// The fleet file, or mqtt://, mqtts://, ws:// or wss://HOST[:PORT]
+        #[arg(value_name = "FILE|URL")]
+        target: String,
+        #[arg(long, value_enum, default_value = "text")]
+        format: Format,
+        /// The longest an endpoint may take
+        #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
+        timeout: Duration,
+        /// For a URL: trust the CA certificates of this file, not those of the system
+        #[arg(long, value_name = "FILE")]
+        ca_file: Option<PathBuf>,
+        /// For a URL: do not insist on a valid certificate
+        #[arg(long)]
+        insecure: bool,
     },
     /// Write a commented fleet file to start from
     Init {
@@ -166,6 +184,18 @@ fn dispatch(command: Command) -> Result<ExitCode> {
                 Ok(ExitCode::SUCCESS)
             }
         }
+        Command::Doctor { target, format, timeout, ca_file, insecure } => {
+            let endpoints = if doctor::is_url(&target) {
+                let endpoint = doctor::endpoint(&target, ca_file, insecure);
+                vec![endpoint.unwrap_or_else(|why| wrong_usage(&why))]
+            } else if ca_file.is_some() || insecure {
+                wrong_usage("--ca-file and --insecure are for a URL; in a fleet file each endpoint says so itself")
+            } else {
+                load(Path::new(&target))?.endpoints
+            };
+            raise_file_limit();
+            Ok(runtime()?.block_on(doctor::run(endpoints, format, timeout)).context("cannot print")?)
+        }
         Command::Run { file, view } => {
             let fleet = load(&file)?;
             let (look, log) = (look(&view)?, open_log(&view)?);
@@ -212,6 +242,11 @@ fn load(file: &Path) -> Result<Fleet, FileErrors> {
 fn open_log(view: &View) -> Result<Option<LogFile>> {
     let open = |path: &PathBuf| LogFile::open(path).with_context(|| format!("cannot open the log {}", path.display()));
     view.log.as_ref().map(open).transpose()
+}
+
+/// Ends the program as clap does for wrong arguments, with exit code 2.
+fn wrong_usage(why: &str) -> ! {
+    Cli::command().error(ErrorKind::ValueValidation, why).exit()
 }
 
 fn look(view: &View) -> Result<Look, FileErrors> {

@@ -165,6 +165,21 @@ pub enum Reason {
     KeepAliveTimeout,
     NameNotResolved,
     NetworkUnreachable,
+    HostUnreachable,
+    ConnectionReset,
+    DnsTimeout,
+    ProxyRefused,
+    ProxyAuthenticationRequired,
+    ProxyFailed,
+    NotTls,
+    TlsFailed,
+    CaFileUnusable,
+    CertificateExpired,
+    CertificateNotYetValid,
+    CertificateSelfSigned,
+    CertificateUnknownCa,
+    CertificateNameMismatch,
+    CertificateInvalid,
     // The broker's: CONNACK of MQTT 3.1.1 (§3.2.2.3) and reason codes of MQTT 5.0 (§2.4)
     UnspecifiedError,
     MalformedPacket,
@@ -284,7 +299,16 @@ impl Reason {
             | QosNotSupported
             | UseAnotherServer
             | ServerMoved
-            | RetriesExhausted => Remedy::Operator,
+            | RetriesExhausted
+            | ProxyAuthenticationRequired
+            | NotTls
+            | CaFileUnusable
+            | CertificateExpired
+            | CertificateNotYetValid
+            | CertificateSelfSigned
+            | CertificateUnknownCa
+            | CertificateNameMismatch
+            | CertificateInvalid => Remedy::Operator,
             _ => Remedy::Retry,
         }
     }
@@ -310,6 +334,21 @@ impl Reason {
             KeepAliveTimeout => ("keep_alive_timeout", "no answer to ping"),
             NameNotResolved => ("name_not_resolved", "host name not found"),
             NetworkUnreachable => ("network_unreachable", "network unreachable"),
+            HostUnreachable => ("host_unreachable", "host unreachable"),
+            ConnectionReset => ("connection_reset", "connection reset"),
+            DnsTimeout => ("dns_timeout", "name lookup timed out"),
+            ProxyRefused => ("proxy_refused", "refused by proxy"),
+            ProxyAuthenticationRequired => ("proxy_authentication_required", "proxy wants a password"),
+            ProxyFailed => ("proxy_failed", "proxy failed"),
+            NotTls => ("not_tls", "no TLS at this port"),
+            TlsFailed => ("tls_failed", "TLS failed"),
+            CaFileUnusable => ("ca_file_unusable", "CA file cannot be used"),
+            CertificateExpired => ("certificate_expired", "certificate expired"),
+            CertificateNotYetValid => ("certificate_not_yet_valid", "certificate not yet valid"),
+            CertificateSelfSigned => ("certificate_self_signed", "certificate self-signed"),
+            CertificateUnknownCa => ("certificate_unknown_ca", "certificate of unknown CA"),
+            CertificateNameMismatch => ("certificate_name_mismatch", "certificate for another host"),
+            CertificateInvalid => ("certificate_invalid", "certificate not acceptable"),
             UnspecifiedError => ("unspecified_error", "broker: unspecified error"),
             MalformedPacket => ("malformed_packet", "broker: malformed packet"),
             ProtocolError => ("protocol_error", "broker: protocol error"),

@@ -39,6 +39,7 @@
 //! | 4 | `ui` | `action`, `clock`, `config`, `event`, `fleet`, `model`, `text`, `words` | `tokio`, `Moment::now`, `Instant::now`, `&mut Model` |
 //! | 4 | `lines` | `clock`, `event`, `fleet`, `model`, `text`, `words` | `tokio`, `ratatui`, `Moment::now` |
 //! | 3 | `pool` | `clock`, `event`, `fleet`, `text`, `wire` | `ratatui`, `paho` |
+//! | 3 | `endpoint` | `clock`, `event`, `fleet`, `text` | `ratatui`, `paho` |
 //! | 4 | `worker` | `clock`, `event`, `fleet`, `paho`, `text`, `wire` | `ratatui` |
 //! | 4 | `engine` | `clock`, `command`, `event`, `fleet`, `lifecycle`, `pool`, `text`, `wire` | `ratatui`, `paho` |
 //! | 5 | `source` | `clock`, `command`, `engine`, `event`, `fleet`, `lines`, `text` | `ratatui`, `paho` |
@@ -46,7 +47,8 @@
 //! | 6 | `console` | `action`, `clock`, `config`, `event`, `model`, `signals`, `source`, `ui` | `paho` |
 //! | 6 | `headless` | `clock`, `event`, `lines`, `model`, `signals`, `source` | `ratatui`, `paho` |
 //! | 6 | `check` | `clock`, `event`, `fleet`, `headless`, `lines`, `model`, `signals`, `source` | `ratatui`, `paho` |
-//! | 7 | `cli` | `check`, `config`, `console`, `demo`, `fleet`, `headless`, `lines`, `pool`, `source`, `worker` | `ratatui`, `paho` |
+//! | 6 | `doctor` | `endpoint`, `event`, `fleet`, `headless`, `text`, `words` | `ratatui`, `paho` |
+//! | 7 | `cli` | `check`, `config`, `console`, `demo`, `doctor`, `fleet`, `headless`, `lines`, `pool`, `source`, `worker` | `ratatui`, `paho` |
 //!
 //! # Where this differs from what one might expect
 //!
@@ -66,6 +68,8 @@ pub mod config;
 pub mod console;
 #[cfg(feature = "demo")]
 pub mod demo;
+pub mod doctor;
+pub mod endpoint;
 pub mod engine;
 pub mod event;
 pub mod fleet;

@@ -1,0 +1,80 @@
+//! Defines the probes of many endpoints side by side, at most one an endpoint at once; it decides nothing about when.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::task::{AbortHandle, JoinSet};
+
+use super::{Finding, Resolver, probe};
+use crate::fleet::{Endpoint, EndpointKey};
+
+/// What a probe that was asked for has found.
+#[derive(Clone, Debug)]
+pub struct News {
+    pub endpoint: EndpointKey,
+    pub finding: Finding,
+}
+
+/// Probes endpoints on request. There is no queue that could run full: an endpoint has one probe
+/// or none, and its finding waits in it until it is taken. Dropping the prober cancels all.
+pub struct Prober {
+    endpoints: Arc<[Endpoint]>,
+    resolver: Resolver,
+    running: Vec<Option<AbortHandle>>,
+    probes: JoinSet<News>,
+}
+
+impl Prober {
+    /// A prober of a fleet's endpoints, which keys index. It needs a tokio runtime to `ask`.
+    pub fn new(endpoints: Arc<[Endpoint]>, resolver: Resolver) -> Prober {
+        let running = vec![None; endpoints.len()];
+        Prober { endpoints, resolver, running, probes: JoinSet::new() }
+    }
+
+    /// Starts a probe that takes at most `limit`. False where one is under way: its news is still to
+    /// be taken and answers this wish as well.
+    pub fn ask(&mut self, key: EndpointKey, limit: Duration) -> bool {
+        let running = &mut self.running[key.index()];
+        if running.is_some() {
+            return false;
+        }
+        let (endpoints, resolver) = (self.endpoints.clone(), self.resolver.clone());
+        *running = Some(self.probes.spawn(async move {
+            let finding = probe(&endpoints[key.index()], &resolver, limit).await;
+            News { endpoint: key, finding }
+        }));
+        true
+    }
+
+    /// Ends the endpoint's probe, if there is one; no news of it will come.
+    pub fn cancel(&mut self, key: EndpointKey) {
+        if let Some(probe) = self.running[key.index()].take() {
+            probe.abort();
+        }
+    }
+
+    /// How many probes are under way or have news that was not taken.
+    pub fn under_way(&self) -> usize {
+        self.running.iter().flatten().count()
+    }
+
+    /// The next news; waits for ever while no probe is under way. May be dropped and called again
+    /// without losing any.
+    pub async fn next(&mut self) -> News {
+        loop {
+            let (id, news) = match self.probes.join_next_with_id().await {
+                None => std::future::pending().await,
+                Some(Ok((id, news))) => (id, Ok(news)),
+                Some(Err(error)) => (error.id(), Err(error)),
+            };
+            // What is not in the list was cancelled, though it may have ended before that.
+            let Some(index) = self.running.iter().position(|r| r.as_ref().is_some_and(|r| r.id() == id)) else {
+                continue;
+            };
+            self.running[index] = None;
+            return news.unwrap_or_else(|error| News {
+                endpoint: EndpointKey(index as u16),
+                finding: Finding::broken(&format!("the probe ended by itself: {error}")),
+            });
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Certificates for tests: a CA, and what it issues for good or for bad; made anew each time, and known to nobody else.
+#![allow(clippy::unwrap_used, reason = "what panics here is a failed test")]
+#![allow(dead_code, reason = "every test binary uses another part of it")]
+
+use openssl::{
+    asn1::Asn1Time,
+    bn::{BigNum, MsbOption},
+    ec::{EcGroup, EcKey},
+    hash::MessageDigest,
+    nid::Nid,
+    pkey::{PKey, Private},
+    x509::{
+        X509, X509Builder, X509NameBuilder,
+        extension::{BasicConstraints, KeyUsage, SubjectAlternativeName},
+    },
+};
+
+/// A certificate and its key.
+#[derive(Clone)]
+pub struct Certified {
+    pub certificate: X509,
+    pub key: PKey<Private>,
+}
+
+/// What a certificate is to say.
+pub struct Wanted<'a> {
+    pub subject: &'a str,
+    /// Host names; those that are addresses become addresses.
+    pub names: &'a [&'a str],
+    /// Days from now.
+    pub from: i64,
+    pub to: i64,
+    pub is_ca: bool,
+}
+
+impl Wanted<'_> {
+    /// A good one for localhost by name.
+    pub const LOCALHOST: Wanted<'static> =
+        Wanted { subject: "broker", names: &["localhost"], from: -1, to: 30, is_ca: false };
+}
+
+impl Certified {
+    /// A CA that vouches for itself.
+    pub fn ca(subject: &str) -> Certified {
+        Certified::make(&Wanted { subject, names: &[], from: -1, to: 3650, is_ca: true }, None)
+    }
+
+    /// A certificate that vouches for itself.
+    pub fn alone(wanted: &Wanted<'_>) -> Certified {
+        Certified::make(wanted, None)
+    }
+
+    /// A certificate that this one vouches for.
+    pub fn issue(&self, wanted: &Wanted<'_>) -> Certified {
+        Certified::make(wanted, Some(self))
+    }
+
+    pub fn pem(&self) -> String {
+        String::from_utf8(self.certificate.to_pem().unwrap()).unwrap()
+    }
+
+    pub fn key_pem(&self) -> String {
+        String::from_utf8(self.key.private_key_to_pem_pkcs8().unwrap()).unwrap()
+    }
+
+    fn make(wanted: &Wanted<'_>, issuer: Option<&Certified>) -> Certified {
+        let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
+        let key = PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap();
+        let mut name = X509NameBuilder::new().unwrap();
+        name.append_entry_by_nid(Nid::COMMONNAME, wanted.subject).unwrap();
+        let name = name.build();
+        let mut serial = BigNum::new().unwrap();
+        serial.rand(120, MsbOption::MAYBE_ZERO, false).unwrap();
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() as i64;
+        let time = |days: i64| Asn1Time::from_unix(now + days * 86_400).unwrap();
+        let mut builder = X509Builder::new().unwrap();
+        builder.set_version(2).unwrap();
+        builder.set_serial_number(&serial.to_asn1_integer().unwrap()).unwrap();
+        builder.set_subject_name(&name).unwrap();
+        builder.set_issuer_name(issuer.map_or(&name, |i| i.certificate.subject_name())).unwrap();
+        builder.set_not_before(&time(wanted.from)).unwrap();
+        builder.set_not_after(&time(wanted.to)).unwrap();
+        builder.set_pubkey(&key).unwrap();
+        if wanted.is_ca {
+            builder.append_extension(BasicConstraints::new().critical().ca().build().unwrap()).unwrap();
+            builder.append_extension(KeyUsage::new().critical().key_cert_sign().build().unwrap()).unwrap();
+        }
+        if !wanted.names.is_empty() {
+            let mut names = SubjectAlternativeName::new();
+            for host in wanted.names {
+                match host.parse::<std::net::IpAddr>() {
+                    Ok(_) => names.ip(host),
+                    Err(_) => names.dns(host),
+                };
+            }
+            let names = names.build(&builder.x509v3_context(issuer.map(|i| &*i.certificate), None)).unwrap();
+            builder.append_extension(names).unwrap();
+        }
+        builder.sign(issuer.map_or(&key, |i| &i.key), MessageDigest::sha256()).unwrap();
+        Certified { certificate: builder.build(), key }
+    }
+}
