@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     clock::Moment,
-    event::{Event, Reason, Sample, State, Transition, What, WorkerEvent},
+    event::{Condition, Event, Gate, Reason, Sample, State, Transition, What, WorkerEvent},
     fleet::{ClientKey, EndpointKey, Fleet, ProbeKind, Settings},
     model::{
         log::Log,
@@ -151,6 +151,7 @@ pub struct Known {
     totals: Totals,
     pulse: Pulse,
     log: Log,
+    gates: Vec<Option<Gate>>,
     trouble: Option<Scrubbed>,
     samples_lost: u64,
     worker_deaths: u32,
@@ -179,6 +180,7 @@ impl Known {
         let mut totals = Totals::default();
         totals.by_state[State::Off as usize] = rows.len() as u32;
         Known {
+            gates: vec![None; fleet.endpoints.len()],
             fleet,
             rows,
             totals,
@@ -220,6 +222,11 @@ impl Known {
 
     pub fn log(&self) -> &Log {
         &self.log
+    }
+
+    /// How it stands with an endpoint, once anything was heard of it.
+    pub fn gate(&self, endpoint: EndpointKey) -> Option<&Gate> {
+        self.gates[endpoint.index()].as_ref()
     }
 
     /// What trouble the demo is making now.
@@ -264,6 +271,7 @@ impl Known {
             What::Worker { event: WorkerEvent::Died, .. } => self.worker_deaths += 1,
             What::SamplesLost(count) => self.samples_lost += u64::from(*count),
             What::Trouble(text) => self.trouble = Some(text.clone()),
+            What::Gate(endpoint, gate) => self.apply_gate(*endpoint, gate),
             What::Worker { .. } | What::Notice { .. } => {}
         }
         self.log.write(event);
@@ -294,11 +302,27 @@ impl Known {
         row.attempt = step.attempt;
         row.next_try = step.next_try.map(|d| at + d);
         // "connecting" explains nothing: while a client tries again, the row goes on saying why it has to.
-        if !matches!(step.reason, Reason::Admitted | Reason::Retry) || row.reason == Reason::NotStarted {
+        if !matches!(step.reason, Reason::Admitted | Reason::Retry | Reason::EndpointOpen)
+            || row.reason == Reason::NotStarted
+        {
             row.reason = step.reason;
             row.detail = step.detail.clone();
         }
         self.totals.add(row);
+    }
+
+    /// A shut endpoint tells once for all of its clients when it is asked next, and why it is shut.
+    fn apply_gate(&mut self, endpoint: EndpointKey, gate: &Gate) {
+        if let Condition::Shut { cause, next_probe } = &gate.condition {
+            let held = |row: &&mut Row| row.endpoint == endpoint && row.state == State::Held && row.reason.is_network();
+            for row in self.rows.iter_mut().filter(held) {
+                row.next_try = *next_probe;
+                if row.reason == cause.reason {
+                    row.detail.clone_from(&cause.detail);
+                }
+            }
+        }
+        self.gates[endpoint.index()] = Some(gate.clone());
     }
 
     fn apply_sample(&mut self, at: Moment, sample: &Sample) {

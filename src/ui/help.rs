@@ -12,11 +12,12 @@ use crate::{
 };
 
 /// Actions that are each other's opposite share a line.
-const PAIRS: [(Action, Action); 4] = [
+const PAIRS: [(Action, Action); 5] = [
     (Action::Up, Action::Down),
     (Action::PageUp, Action::PageDown),
     (Action::Top, Action::Bottom),
     (Action::SortNext, Action::SortPrevious),
+    (Action::RateUp, Action::RateDown),
 ];
 
 const KEYS: u16 = 14;
@@ -110,7 +111,7 @@ fn meaning(badge: Badge) -> &'static str {
         Badge::Connecting => "connecting",
         Badge::Queued => "waits for a turn",
         Badge::Backoff => "waits to retry",
-        Badge::Held => "waits for worker",
+        Badge::Held => "waits for endpoint",
         Badge::Rejected => "refused by broker",
         Badge::Failed => "given up",
         Badge::Off => "disconnected",
