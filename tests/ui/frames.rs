@@ -8,7 +8,6 @@ use mqfleet::{
     config::{Glyphs, Keymap, Theme},
     event::{Reason, State},
     fleet::{Client, EndpointKey},
-    text::Scrubbed,
     ui::{self, Context, Widths},
 };
 use ratatui::{Terminal, backend::TestBackend, layout::Rect};
@@ -69,13 +68,9 @@ fn large(clients: u32) -> Stage {
     let mut plant = fleet(None);
     let settings = plant.clients[0].settings.clone();
     plant.clients = (0..clients)
-        .map(|n| Client {
-            id: format!("plant-7/hall-{}/press-{n:06}", n % 40).into(),
-            name: Scrubbed::new(&format!("plant-7/hall-{}/press-{n:06}", n % 40)),
-            endpoint: EndpointKey(n as u16 % 4),
-            username: None,
-            password: None,
-            settings: settings.clone(),
+        .map(|n| {
+            let id = format!("plant-7/hall-{}/press-{n:06}", n % 40);
+            Client::new(&id, EndpointKey(n as u16 % 4), settings.clone())
         })
         .collect();
     let mut s = Stage::new(plant, ago(300.0));

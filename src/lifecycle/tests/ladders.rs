@@ -88,10 +88,10 @@ fn two_of_ours_with_one_id_are_found_out_though_the_broker_only_closes_the_socke
         l.poll(ms(t));
         for effect in settle(&mut l, ms(t)) {
             let Effect::Connect(c, g, _) = effect else { continue };
-            if c != ClientKey(2) {
-                if let Some((other, g)) = up.replace((c, g)) {
-                    l.report(other, g, cause(Reason::ConnectionLost), ms(t));
-                }
+            if c != ClientKey(2)
+                && let Some((other, g)) = up.replace((c, g))
+            {
+                l.report(other, g, cause(Reason::ConnectionLost), ms(t));
             }
             l.report(c, g, Step::Up { session_present: false }, ms(t));
         }
