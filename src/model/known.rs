@@ -351,3 +351,54 @@ fn trend_width(settings: &Settings) -> Duration {
         ProbeKind::Ack | ProbeKind::Off => settings.probe.every,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        event::Cause,
+        fleet::{Client, Endpoint},
+    };
+
+    #[test]
+    fn a_shut_endpoint_tells_its_held_clients_alone_when_it_is_asked_next() {
+        let client = |n: u16| Client::new(&format!("c{n}"), EndpointKey(n / 2), Arc::default());
+        let endpoint = |name| Endpoint::new(name, "127.0.0.1", 1883);
+        let fleet = Fleet {
+            name: Scrubbed::new("f"),
+            env: None,
+            worker_size: 500,
+            endpoints: vec![endpoint("eu-1"), endpoint("eu-2")],
+            clients: (0..4).map(client).collect(),
+        };
+        let mut known = Known::new(Arc::new(fleet), Moment(0));
+        for (n, to) in [State::Held, State::Up, State::Held, State::Up].into_iter().enumerate() {
+            let step = Transition {
+                client: ClientKey(n as u32),
+                endpoint: EndpointKey(n as u16 / 2),
+                from: State::Off,
+                to,
+                reason: if to == State::Held { Reason::ConnectionRefused } else { Reason::Connected },
+                detail: Scrubbed::default(),
+                attempt: 0,
+                next_try: None,
+            };
+            known.apply(&Event { at: Moment(1), what: What::State(step) });
+        }
+        let next_probe = Some(Moment(9_000_000));
+        let cause = Cause { reason: Reason::ConnectionRefused, detail: Scrubbed::new("by 127.0.0.1") };
+        let gate = Gate {
+            condition: Condition::Shut { cause, next_probe },
+            waiting: 0,
+            in_flight: 0,
+            rate_set: 100,
+            rate: 100,
+            eta: Duration::ZERO,
+        };
+        known.apply(&Event { at: Moment(2), what: What::Gate(EndpointKey(0), gate.clone()) });
+        let next: Vec<_> = known.rows().iter().map(|row| row.next_try).collect();
+        assert_eq!(next, [next_probe, None, None, None]);
+        assert_eq!(known.rows()[0].detail.as_str(), "by 127.0.0.1");
+        assert_eq!((known.gate(EndpointKey(0)), known.gate(EndpointKey(1))), (Some(&gate), None));
+    }
+}
