@@ -22,6 +22,9 @@ pub enum Action {
     MarkAll,
     Reconnect,
     Disconnect,
+    Hold,
+    RateUp,
+    RateDown,
     Freeze,
     Help,
     Repaint,
@@ -29,7 +32,7 @@ pub enum Action {
 }
 
 impl Action {
-    pub const ALL: [Action; 20] = [
+    pub const ALL: [Action; 23] = [
         Action::Up,
         Action::Down,
         Action::PageUp,
@@ -46,6 +49,9 @@ impl Action {
         Action::MarkAll,
         Action::Reconnect,
         Action::Disconnect,
+        Action::Hold,
+        Action::RateUp,
+        Action::RateDown,
         Action::Freeze,
         Action::Help,
         Action::Repaint,
@@ -71,6 +77,9 @@ impl Action {
             Action::MarkAll => "mark_all",
             Action::Reconnect => "reconnect",
             Action::Disconnect => "disconnect",
+            Action::Hold => "hold",
+            Action::RateUp => "rate_up",
+            Action::RateDown => "rate_down",
             Action::Freeze => "freeze",
             Action::Help => "help",
             Action::Repaint => "repaint",
@@ -89,7 +98,7 @@ impl Action {
             Action::Bottom => "last client",
             Action::Detail => "everything about the client under the cursor",
             Action::Back => "back: prompt, overlay, filter, marks (never quits)",
-            Action::Filter => "show only clients whose ID, endpoint, state or reason contains a text",
+            Action::Filter => "show only clients with a text in ID, endpoint, state, reason",
             Action::SortNext => "sort by the next column",
             Action::SortPrevious => "sort by the previous column",
             Action::SortReverse => "reverse the order",
@@ -97,6 +106,9 @@ impl Action {
             Action::MarkAll => "mark every client that the filter shows",
             Action::Reconnect => "reconnect the marked clients, or the one under the cursor",
             Action::Disconnect => "disconnect them (asks)",
+            Action::Hold => "hold the endpoint: nobody connects to it; again: let them",
+            Action::RateUp => "more connects a second for this endpoint",
+            Action::RateDown => "fewer",
             Action::Freeze => "freeze the view; the fleet goes on, and is counted",
             Action::Help => "this help",
             Action::Repaint => "paint the whole screen anew",

@@ -117,6 +117,9 @@ impl Core {
             Command::Connect(clients) => (clients, Lifecycle::connect),
             Command::Reconnect(clients) => (clients, Lifecycle::reconnect),
             Command::Disconnect(clients) => (clients, Lifecycle::disconnect),
+            Command::Hold(endpoint) => return self.lifecycle.hold(endpoint, now),
+            Command::Release(endpoint) => return self.lifecycle.release(endpoint, now),
+            Command::SetRate(endpoint, rate) => return self.lifecycle.set_rate(endpoint, rate),
             Command::Stop => return,
         };
         for client in clients {
@@ -162,14 +165,21 @@ impl Core {
 
     /// Does what the lifecycle decided.
     fn carry_out(&mut self) {
+        let mut probes = Vec::new();
         for effect in self.lifecycle.drain() {
             match effect {
                 Effect::Transition(at, step) => self.outbox.push(Event { at, what: What::State(step) }),
-                Effect::Connect(client, generation) => {
+                Effect::Gate(at, endpoint, gate) => self.outbox.push(Event { at, what: What::Gate(endpoint, gate) }),
+                Effect::Connect(client, generation, _endpoint) => {
                     self.pool.order(client, |slot| ToWorker::Connect { slot, generation });
                 }
                 Effect::Disconnect(client) => self.pool.order(client, |slot| ToWorker::Disconnect { slot }),
+                Effect::Probe(endpoint) => probes.push(endpoint),
             }
+        }
+        for endpoint in probes {
+            // PROBER: no endpoint is probed yet, so each counts as reachable; this line is to go.
+            self.lifecycle.probed(endpoint, Ok(()), Moment::now());
         }
     }
 }

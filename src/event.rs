@@ -27,6 +27,8 @@ pub enum What {
     Worker { worker: WorkerKey, event: WorkerEvent, detail: Scrubbed },
     /// This many samples were thrown away somewhere because a queue was full.
     SamplesLost(u32),
+    /// Who waits for an endpoint, and what it lets through.
+    Gate(EndpointKey, Gate),
     /// Something the operator should read that is about no single client.
     Notice { level: Level, text: Scrubbed },
     /// What trouble the demo is making now.
@@ -57,6 +59,50 @@ pub struct Sample {
     pub rtt: Duration,
 }
 
+/// An endpoint's gate: every connect of a client goes through it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Gate {
+    pub condition: Condition,
+    /// Clients in its queue.
+    pub waiting: u32,
+    /// Connects under way.
+    pub in_flight: u32,
+    /// Connects a second: what is set,
+    pub rate_set: u32,
+    /// and what a busy broker leaves of it.
+    pub rate: u32,
+    /// When the last in the queue has its turn, as far as the rate decides.
+    pub eta: Duration,
+}
+
+/// Whether an endpoint may be connected to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Condition {
+    /// Nobody asked yet.
+    Unknown,
+    /// Asked for the first time.
+    Probing,
+    /// It answers.
+    Open,
+    /// It does not; when it is asked again, unless that is under way.
+    Shut { cause: Cause, next_probe: Option<Moment> },
+    /// The operator lets nobody through.
+    OnHold,
+}
+
+impl Condition {
+    /// The stable name, as scripts read it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Condition::Unknown => "unknown",
+            Condition::Probing => "probing",
+            Condition::Open => "open",
+            Condition::Shut { .. } => "shut",
+            Condition::OnHold => "on_hold",
+        }
+    }
+}
+
 /// The number of a connect order for one client. News of a connection carries it, so that news of an
 /// abandoned one can be told from news of the present one.
 pub type Generation = u32;
@@ -83,7 +129,8 @@ pub struct Cause {
 pub enum State {
     /// Stopped by the operator, or not started.
     Off,
-    /// Not allowed to connect because what it needs is not there (its worker).
+    /// Not allowed to connect because what it needs is not there: its worker, its endpoint, or the
+    /// operator's leave.
     Held,
     /// Waiting for its endpoint's admission.
     Queued,
@@ -93,7 +140,7 @@ pub enum State {
     Up,
     /// Waiting for the next try.
     Backoff,
-    /// Given up until the operator says otherwise.
+    /// Given up until the operator says otherwise, or for long.
     Failed,
 }
 
@@ -151,12 +198,19 @@ pub enum Reason {
     OperatorConnect,
     OperatorReconnect,
     OperatorDisconnect,
+    OperatorHold,
     Retry,
     Admitted,
     Connected,
     RetriesExhausted,
     WorkerLost,
     WorkerReady,
+    EndpointUnknown,
+    EndpointOpen,
+    Failover,
+    Failback,
+    Redirected,
+    DuplicateClientId,
     Internal,
     // The network's
     ConnectionLost,
@@ -217,6 +271,14 @@ pub enum Reason {
 pub enum Remedy {
     /// Trying again may well help.
     Retry,
+    /// The broker has too much to do: trying again helps, but all of its clients slower.
+    Busy,
+    /// Somebody has to mend something at the broker, so there is no use in trying again soon.
+    Later,
+    /// Another connection has the same client ID: trying again throws that one off.
+    TakeOver,
+    /// Another endpoint may take it.
+    Redirect,
     /// Nothing but a changed configuration helps, here or at the broker.
     Operator,
 }
@@ -285,20 +347,28 @@ impl Reason {
         self as u8 >= Reason::UnspecifiedError as u8
     }
 
+    /// Whether it is about the way to the broker, and so may well be true of others at the same endpoint.
+    pub fn is_network(self) -> bool {
+        (Reason::ConnectionLost as u8..Reason::UnspecifiedError as u8).contains(&(self as u8))
+    }
+
     pub fn remedy(self) -> Remedy {
         use Reason::*;
         match self {
+            BadCredentials | NotAuthorized => Remedy::Later,
+            ServerUnavailable | ServerBusy | ServerShuttingDown | QuotaExceeded | ConnectionRateExceeded => {
+                Remedy::Busy
+            }
+            SessionTakenOver => Remedy::TakeOver,
+            UseAnotherServer | ServerMoved => Remedy::Redirect,
             UnsupportedProtocolVersion
             | ClientIdRejected
-            | BadCredentials
-            | NotAuthorized
             | Banned
             | BadAuthenticationMethod
             | TopicInvalid
             | RetainNotSupported
             | QosNotSupported
-            | UseAnotherServer
-            | ServerMoved
+            | DuplicateClientId
             | RetriesExhausted
             | ProxyAuthenticationRequired
             | NotTls
@@ -321,12 +391,19 @@ impl Reason {
             OperatorConnect => ("operator_connect", "connect asked for"),
             OperatorReconnect => ("operator_reconnect", "reconnect asked for"),
             OperatorDisconnect => ("operator_disconnect", "disconnected by operator"),
+            OperatorHold => ("operator_hold", "endpoint held by operator"),
             Retry => ("retry", "trying again"),
             Admitted => ("admitted", "connecting"),
             Connected => ("connected", "connected"),
             RetriesExhausted => ("retries_exhausted", "out of retries"),
             WorkerLost => ("worker_lost", "worker died"),
             WorkerReady => ("worker_ready", "worker is back"),
+            EndpointUnknown => ("endpoint_unknown", "endpoint not probed yet"),
+            EndpointOpen => ("endpoint_open", "endpoint answers"),
+            Failover => ("failover", "moved to the next endpoint"),
+            Failback => ("failback", "back to a preferred endpoint"),
+            Redirected => ("redirected", "sent here by the broker"),
+            DuplicateClientId => ("duplicate_client_id", "same client ID used twice"),
             Internal => ("internal", "error inside Paho"),
             ConnectionLost => ("connection_lost", "connection lost"),
             ConnectionRefused => ("connection_refused", "connection refused"),

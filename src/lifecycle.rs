@@ -1,15 +1,24 @@
-//! Defines when each client connects, waits, retries and is given up: the only place where a retry is decided. It runs on given time and does nothing itself: what must be done comes out as effects.
+//! Defines when each client connects, where, waits, retries and is given up: the only place where a retry is decided. It runs on given time and does nothing itself: what must be done comes out as effects.
 
 mod admission;
 mod backoff;
+mod failover;
+mod gate;
+mod health;
+mod ladder;
 
-use std::{cmp::Reverse, collections::BinaryHeap, sync::Arc, time::Duration};
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use crate::{
     clock::Moment,
-    event::{Cause, Generation, Reason, Remedy, State, Step, Transition},
-    fleet::{ClientKey, EndpointKey, Fleet, Settings},
-    lifecycle::admission::Admission,
+    event::{Cause, Gate, Generation, Reason, State, Step, Transition},
+    fleet::{Client, ClientKey, EndpointKey, Fleet, Settings},
+    lifecycle::gate::Access,
     text::Scrubbed,
 };
 
@@ -18,35 +27,82 @@ use crate::{
 pub enum Effect {
     /// Tell the world.
     Transition(Moment, Transition),
-    /// Order the client's worker to connect it.
-    Connect(ClientKey, Generation),
+    /// Tell the world how it stands with an endpoint.
+    Gate(Moment, EndpointKey, Gate),
+    /// Order the client's worker to connect it to this endpoint.
+    Connect(ClientKey, Generation, EndpointKey),
     /// Order the client's worker to disconnect it.
     Disconnect(ClientKey),
+    /// Find out whether the endpoint can be reached; the answer goes to [`Lifecycle::probed`].
+    Probe(EndpointKey),
 }
 
 /// One client.
 #[derive(Debug)]
 struct Machine {
     state: State,
+    /// When it came into this state, and why.
+    since: Moment,
+    reason: Reason,
+    /// Where it connects at present.
     endpoint: EndpointKey,
+    /// Where it may, in order of preference.
+    endpoints: Arc<[EndpointKey]>,
     settings: Arc<Settings>,
+    /// All clients with its ID, where there are several.
+    twins: Option<Arc<[ClientKey]>>,
     /// The number of its last connect order. Reports of other numbers are about abandoned connections.
     generation: Generation,
     /// Tries that came to nothing, and connections that were lost, since it was last stable.
     failures: u32,
-    up_since: Moment,
+    /// Those of them that failed at this endpoint since it was last up.
+    refusals: u32,
+    taken_over: Option<Moment>,
+    /// The endpoint that the broker told it to use, until it goes there.
+    sent_to: Option<EndpointKey>,
+    /// It is where a broker sent it, and stays.
+    is_redirected: bool,
     /// Its worker takes orders.
     worker: bool,
     /// The number of the timer or the place in a queue that counts; older ones are dead.
     ticket: u32,
 }
 
+impl Machine {
+    fn new(client: &Client, twins: Option<Arc<[ClientKey]>>, now: Moment) -> Machine {
+        Machine {
+            state: State::Off,
+            since: now,
+            reason: Reason::NotStarted,
+            endpoint: client.endpoint(),
+            endpoints: client.endpoints.clone(),
+            settings: client.settings.clone(),
+            twins,
+            generation: 0,
+            failures: 0,
+            refusals: 0,
+            taken_over: None,
+            sent_to: None,
+            is_redirected: false,
+            worker: false,
+            ticket: 0,
+        }
+    }
+
+    /// The operator takes a hand: what went wrong before counts no more.
+    fn forgive(&mut self) {
+        (self.failures, self.refusals, self.taken_over) = (0, 0, None);
+        (self.sent_to, self.is_redirected) = (None, false);
+    }
+}
+
 /// The lifecycles of a fleet's clients, and the gate of each endpoint.
 #[derive(Debug)]
 pub struct Lifecycle {
     machines: Vec<Machine>,
-    admissions: Vec<Admission>,
-    /// When a client in backoff tries again, or a connect is late beyond reason.
+    accesses: Vec<Access>,
+    /// When a client waiting for its next try has waited enough, a connect is late beyond reason, or
+    /// a client that is away from home looks whether it can go back.
     timers: BinaryHeap<Reverse<(Moment, ClientKey, u32)>>,
     random: fastrand::Rng,
     effects: Vec<Effect>,
@@ -56,21 +112,18 @@ impl Lifecycle {
     /// How long after a client's connect timeout its worker is no longer waited for.
     const GRACE: Duration = Duration::from_secs(5);
 
-    /// All clients off, no worker there. `seed` decides the jitter.
+    /// All clients off, no worker there, nothing known of any endpoint. `seed` decides the jitter.
     pub fn new(fleet: &Fleet, seed: u64, now: Moment) -> Lifecycle {
-        let machine = |client: &crate::fleet::Client| Machine {
-            state: State::Off,
-            endpoint: client.endpoint(),
-            settings: client.settings.clone(),
-            generation: 0,
-            failures: 0,
-            up_since: now,
-            worker: false,
-            ticket: 0,
-        };
+        let mut by_id: HashMap<&str, Vec<ClientKey>> = HashMap::new();
+        for key in fleet.keys() {
+            by_id.entry(&fleet.client(key).id).or_default().push(key);
+        }
+        let twins: HashMap<&str, Arc<[ClientKey]>> =
+            by_id.into_iter().filter(|(_, keys)| keys.len() > 1).map(|(id, keys)| (id, keys.into())).collect();
+        let machine = |client: &Client| Machine::new(client, twins.get(&*client.id).cloned(), now);
         Lifecycle {
             machines: fleet.clients.iter().map(machine).collect(),
-            admissions: fleet.endpoints.iter().map(|e| Admission::new(e, now)).collect(),
+            accesses: Access::of_all(fleet, now),
             timers: BinaryHeap::new(),
             random: fastrand::Rng::with_seed(seed),
             effects: Vec::new(),
@@ -94,7 +147,7 @@ impl Lifecycle {
     /// The operator wants it connected: does something where it is off, given up or waiting.
     pub fn connect(&mut self, client: ClientKey, now: Moment) {
         if matches!(self.state(client), State::Off | State::Failed | State::Backoff) {
-            self.machines[client.index()].failures = 0;
+            self.machines[client.index()].forgive();
             self.line_up(client, Reason::OperatorConnect, now);
         }
     }
@@ -102,7 +155,7 @@ impl Lifecycle {
     /// The operator wants a new connection, whatever there is.
     pub fn reconnect(&mut self, client: ClientKey, now: Moment) {
         self.leave_worker(client);
-        self.machines[client.index()].failures = 0;
+        self.machines[client.index()].forgive();
         self.line_up(client, Reason::OperatorReconnect, now);
     }
 
@@ -110,7 +163,7 @@ impl Lifecycle {
     pub fn disconnect(&mut self, client: ClientKey, now: Moment) {
         if self.state(client) != State::Off {
             self.leave_worker(client);
-            self.machines[client.index()].failures = 0;
+            self.machines[client.index()].forgive();
             self.change(client, State::Off, Reason::OperatorDisconnect, Scrubbed::default(), None, now);
         }
     }
@@ -123,9 +176,16 @@ impl Lifecycle {
         }
         match (machine.state, step) {
             (State::Connecting, Step::Up { session_present }) => {
-                machine.up_since = at;
+                machine.refusals = 0;
+                let endpoint = machine.endpoint;
                 let detail = if session_present { "session present" } else { "" };
                 self.change(client, State::Up, Reason::Connected, Scrubbed::new(detail), None, at);
+                let access = &mut self.accesses[endpoint.index()];
+                access.admission.recover(at);
+                if access.health.hear(at) {
+                    self.effects.push(Effect::Probe(endpoint));
+                }
+                self.look_home_later(client, at);
             }
             (State::Connecting | State::Up, Step::Ended(cause)) => self.ended(client, cause, at),
             _ => {}
@@ -167,8 +227,8 @@ impl Lifecycle {
                 self.fire(client, now);
             }
         }
-        for endpoint in 0..self.admissions.len() {
-            self.admit(endpoint, now);
+        for endpoint in (0..self.accesses.len() as u16).map(EndpointKey) {
+            self.poll_endpoint(endpoint, now);
         }
         // Dead timers must not pile up while clients flap faster than their timers run out.
         if self.timers.len() > 4 * self.machines.len() + 64 {
@@ -180,13 +240,13 @@ impl Lifecycle {
     /// When [`Lifecycle::poll`] has something to do next, if ever.
     pub fn next_deadline(&self) -> Option<Moment> {
         let timer = self.timers.peek().map(|Reverse((due, ..))| *due);
-        let gates = self.admissions.iter().filter_map(Admission::next_opening);
-        gates.chain(timer).min()
+        self.accesses.iter().filter_map(Access::deadline).chain(timer).min()
     }
 
     fn fire(&mut self, client: ClientKey, now: Moment) {
         match self.state(client) {
-            State::Backoff => self.line_up(client, Reason::Retry, now),
+            State::Backoff | State::Failed => self.line_up(client, Reason::Retry, now),
+            State::Up => self.look_home(client, now),
             State::Connecting => {
                 self.leave_worker(client);
                 let detail = Scrubbed::new("no word from the worker");
@@ -196,59 +256,29 @@ impl Lifecycle {
         }
     }
 
-    /// Puts a client into its endpoint's queue, or holds it while it has no worker.
+    /// Puts a client into the queue of the endpoint that is best for it, or holds it while there is
+    /// something in the way.
     fn line_up(&mut self, client: ClientKey, reason: Reason, now: Moment) {
-        let to = if self.machines[client.index()].worker { State::Queued } else { State::Held };
-        self.change(client, to, reason, Scrubbed::default(), None, now);
+        self.ask_unknown(client, now);
+        let reason = self.choose(client, now).unwrap_or(reason);
         let machine = &self.machines[client.index()];
-        if to == State::Queued {
-            self.admissions[machine.endpoint.index()].enqueue(client, machine.ticket);
-        }
-    }
-
-    fn admit(&mut self, endpoint: usize, now: Moment) {
-        loop {
-            let machines = &self.machines;
-            let waits = |client: ClientKey, ticket| machines[client.index()].ticket == ticket;
-            let Some(client) = self.admissions[endpoint].admit(now, waits) else { break };
-            let machine = &mut self.machines[client.index()];
-            machine.generation += 1;
-            let generation = machine.generation;
-            let late = now + machine.settings.connect_timeout + Self::GRACE;
-            self.change(client, State::Connecting, Reason::Admitted, Scrubbed::default(), None, now);
-            let ticket = self.machines[client.index()].ticket;
-            self.timers.push(Reverse((late, client, ticket)));
-            self.effects.push(Effect::Connect(client, generation));
-        }
-    }
-
-    /// A connection ended, or a connect failed.
-    fn ended(&mut self, client: ClientKey, cause: Cause, at: Moment) {
-        let machine = &mut self.machines[client.index()];
-        let policy = machine.settings.reconnect;
-        if machine.state == State::Up && at.since(machine.up_since) >= policy.stable_after {
-            machine.failures = 0;
-        }
-        machine.failures += 1;
-        let failures = machine.failures;
-        let delay = backoff::delay(policy.strategy, failures, &mut self.random);
-        let Cause { reason, detail } = cause;
-        if reason.remedy() == Remedy::Operator {
-            return self.change(client, State::Failed, reason, detail, None, at);
-        }
-        if policy.max_retries > 0 && failures > policy.max_retries {
-            let last = match detail.as_str() {
-                "" => format!("last: {}", reason.words()),
-                more => format!("last: {}: {more}", reason.words()),
-            };
-            return self.change(client, State::Failed, Reason::RetriesExhausted, Scrubbed::new(&last), None, at);
-        }
-        let Some(delay) = delay else {
-            return self.change(client, State::Failed, reason, detail, None, at);
+        let obstacle = match machine.worker {
+            true => self.accesses[machine.endpoint.index()].obstacle(now),
+            false => Some((reason, Scrubbed::default(), None)),
         };
-        self.change(client, State::Backoff, reason, detail, Some(delay), at);
-        let ticket = self.machines[client.index()].ticket;
-        self.timers.push(Reverse((at + delay, client, ticket)));
+        let Some((why, detail, next_try)) = obstacle else {
+            self.change(client, State::Queued, reason, Scrubbed::default(), None, now);
+            let machine = &self.machines[client.index()];
+            return self.accesses[machine.endpoint.index()].admission.enqueue(client, machine.ticket);
+        };
+        // What it is held for already is no news; the gate tells when its endpoint is asked next.
+        if (machine.state, machine.reason) != (State::Held, why) {
+            self.change(client, State::Held, why, detail, next_try, now);
+        }
+    }
+
+    fn set_timer(&mut self, client: ClientKey, due: Moment) {
+        self.timers.push(Reverse((due, client, self.machines[client.index()].ticket)));
     }
 
     /// Cuts what connection there is, or is under way.
@@ -271,14 +301,18 @@ impl Lifecycle {
     ) {
         let machine = &mut self.machines[client.index()];
         let from = machine.state;
-        let gate = &mut self.admissions[machine.endpoint.index()];
-        match (from, to) {
-            (State::Connecting, State::Connecting) => {}
-            (State::Connecting, _) => gate.finished(),
-            (_, State::Connecting) => gate.started(),
+        let gate = &mut self.accesses[machine.endpoint.index()].admission;
+        match from {
+            State::Connecting => gate.finished(),
+            State::Queued => gate.went(),
             _ => {}
         }
-        machine.state = to;
+        match to {
+            State::Connecting => gate.started(),
+            State::Queued => gate.came(),
+            _ => {}
+        }
+        (machine.state, machine.since, machine.reason) = (to, at, reason);
         machine.ticket = machine.ticket.wrapping_add(1);
         // A try is counted when it has failed; until then it is the one after those.
         let attempt = machine.failures + u32::from(matches!(to, State::Connecting | State::Up));

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     clock::{Anchor, Moment},
-    event::{Event, Level, State, Transition, What},
+    event::{Condition, Event, Level, State, Transition, What},
     fleet::Fleet,
     model::Known,
     words,
@@ -58,6 +58,18 @@ enum Line<'a> {
         ts: String,
         level: &'a str,
         text: &'a str,
+    },
+    Gate {
+        ts: String,
+        endpoint: &'a str,
+        condition: &'static str,
+        reason: Option<&'static str>,
+        detail: Option<&'a str>,
+        waiting: u32,
+        in_flight: u32,
+        rate_set: u32,
+        rate: u32,
+        eta_ms: u64,
     },
     Summary {
         ts: String,
@@ -121,6 +133,21 @@ pub fn json(fleet: &Fleet, anchor: &Anchor, event: &Event, samples: bool) -> Opt
         },
         What::SamplesLost(count) => Line::SamplesLost { ts, count: *count },
         What::Worker { worker, event, detail } => Line::Worker { ts, worker: worker.0, event: event.name(), detail },
+        What::Gate(endpoint, gate) => {
+            let cause = if let Condition::Shut { cause, .. } = &gate.condition { Some(cause) } else { None };
+            Line::Gate {
+                ts,
+                endpoint: &fleet.endpoint(*endpoint).name,
+                condition: gate.condition.name(),
+                reason: cause.map(|c| c.reason.name()),
+                detail: cause.map(|c| c.detail.as_str()),
+                waiting: gate.waiting,
+                in_flight: gate.in_flight,
+                rate_set: gate.rate_set,
+                rate: gate.rate,
+                eta_ms: gate.eta.as_millis() as u64,
+            }
+        }
         What::Notice { level, text } => Line::Notice { ts, level: level_name(*level), text },
         What::Trouble(text) => Line::Notice { ts, level: "trouble", text },
     };
@@ -155,7 +182,7 @@ pub fn plain(fleet: &Fleet, anchor: &Anchor, event: &Event) -> Option<String> {
         What::State(step) => {
             let _ = write!(line, " {}", words::transition(fleet, step));
         }
-        What::Sample(_) => return None,
+        What::Sample(_) | What::Gate(..) => return None,
         What::SamplesLost(count) => {
             let _ = write!(line, " {count} samples lost: a queue was full");
         }

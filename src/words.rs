@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    event::{Reason, State, Transition, WorkerEvent},
+    event::{Condition, Gate, Reason, State, Transition, WorkerEvent},
     fleet::{Fleet, WorkerKey},
     model::{Entry, Subject},
     text::Scrubbed,
@@ -70,6 +70,25 @@ pub fn reason(reason: Reason, detail: &str) -> String {
     }
 }
 
+/// What is worth saying of an endpoint's gate: `eu-1: 812 waiting, 100/s, 8.1 s`.
+pub fn gate(name: &str, gate: &Gate) -> Option<String> {
+    let rate = match gate.rate < gate.rate_set {
+        true => format!("{} of {}/s: broker busy", gate.rate, gate.rate_set),
+        false => format!("{}/s", gate.rate),
+    };
+    match &gate.condition {
+        Condition::OnHold => Some(format!("{name}: on hold")),
+        Condition::Shut { cause, .. } => Some(format!("{name}: {}", reason(cause.reason, &cause.detail))),
+        // A queue that is gone before it can be read is no news.
+        Condition::Open if gate.eta >= Duration::from_secs(1) => {
+            let waiting = figures::count(gate.waiting);
+            Some(format!("{name}: {waiting} waiting, {rate}, {}", figures::wait(gate.eta)))
+        }
+        Condition::Open if gate.rate < gate.rate_set => Some(format!("{name}: {rate}")),
+        Condition::Unknown | Condition::Probing | Condition::Open => None,
+    }
+}
+
 /// What a single transition and a burst of them have in common.
 struct Step<'a> {
     /// One client's name, or how many there are.
@@ -101,8 +120,17 @@ impl Step<'_> {
             State::Queued if self.reason == Reason::OperatorReconnect => {
                 format!("{who} {was} told to reconnect")
             }
+            State::Queued if self.reason == Reason::Failover => format!("{who} {is} going over to {endpoint}"),
+            State::Queued if self.reason == Reason::Failback => format!("{who} {is} going back to {endpoint}"),
+            State::Queued if self.reason == Reason::Redirected => format!("{who} {was} sent to {endpoint}"),
             State::Queued => format!("{who} {is} waiting for a turn to connect to {endpoint}"),
-            State::Held => format!("{who} {is} waiting for {whose} worker: {why}"),
+            State::Held if self.reason == Reason::WorkerLost => {
+                format!("{who} {is} waiting for {whose} worker: {why}")
+            }
+            State::Held => {
+                let next = self.next_try.map(|wait| format!("; asked again in {}", figures::wait(wait)));
+                format!("{who} {is} waiting for {endpoint}: {why}{}", next.unwrap_or_default())
+            }
             State::Off if self.reason == Reason::OperatorDisconnect => {
                 format!("{who} {was} disconnected by operator")
             }
@@ -113,7 +141,10 @@ impl Step<'_> {
                 format!("{}{}", self.failure(&why, was, whose), retry.unwrap_or_default())
             }
             State::Failed if self.reason == Reason::RetriesExhausted => format!("{who} {was} given up: {why}"),
-            State::Failed => format!("{}; not tried again", self.failure(&why, was, whose)),
+            State::Failed => {
+                let next = self.next_try.map(|wait| format!("tried again in {}", figures::wait(wait)));
+                format!("{}; {}", self.failure(&why, was, whose), next.as_deref().unwrap_or("not tried again"))
+            }
         }
     }
 
@@ -143,7 +174,7 @@ mod tests {
     use super::*;
     use crate::{
         clock::Moment,
-        event::{Event, What},
+        event::{Cause, Event, What},
         fleet::{Client, ClientKey, Endpoint, EndpointKey, Settings},
         model::Known,
     };
@@ -218,6 +249,23 @@ mod tests {
             (Up, Backoff, Reason::ServerShuttingDown, "", None, "broker disconnected press-0002: broker shutting down"),
             (Backoff, Failed, Reason::RetriesExhausted, "", None, "press-0002 was given up: out of retries"),
             (Up, Off, Reason::OperatorDisconnect, "", None, "press-0002 was disconnected by operator"),
+            (
+                Backoff,
+                Held,
+                Reason::ConnectionRefused,
+                "",
+                Some(500),
+                "press-0002 is waiting for eu-1: connection refused; asked again in 0.5 s",
+            ),
+            (
+                Connecting,
+                Failed,
+                Reason::NotAuthorized,
+                "",
+                Some(420_000),
+                "broker refused press-0002: not authorized; tried again in 7 min",
+            ),
+            (Held, Queued, Reason::Failover, "", None, "press-0002 is going over to eu-1"),
             (Up, Held, Reason::WorkerLost, "", None, "press-0002 is waiting for its worker: worker died"),
             (Up, Queued, Reason::OperatorReconnect, "", None, "press-0002 was told to reconnect"),
             (Off, Queued, Reason::Start, "", None, "press-0002 is waiting for a turn to connect to eu-1"),
@@ -243,6 +291,31 @@ mod tests {
         }
         let says = "250 clients lost their connection to eu-1: reset; first retry in 0.8 s (press-0001 … press-0250)";
         assert_eq!(said(&known), says);
+    }
+
+    #[test]
+    fn gates() {
+        let quiet = Gate {
+            condition: Condition::Open,
+            waiting: 0,
+            in_flight: 3,
+            rate_set: 100,
+            rate: 100,
+            eta: Duration::ZERO,
+        };
+        let cause = Cause { reason: Reason::ConnectionRefused, detail: Scrubbed::default() };
+        let shut = Condition::Shut { cause, next_probe: None };
+        let crowd = Gate { waiting: 812, eta: Duration::from_millis(8_120), ..quiet.clone() };
+        for (told, says) in [
+            (quiet.clone(), None),
+            (crowd.clone(), Some("eu-1: 812 waiting, 100/s, 8.1 s")),
+            (Gate { rate: 50, ..crowd.clone() }, Some("eu-1: 812 waiting, 50 of 100/s: broker busy, 8.1 s")),
+            (Gate { rate: 50, ..quiet.clone() }, Some("eu-1: 50 of 100/s: broker busy")),
+            (Gate { condition: shut, ..quiet.clone() }, Some("eu-1: connection refused")),
+            (Gate { condition: Condition::OnHold, ..crowd }, Some("eu-1: on hold")),
+        ] {
+            assert_eq!(gate("eu-1", &told).as_deref(), says);
+        }
     }
 
     #[test]

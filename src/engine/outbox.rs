@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::{
     clock::Moment,
     event::{Event, What},
-    fleet::ClientKey,
+    fleet::{ClientKey, EndpointKey},
 };
 
 /// Events on their way out. Past [`Outbox::FULL`] the steps of each client are folded into one (from
@@ -42,6 +42,7 @@ impl Outbox {
         let mut samples = 0u32;
         let mut last_sample = Moment(0);
         let mut place: HashMap<ClientKey, usize> = HashMap::new();
+        let mut gates: HashMap<EndpointKey, Event> = HashMap::new();
         let mut kept: Vec<Event> = Vec::new();
         for event in self.events.drain(..) {
             match event.what {
@@ -65,12 +66,16 @@ impl Outbox {
                         kept.push(Event { at: event.at, what: What::State(step) });
                     }
                 },
+                What::Gate(endpoint, gate) => {
+                    gates.insert(endpoint, Event { at: event.at, what: What::Gate(endpoint, gate) }); // the newest says all
+                }
                 what => kept.push(Event { at: event.at, what }),
             }
         }
         if samples > 0 {
             kept.push(Event { at: last_sample, what: What::SamplesLost(samples) });
         }
+        kept.extend(gates.into_values());
         kept.sort_by_key(|e| e.at);
         self.folded_to = kept.len();
         self.events = kept;
@@ -84,7 +89,7 @@ mod tests {
     use super::*;
     use crate::{
         event::{Reason, Sample, State, Transition},
-        fleet::{EndpointKey, ProbeKind},
+        fleet::ProbeKind,
         text::Scrubbed,
     };
 

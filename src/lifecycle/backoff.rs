@@ -21,9 +21,29 @@ pub(super) fn delay(strategy: Strategy, failures: u32, random: &mut fastrand::Rn
     }
 }
 
+/// The wait before a broker is asked once more whether it accepts what it refused: credentials and
+/// rights are mended by people, and some brokers lock out whoever fails too often. It is spread over
+/// 5 to 10 minutes, then 10 to 20, then 15 to 30.
+pub(super) fn slow_delay(failures: u32, random: &mut fastrand::Rng) -> Duration {
+    const MINUTE: Duration = Duration::from_secs(60);
+    let least = (5 * MINUTE * (1 << failures.saturating_sub(1).min(2))).min(15 * MINUTE);
+    least.mul_f64(1.0 + random.f64())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn slow_waits_stay_between_five_minutes_and_half_an_hour() {
+        let mut random = fastrand::Rng::with_seed(7);
+        for (failures, least, most) in [(1, 5, 10), (2, 10, 20), (3, 15, 30), (4_000_000_000, 15, 30)] {
+            let waits: Vec<u64> = (0..500).map(|_| slow_delay(failures, &mut random).as_secs()).collect();
+            assert!(waits.iter().all(|w| (least * 60..=most * 60).contains(w)), "{failures}");
+            let (first, last) = (waits.iter().min().unwrap(), waits.iter().max().unwrap());
+            assert!(last - first > (most - least) * 54, "no jitter: {first} to {last}");
+        }
+    }
 
     #[test]
     fn exponential_waits_double_up_to_the_most_and_spread_over_all_of_it() {

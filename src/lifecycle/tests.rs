@@ -1,11 +1,14 @@
 //! Tests of the lifecycle on made-up time; they start no process and open no socket.
 
-use std::collections::HashMap;
-
-use proptest::prelude::{ProptestConfig, Strategy as _, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest};
+mod ladders;
+mod routes;
+mod soak;
 
 use super::*;
-use crate::fleet::{Client, Endpoint, Reconnect, Strategy};
+use crate::{
+    event::Condition,
+    fleet::{Endpoint, Reconnect, Strategy},
+};
 
 fn fleet(clients: u32, rate: u32, settings: Settings) -> Fleet {
     let settings = Arc::new(settings);
@@ -30,16 +33,44 @@ fn cause(reason: Reason) -> Step {
     Step::Ended(Cause { reason, detail: Scrubbed::default() })
 }
 
+/// What the lifecycle wants done, with every endpoint answering every probe at once.
+fn settle(l: &mut Lifecycle, now: Moment) -> Vec<Effect> {
+    settle_with(l, now, |_| true)
+}
+
+/// The same where only those endpoints answer that `is_reachable` says.
+fn settle_with(l: &mut Lifecycle, now: Moment, is_reachable: impl Fn(EndpointKey) -> bool) -> Vec<Effect> {
+    let mut all = Vec::new();
+    loop {
+        let effects: Vec<_> = l.drain().collect();
+        if effects.is_empty() {
+            return all;
+        }
+        for effect in effects {
+            match effect {
+                Effect::Probe(e) if is_reachable(e) => l.probed(e, Ok(()), now),
+                Effect::Probe(e) => {
+                    let cause = Cause { reason: Reason::ConnectionRefused, detail: Scrubbed::default() };
+                    l.probed(e, Err(cause), now);
+                }
+                other => all.push(other),
+            }
+        }
+    }
+}
+
 /// The lifecycle with a client's connect under way, and the generation of that.
 fn connecting(settings: Settings) -> (Lifecycle, ClientKey, Generation) {
     let mut l = Lifecycle::new(&fleet(1, 1_000, settings), 1, ms(0));
     let client = ClientKey(0);
     l.start(client, ms(0));
     assert_eq!(l.state(client), State::Held);
+    settle(&mut l, ms(0));
     l.worker_ready([client], ms(1));
     l.poll(ms(1));
-    let generation = l.drain().find_map(|e| if let Effect::Connect(_, g) = e { Some(g) } else { None });
-    (l, client, generation.unwrap())
+    let connect = settle(&mut l, ms(1)).into_iter().find(|e| matches!(e, Effect::Connect(..)));
+    let Some(Effect::Connect(_, generation, EndpointKey(0))) = connect else { panic!("{connect:?}") };
+    (l, client, generation)
 }
 
 fn last_step(l: &mut Lifecycle) -> Transition {
@@ -62,14 +93,15 @@ fn a_lost_connection_is_tried_again_after_its_backoff() {
     assert_eq!(l.next_deadline(), Some(due));
     l.poll(due);
     let effects: Vec<_> = l.drain().collect();
-    assert!(effects.contains(&Effect::Connect(c, g + 1)), "{effects:?}");
+    assert!(effects.contains(&Effect::Connect(c, g + 1, EndpointKey(0))), "{effects:?}");
 }
 
 #[test]
 fn a_configuration_error_waits_for_the_operator() {
     let (mut l, c, g) = connecting(Settings::default());
-    l.report(c, g, cause(Reason::BadCredentials), ms(5));
-    assert_eq!(last_step(&mut l).to, State::Failed);
+    l.report(c, g, cause(Reason::ClientIdRejected), ms(5));
+    let step = last_step(&mut l);
+    assert_eq!((step.to, step.next_try), (State::Failed, None));
     l.poll(ms(10_000_000));
     assert_eq!(l.state(c), State::Failed);
     l.reconnect(c, ms(10_000_001));
@@ -85,6 +117,7 @@ fn retries_run_out() {
     for _ in 0..2 {
         l.report(c, g, cause(Reason::ConnectionRefused), now);
         assert_eq!(l.state(c), State::Backoff);
+        settle(&mut l, now);
         now = now + Duration::from_secs(10);
         l.poll(now);
         g += 1;
@@ -129,6 +162,7 @@ fn a_dead_worker_holds_its_clients_and_only_those() {
         l.start(c, ms(0));
         l.worker_ready([c], ms(0));
     }
+    settle(&mut l, ms(0));
     l.poll(ms(50));
     l.poll(ms(60));
     for c in [a, b] {
@@ -153,13 +187,12 @@ fn the_gate_keeps_its_rate_for_first_connects_and_retries_alike() {
     let mut connects = Vec::new();
     for t in 0..9_000 {
         l.poll(ms(t));
-        let effects: Vec<_> = l.drain().collect();
-        for e in effects {
-            if let Effect::Connect(c, g) = e {
+        for e in settle(&mut l, ms(t)) {
+            if let Effect::Connect(c, g, _) = e {
                 connects.push(t);
                 // every second client fails once and comes back through the same gate
                 let step = if c.0 % 2 == 0 && g == 1 {
-                    cause(Reason::ServerBusy)
+                    cause(Reason::UnspecifiedError)
                 } else {
                     Step::Up { session_present: false }
                 };
@@ -181,106 +214,10 @@ fn no_more_than_the_allowed_connects_are_in_flight() {
         l.start(c, ms(0));
         l.worker_ready([c], ms(0));
     }
+    settle(&mut l, ms(0));
     l.poll(ms(100));
     l.poll(ms(200));
     let connects = l.drain().filter(|e| matches!(e, Effect::Connect(..))).count();
     assert_eq!(connects, 50);
     assert!(l.next_deadline().is_some_and(|d| d > ms(200)), "only a late connect wakes a full gate");
-}
-
-#[derive(Clone, Debug)]
-enum Push {
-    Connect(u32),
-    Reconnect(u32),
-    Disconnect(u32),
-    Report(u32, bool, bool, Reason),
-    WorkerLost(u32),
-    WorkerReady(u32),
-    Wait(u32),
-}
-
-fn push() -> impl proptest::strategy::Strategy<Value = Push> {
-    let client = 0..8u32;
-    let reason = prop::sample::select(vec![Reason::ConnectionLost, Reason::BadCredentials, Reason::ServerBusy]);
-    prop_oneof![
-        1 => client.clone().prop_map(Push::Connect),
-        1 => client.clone().prop_map(Push::Reconnect),
-        1 => client.clone().prop_map(Push::Disconnect),
-        4 => (client.clone(), any::<bool>(), prop::bool::weighted(0.9), reason)
-            .prop_map(|(c, up, now, r)| Push::Report(c, up, now, r)),
-        1 => client.clone().prop_map(Push::WorkerLost),
-        2 => client.prop_map(Push::WorkerReady),
-        4 => (0..3_000u32).prop_map(Push::Wait),
-    ]
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
-    /// Whatever happens: one connect at a time for a client, only through its worker, never a state
-    /// without a next step, and transitions that join up.
-    #[test]
-    fn no_order_is_ever_wrong(pushes in prop::collection::vec(push(), 1..400)) {
-        let mut l = Lifecycle::new(&fleet(8, 50, Settings::default()), 3, ms(0));
-        let mut now = ms(0);
-        let mut worker = [false; 8];
-        let mut open: HashMap<u32, Generation> = HashMap::new();
-        let mut newest: [Generation; 8] = [0; 8];
-        let mut state = [State::Off; 8];
-        for p in pushes {
-            match p {
-                Push::Connect(c) => l.connect(ClientKey(c), now),
-                Push::Reconnect(c) => l.reconnect(ClientKey(c), now),
-                Push::Disconnect(c) => l.disconnect(ClientKey(c), now),
-                Push::Report(c, up, current, reason) => {
-                    let generation = if current { newest[c as usize] } else { newest[c as usize].saturating_sub(1) };
-                    let step = if up { Step::Up { session_present: false } } else { cause(reason) };
-                    if !up && current {
-                        open.remove(&c);
-                    }
-                    if open.contains_key(&c) || !up || !current {
-                        l.report(ClientKey(c), generation, step, now);
-                    }
-                }
-                Push::WorkerLost(c) => {
-                    worker[c as usize] = false;
-                    open.remove(&c);
-                    l.worker_lost([ClientKey(c)], &Scrubbed::default(), now);
-                }
-                Push::WorkerReady(c) => {
-                    worker[c as usize] = true;
-                    l.worker_ready([ClientKey(c)], now);
-                }
-                Push::Wait(millis) => now = now + Duration::from_millis(u64::from(millis)),
-            }
-            l.poll(now);
-            let effects: Vec<_> = l.drain().collect();
-            for e in effects {
-                match e {
-                    Effect::Connect(c, g) => {
-                        prop_assert!(worker[c.index()], "a connect ordered from a worker that is not there");
-                        prop_assert!(open.insert(c.0, g).is_none(), "two connects at once for {c:?}");
-                        prop_assert!(g > newest[c.index()]);
-                        newest[c.index()] = g;
-                    }
-                    Effect::Disconnect(c) => {
-                        prop_assert!(open.remove(&c.0).is_some(), "nothing to disconnect for {c:?}");
-                    }
-                    Effect::Transition(_, t) => {
-                        prop_assert_eq!(state[t.client.index()], t.from);
-                        state[t.client.index()] = t.to;
-                        prop_assert_eq!(t.next_try.is_some(), t.to == State::Backoff);
-                    }
-                }
-            }
-            for (i, s) in state.iter().enumerate() {
-                prop_assert_eq!(*s, l.state(ClientKey(i as u32)));
-                match s {
-                    State::Held => prop_assert!(!worker[i], "held although its worker is there"),
-                    State::Queued | State::Backoff => prop_assert!(l.next_deadline().is_some(), "nothing will wake it"),
-                    State::Connecting | State::Up => prop_assert!(worker[i] && open.contains_key(&(i as u32))),
-                    State::Off | State::Failed => {}
-                }
-            }
-        }
-    }
 }

@@ -8,7 +8,7 @@ use crate::{
     action::Action,
     clock::Moment,
     command::Command,
-    event::Level,
+    event::{Condition, Level},
     fleet::ClientKey,
     model::{
         order::{Filter, Sort},
@@ -31,6 +31,8 @@ impl Model {
     const REPEAT: Duration = Duration::from_millis(750);
     /// The most characters taken from a paste.
     const PASTE: usize = 256;
+    /// What a fleet file may ask for at most, too.
+    const MAX_RATE: u32 = 100_000;
 
     /// Does what the user meant.
     pub fn act(&mut self, action: Action, now: Moment) -> Effect {
@@ -64,6 +66,7 @@ impl Model {
             }
             Action::Reconnect => return self.wish(Wish::Reconnect, now),
             Action::Disconnect => return self.wish(Wish::Disconnect, now),
+            Action::Hold | Action::RateUp | Action::RateDown => return self.tend(action, now),
             Action::Freeze => self.toggle_freeze(now),
             Action::Help => self.open(Mode::Help),
             Action::Repaint => return Effect::Repaint,
@@ -241,6 +244,32 @@ impl Model {
         Effect::Nothing
     }
 
+    /// Holds, releases, speeds up or slows down the endpoint of the client under the cursor.
+    fn tend(&mut self, action: Action, now: Moment) -> Effect {
+        let Some(client) = self.cursor else {
+            self.say(Level::Warning, "no client is chosen: move to one of this endpoint first".to_owned(), now);
+            return Effect::Nothing;
+        };
+        let key = self.live.row(client).endpoint;
+        let endpoint = self.fleet().endpoint(key);
+        let (name, gate) = (endpoint.name.clone(), self.live.gate(key));
+        let is_on_hold = gate.is_some_and(|g| g.condition == Condition::OnHold);
+        let rate = gate.map_or(endpoint.connect_rate, |g| g.rate_set);
+        let (said, command) = match action {
+            Action::Hold if is_on_hold => (format!("{name} lets clients connect again"), Command::Release(key)),
+            Action::Hold => (format!("{name} on hold: nobody connects to it"), Command::Hold(key)),
+            _ => {
+                let rate = match action {
+                    Action::RateUp => rate.saturating_mul(3).div_ceil(2).min(Self::MAX_RATE),
+                    _ => (rate.saturating_mul(2) / 3).max(1),
+                };
+                (format!("{name}: {rate} connects a second"), Command::SetRate(key, rate))
+            }
+        };
+        self.say(Level::Info, said, now);
+        Effect::Command(command)
+    }
+
     fn carry_out(&mut self, wish: Wish, targets: Vec<ClientKey>, now: Moment) -> Effect {
         if wish == Wish::Quit {
             return Effect::Quit;
@@ -262,4 +291,40 @@ impl Model {
 /// Whether so large a part of the fleet is meant that the count must be typed.
 fn needs_typing(targets: usize, fleet: usize) -> bool {
     targets > 1_000 || (targets > 50 && targets * 20 > fleet)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        event::{Event, Gate, What},
+        fleet::{Client, Endpoint, EndpointKey, Fleet, Settings},
+        text::Scrubbed,
+    };
+
+    #[test]
+    fn keys_for_an_endpoint_mean_that_of_the_client_under_the_cursor() {
+        let endpoint = |name| Endpoint { connect_rate: 100, ..Endpoint::new(name, "127.0.0.1", 1883) };
+        let fleet = Fleet {
+            name: Scrubbed::new("f"),
+            env: None,
+            worker_size: 500,
+            endpoints: vec![endpoint("eu-1"), endpoint("eu-2")],
+            clients: vec![Client::new("c", EndpointKey(1), Arc::new(Settings::default()))],
+        };
+        let (mut model, now, key) = (Model::new(Arc::new(fleet), Moment(1)), Moment(2), EndpointKey(1));
+        assert_eq!(model.act(Action::Hold, now), Effect::Nothing, "nobody is under the cursor");
+        model.act(Action::Down, now);
+        assert_eq!(model.act(Action::Hold, now), Effect::Command(Command::Hold(key)));
+        assert_eq!(model.act(Action::RateUp, now), Effect::Command(Command::SetRate(key, 150)));
+        assert_eq!(model.act(Action::RateDown, now), Effect::Command(Command::SetRate(key, 66)));
+        let gate =
+            Gate { condition: Condition::OnHold, waiting: 0, in_flight: 0, rate_set: 1, rate: 1, eta: Duration::ZERO };
+        model.apply(&Event { at: now, what: What::Gate(key, gate) });
+        assert_eq!(model.act(Action::Hold, now), Effect::Command(Command::Release(key)));
+        assert_eq!(model.act(Action::RateDown, now), Effect::Command(Command::SetRate(key, 1)));
+        assert_eq!(model.act(Action::RateUp, now), Effect::Command(Command::SetRate(key, 2)));
+    }
 }

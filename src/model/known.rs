@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     clock::Moment,
-    event::{Event, Reason, Sample, State, Transition, What, WorkerEvent},
+    event::{Condition, Event, Gate, Reason, Sample, State, Transition, What, WorkerEvent},
     fleet::{ClientKey, EndpointKey, Fleet, ProbeKind, Settings},
     model::{
         log::Log,
@@ -171,6 +171,7 @@ pub struct Known {
     by_endpoint: Vec<Totals>,
     pulse: Pulse,
     log: Log,
+    gates: Vec<Option<Gate>>,
     trouble: Option<Scrubbed>,
     samples_lost: u64,
     worker_deaths: u32,
@@ -203,6 +204,7 @@ impl Known {
         let mut totals = Totals::default();
         totals.by_state[State::Off as usize] = rows.len() as u32;
         Known {
+            gates: vec![None; fleet.endpoints.len()],
             fleet,
             rows,
             totals,
@@ -247,6 +249,11 @@ impl Known {
 
     pub fn log(&self) -> &Log {
         &self.log
+    }
+
+    /// How it stands with an endpoint, once anything was heard of it.
+    pub fn gate(&self, endpoint: EndpointKey) -> Option<&Gate> {
+        self.gates[endpoint.index()].as_ref()
     }
 
     /// What trouble the demo is making now.
@@ -324,6 +331,7 @@ impl Known {
             What::Worker { event: WorkerEvent::Died, .. } => self.worker_deaths += 1,
             What::SamplesLost(count) => self.samples_lost += u64::from(*count),
             What::Trouble(text) => self.trouble = Some(text.clone()),
+            What::Gate(endpoint, gate) => self.apply_gate(*endpoint, gate),
             What::Worker { .. } | What::Notice { .. } => {}
         }
         self.log.write(event);
@@ -356,11 +364,27 @@ impl Known {
         row.attempt = step.attempt;
         row.next_try = step.next_try.map(|d| at + d);
         // "connecting" explains nothing: while a client tries again, the row goes on saying why it has to.
-        if !matches!(step.reason, Reason::Admitted | Reason::Retry) || row.reason == Reason::NotStarted {
+        if !matches!(step.reason, Reason::Admitted | Reason::Retry | Reason::EndpointOpen)
+            || row.reason == Reason::NotStarted
+        {
             row.reason = step.reason;
             row.detail = step.detail.clone();
         }
         self.totals.add(row);
+    }
+
+    /// A shut endpoint tells once for all of its clients when it is asked next, and why it is shut.
+    fn apply_gate(&mut self, endpoint: EndpointKey, gate: &Gate) {
+        if let Condition::Shut { cause, next_probe } = &gate.condition {
+            let held = |row: &&mut Row| row.endpoint == endpoint && row.state == State::Held && row.reason.is_network();
+            for row in self.rows.iter_mut().filter(held) {
+                row.next_try = *next_probe;
+                if row.reason == cause.reason {
+                    row.detail.clone_from(&cause.detail);
+                }
+            }
+        }
+        self.gates[endpoint.index()] = Some(gate.clone());
     }
 
     fn apply_sample(&mut self, at: Moment, sample: &Sample) {
@@ -392,5 +416,56 @@ fn trend_width(settings: &Settings) -> Duration {
     match settings.probe.kind {
         ProbeKind::Heartbeat => settings.probe.every.max(settings.keep_alive),
         ProbeKind::Ack | ProbeKind::Off => settings.probe.every,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        event::Cause,
+        fleet::{Client, Endpoint},
+    };
+
+    #[test]
+    fn a_shut_endpoint_tells_its_held_clients_alone_when_it_is_asked_next() {
+        let client = |n: u16| Client::new(&format!("c{n}"), EndpointKey(n / 2), Arc::default());
+        let endpoint = |name| Endpoint::new(name, "127.0.0.1", 1883);
+        let fleet = Fleet {
+            name: Scrubbed::new("f"),
+            env: None,
+            worker_size: 500,
+            endpoints: vec![endpoint("eu-1"), endpoint("eu-2")],
+            clients: (0..4).map(client).collect(),
+        };
+        let mut known = Known::new(Arc::new(fleet), Moment(0));
+        for (n, to) in [State::Held, State::Up, State::Held, State::Up].into_iter().enumerate() {
+            let step = Transition {
+                client: ClientKey(n as u32),
+                endpoint: EndpointKey(n as u16 / 2),
+                from: State::Off,
+                to,
+                reason: if to == State::Held { Reason::ConnectionRefused } else { Reason::Connected },
+                detail: Scrubbed::default(),
+                attempt: 0,
+                next_try: None,
+            };
+            known.apply(&Event { at: Moment(1), what: What::State(step) });
+        }
+        let next_probe = Some(Moment(9_000_000));
+        let cause = Cause { reason: Reason::ConnectionRefused, detail: Scrubbed::new("by 127.0.0.1") };
+        let gate = Gate {
+            condition: Condition::Shut { cause, next_probe },
+            waiting: 0,
+            in_flight: 0,
+            rate_set: 100,
+            rate: 100,
+            eta: Duration::ZERO,
+        };
+        known.apply(&Event { at: Moment(2), what: What::Gate(EndpointKey(0), gate.clone()) });
+        let next: Vec<_> = known.rows().iter().map(|row| row.next_try).collect();
+        assert_eq!(next, [next_probe, None, None, None]);
+        assert_eq!(known.rows()[0].detail.as_str(), "by 127.0.0.1");
+        assert_eq!((known.gate(EndpointKey(0)), known.gate(EndpointKey(1))), (Some(&gate), None));
     }
 }

@@ -100,7 +100,7 @@ impl Log {
             What::Trouble(text) => {
                 self.push(Entry { at: event.at, level: Level::Info, subject: Subject::Notice(text.clone()) });
             }
-            What::Sample(_) | What::SamplesLost(_) => {}
+            What::Sample(_) | What::SamplesLost(_) | What::Gate(..) => {}
         }
     }
 
@@ -148,10 +148,14 @@ fn worth(step: &Transition) -> Option<Level> {
         State::Off if step.reason == Reason::NotStarted => None,
         State::Off => Some(Level::Info),
         State::Backoff => Some(Level::Warning),
-        State::Held if step.from != State::Off => Some(Level::Warning),
+        State::Held if step.from != State::Off && step.reason != Reason::EndpointUnknown => Some(Level::Warning),
         State::Failed => Some(Level::Error),
-        State::Queued if step.reason == Reason::OperatorReconnect => Some(Level::Info),
-        State::Held | State::Queued | State::Connecting => None,
+        State::Queued => match step.reason {
+            Reason::OperatorReconnect | Reason::Failback => Some(Level::Info),
+            Reason::Failover | Reason::Redirected => Some(Level::Warning),
+            _ => None,
+        },
+        State::Held | State::Connecting => None,
     }
 }
 

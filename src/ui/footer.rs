@@ -10,6 +10,7 @@ use tui_input::Input;
 use crate::{
     action::Action,
     event::Level,
+    fleet::EndpointKey,
     model::{Confirm, Mode, Wish},
     text::Scrubbed,
     ui::{
@@ -17,7 +18,7 @@ use crate::{
         layout::Layout,
         paint::{Strip, from, put, put_short, span, width},
     },
-    words::figures,
+    words::{self, figures},
 };
 
 pub(super) fn draw(screen: &Screen, buf: &mut Buffer, layout: &Layout) -> Option<Position> {
@@ -47,12 +48,29 @@ fn notice(screen: &Screen, buf: &mut Buffer, line: Rect) -> bool {
         put_short(buf, line, &Scrubbed::new(&toast.text), style);
         return true;
     }
+    let gates = gates(screen);
+    let mut rest = line;
     if let Some(trouble) = screen.model.live().trouble() {
         let x = put(buf, line, "demo: ", theme.dim);
-        put_short(buf, from(line, x), trouble, theme.trouble);
-        return true;
+        let gates_width = gates.as_deref().map_or(0, |text| width(text) + 2).min(line.width / 2);
+        let room = Rect { width: line.width.saturating_sub(gates_width), ..line };
+        put_short(buf, from(room, x), trouble, theme.trouble);
+        rest = from(line, room.right() + 2);
     }
-    false
+    if let Some(text) = &gates {
+        put_short(buf, rest, &Scrubbed::new(text), theme.warning);
+    }
+    gates.is_some() || screen.model.live().trouble().is_some()
+}
+
+/// The endpoints that let nobody through, or where clients queue.
+fn gates(screen: &Screen) -> Option<String> {
+    let said = (0..screen.fleet.endpoints.len() as u16).map(EndpointKey).filter_map(|key| {
+        let gate = screen.model.live().gate(key)?;
+        words::gate(&screen.fleet.endpoint(key).name, gate)
+    });
+    let said: Vec<String> = said.collect();
+    (!said.is_empty()).then(|| said.join("; "))
 }
 
 /// The keys of one action as hints show them: the first of them, or both of a pair.

@@ -11,12 +11,14 @@ use crate::{
     },
 };
 
-/// Actions that are each other's opposite share a line.
-const PAIRS: [(Action, Action); 4] = [
+/// Actions that are each other's opposite, or about one thing, share a line.
+const PAIRS: [(Action, Action); 6] = [
     (Action::Up, Action::Down),
     (Action::PageUp, Action::PageDown),
     (Action::Top, Action::Bottom),
     (Action::SortNext, Action::SortPrevious),
+    (Action::RateUp, Action::RateDown),
+    (Action::Help, Action::Repaint),
 ];
 
 const KEYS: u16 = 14;
@@ -110,7 +112,7 @@ fn meaning(badge: Badge) -> &'static str {
         Badge::Connecting => "connecting",
         Badge::Queued => "waits for a turn",
         Badge::Backoff => "waits to retry",
-        Badge::Held => "waits for worker",
+        Badge::Held => "may not connect",
         Badge::Rejected => "refused by broker",
         Badge::Failed => "given up",
         Badge::Off => "disconnected",

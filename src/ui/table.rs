@@ -243,6 +243,12 @@ pub(super) fn why(screen: &Screen, key: ClientKey, row: &Row) -> Vec<String> {
             vec![format!("p99 {p99} is over {limit}"), format!("p99 over {limit}")]
         }
         State::Up => Vec::new(),
+        State::Held | State::Failed if row.next_try.is_some() => {
+            let due = row.next_try.map(|at| at.since(screen.now)).filter(|due| !due.is_zero());
+            let soon = due.map_or("now".to_owned(), |due| format!("in {}", figures::wait(due)));
+            let next = if row.state == State::Held { "probe" } else { "retry" };
+            vec![format!("{full}, {next} {soon}"), format!("{words}, {next} {soon}"), words.to_owned()]
+        }
         State::Backoff => {
             let n = row.attempt;
             let due = row.next_try.map(|at| at.since(screen.now).as_micros().div_ceil(1_000_000));

@@ -1,0 +1,216 @@
+//! Defines how an endpoint's health, its admission and the operator's hold work together on the clients that wait for it; which of its endpoints a client waits for is decided elsewhere.
+
+use std::{mem::discriminant, time::Duration};
+
+use crate::{
+    clock::Moment,
+    event::{Cause, Condition, Gate, Reason, State},
+    fleet::{ClientKey, EndpointKey, Fleet, Strategy},
+    lifecycle::{
+        Effect, Lifecycle,
+        admission::Admission,
+        health::{Due, Health},
+    },
+    text::Scrubbed,
+};
+
+/// The way to one endpoint.
+#[derive(Debug)]
+pub(super) struct Access {
+    pub health: Health,
+    pub admission: Admission,
+    pub is_on_hold: bool,
+    /// What a broker may call it by: name, host, address.
+    pub names: (Scrubbed, Box<str>, String),
+    /// What was told of it last, and when.
+    told: (Moment, Gate),
+}
+
+impl Access {
+    /// What changes all the time is told at most this often.
+    const TELL: Duration = Duration::from_secs(1);
+
+    pub fn of_all(fleet: &Fleet, now: Moment) -> Vec<Access> {
+        let mut strategies: Vec<Vec<Strategy>> = vec![Vec::new(); fleet.endpoints.len()];
+        for client in &fleet.clients {
+            for endpoint in client.endpoints.iter() {
+                let known = &mut strategies[endpoint.index()];
+                let strategy = client.settings.reconnect.strategy;
+                if !known.contains(&strategy) {
+                    known.push(strategy);
+                }
+            }
+        }
+        let access = |(endpoint, strategies): (&crate::fleet::Endpoint, Vec<Strategy>)| {
+            let health = Health::new(strategies.into_iter(), now);
+            let admission = Admission::new(endpoint, now);
+            let names = (endpoint.name.clone(), endpoint.host.clone(), endpoint.address());
+            let told = (now, gate(Condition::Unknown, &admission));
+            Access { health, admission, is_on_hold: false, names, told }
+        };
+        fleet.endpoints.iter().zip(strategies).map(access).collect()
+    }
+
+    fn gate(&self) -> Gate {
+        let condition = if self.is_on_hold { Condition::OnHold } else { self.health.condition() };
+        gate(condition, &self.admission)
+    }
+
+    /// Why nobody may wait in its queue, and how long until that may change.
+    pub fn obstacle(&self, now: Moment) -> Option<(Reason, Scrubbed, Option<Duration>)> {
+        match self.gate().condition {
+            Condition::Open => None,
+            Condition::OnHold => Some((Reason::OperatorHold, Scrubbed::default(), None)),
+            Condition::Unknown | Condition::Probing => Some((Reason::EndpointUnknown, Scrubbed::default(), None)),
+            Condition::Shut { cause, next_probe } => {
+                Some((cause.reason, cause.detail, next_probe.map(|at| at.since(now))))
+            }
+        }
+    }
+
+    fn is_letting_through(&self) -> bool {
+        !self.is_on_hold && self.health.is_open()
+    }
+
+    pub fn deadline(&self) -> Option<Moment> {
+        let opening = self.admission.next_opening().filter(|_| self.is_letting_through());
+        [opening, self.health.deadline(), self.telling()].into_iter().flatten().min()
+    }
+
+    /// When there is something to tell of it.
+    fn telling(&self) -> Option<Moment> {
+        let (at, told) = &self.told;
+        let now = Gate { in_flight: told.in_flight, ..self.gate() };
+        let is_urgent = discriminant(&now.condition) != discriminant(&told.condition) || now.rate_set != told.rate_set;
+        (now != *told).then(|| if is_urgent { *at } else { *at + Self::TELL })
+    }
+}
+
+fn gate(condition: Condition, admission: &Admission) -> Gate {
+    Gate {
+        condition,
+        waiting: admission.waiting(),
+        in_flight: admission.in_flight(),
+        rate_set: admission.rate_set(),
+        rate: admission.rate(),
+        eta: admission.eta(),
+    }
+}
+
+impl Lifecycle {
+    /// How it stands with an endpoint.
+    pub fn gate(&self, endpoint: EndpointKey) -> Gate {
+        self.accesses[endpoint.index()].gate()
+    }
+
+    /// A probe's finding: the endpoint can be reached, or why it cannot.
+    pub fn probed(&mut self, endpoint: EndpointKey, finding: Result<(), Cause>, now: Moment) {
+        let health = &mut self.accesses[endpoint.index()].health;
+        let was_good = health.is_good();
+        match finding {
+            Ok(()) if was_good => health.open(now), // a doubt is gone, and the queue moves on
+            Ok(()) => {
+                let was_shut = health.is_shut();
+                health.open(now);
+                self.resettle(endpoint, was_shut, now);
+            }
+            Err(cause) => {
+                health.shut(cause, now, &mut self.random);
+                self.resettle(endpoint, false, now);
+            }
+        }
+    }
+
+    /// The operator lets nobody through to an endpoint. Who is connected stays so, and nobody fails over.
+    pub fn hold(&mut self, endpoint: EndpointKey, now: Moment) {
+        self.accesses[endpoint.index()].is_on_hold = true;
+        self.resettle(endpoint, false, now);
+    }
+
+    /// The operator lets clients through again.
+    pub fn release(&mut self, endpoint: EndpointKey, now: Moment) {
+        self.accesses[endpoint.index()].is_on_hold = false;
+        self.resettle(endpoint, false, now);
+    }
+
+    /// The operator changes the rate, in connects a second; at least 1.
+    pub fn set_rate(&mut self, endpoint: EndpointKey, rate: u32) {
+        self.accesses[endpoint.index()].admission.set_rate(rate);
+    }
+
+    /// Has the endpoint probed, unless that is under way.
+    pub(super) fn ask(&mut self, endpoint: EndpointKey, now: Moment) {
+        if self.accesses[endpoint.index()].health.ask(now) {
+            self.effects.push(Effect::Probe(endpoint));
+        }
+    }
+
+    /// Has those of a client's endpoints probed of which nothing is known yet.
+    pub(super) fn ask_unknown(&mut self, client: ClientKey, now: Moment) {
+        let endpoints = self.machines[client.index()].endpoints.clone();
+        for &endpoint in endpoints.iter() {
+            if self.accesses[endpoint.index()].health.is_unknown() {
+                self.ask(endpoint, now);
+            }
+        }
+    }
+
+    pub(super) fn poll_endpoint(&mut self, endpoint: EndpointKey, now: Moment) {
+        match self.accesses[endpoint.index()].health.poll(now) {
+            Due::Nothing => {}
+            Due::Probe => self.effects.push(Effect::Probe(endpoint)),
+            Due::Late => {
+                let detail = Scrubbed::new("the probe did not end");
+                self.probed(endpoint, Err(Cause { reason: Reason::ConnectTimeout, detail }), now);
+            }
+        }
+        if self.accesses[endpoint.index()].is_letting_through() {
+            self.admit(endpoint, now);
+        }
+        let access = &mut self.accesses[endpoint.index()];
+        if access.telling().is_some_and(|at| at <= now) {
+            access.told = (now, access.gate());
+            self.effects.push(Effect::Gate(now, endpoint, access.told.1.clone()));
+        }
+    }
+
+    fn admit(&mut self, endpoint: EndpointKey, now: Moment) {
+        let machines = &self.machines;
+        let waits = |client: ClientKey, ticket| machines[client.index()].ticket == ticket;
+        self.accesses[endpoint.index()].admission.tidy(waits);
+        loop {
+            let machines = &self.machines;
+            let waits = |client: ClientKey, ticket| machines[client.index()].ticket == ticket;
+            let Some(client) = self.accesses[endpoint.index()].admission.admit(now, waits) else { break };
+            let machine = &mut self.machines[client.index()];
+            machine.generation += 1;
+            let generation = machine.generation;
+            let late = now + machine.settings.connect_timeout + Self::GRACE;
+            self.change(client, State::Connecting, Reason::Admitted, Scrubbed::default(), None, now);
+            self.set_timer(client, late);
+            self.effects.push(Effect::Connect(client, generation, endpoint));
+        }
+    }
+
+    /// Lets everybody whom it concerns look anew where to wait: those in the queue of an endpoint
+    /// that is shut, those who are held and may come here, and, where it `came_back`, those who wait
+    /// for another try at it although it is mended. Who came last comes last again.
+    fn resettle(&mut self, endpoint: EndpointKey, came_back: bool, now: Moment) {
+        let access = &self.accesses[endpoint.index()];
+        let is_blocked = access.obstacle(now).is_some();
+        let (first, count) = (access.admission.last().0 + 1, self.machines.len() as u32);
+        for client in (0..count).map(|n| ClientKey((first + n) % count)) {
+            let machine = &self.machines[client.index()];
+            let is_concerned = match machine.state {
+                State::Held => machine.worker && machine.endpoints.contains(&endpoint),
+                State::Queued => is_blocked && machine.endpoint == endpoint,
+                State::Backoff => came_back && machine.endpoint == endpoint && machine.reason.is_network(),
+                _ => false,
+            };
+            if is_concerned {
+                let reason = if machine.generation == 0 { Reason::Start } else { Reason::EndpointOpen };
+                self.line_up(client, reason, now);
+            }
+        }
+    }
+}

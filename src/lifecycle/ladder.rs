@@ -1,0 +1,107 @@
+//! Defines what follows from the end of a connection or of a try: how soon the next one is, or that there is none, and what the end says about the endpoint.
+
+use std::time::Duration;
+
+use crate::{
+    clock::Moment,
+    event::{Cause, Reason, Remedy, State},
+    fleet::ClientKey,
+    lifecycle::{Lifecycle, backoff},
+    text::Scrubbed,
+};
+
+impl Lifecycle {
+    /// Taken over twice within this time, a client's ID is in use elsewhere.
+    const TAKE_OVERS: Duration = Duration::from_secs(60);
+    /// A broker that only closes the socket of a client that is taken over does so while, or right
+    /// after, the other one connects.
+    const RIGHT_AFTER: Duration = Duration::from_secs(1);
+
+    /// A connection ended, or a connect failed.
+    pub(super) fn ended(&mut self, client: ClientKey, mut cause: Cause, at: Moment) {
+        if cause.reason == Reason::ConnectionLost && self.is_thrown_off(client, at) {
+            let detail = Scrubbed::new("another client of this fleet connected with the same ID");
+            cause = Cause { reason: Reason::SessionTakenOver, detail };
+        }
+        let Cause { reason, detail } = cause;
+        self.tell_endpoint(client, reason, at);
+
+        let machine = &mut self.machines[client.index()];
+        let policy = machine.settings.reconnect;
+        let was_up = machine.state == State::Up;
+        if was_up && at.since(machine.since) >= policy.stable_after {
+            machine.failures = 0;
+        }
+        machine.failures += 1;
+        machine.refusals = if was_up { 0 } else { machine.refusals + 1 };
+        let failures = machine.failures;
+
+        let remedy = reason.remedy();
+        let is_final = match remedy {
+            Remedy::Operator => true,
+            Remedy::TakeOver => {
+                let earlier = machine.taken_over.replace(at);
+                if earlier.is_some_and(|earlier| at.since(earlier) <= Self::TAKE_OVERS) {
+                    let detail = Scrubbed::new("taken over twice within a minute");
+                    return self.change(client, State::Failed, Reason::DuplicateClientId, detail, None, at);
+                }
+                false
+            }
+            Remedy::Redirect => !self.redirect(client, &detail),
+            Remedy::Retry | Remedy::Busy | Remedy::Later => false,
+        };
+        if is_final {
+            return self.change(client, State::Failed, reason, detail, None, at);
+        }
+        if policy.max_retries > 0 && failures > policy.max_retries {
+            let last = match detail.as_str() {
+                "" => format!("last: {}", reason.words()),
+                more => format!("last: {}: {more}", reason.words()),
+            };
+            return self.change(client, State::Failed, Reason::RetriesExhausted, Scrubbed::new(&last), None, at);
+        }
+        let Some(delay) = backoff::delay(policy.strategy, failures, &mut self.random) else {
+            return self.change(client, State::Failed, reason, detail, None, at);
+        };
+        let (to, delay) = match remedy {
+            Remedy::Later => (State::Failed, backoff::slow_delay(failures, &mut self.random)),
+            _ => (State::Backoff, delay),
+        };
+        self.change(client, to, reason, detail, Some(delay), at);
+        self.set_timer(client, at + delay);
+    }
+
+    /// What the end of one client's connection says about its endpoint.
+    fn tell_endpoint(&mut self, client: ClientKey, reason: Reason, at: Moment) {
+        let machine = &self.machines[client.index()];
+        let (endpoint, was_up, since) = (machine.endpoint, machine.state == State::Up, machine.since);
+        let access = &mut self.accesses[endpoint.index()];
+        if reason.remedy() == Remedy::Busy {
+            access.admission.slow_down(at);
+        }
+        let is_network = reason.is_network();
+        let is_asked = match (was_up, is_network) {
+            (true, true) => access.health.lose(at),
+            (true, false) if reason == Reason::ServerShuttingDown => access.health.lose(at),
+            (false, true) => access.health.doubt(since, at),
+            (_, false) if reason.is_brokers() => access.health.hear(at),
+            _ => false,
+        };
+        if is_asked {
+            self.effects.push(super::Effect::Probe(endpoint));
+        }
+    }
+
+    /// Whether another client with the same ID is just coming in at the same endpoint.
+    fn is_thrown_off(&self, client: ClientKey, at: Moment) -> bool {
+        let machine = &self.machines[client.index()];
+        let comes_in = |twin: &ClientKey| {
+            let other = &self.machines[twin.index()];
+            *twin != client
+                && other.endpoint == machine.endpoint
+                && matches!(other.state, State::Connecting | State::Up)
+                && at.since(other.since) <= Self::RIGHT_AFTER
+        };
+        machine.state == State::Up && machine.twins.as_ref().is_some_and(|twins| twins.iter().any(comes_in))
+    }
+}
