@@ -9,6 +9,7 @@ use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 use crate::{
     clock::Moment,
     command::Command,
+    endpoint::{Prober, Resolver},
     engine::outbox::Outbox,
     event::{Event, Sample, What},
     fleet::{ClientKey, Fleet, WorkerKey},
@@ -48,7 +49,8 @@ impl Engine {
                 lifecycle.start(key, now);
             }
         }
-        let core = Core { lifecycle, pool, outbox: Outbox::default() };
+        let prober = Prober::new(fleet.endpoints.clone().into(), Resolver::system());
+        let core = Core { lifecycle, pool, prober, outbox: Outbox::default() };
         let task = tokio::spawn(core.run(command_receiver, event_sender));
         Engine { commands, events, task, workers }
     }
@@ -79,10 +81,14 @@ impl Engine {
 struct Core {
     lifecycle: Lifecycle,
     pool: Pool,
+    prober: Prober,
     outbox: Outbox,
 }
 
 impl Core {
+    /// How long an endpoint may take to be reached: the name, the connection, the proxy, TLS.
+    const PROBE: Duration = Duration::from_secs(5);
+
     async fn run(mut self, mut commands: mpsc::Receiver<Command>, events: mpsc::Sender<Vec<Event>>) {
         loop {
             self.carry_out();
@@ -104,6 +110,13 @@ impl Core {
                     Some(news) => self.take_in(news),
                     None => break,
                 },
+                news = self.prober.next() => {
+                    let found = match news.finding.failure {
+                        None => Ok(()),
+                        Some(failure) => Err(failure.cause),
+                    };
+                    self.lifecycle.probed(news.endpoint, found, Moment::now());
+                }
                 () = tokio::time::sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {}
             }
             self.lifecycle.poll(Moment::now());
@@ -165,7 +178,6 @@ impl Core {
 
     /// Does what the lifecycle decided.
     fn carry_out(&mut self) {
-        let mut probes = Vec::new();
         for effect in self.lifecycle.drain() {
             match effect {
                 Effect::Transition(at, step) => self.outbox.push(Event { at, what: What::State(step) }),
@@ -174,12 +186,11 @@ impl Core {
                     self.pool.order(client, |slot| ToWorker::Connect { slot, generation });
                 }
                 Effect::Disconnect(client) => self.pool.order(client, |slot| ToWorker::Disconnect { slot }),
-                Effect::Probe(endpoint) => probes.push(endpoint),
+                Effect::Probe(endpoint) => {
+                    // One that is under way answers this wish as well.
+                    self.prober.ask(endpoint, Self::PROBE);
+                }
             }
-        }
-        for endpoint in probes {
-            // PROBER: no endpoint is probed yet, so each counts as reachable; this line is to go.
-            self.lifecycle.probed(endpoint, Ok(()), Moment::now());
         }
     }
 }

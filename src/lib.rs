@@ -41,7 +41,7 @@
 //! | 3 | `pool` | `clock`, `event`, `fleet`, `text`, `wire` | `ratatui`, `paho` |
 //! | 3 | `endpoint` | `clock`, `event`, `fleet`, `text` | `ratatui`, `paho` |
 //! | 4 | `worker` | `clock`, `event`, `fleet`, `paho`, `text`, `wire` | `ratatui` |
-//! | 4 | `engine` | `clock`, `command`, `event`, `fleet`, `lifecycle`, `pool`, `text`, `wire` | `ratatui`, `paho` |
+//! | 4 | `engine` | `clock`, `command`, `endpoint`, `event`, `fleet`, `lifecycle`, `pool`, `text`, `wire` | `ratatui`, `paho` |
 //! | 5 | `source` | `clock`, `command`, `engine`, `event`, `fleet`, `lines`, `text` | `ratatui`, `paho` |
 //! | 6 | `demo` | `clock`, `event`, `fleet`, `pool`, `text`, `wire` | `ratatui`, `paho` |
 //! | 6 | `console` | `action`, `clock`, `config`, `event`, `model`, `signals`, `source`, `ui` | `paho` |
