@@ -27,6 +27,9 @@ pub enum What {
     Worker { worker: WorkerKey, event: WorkerEvent, detail: Scrubbed },
     /// This many samples were thrown away somewhere because a queue was full.
     SamplesLost(u32),
+    /// Messages that a client received and published since the last time, its probes left out of the
+    /// latter.
+    Messages(Messages),
     /// Something the operator should read that is about no single client.
     Notice { level: Level, text: Scrubbed },
     /// What trouble the demo is making now.
@@ -55,6 +58,14 @@ pub struct Sample {
     pub client: ClientKey,
     pub probe: ProbeKind,
     pub rtt: Duration,
+}
+
+/// How many messages came and went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Messages {
+    pub client: ClientKey,
+    pub received: u32,
+    pub published: u32,
 }
 
 /// The number of a connect order for one client. News of a connection carries it, so that news of an
@@ -165,6 +176,8 @@ pub enum Reason {
     KeepAliveTimeout,
     NameNotResolved,
     NetworkUnreachable,
+    TlsFailed,
+    ProxyRefused,
     // The broker's: CONNACK of MQTT 3.1.1 (§3.2.2.3) and reason codes of MQTT 5.0 (§2.4)
     UnspecifiedError,
     MalformedPacket,
@@ -310,6 +323,8 @@ impl Reason {
             KeepAliveTimeout => ("keep_alive_timeout", "no answer to ping"),
             NameNotResolved => ("name_not_resolved", "host name not found"),
             NetworkUnreachable => ("network_unreachable", "network unreachable"),
+            TlsFailed => ("tls_failed", "TLS handshake failed"),
+            ProxyRefused => ("proxy_refused", "refused by proxy"),
             UnspecifiedError => ("unspecified_error", "broker: unspecified error"),
             MalformedPacket => ("malformed_packet", "broker: malformed packet"),
             ProtocolError => ("protocol_error", "broker: protocol error"),

@@ -26,25 +26,30 @@ use mqfleet::{
     fleet::{Probe, ProbeKind, Protocol},
     wire::ClientDef,
 };
+use process::Def;
 
 /// A bound for what takes milliseconds, on a machine that does much else.
 const SOON: Duration = Duration::from_secs(15);
 
-fn def(id: impl Into<Arc<str>>, port: u16) -> ClientDef {
-    ClientDef {
+fn def(id: impl Into<Arc<str>>, port: u16) -> Def {
+    let client = ClientDef {
         id: id.into(),
-        host: "127.0.0.1".into(),
-        port,
         protocol: Protocol::V5,
         keep_alive: Duration::from_secs(30),
         clean_start: true,
+        session_expiry: Duration::ZERO,
+        receive_maximum: None,
+        user_properties: Vec::new(),
         connect_timeout: Duration::from_secs(10),
         probe: Probe { kind: ProbeKind::Off, every: Duration::from_secs(1) },
         username: None,
         password: None,
-    }
+        identity: None,
+        conversation: Arc::default(),
+    };
+    Def::new(client, port)
 }
 
-fn defs(n: usize, port: u16) -> Vec<ClientDef> {
+fn defs(n: usize, port: u16) -> Vec<Def> {
     (0..n).map(|i| def(format!("client-{i:04}"), port)).collect()
 }

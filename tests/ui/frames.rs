@@ -69,13 +69,9 @@ fn large(clients: u32) -> Stage {
     let mut plant = fleet(None);
     let settings = plant.clients[0].settings.clone();
     plant.clients = (0..clients)
-        .map(|n| Client {
-            id: format!("plant-7/hall-{}/press-{n:06}", n % 40).into(),
-            name: Scrubbed::new(&format!("plant-7/hall-{}/press-{n:06}", n % 40)),
-            endpoint: EndpointKey(n as u16 % 4),
-            username: None,
-            password: None,
-            settings: settings.clone(),
+        .map(|n| {
+            let id = format!("plant-7/hall-{}/press-{n:06}", n % 40);
+            Client::new(&id, EndpointKey(n as u16 % 4), settings.clone())
         })
         .collect();
     let mut s = Stage::new(plant, ago(300.0));
