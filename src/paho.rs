@@ -23,15 +23,15 @@ use std::{
 
 use paho_mqtt as mqtt;
 
-pub use self::{
-    guard::GuardError,
-    slots::{End, News, Slots, Subject},
-};
 use self::{
     cause::Way,
     options::{connect_options, version},
     slots::Refusal,
     tap::last_socket,
+};
+pub use self::{
+    guard::GuardError,
+    slots::{End, News, Slots, Subject},
 };
 use crate::{
     clock::Moment,

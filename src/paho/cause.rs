@@ -79,9 +79,10 @@ pub(super) fn refused(protocol: Protocol, way: Way, rc: i32, error: &mqtt::Error
         mqtt::Error::TcpTlsConnectFailure if way.tls && fault == Some(Fault::Handshake) => {
             cause(Reason::TlsFailed, "the handshake was cut short: does TLS listen on this port?")
         }
-        mqtt::Error::TcpTlsConnectFailure if way.tls && way.identity => {
-            cause(Reason::TlsFailed, "no connection, or the client's certificate, its key or the key's password is wrong")
-        }
+        mqtt::Error::TcpTlsConnectFailure if way.tls && way.identity => cause(
+            Reason::TlsFailed,
+            "no connection, or the client's certificate, its key or the key's password is wrong",
+        ),
         mqtt::Error::TcpTlsConnectFailure if way.proxy => {
             cause(Reason::ConnectionRefused, "the proxy is refusing or unreachable")
         }

@@ -49,11 +49,18 @@ pub(super) enum Line<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Packet {
     Connect,
-    PingReq { sent: bool },
+    PingReq {
+        sent: bool,
+    },
     PingResp,
     /// A message of our own probes.
-    Probe { id: u16, sent: bool },
-    PubAck { id: u16 },
+    Probe {
+        id: u16,
+        sent: bool,
+    },
+    PubAck {
+        id: u16,
+    },
     /// A message from the broker.
     Message,
 }

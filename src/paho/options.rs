@@ -18,7 +18,8 @@ use crate::{
 /// proxy stands between, it is the proxy that looks the name up.
 pub(super) fn uri(remote: &Remote, address: IpAddr) -> String {
     let by_name = remote.proxy.is_some() || remote.transport.tls().is_some();
-    let host = if by_name { named(&remote.host, remote.port) } else { SocketAddr::new(address, remote.port).to_string() };
+    let host =
+        if by_name { named(&remote.host, remote.port) } else { SocketAddr::new(address, remote.port).to_string() };
     match &remote.transport {
         Transport::Tcp => format!("tcp://{host}"),
         Transport::Tls(_) => format!("ssl://{host}"),

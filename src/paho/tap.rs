@@ -37,7 +37,10 @@ pub(super) struct Trouble {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
-    System { socket: RawFd, errno: i32 },
+    System {
+        socket: RawFd,
+        errno: i32,
+    },
     PingTimeout,
     /// The proxy was asked for the way, and nothing came after that.
     Proxy,
@@ -46,7 +49,10 @@ pub(super) enum Fault {
     /// The broker's certificate is for another host.
     WrongName,
     /// An alert ended TLS: ours about the broker's part, or the broker's about ours.
-    Alert { ours: bool, words: Words },
+    Alert {
+        ours: bool,
+        words: Words,
+    },
 }
 
 impl Fault {
