@@ -188,6 +188,8 @@ mod tests {
             env: &|name| (name == "PRESS_PASSWORD").then(|| "hunter2".into()),
             host: &|| "host-7".to_owned(),
         };
+        // A certificate is for an endpoint with TLS.
+        let all = all.replacen("endpoints = [\"local\"]", "endpoints = [\"local\", \"cloud\"]", 1);
         for text in [STARTER, &all] {
             match parse_within(text, "fleet.toml", &around) {
                 Ok(loaded) => {

@@ -19,6 +19,8 @@ mod figures;
 mod orders;
 #[path = "worker/samples.rs"]
 mod samples;
+#[path = "worker/talk.rs"]
+mod talk;
 
 use std::{sync::Arc, time::Duration};
 

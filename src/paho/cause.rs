@@ -79,6 +79,13 @@ pub(super) fn refused(protocol: Protocol, way: Way, rc: i32, error: &mqtt::Error
         mqtt::Error::TcpTlsConnectFailure if way.tls && fault == Some(Fault::Handshake) => {
             cause(Reason::TlsFailed, "the handshake was cut short: does TLS listen on this port?")
         }
+        mqtt::Error::TcpTlsConnectFailure | mqtt::Error::TcpConnectCompletionFailure
+            if way.tls && fault == Some(Fault::Secured) =>
+        {
+            let perhaps = if way.identity { "it may not accept" } else { "it may demand" };
+            let detail = format!("the broker hung up right after the handshake: {perhaps} the client's certificate");
+            cause(Reason::TlsFailed, &detail)
+        }
         mqtt::Error::TcpTlsConnectFailure if way.tls && way.identity => cause(
             Reason::TlsFailed,
             "no connection, or the client's certificate, its key or the key's password is wrong",
@@ -91,6 +98,9 @@ pub(super) fn refused(protocol: Protocol, way: Way, rc: i32, error: &mqtt::Error
         mqtt::Error::TcpConnectCompletionFailure => {
             cause(Reason::ConnectionLost, "the broker closed the connection instead of answering CONNECT")
         }
+        // Paho 1.3.16 also says so of a connect that was given the number of a socket that it closed the
+        // moment before (`MQTTAsync_receiveThread` looks the client up again, without its lock between).
+        mqtt::Error::SocketError(_) => cause(Reason::ConnectionLost, "the socket failed during the connect"),
         other => cause(Reason::Internal, &other.to_string()),
     }
 }

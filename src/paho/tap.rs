@@ -46,6 +46,8 @@ pub(super) enum Fault {
     Proxy,
     /// A TLS handshake was begun, and nothing came after that.
     Handshake,
+    /// A TLS handshake was done; with TLS 1.3 only then the broker says what it thinks of ours.
+    Secured,
     /// The broker's certificate is for another host.
     WrongName,
     /// An alert ended TLS: ours about the broker's part, or the broker's about ours.
@@ -85,6 +87,9 @@ thread_local! {
     static SOCKET: ThreadCell<Option<RawFd>> = const { ThreadCell::new(None) };
     static TROUBLE: ThreadCell<Option<Trouble>> = const { ThreadCell::new(None) };
 }
+
+/// Part of the line about a CONNECT, whether or not it could be sent.
+const CONNECT: &[u8] = b" -> CONNECT version ";
 
 /// The callback follows its line within the same call of Paho's; what is older belongs to another.
 const FRESH: Duration = Duration::from_secs(1);
@@ -134,6 +139,7 @@ pub(super) fn on_line(text: &[u8]) {
             // A system call that failed for another socket and ended nothing is not to be blamed.
             let is_over = |what: Fault| match what {
                 Fault::System { socket: s, .. } => s != socket,
+                Fault::Secured => !rest.windows(CONNECT.len()).any(|w| w == CONNECT),
                 what => what.is_of_the_way(),
             };
             if TROUBLE.get().is_some_and(|t| is_over(t.what)) {
@@ -153,7 +159,7 @@ pub(super) fn on_line(text: &[u8]) {
                 TROUBLE.set(Some(Trouble { at, what: Fault::Handshake }));
             }
         }
-        Line::HandshakeDone => TROUBLE.set(None),
+        Line::HandshakeDone => TROUBLE.set(Some(Trouble { at, what: Fault::Secured })),
         Line::WrongName => TROUBLE.set(Some(Trouble { at, what: Fault::WrongName })),
         Line::Alert { ours, words } => {
             TROUBLE.set(Some(Trouble { at, what: Fault::Alert { ours, words: Words::new(words) } }));
