@@ -1,5 +1,7 @@
 //! Real worker processes against real brokers: every order ends as it must, and nothing hangs. How orders come about is not tested here.
 
+#[path = "harness/certs.rs"]
+mod certs;
 #[path = "harness/mosquitto.rs"]
 mod mosquitto;
 #[path = "harness/worker.rs"]
@@ -21,6 +23,8 @@ mod orders;
 mod samples;
 #[path = "worker/talk.rs"]
 mod talk;
+#[path = "worker/trust.rs"]
+mod trust;
 
 use std::{sync::Arc, time::Duration};
 

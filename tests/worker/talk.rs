@@ -207,3 +207,26 @@ async fn a_proxy_with_and_without_password() {
     let asked = asked.lock().expect("what it was asked");
     assert!(asked[0].starts_with(&format!("CONNECT localhost:{} HTTP/1.1\r\n", broker.port())), "{asked:?}");
 }
+
+#[tokio::test]
+async fn what_mqtt_5_adds_to_a_connect_is_sent() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let mut one = def("one", listener.local_addr().expect("an address").port());
+    one.session_expiry = Duration::from_secs(3_600);
+    one.receive_maximum = Some(7);
+    one.user_properties = vec![("site".into(), "hall-3".into())];
+    let mut worker = Worker::start(vec![one]).await;
+    worker.connect([0]).await;
+    let connect = tokio::task::spawn_blocking(move || {
+        let (mut stream, _) = listener.accept().expect("a client");
+        let mut buffer = vec![0; 4096];
+        let n = stream.read(&mut buffer).expect("a CONNECT");
+        buffer.truncate(n);
+        buffer
+    });
+    let connect = connect.await.expect("a CONNECT");
+    let parts: [&[u8]; 3] = [&[0x11, 0, 0, 0x0e, 0x10], &[0x21, 0, 7], b"\x26\0\x04site\0\x06hall-3"];
+    for part in parts {
+        assert!(connect.windows(part.len()).any(|w| w == part), "{connect:x?} has no {part:x?}");
+    }
+}
