@@ -234,8 +234,9 @@ mod exposed {
 /// The largest frame, in bytes. A full [`Report`] of 2,000 slots with long details stays below it.
 pub const MAX_FRAME: usize = 4 << 20;
 
-/// The most clients in one [`ToWorker::Define`]: a client ID may have 65,535 bytes (MQTT 5.0 §1.5.4).
-pub const DEFINE_PART: usize = 16;
+/// The most clients in one [`ToWorker::Define`]: client ID, user name and password may have 65,535 bytes
+/// each (MQTT 5.0 §1.5.4), and the fleet file bounds all else to 576 KiB a client.
+pub const DEFINE_PART: usize = 4;
 
 #[derive(Debug, thiserror::Error)]
 pub enum WireError {

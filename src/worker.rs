@@ -188,10 +188,11 @@ impl Worker {
             match order.take() {
                 None => {}
                 Some(ToWorker::Remote { endpoint, remote }) => self.driver.remote(endpoint, remote),
+                Some(ToWorker::Connect { endpoint, .. }) if !self.driver.knows(endpoint) => {
+                    return Err(WorkerError::Protocol("an order to connect to an endpoint it did not describe"));
+                }
                 Some(ToWorker::Connect { slot, generation, endpoint }) if self.driver.has(slot) => {
-                    if !self.driver.connect(slot, generation, endpoint) {
-                        return Err(WorkerError::Protocol("an order to connect to an endpoint it did not describe"));
-                    }
+                    self.driver.connect(slot, generation, endpoint);
                 }
                 Some(ToWorker::Disconnect { slot }) if self.driver.has(slot) => self.driver.disconnect(slot),
                 Some(ToWorker::Stop) => return Ok(()),

@@ -276,6 +276,12 @@ fn a_fleet_has_its_bounds() {
     assert!(errors(&many).contains("1,000,001 clients are too many"));
     let long = format!("{HEAD}{}", client(&format!("{}%i", "x".repeat(1_000)), 500_000));
     assert!(errors(&long).contains("take too much memory"));
+    let wordy = |client: &str| format!("{client}birth = {{ topic = 'a', payload = '%c {}' }}\n", "x".repeat(600));
+    let long = format!("{HEAD}{}", wordy(&client("b%i", 500_000)));
+    assert!(errors(&long).contains("take too much memory"));
+    let filters = format!("{{ topic = '{}' }},", "x".repeat(60_000)).repeat(9);
+    let long = format!("{HEAD}{}subscribe = [{filters}]\n", client("c%i", 1));
+    assert!(errors(&long).contains("a client can have at most 512 KiB"));
 }
 
 #[test]

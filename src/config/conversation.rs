@@ -6,12 +6,14 @@ use super::{
     Surroundings, format,
     report::{Draft, Report, quoted},
     template::Template,
-    tree::{Keys, Table, Value},
+    tree::{Keys, Table, Value, thousands},
 };
 use crate::fleet::{Conversation, Message, Subscription, Traffic};
 
 /// The longest text MQTT can carry, and the longest payload of a will, in bytes (MQTT 5.0 §1.5.4).
 const TEXT_MAX: usize = 65_535;
+/// The bytes of one client's conversation, at most.
+const BYTES_MAX: usize = 512 << 10;
 const MESSAGE: &str = "{ topic = \"status/%c\", payload = \"offline\", qos = 1, retain = true }";
 const TRAFFIC: &str = "{ topic = \"data/%c\", payload = \"%s\", every = \"10s\" }";
 
@@ -68,10 +70,19 @@ impl Talk {
             || self.subscribe.iter().any(|f| f.topic.is_own())
     }
 
-    /// Reports what MQTT does not allow. One client stands for all of a table, since they differ in
-    /// their numbers only: the last, whose is the longest.
-    pub fn check(&self, number: u64, id: &str, report: &mut Report<'_>) {
+    /// Reports what MQTT does not allow, and how many bytes a client's own conversation takes. One
+    /// client stands for all of a table, since they differ in their numbers only: the last, whose is
+    /// the longest.
+    pub fn check(&self, number: u64, id: &str, span: Range<usize>, report: &mut Report<'_>) -> u64 {
         let mut text = String::new();
+        let filled = self.fill(number, id);
+        let messages = filled.will.iter().chain(&filled.birth).chain(filled.publish.as_ref().map(|t| &t.message));
+        let bytes = messages.map(|m| m.topic.len() + m.payload.len()).sum::<usize>()
+            + filled.subscribe.iter().map(|s| s.filter.len() + 16).sum::<usize>();
+        if bytes > BYTES_MAX {
+            let title = format!("topics, filters and payloads of {} bytes are too much", thousands(bytes as u64));
+            report.error(Draft::at(span, title).help("a client can have at most 512 KiB of them"));
+        }
         let notes = self.will.iter().chain(&self.birth).chain(self.publish.as_ref().map(|(note, _)| note));
         for note in notes {
             note.topic.fill(number, id, &mut text);
@@ -94,6 +105,7 @@ impl Talk {
                 report.error(Draft::at(filter.span.clone(), format!("the topic filter {} {wrong}", quoted(&text))));
             }
         }
+        if self.is_own() { bytes as u64 } else { 0 }
     }
 
     pub fn fill(&self, number: u64, id: &str) -> Conversation {

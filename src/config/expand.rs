@@ -17,7 +17,7 @@ use crate::{
 
 /// Clients in one file, at most.
 pub(super) const CLIENTS_MAX: u64 = 1_000_000;
-/// Bytes that all client IDs and user names together may take.
+/// Bytes that all client IDs, user names and messages together may take.
 const TEXTS_MAX: u64 = 256 << 20;
 /// The longest text MQTT can carry, in bytes (MQTT 5.0 §1.5.4).
 const TEXT_MAX: usize = 65_535;
@@ -62,7 +62,8 @@ pub(super) fn expand(groups: &[Group], report: &mut Report<'_>, around: &Surroun
             template.fill(group.start + group.count - 1, &id, &mut username);
         }
         let longest = id.len().max(username.len());
-        texts += group.count * (id.len() + username.len()) as u64;
+        let talk = group.talk.check(group.start + group.count - 1, &id, group.id_span.clone(), report);
+        texts += group.count * (talk + (id.len() + username.len()) as u64);
         if longest > TEXT_MAX {
             let what = if id.len() > TEXT_MAX { "client IDs" } else { "user names" };
             report.error(
@@ -73,13 +74,12 @@ pub(super) fn expand(groups: &[Group], report: &mut Report<'_>, around: &Surroun
         }
         if texts > TEXTS_MAX {
             report.error(
-                Draft::at(group.id_span.clone(), "client IDs and user names take too much memory")
+                Draft::at(group.id_span.clone(), "client IDs, user names and messages take too much memory")
                     .help(format!("together they may have at most {} MiB; make them shorter", TEXTS_MAX >> 20)),
             );
             return clients;
         }
         let common = group.username.as_ref().filter(|t| !t.is_own()).map(|_| Arc::<str>::from(username.as_str()));
-        group.talk.check(group.start + group.count - 1, &id, report);
         let conversation = group.talk.common();
         let identity = group.papers.as_ref().filter(|p| !p.is_own()).map(|p| p.fill(around.base_dir, 0, ""));
         let mut wrong = Wrong::default();

@@ -22,6 +22,9 @@ const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
 
+/// The bytes of a client's user properties, at most.
+const PROPERTIES_MAX: usize = 64 << 10;
+
 /// What is given of a client so far: the built-in values, `[defaults]` over them, the client's own
 /// table over those.
 #[derive(Clone)]
@@ -98,6 +101,10 @@ impl Given {
         settings.receive_maximum = maximum.and_then(|n| u16::try_from(n).ok()).or(settings.receive_maximum);
         set(&mut settings.follow_redirects, get("follow_redirects").and_then(|v| v.boolean(report)));
         if let Some(pairs) = get("user_properties").and_then(|v| texts(&v, report, "{ site = \"hall-3\" }")) {
+            let bytes: usize = pairs.iter().map(|(name, value)| name.len() + value.len() + 16).sum();
+            if let (true, Some(span)) = (bytes > PROPERTIES_MAX, table.key_span("user_properties")) {
+                report.error(Draft::at(span, "`user_properties` has more than 64 KiB"));
+            }
             settings.user_properties = pairs;
         }
         let given = ONLY_V5.iter().filter_map(|key| Some((*key, table.key_span(key)?)));

@@ -135,17 +135,19 @@ impl Driver {
         self.remotes.insert(endpoint, Arc::new(remote));
     }
 
-    /// Obeys a connect order; false where nobody has told what this endpoint is. An earlier connection
-    /// is cut first.
-    pub(super) fn connect(&mut self, slot: Slot, generation: Generation, endpoint: EndpointKey) -> bool {
-        let Some(remote) = self.remotes.get(&endpoint).cloned() else { return false };
+    pub(super) fn knows(&self, endpoint: EndpointKey) -> bool {
+        self.remotes.contains_key(&endpoint)
+    }
+
+    /// Obeys a connect order to an endpoint it knows. An earlier connection is cut first.
+    pub(super) fn connect(&mut self, slot: Slot, generation: Generation, endpoint: EndpointKey) {
+        let Some(remote) = self.remotes.get(&endpoint).cloned() else { return };
         self.cut(slot, "replaced by a newer order to connect");
         let lane = &mut self.lanes[slot as usize];
         lane.next = Some((generation, remote));
         let deadline = Moment::now() + lane.def.connect_timeout;
         self.timers.push(deadline, slot, generation, Due::ConnectTimeout);
         self.settle(slot);
-        true
     }
 
     /// Obeys a disconnect order.

@@ -8,7 +8,6 @@ use mqfleet::{
     config::{Glyphs, Keymap, Theme},
     event::{Reason, State},
     fleet::{Client, EndpointKey},
-    text::Scrubbed,
     ui::{self, Context, Widths},
 };
 use ratatui::{Terminal, backend::TestBackend, layout::Rect};
