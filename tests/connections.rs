@@ -189,3 +189,32 @@ fn what_tls_must_refuse_is_refused_with_its_reason() {
         }
     }
 }
+
+#[test]
+fn a_downgrade_is_told_and_messages_are_counted() {
+    let broker = Mosquitto::with(Setup { lines: vec!["max_qos 1".into()], ..Setup::default() });
+    let file = FleetFile::new(&format!(
+        r#"
+        [endpoint.local]
+        url = "mqtt://127.0.0.1:{}"
+        [[client]]
+        id = "ears"
+        endpoints = ["local"]
+        subscribe = [{{ topic = "data/#", qos = 2 }}]
+        [[client]]
+        id = "source-%i"
+        count = 2
+        endpoints = ["local"]
+        publish = {{ topic = "data/%c", payload = "%s", every = "100ms" }}
+        "#,
+        broker.port()
+    ));
+    let run = Headless::start(&["run", file.path()], &[]);
+    run.wait_up(3);
+    let says = "ears: subscribed to data/# with QoS 1 only, 2 was asked for";
+    drop(run.wait_for("the downgrade", |h| h.of_type("notice").any(|l| l["text"] == says)));
+    let heard =
+        run.wait_for("messages", |h| h.of_type("summary").last().is_some_and(|l| l["received"].as_u64() >= Some(20)));
+    let last = heard.of_type("summary").last().expect("a summary");
+    assert!(last["published"].as_u64() >= last["received"].as_u64(), "{last}");
+}
