@@ -1,19 +1,24 @@
 //! Defines the floor that reads files: the fleet file, keymaps and themes become values or errors with their places; it connects nothing and draws nothing.
 
 mod address;
+mod conversation;
 mod expand;
 mod fleet_file;
 mod format;
 mod glyphs;
+mod identity;
 mod key;
 mod keymap;
 mod nearest;
 mod password;
+mod pem;
+mod proxy;
 mod redact;
 mod report;
 mod settings;
 mod template;
 mod theme;
+mod transport;
 mod tree;
 
 use std::{
@@ -155,17 +160,36 @@ mod tests {
         let all: String = STARTER
             .lines()
             .map(|line| match line.strip_prefix('#') {
-                Some(setting) if setting.starts_with(|c: char| c.is_ascii_lowercase()) => format!("{setting}\n"),
+                Some(setting) if setting.starts_with(|c: char| c.is_ascii_lowercase() || c == '[') => {
+                    format!("{setting}\n")
+                }
                 _ => format!("{line}\n"),
             })
             .collect();
         assert!(all.contains("\nenv = ") && all.contains("\npassword = "));
+        for key in format::ENDPOINT.now.iter().chain(format::CLIENT.now) {
+            assert!(all.contains(&format!("\n{key} = ")), "the starter does not show `{key}`");
+        }
+        // Files that it names.
+        let dir = tempfile::tempdir().unwrap();
+        let put = |name: &str, label: &str| {
+            let path = dir.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, format!("-----BEGIN {label}-----\n")).unwrap();
+        };
+        put("ca.pem", "CERTIFICATE");
+        for i in 1..=3 {
+            put(&format!("certs/press-{i:04}.pem"), "CERTIFICATE");
+            put(&format!("certs/press-{i:04}.key"), "ENCRYPTED PRIVATE KEY");
+        }
         let around = Surroundings {
-            base_dir: Path::new(""),
+            base_dir: dir.path(),
             name: "x",
             env: &|name| (name == "PRESS_PASSWORD").then(|| "hunter2".into()),
             host: &|| "host-7".to_owned(),
         };
+        // A certificate is for an endpoint with TLS.
+        let all = all.replacen("endpoints = [\"local\"]", "endpoints = [\"local\", \"cloud\"]", 1);
         for text in [STARTER, &all] {
             match parse_within(text, "fleet.toml", &around) {
                 Ok(loaded) => {
@@ -186,6 +210,7 @@ mod tests {
         };
         let keys =
             ["clean_start", "connect_timeout", "start_connected", "reconnect", "probe", "keep_alive", "protocol"];
+        let keys = keys.into_iter().chain(["session_expiry", "follow_redirects"]);
         for key in keys {
             let plain = read("", Path::new(""), &[]).unwrap();
             let set = read(&given(key), Path::new(""), &[]).unwrap();
@@ -197,6 +222,58 @@ mod tests {
             ("worker_size", read("", Path::new(""), &[]).unwrap().fleet.worker_size),
         ] {
             assert!(given(key).trim().ends_with(&format!(" {value}")), "{key}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_comes_from_the_environment() {
+        let text = "[endpoint.b]\nurl = \"mqtts://b.example\"\n[endpoint.c]\nurl = \"mqtt://127.0.0.1\"\n";
+        let proxies = |env: &[(&str, &str)]| {
+            let fleet = read(text, Path::new(""), env).unwrap().fleet;
+            fleet.endpoints.into_iter().map(|e| e.proxy.map(|p| p.host.to_string())).collect::<Vec<_>>()
+        };
+        let (plain, tls) = (("http_proxy", "http://p:1"), ("HTTPS_PROXY", "http://s:1"));
+        assert_eq!(proxies(&[]), [None, None, None]);
+        assert_eq!(proxies(&[plain, tls]), [Some("p".into()), Some("s".into()), None]);
+        assert_eq!(proxies(&[plain, tls, ("no_proxy", ".example")]), [Some("p".into()), None, None]);
+        assert_eq!(proxies(&[("all_proxy", "x:1")]), [Some("x".into()), Some("x".into()), None]);
+        assert_eq!(proxies(&[("HTTP_PROXY", "x:1")]), [None, None, None]);
+        let wrong = read("", Path::new(""), &[("http_proxy", "http://u:hunter2@p:x")]).unwrap_err().to_string();
+        assert!(wrong.contains("variable \"http_proxy\" has no valid port") && !wrong.contains("hunter2"), "{wrong}");
+    }
+
+    #[test]
+    fn a_certificate_s_files_are_looked_at() {
+        let dir = tempfile::tempdir().unwrap();
+        let put = |name: &str, label: &str| {
+            std::fs::write(dir.path().join(name), format!("-----BEGIN {label}-----\n")).unwrap();
+        };
+        put("c-1.pem", "CERTIFICATE");
+        put("k-1.pem", "PRIVATE KEY");
+        put("locked", "ENCRYPTED PRIVATE KEY");
+        let seen = |more: &str| {
+            let text = format!("[endpoint.t]\nurl = 'mqtts://t'\n[[client]]\nid = 'c-%i'\nendpoints = ['t']\n{more}\n");
+            read(&text, dir.path(), &[("PW", "hunter2")])
+        };
+        let good = seen("cert_file = '%c.pem'\nkey_file = 'k-%i.pem'").unwrap();
+        let identity = good.fleet.clients[1].identity.clone().unwrap();
+        assert_eq!(
+            (&identity.cert_file, &identity.key_file),
+            (&dir.path().join("c-1.pem"), &dir.path().join("k-1.pem"))
+        );
+        let locked = "cert_file = 'c-1.pem'\nkey_file = 'locked'";
+        assert!(seen(&format!("{locked}\nkey_password = {{ env = 'PW' }}")).is_ok());
+        for (more, says) in [
+            (locked.to_owned(), "is encrypted"),
+            ("count = 3\ncert_file = '%c.pem'\nkey_file = 'k-%i.pem'".into(), "so it is with 4 files"),
+            ("cert_file = 'k-1.pem'\nkey_file = 'k-1.pem'".into(), "has no certificate in PEM"),
+            ("cert_file = 'c-1.pem'\nkey_file = 'c-1.pem'".into(), "has no private key in PEM"),
+            ("cert_file = 'c-1.pem'".into(), "`cert_file` without `key_file`"),
+            ("key_file = 'k-1.pem'".into(), "`key_file` without `cert_file`"),
+            ("key_password = { env = 'PW' }".into(), "`key_password` without `key_file`"),
+        ] {
+            let errors = seen(&more).unwrap_err().to_string();
+            assert!(errors.contains(says) && !errors.contains("hunter2"), "{more}: {errors}");
         }
     }
 

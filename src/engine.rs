@@ -11,11 +11,12 @@ use crate::{
     command::Command,
     endpoint::{Prober, Resolver},
     engine::outbox::Outbox,
-    event::{Event, Sample, What},
+    event::{Event, Level, Messages, Sample, What},
     fleet::{ClientKey, Fleet, WorkerKey},
     lifecycle::{Effect, Lifecycle},
     pool::{Pool, PoolNews},
-    wire::{Report, ToWorker},
+    text::Scrubbed,
+    wire::{Report, Shortfall, SlotMessages, ToWorker},
 };
 
 /// A running engine. Dropping it ends it, and its workers with it; [`Engine::stop`] does so in good
@@ -50,7 +51,7 @@ impl Engine {
             }
         }
         let prober = Prober::new(fleet.endpoints.clone().into(), Resolver::system());
-        let core = Core { lifecycle, pool, prober, outbox: Outbox::default() };
+        let core = Core { fleet, lifecycle, pool, prober, outbox: Outbox::default() };
         let task = tokio::spawn(core.run(command_receiver, event_sender));
         Engine { commands, events, task, workers }
     }
@@ -79,6 +80,7 @@ impl Engine {
 }
 
 struct Core {
+    fleet: Arc<Fleet>,
     lifecycle: Lifecycle,
     pool: Pool,
     prober: Prober,
@@ -171,6 +173,19 @@ impl Core {
                 self.outbox.push(Event { at: sample.at, what });
             }
         }
+        for shortfall in report.shortfalls {
+            if let Some(client) = placement.client(worker, shortfall.slot) {
+                let text = tell(&self.fleet.client(client).name, &shortfall);
+                self.outbox.push(Event { at: shortfall.at, what: What::Notice { level: Level::Warning, text } });
+            }
+        }
+        for messages in report.messages {
+            if let Some(client) = placement.client(worker, messages.slot) {
+                let SlotMessages { received, published, .. } = messages;
+                let what = What::Messages(Messages { client, received, published });
+                self.outbox.push(Event { at: Moment::now(), what });
+            }
+        }
         if report.samples_lost > 0 {
             self.outbox.push(Event { at: Moment::now(), what: What::SamplesLost(report.samples_lost) });
         }
@@ -182,8 +197,8 @@ impl Core {
             match effect {
                 Effect::Transition(at, step) => self.outbox.push(Event { at, what: What::State(step) }),
                 Effect::Gate(at, endpoint, gate) => self.outbox.push(Event { at, what: What::Gate(endpoint, gate) }),
-                Effect::Connect(client, generation, _endpoint) => {
-                    self.pool.order(client, |slot| ToWorker::Connect { slot, generation });
+                Effect::Connect(client, generation, endpoint) => {
+                    self.pool.order(client, |slot| ToWorker::Connect { slot, generation, endpoint });
                 }
                 Effect::Disconnect(client) => self.pool.order(client, |slot| ToWorker::Disconnect { slot }),
                 Effect::Probe(endpoint) => {
@@ -193,4 +208,16 @@ impl Core {
             }
         }
     }
+}
+
+/// A subscription that is less than was asked for, in a sentence.
+fn tell(client: &Scrubbed, shortfall: &Shortfall) -> Scrubbed {
+    let Shortfall { filter, asked, granted, detail, .. } = shortfall;
+    let (client, filter) = (client.as_str(), filter.as_str());
+    let text = match granted {
+        Some(granted) => format!("{client}: subscribed to {filter} with QoS {granted} only, {asked} was asked for"),
+        None if detail.is_empty() => format!("{client}: the broker refused the subscription to {filter}"),
+        None => format!("{client}: the broker refused the subscription to {filter}: {}", detail.as_str()),
+    };
+    Scrubbed::new(&text)
 }

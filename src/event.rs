@@ -29,6 +29,9 @@ pub enum What {
     SamplesLost(u32),
     /// Who waits for an endpoint, and what it lets through.
     Gate(EndpointKey, Gate),
+    /// Messages that a client received and published since the last time, its probes left out of the
+    /// latter.
+    Messages(Messages),
     /// Something the operator should read that is about no single client.
     Notice { level: Level, text: Scrubbed },
     /// What trouble the demo is making now.
@@ -101,6 +104,14 @@ impl Condition {
             Condition::OnHold => "on_hold",
         }
     }
+}
+
+/// How many messages came and went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Messages {
+    pub client: ClientKey,
+    pub received: u32,
+    pub published: u32,
 }
 
 /// The number of a connect order for one client. News of a connection carries it, so that news of an

@@ -108,7 +108,7 @@ impl Endpoint {
 }
 
 /// What carries MQTT's packets to an endpoint.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Transport {
     /// `mqtt://`
     Tcp,
@@ -140,7 +140,7 @@ impl Transport {
 }
 
 /// What an endpoint's certificate is held against.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tls {
     /// Trust anchors in PEM; the system's trust store where there is none.
     pub ca_file: Option<PathBuf>,

@@ -84,6 +84,8 @@ enum Line<'a> {
         failed: u32,
         p50_us: Option<u64>,
         p99_us: Option<u64>,
+        received: u64,
+        published: u64,
     },
 }
 
@@ -124,6 +126,7 @@ pub fn json(fleet: &Fleet, anchor: &Anchor, event: &Event, samples: bool) -> Opt
             attempt: step.attempt,
             next_try_ms: step.next_try.map(|d| d.as_millis() as u64),
         },
+        What::Messages(_) => return None,
         What::Sample(_) if !samples => return None,
         What::Sample(sample) => Line::Sample {
             ts,
@@ -171,6 +174,8 @@ pub fn json_summary(known: &Known, anchor: &Anchor, at: Moment) -> String {
         failed: totals.of(State::Failed),
         p50_us: latency.map(|l| l.p50.as_micros() as u64),
         p99_us: latency.map(|l| l.p99.as_micros() as u64),
+        received: known.received(),
+        published: known.published(),
     })
 }
 
@@ -182,7 +187,7 @@ pub fn plain(fleet: &Fleet, anchor: &Anchor, event: &Event) -> Option<String> {
         What::State(step) => {
             let _ = write!(line, " {}", words::transition(fleet, step));
         }
-        What::Sample(_) | What::Gate(..) => return None,
+        What::Sample(_) | What::Gate(..) | What::Messages(_) => return None,
         What::SamplesLost(count) => {
             let _ = write!(line, " {count} samples lost: a queue was full");
         }
@@ -301,7 +306,7 @@ mod tests {
         let known = Known::new(Arc::new(fleet.clone()), Moment(0));
         assert_eq!(
             json_summary(&known, &anchor, Moment(0)),
-            r#"{"type":"summary","ts":"2026-11-22T12:00:00.000Z","clients":1,"off":1,"held":0,"queued":0,"connecting":0,"up":0,"slow":0,"backoff":0,"failed":0,"p50_us":null,"p99_us":null}"#
+            r#"{"type":"summary","ts":"2026-11-22T12:00:00.000Z","clients":1,"off":1,"held":0,"queued":0,"connecting":0,"up":0,"slow":0,"backoff":0,"failed":0,"p50_us":null,"p99_us":null,"received":0,"published":0}"#
         );
     }
 

@@ -7,13 +7,14 @@ mod arrivals;
 mod cause;
 mod guard;
 mod line;
+mod options;
 mod raw;
 mod slots;
 mod tap;
 
 use std::{
     future::Future,
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Wake, Waker},
@@ -22,17 +23,22 @@ use std::{
 
 use paho_mqtt as mqtt;
 
+use self::{
+    cause::Way,
+    options::{connect_options, version},
+    slots::Refusal,
+    tap::last_socket,
+};
 pub use self::{
     guard::GuardError,
     slots::{End, News, Slots, Subject},
 };
-use self::{slots::Refusal, tap::last_socket};
 use crate::{
     clock::Moment,
     event::{Cause, Generation, Reason},
-    fleet::Protocol,
+    fleet::{Message, Subscription},
     text::Scrubbed,
-    wire::{ClientDef, Slot, TEST_NO_GUARD},
+    wire::{ClientDef, Remote, Slot, TEST_NO_GUARD},
 };
 
 /// The broadcast address: the kernel refuses to connect there before anything is sent.
@@ -96,6 +102,7 @@ pub struct Client {
     slots: Arc<Slots>,
     slot: Slot,
     def: ClientDef,
+    way: Way,
 }
 
 /// A connection that the broker accepted.
@@ -106,13 +113,14 @@ pub struct Accepted {
 }
 
 impl Client {
-    /// Creates the client and orders its connect. It opens no file. Paho is given an address, since
-    /// it would look up a name under its process-wide lock.
+    /// Creates the client and orders its connect to `remote`, whose first hop (the proxy, where there
+    /// is one) has this address. What files there are (trust anchors, certificate, key) Paho reads.
     pub fn connect(
         slots: Arc<Slots>,
         slot: Slot,
         generation: Generation,
         def: ClientDef,
+        remote: &Remote,
         address: IpAddr,
     ) -> Result<(Client, Pending), Cause> {
         let internal = |words: &str| Cause { reason: Reason::Internal, detail: Scrubbed::new(words) };
@@ -120,19 +128,23 @@ impl Client {
         if def.id.contains('\0') || def.username.as_ref().is_some_and(|name| name.contains('\0')) {
             return Err(internal("the client ID or the user name holds a NUL, which MQTT does not allow"));
         }
+        let connect = connect_options(&def, remote, address).map_err(|e| internal(&format!("Paho: {e}")))?;
+        let tls = remote.transport.tls().is_some();
+        let way = Way { proxy: remote.proxy.is_some(), tls, identity: tls && def.identity.is_some() };
         let options = mqtt::CreateOptionsBuilder::new()
-            .server_uri(format!("tcp://{}", SocketAddr::new(address, def.port)))
+            .server_uri(options::uri(remote, address))
             .client_id(&*def.id)
             .mqtt_version(version(def.protocol))
             .persistence(None)
             .restore_messages(false)
             .send_while_disconnected(false)
             .delete_oldest_messages(false)
-            // One probe is under way at a time.
-            .max_buffered_messages(4)
+            // One probe is under way at a time, the rest is for the client's own messages.
+            .max_buffered_messages(32)
             .finalize();
         let paho = mqtt::AsyncClient::new(options).map_err(|e| internal(&format!("Paho: {e}")))?;
         slots.open(slot, generation);
+        discard_messages(&paho);
 
         let table = slots.clone();
         paho.set_connection_lost_callback(move |_| {
@@ -150,7 +162,7 @@ impl Client {
         });
         let (table, at_failure) = (slots.clone(), slots.clone());
         let token = paho.connect_with_callbacks(
-            connect_options(&def),
+            connect,
             move |_, _| {
                 let at = Moment::now();
                 let mut cell = table.cell(slot);
@@ -170,7 +182,7 @@ impl Client {
                 }
             },
         );
-        let client = Client { paho, slots, slot, def };
+        let client = Client { paho, slots, slot, def, way };
         let pending = client.pending(token);
         Ok((client, pending))
     }
@@ -188,7 +200,7 @@ impl Client {
                 // Without a refusal Paho did not even accept the order.
                 let Refusal { at, rc, fault } =
                     cell.refusal.take().unwrap_or(Refusal { at: Moment::now(), rc: -1, fault: None });
-                Err(End { at, cause: cause::refused(self.def.protocol, rc, &error, fault) })
+                Err(End { at, cause: cause::refused(self.def.protocol, self.way, rc, &error, fault) })
             }
         })
     }
@@ -211,10 +223,39 @@ impl Client {
             // A failure means that the connection is ending, of which the end tells.
             let _ = self.paho.try_publish(mqtt::Message::new(
                 probe_topic(&self.def.id),
-                *b"mqfleet",
+                line::PROBE,
                 mqtt::QoS::AtLeastOnce,
             ));
         }
+    }
+
+    /// Asks for one subscription; [`Client::granted`] tells what came of it.
+    pub fn subscribe(&self, subscription: &Subscription) -> Pending {
+        let token = self.paho.subscribe(&*subscription.filter, options::qos(subscription.qos));
+        self.pending(token)
+    }
+
+    /// The QoS that was granted, or the broker's words where it refused; `None` while there is no answer.
+    pub fn granted(&self, pending: &mut Pending) -> Option<Result<u8, Scrubbed>> {
+        Some(match pending.poll()? {
+            Ok(answer) => match answer.subscribe_response().and_then(|code| u8::try_from(code).ok()) {
+                Some(qos @ 0..=2) => Ok(qos),
+                Some(code) => Err(Scrubbed::new(Reason::from_code(code).words())),
+                None => Err(Scrubbed::default()),
+            },
+            Err(error) => Err(cause::subscription(&error)),
+        })
+    }
+
+    /// Publishes a message; false where Paho did not take it.
+    pub fn publish(&self, message: &Message) -> bool {
+        self.paho.try_publish(options::message(message)).is_ok()
+    }
+
+    /// Publishes the `number`th of a series of messages, which its payload may mention.
+    pub fn publish_numbered(&self, message: &Message, number: u64) -> bool {
+        let payload = numbered(&message.payload, number);
+        self.paho.try_publish(options::with_payload(message, payload)).is_ok()
     }
 
     /// Whether Paho thinks that it is connected.
@@ -228,37 +269,32 @@ impl Client {
     }
 }
 
-fn connect_options(def: &ClientDef) -> mqtt::ConnectOptions {
-    let mut options = mqtt::ConnectOptionsBuilder::with_mqtt_version(version(def.protocol));
-    match def.protocol {
-        Protocol::V311 => options.clean_session(def.clean_start),
-        Protocol::V5 => options.clean_start(def.clean_start),
-    };
-    // The crate turns 0 (none) into 1 s; the longest there is comes closest to none.
-    let keep_alive = match def.keep_alive {
-        Duration::ZERO => Duration::from_secs(65_535),
-        d => whole_seconds(d),
-    };
-    options.keep_alive_interval(keep_alive).connect_timeout(whole_seconds(def.connect_timeout));
-    if let Some(name) = &def.username {
-        options.user_name(&**name);
-    }
-    if let Some(password) = &def.password {
-        options.password(password.expose());
-    }
-    options.finalize()
+/// Has Paho throw messages away once they have come: the trace has counted them by then.
+///
+/// Without a callback Paho would keep them all. The crate's own panics, on a thread of C, over a topic
+/// with a NUL in it, but only where it has a closure to call. Taking that away leaves the callback:
+/// `MQTTAsync_setMessageArrivedCallback` of Paho C 1.3.16 refuses a null one.
+fn discard_messages(paho: &mqtt::AsyncClient) {
+    paho.set_message_callback(|_, _| {});
+    paho.remove_message_callback();
 }
 
-fn version(protocol: Protocol) -> u32 {
-    match protocol {
-        Protocol::V311 => mqtt::MQTT_VERSION_3_1_1,
-        Protocol::V5 => mqtt::MQTT_VERSION_5,
+/// `%s` in a payload is the message's number, `%%` a percent sign.
+fn numbered(payload: &[u8], number: u64) -> Vec<u8> {
+    let mut out = Vec::with_capacity(payload.len() + 8);
+    let mut rest = payload;
+    while let Some(at) = rest.iter().position(|&b| b == b'%') {
+        out.extend_from_slice(&rest[..at]);
+        match rest.get(at + 1) {
+            Some(b's') => out.extend_from_slice(number.to_string().as_bytes()),
+            Some(b'%') => out.push(b'%'),
+            Some(&other) => out.extend_from_slice(&[b'%', other]),
+            None => out.push(b'%'),
+        }
+        rest = rest.get(at + 2..).unwrap_or_default();
     }
-}
-
-/// Paho counts in seconds: the next whole one, at least 1 and at most what a keep alive may be.
-fn whole_seconds(d: Duration) -> Duration {
-    Duration::from_secs(d.as_secs().saturating_add(u64::from(d.subsec_nanos() > 0)).clamp(1, 65_535))
+    out.extend_from_slice(rest);
+    out
 }
 
 /// The topic of a client's own probes: wildcards, `$` in front and what brokers refuse in a topic
@@ -315,11 +351,10 @@ mod tests {
     }
 
     #[test]
-    fn times_are_rounded_up_to_what_paho_counts_in() {
-        assert_eq!(whole_seconds(Duration::ZERO), Duration::from_secs(1));
-        assert_eq!(whole_seconds(Duration::from_millis(1001)), Duration::from_secs(2));
-        assert_eq!(whole_seconds(Duration::from_secs(3)), Duration::from_secs(3));
-        assert_eq!(whole_seconds(Duration::MAX), Duration::from_secs(65_535));
+    fn a_payload_can_have_its_number() {
+        assert_eq!(numbered(b"{\"n\":%s}", 7), b"{\"n\":7}");
+        assert_eq!(numbered(b"100%% of %s%", 12), b"100% of 12%");
+        assert_eq!(numbered(b"\xff%x", 1), b"\xff%x");
     }
 
     proptest! {

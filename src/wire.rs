@@ -1,6 +1,6 @@
 //! Defines the frames between the console and a worker process, versioned and bounded; who sends which when is the pool's and the worker's matter.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use futures_util::{SinkExt, StreamExt};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -16,7 +16,8 @@ use tokio_util::{
 use crate::{
     clock::Moment,
     event::{Generation, Step},
-    fleet::{Probe, ProbeKind, Protocol, Secret},
+    fleet::{self, Conversation, EndpointKey, Probe, ProbeKind, Protocol, Secret, Transport},
+    text::Scrubbed,
 };
 
 /// Set in a worker's environment, it switches the guard against Paho's deadlock off, so that a test
@@ -34,7 +35,7 @@ pub struct Hello {
 impl Hello {
     pub const MAGIC: [u8; 8] = *b"mqfleet\n";
     /// Raised with every change of a frame.
-    pub const VERSION: u16 = 1;
+    pub const VERSION: u16 = 2;
 
     pub fn new() -> Hello {
         Hello { magic: Self::MAGIC, version: Self::VERSION }
@@ -56,10 +57,17 @@ pub enum ToWorker {
     Hello(Hello),
     /// The worker's clients, in slot order; sent in parts, before any order to connect.
     Define(Vec<ClientDef>),
+    /// What is known of an endpoint: before any connect to it, and again whenever it changes. It
+    /// holds for the connects that are ordered from then on.
+    Remote {
+        endpoint: EndpointKey,
+        remote: Remote,
+    },
     /// Connect this slot. An earlier connection of it is cut without ceremony.
     Connect {
         slot: Slot,
         generation: Generation,
+        endpoint: EndpointKey,
     },
     /// Disconnect it (an MQTT DISCONNECT where it is up); the report of the end follows.
     Disconnect {
@@ -73,16 +81,81 @@ pub enum ToWorker {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ClientDef {
     pub id: Arc<str>,
-    pub host: Arc<str>,
-    pub port: u16,
     pub protocol: Protocol,
     pub keep_alive: Duration,
     pub clean_start: bool,
+    /// Only MQTT 5.0 has these three.
+    pub session_expiry: Duration,
+    pub receive_maximum: Option<u16>,
+    pub user_properties: Vec<(String, String)>,
     pub connect_timeout: Duration,
     pub probe: Probe,
     pub username: Option<Arc<str>>,
     #[serde(with = "exposed")]
     pub password: Option<Secret>,
+    pub identity: Option<Identity>,
+    pub conversation: Arc<Conversation>,
+}
+
+/// A client's own certificate and key; see [`fleet::Identity`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Identity {
+    pub cert_file: PathBuf,
+    pub key_file: PathBuf,
+    #[serde(with = "exposed")]
+    pub key_password: Option<Secret>,
+}
+
+impl From<&fleet::Identity> for Identity {
+    fn from(identity: &fleet::Identity) -> Self {
+        let fleet::Identity { cert_file, key_file, key_password } = identity.clone();
+        Identity { cert_file, key_file, key_password }
+    }
+}
+
+/// An endpoint as a worker reaches it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Remote {
+    pub host: Arc<str>,
+    pub port: u16,
+    /// Where the first hop is (the proxy, where there is one), if that is known; else the worker
+    /// looks the name up.
+    pub address: Option<IpAddr>,
+    pub transport: Transport,
+    /// Trust anchors in PEM, in place of those that the transport names.
+    pub trust: Option<PathBuf>,
+    pub proxy: Option<Proxy>,
+}
+
+impl From<&fleet::Endpoint> for Remote {
+    /// The endpoint as the fleet file has it, before anybody has looked at it.
+    fn from(endpoint: &fleet::Endpoint) -> Self {
+        Remote {
+            host: endpoint.host.as_ref().into(),
+            port: endpoint.port,
+            address: None,
+            transport: endpoint.transport.clone(),
+            trust: None,
+            proxy: endpoint.proxy.as_ref().map(Proxy::from),
+        }
+    }
+}
+
+/// An HTTP proxy; see [`fleet::Proxy`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Proxy {
+    pub host: Arc<str>,
+    pub port: u16,
+    pub username: Option<Arc<str>>,
+    #[serde(with = "exposed")]
+    pub password: Option<Secret>,
+}
+
+impl From<&fleet::Proxy> for Proxy {
+    fn from(proxy: &fleet::Proxy) -> Self {
+        let fleet::Proxy { host, port, username, password } = proxy.clone();
+        Proxy { host: host.as_ref().into(), port, username, password }
+    }
 }
 
 /// What a worker tells the console.
@@ -99,6 +172,32 @@ pub struct Report {
     pub samples: Vec<SlotSample>,
     /// Samples that a full queue swallowed since the last report.
     pub samples_lost: u32,
+    /// Subscriptions that the broker did not grant as they were asked for.
+    pub shortfalls: Vec<Shortfall>,
+    /// Messages since the last report, of those slots that had any.
+    pub messages: Vec<SlotMessages>,
+}
+
+/// A subscription that is less than was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shortfall {
+    pub slot: Slot,
+    pub generation: Generation,
+    pub at: Moment,
+    pub filter: Scrubbed,
+    pub asked: u8,
+    /// The QoS that was granted; `None` where the broker refused.
+    pub granted: Option<u8>,
+    /// Why it refused, where it said.
+    pub detail: Scrubbed,
+}
+
+/// How many messages a slot had, its probes left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlotMessages {
+    pub slot: Slot,
+    pub received: u32,
+    pub published: u32,
 }
 
 /// A step of one slot's connection.
@@ -135,8 +234,9 @@ mod exposed {
 /// The largest frame, in bytes. A full [`Report`] of 2,000 slots with long details stays below it.
 pub const MAX_FRAME: usize = 4 << 20;
 
-/// The most clients in one [`ToWorker::Define`]: a client ID may have 65,535 bytes (MQTT 5.0 §1.5.4).
-pub const DEFINE_PART: usize = 16;
+/// The most clients in one [`ToWorker::Define`]: client ID, user name and password may have 65,535 bytes
+/// each (MQTT 5.0 §1.5.4), and the fleet file bounds all else to 576 KiB a client.
+pub const DEFINE_PART: usize = 4;
 
 #[derive(Debug, thiserror::Error)]
 pub enum WireError {

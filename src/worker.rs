@@ -126,7 +126,7 @@ async fn serve(paho: &Rc<Paho>, mut sender: Sender, mut receiver: Receiver, beat
     result
 }
 
-/// Greets the console and takes in the clients, up to the first order; `None` for one to stop.
+/// Greets the console and takes in the clients, up to the first thing else; `None` for an order to stop.
 async fn introduce(receiver: &mut Receiver, beat: &Beat) -> Result<Option<(Vec<ClientDef>, ToWorker)>, WorkerError> {
     let mut defs = Vec::new();
     let mut greeted = false;
@@ -187,8 +187,12 @@ impl Worker {
             beat.tick();
             match order.take() {
                 None => {}
-                Some(ToWorker::Connect { slot, generation }) if self.driver.has(slot) => {
-                    self.driver.connect(slot, generation);
+                Some(ToWorker::Remote { endpoint, remote }) => self.driver.remote(endpoint, remote),
+                Some(ToWorker::Connect { endpoint, .. }) if !self.driver.knows(endpoint) => {
+                    return Err(WorkerError::Protocol("an order to connect to an endpoint it did not describe"));
+                }
+                Some(ToWorker::Connect { slot, generation, endpoint }) if self.driver.has(slot) => {
+                    self.driver.connect(slot, generation, endpoint);
                 }
                 Some(ToWorker::Disconnect { slot }) if self.driver.has(slot) => self.driver.disconnect(slot),
                 Some(ToWorker::Stop) => return Ok(()),
@@ -239,6 +243,7 @@ impl Worker {
     async fn say_goodbye(&mut self, writer: JoinHandle<()>, beat: &Beat) {
         let farewell = async {
             self.driver.disconnect_all();
+            self.driver.count();
             while self.driver.is_leaving() || (self.driver.outbox.due().is_some() && !writer.is_finished()) {
                 beat.tick();
                 self.turn().await;

@@ -4,7 +4,7 @@ use std::{fmt::Write, path::Path, sync::Arc, time::Duration};
 
 use mqfleet::{
     config::{self, Loaded},
-    fleet::{EndpointKey, ProbeKind, Protocol, Strategy as Retry},
+    fleet::{EndpointKey, ProbeKind, Protocol, Strategy as Retry, Transport},
 };
 use proptest::prelude::*;
 
@@ -51,16 +51,19 @@ fn every_key_reaches_the_fleet() {
     let Loaded { fleet, warnings } = parse(FULL).unwrap();
     assert_eq!((fleet.name.as_str(), fleet.env.as_deref(), fleet.worker_size), ("plant-eu", Some("prod"), 250));
 
-    let [b, a] = fleet.endpoints.as_slice() else { panic!("two endpoints") };
+    let [b, a, c] = fleet.endpoints.as_slice() else { panic!("three endpoints") };
     assert_eq!((b.name.as_str(), b.address().as_str()), ("b", "[2001:db8::7]:11883"));
     assert_eq!((b.connect_rate, b.max_connecting), (100, 50));
     assert_eq!((a.name.as_str(), a.address().as_str(), a.connect_rate), ("a", "localhost:1883", 1000));
 
     let ids: Vec<&str> = fleet.clients.iter().map(|c| &*c.id).collect();
-    assert_eq!(ids, ["press-9999", "press-10000", "press-10001", "dash", "lone"]);
+    assert_eq!(ids, ["press-9999", "press-10000", "press-10001", "dash", "lone", "all-1", "all-2"]);
     let names: Vec<_> = fleet.clients.iter().map(|c| c.username.as_deref()).collect();
-    assert_eq!(names, [Some("u-9999"), Some("u-10000"), Some("u-10001"), Some("fleet"), Some("fleet")]);
-    assert_eq!(fleet.clients.iter().map(|c| c.endpoint()).collect::<Vec<_>>(), [0, 0, 0, 1, 1].map(EndpointKey));
+    assert_eq!(
+        names,
+        [Some("u-9999"), Some("u-10000"), Some("u-10001"), Some("fleet"), Some("fleet"), Some("fleet"), Some("fleet")]
+    );
+    assert_eq!(fleet.clients.iter().map(|c| c.endpoint()).collect::<Vec<_>>(), [0, 0, 0, 1, 1, 2, 2].map(EndpointKey));
     assert!(Arc::ptr_eq(&fleet.clients[0].settings, &fleet.clients[2].settings), "a table's clients share settings");
 
     let press = &*fleet.clients[0].settings;
@@ -81,8 +84,33 @@ fn every_key_reaches_the_fleet() {
     assert_eq!(dash.probe.kind, ProbeKind::Off);
     assert_eq!(fleet.clients[4].settings.reconnect.strategy, Retry::Never);
 
-    assert_eq!(warnings.len(), 1);
-    assert_eq!(warnings[0].title(), "a password in plain text");
+    assert_eq!((c.address().as_str(), c.transport.scheme()), ("c.example:443", "wss"));
+    let tls = c.transport.tls().expect("TLS");
+    assert!(tls.insecure && tls.ca_file.is_none() && tls.alpn == ["mqtt", "x"]);
+    assert!(matches!(&c.transport, Transport::SecureWebSocket(path, _) if &**path == "/mqtt"));
+    let proxy = c.proxy.as_ref().expect("a proxy");
+    assert_eq!((&*proxy.host, proxy.port, proxy.username.as_deref()), ("proxy", 3128, Some("user")));
+
+    let all = &fleet.clients[6];
+    assert_eq!(*all.endpoints, [EndpointKey(2), EndpointKey(1)]);
+    assert_eq!(all.settings.session_expiry, Duration::from_secs(3600));
+    assert_eq!((all.settings.receive_maximum, all.settings.follow_redirects), (Some(7), true));
+    assert_eq!(all.settings.user_properties, [("b".into(), "1".into()), ("a".into(), "2".into())]);
+    assert_eq!(all.labels.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect::<Vec<_>>(), [("site", "hall-3")]);
+    let talk = &all.conversation;
+    let asked: Vec<_> = talk.subscribe.iter().map(|s| (&*s.filter, s.qos)).collect();
+    assert_eq!(asked, [("cmd/all-2/#", 1), ("all", 0)]);
+    let will = talk.will.as_ref().expect("a will");
+    assert_eq!((&*will.topic, &*will.payload, will.qos, will.retain), ("status/all-2", &b"off 2 %"[..], 1, true));
+    let birth = talk.birth.as_ref().expect("a birth");
+    assert_eq!((&*birth.topic, &*birth.payload, birth.qos, birth.retain), ("status/all", &b""[..], 0, false));
+    let traffic = talk.publish.as_ref().expect("traffic");
+    assert_eq!((&*traffic.message.topic, traffic.every), ("data/2", Duration::from_secs(10)));
+    assert_eq!((&*traffic.message.payload, traffic.message.qos), (&b"all-2 %s %%"[..], 2));
+
+    let warnings: Vec<_> = warnings.iter().map(|w| w.title()).collect();
+    let nobody = "nobody checks whose certificate this is: passwords may go to anyone";
+    assert_eq!(warnings, [nobody, "a password in plain text"]);
 }
 
 #[test]
@@ -107,14 +135,35 @@ fn wrong_client_keys_say_what_is_wrong() {
         ("foo = 1", "[[client]] can have: id, count"),
         ("url = 'x'", "it belongs to [endpoint.NAME]"),
         ("worker_size = 1", "it belongs to [fleet]"),
-        ("session_expiry = '1h'", "`session_expiry` is not supported yet"),
-        ("cert_file = 'x'", "`cert_file` is not supported yet"),
-        ("key_file = 'x'", "`key_file` is not supported yet"),
-        ("labels = {}", "`labels` is not supported yet"),
-        ("subscribe = []", "`subscribe` is not supported yet"),
-        ("will = {}", "`will` is not supported yet"),
-        ("birth = {}", "`birth` is not supported yet"),
-        ("publish = {}", "`publish` is not supported yet"),
+        ("session_expiry = '1500ms'", "the next is \"2s\""),
+        ("session_expiry = '5000000000s'", "`session_expiry` must be 0s to"),
+        ("receive_maximum = 0", "1 to 65,535"),
+        ("user_properties = { a = 1 }", "`a` must be a text in quotes"),
+        ("user_properties = 'a'", "`user_properties` must be a table"),
+        ("follow_redirects = 'yes'", "must be true or false"),
+        ("protocol = '3.1.1'\nsession_expiry = '1h'", "MQTT 3.1.1 has no `session_expiry`"),
+        ("protocol = '3.1.1'\nfollow_redirects = true", "use protocol = \"5\""),
+        ("cert_file = 'x'", "`cert_file` without `key_file`"),
+        ("key_file = 'x'", "`key_file` without `cert_file`"),
+        ("key_file = 'k'\ncert_file = 'c'", "a certificate means nothing without TLS"),
+        ("labels = { a = 1 }", "`a` must be a text in quotes"),
+        ("labels = []", "`labels` must be a table"),
+        ("subscribe = {}", "`subscribe` must be a list"),
+        ("subscribe = ['a']", "`subscribe` must be a table, not a string"),
+        ("subscribe = [{ qos = 1 }]", "`subscribe` has no `topic`"),
+        ("subscribe = [{ topic = 'a/#/b' }]", "has a # that is not its last level"),
+        ("subscribe = [{ topic = 'a+' }]", "has a + that is not a level alone"),
+        ("subscribe = [{ topic = 'a', qos = 3 }]", "the QoS, 0 to 2"),
+        ("subscribe = [{ topic = 'a', payload = 'b' }]", "unknown key \"payload\""),
+        ("will = {}", "`will` has no `topic`"),
+        ("will = { topic = '' }", "is empty"),
+        ("will = { topic = 'a/#' }", "has a wildcard"),
+        ("will = { topic = 'a', payload = '%s' }", "makes sense in the payload of `publish` only"),
+        ("will = { topic = 'a', every = '1s' }", "unknown key \"every\""),
+        ("birth = { topic = '%c/+' }", "the topic \"x/+\" has a wildcard"),
+        ("birth = { topic = 'a', retain = 1 }", "must be true or false"),
+        ("publish = { topic = 'a' }", "`publish` needs `every`"),
+        ("publish = { topic = 'a', every = '1ms' }", "`every` must be 10ms to"),
         ("probe = { kind = 'echo' }", "\"echo\" is not supported yet"),
         ("probe = { kind = 'hartbeat' }", "did you mean \"heartbeat\"?"),
         ("probe = { every = '1ms' }", "`every` must be 100ms to 1h"),
@@ -186,10 +235,13 @@ fn wrong_files_say_what_is_wrong() {
         (format!("{client}[endpoint]\nurl = 'mqtt://a'"), "write [endpoint.NAME]"),
         (format!("{client}[[endpoint]]\nurl = 'mqtt://a'"), "`endpoint` must be a table, not an array"),
         (format!("{client}[endpoint.a]"), "[endpoint.a] has no `url`"),
-        (format!("{client}[endpoint.a]\nurl = 'mqtt://a'\nalpn = []"), "`alpn` is not supported yet"),
-        (format!("{client}[endpoint.a]\nurl = 'mqtt://a'\ninsecure = true"), "`insecure` is not supported yet"),
-        (format!("{client}[endpoint.a]\nurl = 'mqtt://a'\nproxy = 'x'"), "`proxy` is not supported yet"),
-        (format!("{client}[endpoint.a]\nurl = 'wss://a'"), "\"wss://\" is not supported yet"),
+        (format!("{client}[endpoint.a]\nurl = 'mqtt://a'\nalpn = []"), "`alpn` means nothing without TLS"),
+        (format!("{client}[endpoint.a]\nurl = 'ws://a'\ninsecure = true"), "`insecure` means nothing without TLS"),
+        (format!("{client}[endpoint.a]\nurl = 'mqtts://a'\nalpn = ['']"), "has 1 to 255 bytes"),
+        (format!("{client}[endpoint.a]\nurl = 'mqtts://a'\nca_file = 'x'"), "\"/nonexistent/x\" cannot be read"),
+        (format!("{client}[endpoint.a]\nurl = 'mqtts://[::1]'"), "cannot check a certificate against an IPv6"),
+        (format!("{client}[endpoint.a]\nurl = 'mqtt://a'\nproxy = 'https://p'"), "talks to proxies in the clear"),
+        (format!("{client}[endpoint.a]\nurl = 'mqtt://a'\nproxy = 'http://u:hunter2@'"), "`proxy` has no valid host"),
         (format!("{client}[endpoint.a]\nurl = 'mqtt://a'\nmax_connecting = 0"), "1 to 1,000,000"),
         (with("[[client]]\nid = 'x'"), "this client has no `endpoints`"),
         (with("[[client]]\nendpoints = ['a']"), "this client has no `id`"),
@@ -197,7 +249,7 @@ fn wrong_files_say_what_is_wrong() {
         (with("[[client]]\nid = 'x'\nendpoints = []"), "`endpoints` is empty"),
         (with("[[client]]\nid = 'x'\nendpoints = [1]"), "a list of endpoint names in quotes"),
         (with("[[client]]\nid = 'x'\nendpoints = ['bbb']"), "there are \"a\""),
-        (with("[[client]]\nid = 'x'\nendpoints = ['a', 'a']"), "a second endpoint is not supported yet"),
+        (with("[[client]]\nid = 'x'\nendpoints = ['a', 'a']"), "\"a\" is there twice"),
         (with("[[client]]\nid = ''\nendpoints = ['a']"), "the client ID is empty"),
         (with("[[client]]\nid = \"a\\u0000b\"\nendpoints = ['a']"), "NUL character, which MQTT forbids"),
         (with("[[client]]\nid = '%c'\nendpoints = ['a']"), "%c is the client ID itself"),
@@ -224,6 +276,12 @@ fn a_fleet_has_its_bounds() {
     assert!(errors(&many).contains("1,000,001 clients are too many"));
     let long = format!("{HEAD}{}", client(&format!("{}%i", "x".repeat(1_000)), 500_000));
     assert!(errors(&long).contains("take too much memory"));
+    let wordy = |client: &str| format!("{client}birth = {{ topic = 'a', payload = '%c {}' }}\n", "x".repeat(600));
+    let long = format!("{HEAD}{}", wordy(&client("b%i", 500_000)));
+    assert!(errors(&long).contains("take too much memory"));
+    let filters = format!("{{ topic = '{}' }},", "x".repeat(60_000)).repeat(9);
+    let long = format!("{HEAD}{}subscribe = [{filters}]\n", client("c%i", 1));
+    assert!(errors(&long).contains("a client can have at most 512 KiB"));
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Real worker processes against real brokers: every order ends as it must, and nothing hangs. How orders come about is not tested here.
 
+#[path = "harness/certs.rs"]
+mod certs;
 #[path = "harness/mosquitto.rs"]
 mod mosquitto;
 #[path = "harness/worker.rs"]
@@ -19,6 +21,10 @@ mod figures;
 mod orders;
 #[path = "worker/samples.rs"]
 mod samples;
+#[path = "worker/talk.rs"]
+mod talk;
+#[path = "worker/trust.rs"]
+mod trust;
 
 use std::{sync::Arc, time::Duration};
 
@@ -26,25 +32,30 @@ use mqfleet::{
     fleet::{Probe, ProbeKind, Protocol},
     wire::ClientDef,
 };
+use process::Def;
 
 /// A bound for what takes milliseconds, on a machine that does much else.
 const SOON: Duration = Duration::from_secs(15);
 
-fn def(id: impl Into<Arc<str>>, port: u16) -> ClientDef {
-    ClientDef {
+fn def(id: impl Into<Arc<str>>, port: u16) -> Def {
+    let client = ClientDef {
         id: id.into(),
-        host: "127.0.0.1".into(),
-        port,
         protocol: Protocol::V5,
         keep_alive: Duration::from_secs(30),
         clean_start: true,
+        session_expiry: Duration::ZERO,
+        receive_maximum: None,
+        user_properties: Vec::new(),
         connect_timeout: Duration::from_secs(10),
         probe: Probe { kind: ProbeKind::Off, every: Duration::from_secs(1) },
         username: None,
         password: None,
-    }
+        identity: None,
+        conversation: Arc::default(),
+    };
+    Def::new(client, port)
 }
 
-fn defs(n: usize, port: u16) -> Vec<ClientDef> {
+fn defs(n: usize, port: u16) -> Vec<Def> {
     (0..n).map(|i| def(format!("client-{i:04}"), port)).collect()
 }

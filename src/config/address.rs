@@ -1,4 +1,4 @@
-//! Defines how an endpoint's URL is read into host and port; it looks nothing up.
+//! Defines how an endpoint's URL is read into scheme, host, port and path; it looks nothing up.
 
 use std::net::Ipv6Addr;
 
@@ -8,11 +8,55 @@ use super::{
     tree::Value,
 };
 
-/// MQTT's port as registered with IANA.
-const PORT: u16 = 1883;
+/// What a URL says.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Address {
+    pub scheme: Scheme,
+    pub host: Box<str>,
+    pub port: u16,
+    /// Empty but for WebSockets.
+    pub path: String,
+}
 
-/// Reads `mqtt://host[:port]`.
-pub(super) fn read(value: &Value<'_>, report: &mut Report<'_>) -> Option<(Box<str>, u16)> {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Scheme {
+    Mqtt,
+    Mqtts,
+    Ws,
+    Wss,
+}
+
+impl Scheme {
+    fn name(self) -> &'static str {
+        match self {
+            Scheme::Mqtt => "mqtt",
+            Scheme::Mqtts => "mqtts",
+            Scheme::Ws => "ws",
+            Scheme::Wss => "wss",
+        }
+    }
+
+    /// The port as registered with IANA.
+    fn port(self) -> u16 {
+        match self {
+            Scheme::Mqtt => 1883,
+            Scheme::Mqtts => 8883,
+            Scheme::Ws => 80,
+            Scheme::Wss => 443,
+        }
+    }
+
+    pub fn is_tls(self) -> bool {
+        matches!(self, Scheme::Mqtts | Scheme::Wss)
+    }
+
+    fn has_path(self) -> bool {
+        matches!(self, Scheme::Ws | Scheme::Wss)
+    }
+}
+
+/// Reads `scheme://host[:port][/path]`.
+pub(super) fn read(value: &Value<'_>, report: &mut Report<'_>) -> Option<Address> {
     let text = value.string(report, "a URL in quotes, such as \"mqtt://broker.example:1883\"")?;
     match parse(text) {
         Ok(address) => Some(address),
@@ -23,7 +67,7 @@ pub(super) fn read(value: &Value<'_>, report: &mut Report<'_>) -> Option<(Box<st
     }
 }
 
-fn parse(text: &str) -> Result<(Box<str>, u16), (String, String)> {
+fn parse(text: &str) -> Result<Address, (String, String)> {
     let wrong = |title: &str, help: &str| Err((title.to_owned(), help.to_owned()));
     if text.contains('@') {
         // Nothing of such a URL may be repeated: it may hold a password.
@@ -32,29 +76,37 @@ fn parse(text: &str) -> Result<(Box<str>, u16), (String, String)> {
     let Some((scheme, rest)) = text.split_once("://") else {
         return Err(("`url` has no scheme".into(), format!("write \"mqtt://{}\"", scrap(text))));
     };
-    match scheme.to_ascii_lowercase().as_str() {
-        "mqtt" => {}
-        "mqtts" | "ws" | "wss" => {
-            return Err((
-                format!("{} is not supported yet", quoted(&format!("{scheme}://"))),
-                "this release connects by plain TCP only: mqtt://".into(),
-            ));
-        }
+    let scheme = match scheme.to_ascii_lowercase().as_str() {
+        "mqtt" => Scheme::Mqtt,
+        "mqtts" => Scheme::Mqtts,
+        "ws" => Scheme::Ws,
+        "wss" => Scheme::Wss,
         "tcp" => {
             return Err(("the scheme \"tcp://\" is unknown here".into(), format!("it is \"mqtt://{}\"", scrap(rest))));
         }
         "ssl" | "tls" => {
-            return wrong("TLS is not supported yet", "its scheme will be mqtts://; this release has mqtt:// only");
+            let title = format!("the scheme {} is unknown here", quoted(&format!("{scheme}://")));
+            return Err((title, format!("it is \"mqtts://{}\"", scrap(rest))));
         }
         other => {
             let near = nearest(other, ["mqtt", "mqtts", "ws", "wss"]);
-            let help = near.map_or("it must be mqtt://".into(), |word| format!("did you mean \"{word}://\"?"));
+            let help = near.map_or("it can be mqtt://, mqtts://, ws:// or wss://".into(), |word| {
+                format!("did you mean \"{word}://\"?")
+            });
             return Err((format!("the scheme {} is unknown", quoted(&format!("{scheme}://"))), help));
         }
-    }
+    };
     let authority = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
-    if !matches!(&rest[authority.len()..], "" | "/") {
-        return wrong("`url` has a path", "plain MQTT has none: mqtt://host:port");
+    let path = &rest[authority.len()..];
+    if !scheme.has_path() && !matches!(path, "" | "/") {
+        let help = format!("only ws:// and wss:// have one: {}://host:port", scheme.name());
+        return Err(("`url` has a path".into(), help));
+    }
+    if path.contains('#') || path.chars().any(|c| c.is_control() || c == ' ' || !c.is_ascii()) {
+        return wrong(
+            "`url` has a path that HTTP does not allow",
+            "such as wss://host/mqtt; other signs are written %XX",
+        );
     }
     let (host, port) = match authority.strip_prefix('[').and_then(|a| a.split_once(']')) {
         Some((host, port)) => match host.parse::<Ipv6Addr>() {
@@ -77,13 +129,21 @@ fn parse(text: &str) -> Result<(Box<str>, u16), (String, String)> {
         return Err((format!("{} is not a host name", quoted(host)), help.into()));
     }
     let port = match port {
-        "" => PORT,
+        "" => scheme.port(),
         port => match port.strip_prefix(':').and_then(|p| p.parse::<u16>().ok()).filter(|p| *p > 0) {
             Some(port) => port,
-            None => return wrong("`url` has no valid port", "a port is 1 to 65535; without one it is 1883"),
+            None => {
+                let help = format!("a port is 1 to 65535; without one it is {}", scheme.port());
+                return Err(("`url` has no valid port".into(), help));
+            }
         },
     };
-    Ok((host.into(), port))
+    let path = match path {
+        _ if !scheme.has_path() => String::new(),
+        path if path.starts_with('/') => path.to_owned(),
+        path => format!("/{path}"),
+    };
+    Ok(Address { scheme, host: host.into(), port, path })
 }
 
 /// A piece of a URL for a hint.
@@ -98,15 +158,20 @@ mod tests {
 
     #[test]
     fn addresses_are_read() {
-        for (text, host, port) in [
-            ("mqtt://localhost", "localhost", 1883),
-            ("mqtt://localhost/", "localhost", 1883),
-            ("MQTT://broker-1.example_x.net:11883", "broker-1.example_x.net", 11883),
-            ("mqtt://10.0.0.7:1", "10.0.0.7", 1),
-            ("mqtt://[2001:db8::1]", "2001:db8::1", 1883),
-            ("mqtt://[::1]:65535", "::1", 65535),
+        for (text, host, port, path) in [
+            ("mqtt://localhost", "localhost", 1883, ""),
+            ("mqtt://localhost/", "localhost", 1883, ""),
+            ("MQTT://broker-1.example_x.net:11883", "broker-1.example_x.net", 11883, ""),
+            ("mqtt://10.0.0.7:1", "10.0.0.7", 1, ""),
+            ("mqtt://[2001:db8::1]", "2001:db8::1", 1883, ""),
+            ("mqtt://[::1]:65535", "::1", 65535, ""),
+            ("mqtts://a", "a", 8883, ""),
+            ("ws://a", "a", 80, "/"),
+            ("wss://a/mqtt?x=1", "a", 443, "/mqtt?x=1"),
+            ("ws://a:8080?x=1", "a", 8080, "/?x=1"),
         ] {
-            assert_eq!(parse(text), Ok((host.into(), port)), "{text}");
+            let address = parse(text).unwrap();
+            assert_eq!((&*address.host, address.port, address.path.as_str()), (host, port, path), "{text}");
         }
     }
 
@@ -115,11 +180,12 @@ mod tests {
         for (text, title, help) in [
             ("localhost:1883", "no scheme", "\"mqtt://localhost:1883\""),
             ("tcp://a:1", "unknown", "\"mqtt://a:1\""),
-            ("mqtts://a", "\"mqtts://\" is not supported yet", ""),
-            ("wss://a/mqtt", "\"wss://\" is not supported yet", ""),
-            ("ssl://a", "TLS is not supported yet", "mqtts://"),
+            ("ssl://a", "unknown", "\"mqtts://a\""),
+            ("mqtts://a/path", "has a path", "mqtts://host:port"),
+            ("ws://a/b c", "a path that HTTP does not allow", ""),
+            ("wss://a:0", "no valid port", "443"),
             ("mqt://a", "\"mqt://\" is unknown", "\"mqtt://\""),
-            ("carrier-pigeon://a", "unknown", "must be mqtt://"),
+            ("carrier-pigeon://a", "unknown", "it can be mqtt://"),
             ("mqtt://a/path", "has a path", ""),
             ("mqtt://a?b", "has a path", ""),
             ("mqtt://", "no host", ""),

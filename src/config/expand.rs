@@ -3,15 +3,21 @@
 use std::{collections::HashMap, ops::Range, sync::Arc};
 
 use super::{
+    Surroundings,
+    conversation::Talk,
+    identity::{Papers, Wrong},
     report::{Draft, Report, quoted},
     template::Template,
     tree::thousands,
 };
-use crate::fleet::{Client, EndpointKey, Secret, Settings};
+use crate::{
+    fleet::{Client, EndpointKey, Labels, Secret, Settings},
+    text::Scrubbed,
+};
 
 /// Clients in one file, at most.
 pub(super) const CLIENTS_MAX: u64 = 1_000_000;
-/// Bytes that all client IDs and user names together may take.
+/// Bytes that all client IDs, user names and messages together may take.
 const TEXTS_MAX: u64 = 256 << 20;
 /// The longest text MQTT can carry, in bytes (MQTT 5.0 §1.5.4).
 const TEXT_MAX: usize = 65_535;
@@ -23,14 +29,17 @@ pub(super) struct Group {
     pub count_span: Range<usize>,
     pub count: u64,
     pub start: u64,
-    pub endpoint: EndpointKey,
+    pub endpoints: Arc<[EndpointKey]>,
     pub username: Option<Template>,
     pub password: Option<Secret>,
+    pub papers: Option<Papers>,
+    pub labels: Arc<Labels>,
+    pub talk: Talk,
     pub settings: Arc<Settings>,
 }
 
 /// Makes the clients of all tables, and reports IDs that are too long or there twice.
-pub(super) fn expand(groups: &[Group], report: &mut Report<'_>) -> Vec<Client> {
+pub(super) fn expand(groups: &[Group], report: &mut Report<'_>, around: &Surroundings<'_>) -> Vec<Client> {
     let mut clients: Vec<Client> = Vec::new();
     let mut owners: HashMap<Arc<str>, usize> = HashMap::new();
     // The tables that share IDs, with the first such ID and how many there are.
@@ -53,7 +62,8 @@ pub(super) fn expand(groups: &[Group], report: &mut Report<'_>) -> Vec<Client> {
             template.fill(group.start + group.count - 1, &id, &mut username);
         }
         let longest = id.len().max(username.len());
-        texts += group.count * (id.len() + username.len()) as u64;
+        let talk = group.talk.check(group.start + group.count - 1, &id, group.id_span.clone(), report);
+        texts += group.count * (talk + (id.len() + username.len()) as u64);
         if longest > TEXT_MAX {
             let what = if id.len() > TEXT_MAX { "client IDs" } else { "user names" };
             report.error(
@@ -64,13 +74,18 @@ pub(super) fn expand(groups: &[Group], report: &mut Report<'_>) -> Vec<Client> {
         }
         if texts > TEXTS_MAX {
             report.error(
-                Draft::at(group.id_span.clone(), "client IDs and user names take too much memory")
+                Draft::at(group.id_span.clone(), "client IDs, user names and messages take too much memory")
                     .help(format!("together they may have at most {} MiB; make them shorter", TEXTS_MAX >> 20)),
             );
             return clients;
         }
-        let is_own = |t: &Template| t.has_number() || t.has_client();
-        let common = group.username.as_ref().filter(|t| !is_own(t)).map(|_| Arc::<str>::from(username.as_str()));
+        let common = group.username.as_ref().filter(|t| !t.is_own()).map(|_| Arc::<str>::from(username.as_str()));
+        let conversation = group.talk.common();
+        let identity = group.papers.as_ref().filter(|p| !p.is_own()).map(|p| p.fill(around.base_dir, 0, ""));
+        let mut wrong = Wrong::default();
+        if let Some(identity) = &identity {
+            wrong.check(identity);
+        }
         clients.reserve(group.count as usize);
         owners.reserve(group.count as usize);
         for number in group.start..group.start + group.count {
@@ -90,11 +105,25 @@ pub(super) fn expand(groups: &[Group], report: &mut Report<'_>) -> Vec<Client> {
                 }
                 (None, None) => None,
             };
+            let own = |papers: &Papers| {
+                let identity = papers.fill(around.base_dir, number, &id);
+                wrong.check(&identity);
+                identity
+            };
             clients.push(Client {
+                name: Scrubbed::new(&id),
+                endpoints: group.endpoints.clone(),
                 username,
                 password: group.password.clone(),
-                ..Client::new(&id, group.endpoint, group.settings.clone())
+                identity: identity.clone().or_else(|| group.papers.as_ref().map(own)),
+                labels: group.labels.clone(),
+                conversation: conversation.clone().unwrap_or_else(|| Arc::new(group.talk.fill(number, &id))),
+                settings: group.settings.clone(),
+                id,
             });
+        }
+        if let Some(papers) = &group.papers {
+            wrong.tell(papers.span.clone(), report);
         }
     }
     for (first, second, id, times) in shared {

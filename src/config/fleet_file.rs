@@ -5,9 +5,11 @@ use super::{
     expand::{CLIENTS_MAX, Group, expand},
     format,
     nearest::nearest,
+    proxy,
     report::{Draft, Report, quoted},
     settings::Given,
     template::Template,
+    transport,
     tree::{Table, Value, thousands},
 };
 use crate::{
@@ -31,14 +33,14 @@ pub(super) fn read(root: &Table<'_>, report: &mut Report<'_>, around: &Surroundi
     if let Some(table) = root.get("fleet").and_then(|v| v.table(report, "[fleet]", "[fleet]")) {
         read_fleet(&table, &mut fleet, report);
     }
-    let names = read_endpoints(root, &mut fleet.endpoints, report);
+    let names = read_endpoints(root, &mut fleet.endpoints, report, around);
     let mut defaults = Given::default();
     if let Some(table) = root.get("defaults").and_then(|v| v.table(report, "[defaults]", "[defaults]")) {
         table.check(format::DEFAULTS, report);
         defaults.overlay(&table, report, around);
     }
-    let groups = read_groups(root, &defaults, &names, report, around);
-    fleet.clients = expand(&groups, report);
+    let groups = read_groups(root, &defaults, &fleet.endpoints, &names, report, around);
+    fleet.clients = expand(&groups, report, around);
     fleet
 }
 
@@ -64,7 +66,12 @@ fn read_fleet(table: &Table<'_>, fleet: &mut Fleet, report: &mut Report<'_>) {
 /// The endpoints' names, in the order of their keys.
 type Names = Vec<String>;
 
-fn read_endpoints(root: &Table<'_>, endpoints: &mut Vec<Endpoint>, report: &mut Report<'_>) -> Names {
+fn read_endpoints(
+    root: &Table<'_>,
+    endpoints: &mut Vec<Endpoint>,
+    report: &mut Report<'_>,
+    around: &Surroundings<'_>,
+) -> Names {
     let mut names = Names::new();
     let Some(value) = root.get("endpoint") else {
         report.error(
@@ -100,14 +107,26 @@ fn read_endpoints(root: &Table<'_>, endpoints: &mut Vec<Endpoint>, report: &mut 
                 None
             }
         };
-        let (host, port) = address.unwrap_or_default();
+        let transport = transport::read(&table, address.as_ref(), report, around);
+        let proxy = match (table.get("proxy"), &address) {
+            (Some(value), _) => proxy::read(&value, report),
+            (None, Some(address)) => proxy::from_environment(address, report, around),
+            (None, None) => None,
+        };
+        let (host, port) = address.map(|a| (a.host, a.port)).unwrap_or_default();
         let mut count = |key, unit, default| {
             let n = table.get(key).and_then(|v| v.number(report, 1..CLIENTS_MAX + 1, unit));
             n.map_or(default, |n| n as u32)
         };
         let connect_rate = count("connect_rate", "connects a second", Endpoint::CONNECT_RATE);
         let max_connecting = count("max_connecting", "connects in flight", Endpoint::MAX_CONNECTING);
-        endpoints.push(Endpoint { connect_rate, max_connecting, ..Endpoint::new(&name, &host, port) });
+        endpoints.push(Endpoint {
+            transport,
+            proxy,
+            connect_rate,
+            max_connecting,
+            ..Endpoint::new(&name, &host, port)
+        });
         names.push(name);
     }
     if names.len() > usize::from(u16::MAX) {
@@ -120,6 +139,7 @@ fn read_endpoints(root: &Table<'_>, endpoints: &mut Vec<Endpoint>, report: &mut 
 fn read_groups(
     root: &Table<'_>,
     defaults: &Given,
+    endpoints: &[Endpoint],
     names: &Names,
     report: &mut Report<'_>,
     around: &Surroundings<'_>,
@@ -142,7 +162,7 @@ fn read_groups(
     let mut groups = Vec::new();
     for value in tables {
         if let Some(table) = value.table(report, "[[client]]", "[[client]]") {
-            groups.extend(read_group(&table, defaults, names, report, around));
+            groups.extend(read_group(&table, defaults, endpoints, names, report, around));
         }
     }
     groups
@@ -151,6 +171,7 @@ fn read_groups(
 fn read_group(
     table: &Table<'_>,
     defaults: &Given,
+    endpoints: &[Endpoint],
     names: &Names,
     report: &mut Report<'_>,
     around: &Surroundings<'_>,
@@ -187,9 +208,25 @@ fn read_group(
         Some(value) => value.number(report, 0..u64::from(u32::MAX) + 1, "the first client"),
         None => Some(1),
     };
-    let endpoint = read_endpoint_name(table, names, report);
+    let keys = read_endpoint_names(table, names, report);
+    given.check_version(table, report);
+    let mut papers = given.papers(report);
+    let is_tls =
+        |key: &EndpointKey| endpoints.get(key.index()).is_none_or(|e| e.host.is_empty() || e.transport.tls().is_some());
+    if let (Some(_), Some(keys)) = (&papers, &keys)
+        && !keys.iter().any(is_tls)
+    {
+        // What all clients have in common may be for others.
+        if let Some(span) = table.key_span("cert_file").or_else(|| table.key_span("key_file")) {
+            report.error(
+                Draft::at(span, "a certificate means nothing without TLS")
+                    .help("none of the client's endpoints is mqtts:// or wss://"),
+            );
+        }
+        papers = None;
+    }
 
-    let (id, count, start, endpoint) = (id?, count?, start?, endpoint?);
+    let (id, count, start, keys) = (id?, count?, start?, keys?);
     let (id_span, count_span) = (id_value?.span, count_value.map_or(table.span.clone(), |v| v.span));
     if count > 1 && !id.has_number() {
         report.error(
@@ -202,8 +239,9 @@ fn read_group(
         return None;
     }
     let settings = given.settings();
-    let Given { username, password, .. } = given;
-    Some(Group { id, id_span, count_span, count, start, endpoint, username, password, settings })
+    let Given { username, password, labels, talk, .. } = given;
+    let (labels, endpoints) = (labels.into(), keys.into());
+    Some(Group { id, id_span, count_span, count, start, endpoints, username, password, papers, labels, talk, settings })
 }
 
 fn read_id(value: &Value<'_>, report: &mut Report<'_>, around: &Surroundings<'_>) -> Option<Template> {
@@ -222,7 +260,7 @@ fn read_id(value: &Value<'_>, report: &mut Report<'_>, around: &Surroundings<'_>
     None
 }
 
-fn read_endpoint_name(table: &Table<'_>, names: &Names, report: &mut Report<'_>) -> Option<EndpointKey> {
+fn read_endpoint_names(table: &Table<'_>, names: &Names, report: &mut Report<'_>) -> Option<Vec<EndpointKey>> {
     let example = || names.first().map_or("local", String::as_str).to_owned();
     let Some(value) = table.get("endpoints") else {
         report.error(
@@ -236,17 +274,17 @@ fn read_endpoint_name(table: &Table<'_>, names: &Names, report: &mut Report<'_>)
         report.error(Draft::at(value.span, "`endpoints` is empty").help("name one"));
         return None;
     }
-    if let Some(second) = items.get(1) {
-        report.error(
-            Draft::at(second.span.clone(), "a second endpoint is not supported yet")
-                .help("clients stay with the first one in this release; take the others out"),
-        );
-    }
-    let mut found = None;
+    let mut found = Vec::new();
     for item in &items {
         let Some(name) = item.string(report, "a list of endpoint names in quotes") else { continue };
         match names.iter().position(|n| n == name) {
-            Some(index) => found = found.or(u16::try_from(index).ok()),
+            Some(index) => {
+                let key = EndpointKey(index as u16); // more than fit are an error of their own
+                if found.contains(&key) {
+                    report.error(Draft::at(item.span.clone(), format!("{} is there twice", quoted(name))));
+                }
+                found.push(key);
+            }
             None => {
                 let help = match nearest(name, names.iter().map(String::as_str)) {
                     Some(word) => format!("did you mean {}?", quoted(word)),
@@ -261,5 +299,5 @@ fn read_endpoint_name(table: &Table<'_>, names: &Names, report: &mut Report<'_>)
             }
         }
     }
-    found.map(EndpointKey)
+    (!found.is_empty()).then_some(found)
 }

@@ -16,9 +16,19 @@ const COMMON_KEYS: &[&str] = &[
     "username",
     "password",
     "start_connected",
+    "session_expiry",
+    "receive_maximum",
+    "user_properties",
+    "follow_redirects",
+    "cert_file",
+    "key_file",
+    "key_password",
+    "labels",
+    "subscribe",
+    "will",
+    "birth",
+    "publish",
 ];
-const COMMON_LATER: &[&str] =
-    &["session_expiry", "cert_file", "key_file", "labels", "subscribe", "will", "birth", "publish"];
 
 const IN_FLEET: (&str, &[&str]) = ("[fleet]", FLEET_KEYS);
 const IN_ENDPOINT: (&str, &[&str]) = ("[endpoint.NAME]", ENDPOINT_KEYS);
@@ -31,13 +41,8 @@ pub(super) const TABLES: Keys = Keys {
     elsewhere: &[IN_FLEET, IN_ENDPOINT, IN_CLIENT, IN_BOTH],
 };
 pub(super) const FLEET: Keys = Keys { now: FLEET_KEYS, later: &[], elsewhere: &[IN_ENDPOINT, IN_CLIENT, IN_BOTH] };
-pub(super) const ENDPOINT: Keys = Keys {
-    now: &["url", "connect_rate", "max_connecting"],
-    later: &["ca_file", "insecure", "alpn", "proxy"],
-    elsewhere: &[IN_FLEET, IN_CLIENT, IN_BOTH],
-};
-pub(super) const DEFAULTS: Keys =
-    Keys { now: COMMON_KEYS, later: COMMON_LATER, elsewhere: &[IN_CLIENT, IN_ENDPOINT, IN_FLEET] };
+pub(super) const ENDPOINT: Keys = Keys { now: ENDPOINT_KEYS, later: &[], elsewhere: &[IN_FLEET, IN_CLIENT, IN_BOTH] };
+pub(super) const DEFAULTS: Keys = Keys { now: COMMON_KEYS, later: &[], elsewhere: &[IN_CLIENT, IN_ENDPOINT, IN_FLEET] };
 pub(super) const CLIENT: Keys = Keys {
     now: &[
         "id",
@@ -54,14 +59,30 @@ pub(super) const CLIENT: Keys = Keys {
         "username",
         "password",
         "start_connected",
+        "session_expiry",
+        "receive_maximum",
+        "user_properties",
+        "follow_redirects",
+        "cert_file",
+        "key_file",
+        "key_password",
+        "labels",
+        "subscribe",
+        "will",
+        "birth",
+        "publish",
     ],
-    later: COMMON_LATER,
+    later: &[],
     elsewhere: &[IN_ENDPOINT, IN_FLEET],
 };
 pub(super) const RECONNECT: Keys =
     Keys { now: &["strategy", "min", "max", "every", "max_retries", "stable_after"], later: &[], elsewhere: &[] };
 pub(super) const PROBE: Keys = Keys { now: &["kind", "every"], later: &[], elsewhere: &[] };
 pub(super) const SLOW: Keys = Keys { now: &["p99"], later: &[], elsewhere: &[] };
+pub(super) const SUBSCRIPTION: Keys = Keys { now: &["topic", "qos"], later: &[], elsewhere: &[] };
+pub(super) const MESSAGE: Keys = Keys { now: &["topic", "payload", "qos", "retain"], later: &[], elsewhere: &[] };
+pub(super) const TRAFFIC: Keys =
+    Keys { now: &["topic", "payload", "qos", "retain", "every"], later: &[], elsewhere: &[] };
 pub(super) const PASSWORD: Keys = Keys { now: &["env", "file", "credential"], later: &["command"], elsewhere: &[] };
 
 /// The lines of a fleet file that errors may show: those of its own keys, but for secrets.
@@ -72,10 +93,10 @@ pub(super) const REDACTION: Redaction = Redaction {
         ENDPOINT_KEYS,
         CLIENT_KEYS,
         COMMON_KEYS,
-        COMMON_LATER,
         RECONNECT.now,
         PROBE.now,
         SLOW.now,
+        TRAFFIC.now,
         PASSWORD.now,
     ],
 };

@@ -3,17 +3,27 @@
 use std::{ops::Range, sync::Arc, time::Duration};
 
 use super::{
-    Surroundings, format, password,
+    Surroundings,
+    conversation::Talk,
+    format,
+    identity::Papers,
+    password,
     report::{Draft, Report, quoted},
     template::Template,
     tree::{Table, Value},
 };
-use crate::fleet::{Probe, ProbeKind, Protocol, Reconnect, Secret, Settings, Strategy};
+use crate::{
+    fleet::{Labels, Probe, ProbeKind, Protocol, Reconnect, Secret, Settings, Strategy},
+    text::Scrubbed,
+};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
+
+/// The bytes of a client's user properties, at most.
+const PROPERTIES_MAX: usize = 64 << 10;
 
 /// What is given of a client so far: the built-in values, `[defaults]` over them, the client's own
 /// table over those.
@@ -26,7 +36,17 @@ pub(super) struct Given {
     every: Option<Duration>,
     pub username: Option<Template>,
     pub password: Option<Secret>,
+    pub labels: Labels,
+    pub talk: Talk,
+    cert: Option<(Template, Range<usize>)>,
+    key: Option<(Template, Range<usize>)>,
+    key_password: Option<(Secret, Range<usize>)>,
+    /// The keys given that only MQTT 5.0 has.
+    only_v5: Vec<(&'static str, Range<usize>)>,
 }
+
+/// Keys that mean something with MQTT 5.0 only.
+const ONLY_V5: [&str; 4] = ["session_expiry", "receive_maximum", "user_properties", "follow_redirects"];
 
 #[derive(Clone, Copy, PartialEq)]
 enum Word {
@@ -43,7 +63,21 @@ impl Default for Given {
             Strategy::Fixed { every } => (Word::Fixed, every, every, Some(every)),
             Strategy::Never => (Word::Never, SECOND, SECOND, None),
         };
-        Given { settings, strategy, min, max, every, username: None, password: None }
+        Given {
+            settings,
+            strategy,
+            min,
+            max,
+            every,
+            username: None,
+            password: None,
+            labels: Labels::new(),
+            talk: Talk::default(),
+            cert: None,
+            key: None,
+            key_password: None,
+            only_v5: Vec::new(),
+        }
     }
 }
 
@@ -59,6 +93,23 @@ impl Given {
             get("connect_timeout").and_then(|v| whole_seconds(&v, report, SECOND, HOUR, "Paho times connects"));
         set(&mut settings.connect_timeout, timeout);
         set(&mut settings.start_connected, get("start_connected").and_then(|v| v.boolean(report)));
+        let most = Duration::from_secs(u32::MAX.into());
+        let expiry = get("session_expiry")
+            .and_then(|v| whole_seconds(&v, report, Duration::ZERO, most, "MQTT counts session expiry"));
+        set(&mut settings.session_expiry, expiry);
+        let maximum = get("receive_maximum").and_then(|v| v.number(report, 1..65_536, "messages"));
+        settings.receive_maximum = maximum.and_then(|n| u16::try_from(n).ok()).or(settings.receive_maximum);
+        set(&mut settings.follow_redirects, get("follow_redirects").and_then(|v| v.boolean(report)));
+        if let Some(pairs) = get("user_properties").and_then(|v| texts(&v, report, "{ site = \"hall-3\" }")) {
+            let bytes: usize = pairs.iter().map(|(name, value)| name.len() + value.len() + 16).sum();
+            if let (true, Some(span)) = (bytes > PROPERTIES_MAX, table.key_span("user_properties")) {
+                report.error(Draft::at(span, "`user_properties` has more than 64 KiB"));
+            }
+            settings.user_properties = pairs;
+        }
+        let given = ONLY_V5.iter().filter_map(|key| Some((*key, table.key_span(key)?)));
+        self.only_v5.retain(|(key, _)| table.key_span(key).is_none());
+        self.only_v5.extend(given);
         if let Some(t) = get("probe").and_then(|v| v.table(report, "`probe`", "{ kind = \"ack\", every = \"5s\" }")) {
             probe(&mut settings.probe, &t, report);
         }
@@ -79,6 +130,24 @@ impl Given {
         if let Some(value) = get("password") {
             self.password = password::read(&value, report, around).or(self.password.take());
         }
+        if let Some(pairs) = get("labels").and_then(|v| texts(&v, report, "{ site = \"hall-3\" }")) {
+            self.labels.extend(pairs.iter().map(|(name, value)| (Scrubbed::new(name), Scrubbed::new(value))));
+        }
+        self.talk.overlay(table, report, around);
+        let file = |key: &str, report: &mut Report<'_>| {
+            let value = table.get(key)?;
+            let template = Template::read(&value, report, around.host)?;
+            if value.string(report, "")?.is_empty() {
+                report.error(Draft::at(value.span.clone(), format!("`{key}` is empty")));
+            }
+            Some((template, value.span))
+        };
+        self.cert = file("cert_file", report).or(self.cert.take());
+        self.key = file("key_file", report).or(self.key.take());
+        if let Some(value) = get("key_password") {
+            let secret = password::read(&value, report, around).map(|secret| (secret, value.span));
+            self.key_password = secret.or(self.key_password.take());
+        }
         if let Some(value) = get("keep_alive") {
             let is_blind = self.settings.keep_alive.is_zero() && self.settings.probe.kind == ProbeKind::Heartbeat;
             if is_blind {
@@ -87,6 +156,48 @@ impl Given {
                         .help("set probe = { kind = \"ack\" }, or \"off\" if no latency is wanted"),
                 );
             }
+        }
+    }
+
+    /// The certificate and key, if any; they belong together.
+    pub fn papers(&self, report: &mut Report<'_>) -> Option<Papers> {
+        let lonely = |span: &Range<usize>, has: &str, misses: &str| {
+            Draft::at(span.clone(), format!("`{has}` without `{misses}`"))
+                .help("a client shows its certificate and proves with the key that it is its own")
+        };
+        match (&self.cert, &self.key, &self.key_password) {
+            (Some((cert, span)), Some((key, _)), password) => Some(Papers {
+                cert: cert.clone(),
+                key: key.clone(),
+                key_password: password.as_ref().map(|(secret, _)| secret.clone()),
+                span: span.clone(),
+            }),
+            (Some((_, span)), None, _) => {
+                report.error(lonely(span, "cert_file", "key_file"));
+                None
+            }
+            (None, Some((_, span)), _) => {
+                report.error(lonely(span, "key_file", "cert_file"));
+                None
+            }
+            (None, None, Some((_, span))) => {
+                report.error(lonely(span, "key_password", "key_file"));
+                None
+            }
+            (None, None, None) => None,
+        }
+    }
+
+    /// Reports what this client's version of MQTT does not have; `table` is its own.
+    pub fn check_version(&self, table: &Table<'_>, report: &mut Report<'_>) {
+        if self.protocol() == Protocol::V5 {
+            return;
+        }
+        for (key, given) in &self.only_v5 {
+            let span = table.key_span(key).or_else(|| table.key_span("protocol")).unwrap_or(table.span.clone());
+            let draft = Draft::at(span.clone(), format!("MQTT 3.1.1 has no `{key}`"));
+            let draft = if span == *given { draft } else { draft.also(given.clone(), "given here") };
+            report.error(draft.help("use protocol = \"5\", or take it out; clean_start = false keeps a 3.1.1 session"));
         }
     }
 
@@ -158,6 +269,21 @@ fn set<T>(to: &mut T, from: Option<T>) {
     if let Some(value) = from {
         *to = value;
     }
+}
+
+/// Reads a table of texts, in the file's order.
+fn texts(value: &Value<'_>, report: &mut Report<'_>, example: &str) -> Option<Vec<(String, String)>> {
+    let table = value.table(report, format!("`{}`", value.key), example)?;
+    let mut pairs = Vec::new();
+    for (name, item) in table.in_order() {
+        let Some(text) = item.string(report, "a text in quotes") else { continue };
+        if name.contains('\0') || text.contains('\0') || name.len().max(text.len()) > 65_535 {
+            let title = format!("{} has a NUL character or more than 65,535 bytes", quoted(&name));
+            report.error(Draft::at(item.span.clone(), title));
+        }
+        pairs.push((name, text.to_owned()));
+    }
+    Some(pairs)
 }
 
 fn protocol(value: &Value<'_>, report: &mut Report<'_>) -> Option<Protocol> {

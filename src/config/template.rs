@@ -26,6 +26,20 @@ const WIDTH_MAX: usize = 20;
 impl Template {
     /// Reads a pattern. `host` tells this host's name, where it is asked for.
     pub fn read(value: &Value<'_>, report: &mut Report<'_>, host: &dyn Fn() -> String) -> Option<Template> {
+        Template::read_as(value, report, host, false)
+    }
+
+    /// As [`Template::read`], for a text in which `%s` and `%%` stay as they are until it is used.
+    pub fn read_numbered(value: &Value<'_>, report: &mut Report<'_>, host: &dyn Fn() -> String) -> Option<Template> {
+        Template::read_as(value, report, host, true)
+    }
+
+    fn read_as(
+        value: &Value<'_>,
+        report: &mut Report<'_>,
+        host: &dyn Fn() -> String,
+        is_numbered: bool,
+    ) -> Option<Template> {
         let text = value.string(report, "a text in quotes")?;
         let mut parts = Vec::new();
         let mut plain = String::new();
@@ -48,6 +62,14 @@ impl Template {
             };
             let shown = format!("%{}", &word[..length]);
             let found = match (letter, &word[..digits]) {
+                (Some('%'), "") if is_numbered => {
+                    plain.push_str("%%");
+                    Ok(None)
+                }
+                (Some('s'), "") if is_numbered => {
+                    plain.push_str("%s");
+                    Ok(None)
+                }
                 (Some('%'), "") => {
                     plain.push('%');
                     Ok(None)
@@ -63,11 +85,14 @@ impl Template {
                         .help(format!("a number can be padded to at most {WIDTH_MAX} digits, such as `%04i`"))),
                 },
                 (Some('h'), "") => {
-                    plain.push_str(&host());
+                    let host = host();
+                    plain.push_str(&if is_numbered { host.replace('%', "%%") } else { host });
                     Ok(None)
                 }
                 (Some('c'), "") => Ok(Some(Part::Client)),
-                (Some('u' | 's' | 'g' | 'r'), "") => Err(wrong(format!("{} is not supported yet", quoted(&shown)))
+                (Some('s'), "") => Err(wrong("\"%s\" makes sense in the payload of `publish` only".to_owned())
+                    .help("it is the number of the message there")),
+                (Some('u' | 'g' | 'r'), "") => Err(wrong(format!("{} is not supported yet", quoted(&shown)))
                     .help("%i is the client's number, %h this host, %c the client ID, %% a percent sign")),
                 _ => Err(wrong(format!("{} is no pattern", quoted(&shown)))
                     .help("%i is the client's number, %h this host, %c the client ID, %% a percent sign")),
@@ -92,6 +117,11 @@ impl Template {
             parts.push(Part::Text(plain));
         }
         right.then_some(Template { parts })
+    }
+
+    /// Whether it differs from client to client of a table.
+    pub fn is_own(&self) -> bool {
+        self.has_number() || self.has_client()
     }
 
     pub fn has_number(&self) -> bool {

@@ -44,6 +44,7 @@ impl Outbox {
         let mut place: HashMap<ClientKey, usize> = HashMap::new();
         let mut gates: HashMap<EndpointKey, Event> = HashMap::new();
         let mut kept: Vec<Event> = Vec::new();
+        let mut counted: HashMap<ClientKey, usize> = HashMap::new();
         for event in self.events.drain(..) {
             match event.what {
                 What::Sample(_) => {
@@ -54,6 +55,18 @@ impl Outbox {
                     samples = samples.saturating_add(count);
                     last_sample = event.at;
                 }
+                What::Messages(more) => match counted.get(&more.client) {
+                    Some(&i) => {
+                        if let What::Messages(known) = &mut kept[i].what {
+                            known.received = known.received.saturating_add(more.received);
+                            known.published = known.published.saturating_add(more.published);
+                        }
+                    }
+                    None => {
+                        counted.insert(more.client, kept.len());
+                        kept.push(Event { at: event.at, what: What::Messages(more) });
+                    }
+                },
                 What::State(mut step) => match place.get(&step.client) {
                     Some(&i) => {
                         if let What::State(earlier) = &kept[i].what {

@@ -29,6 +29,10 @@ pub struct Row {
     pub reconnects: u32,
     /// The last answer: when, and how long it took.
     pub last: Option<(Moment, Duration)>,
+    /// Messages that came.
+    pub received: u64,
+    /// Messages that it published, its probes left out.
+    pub published: u64,
     /// Up, but its p99 is above its objective, or its probe has no answer.
     pub slow: bool,
     /// Whether its probe is answered, if it is up; as of the last [`Known::look`].
@@ -174,6 +178,8 @@ pub struct Known {
     gates: Vec<Option<Gate>>,
     trouble: Option<Scrubbed>,
     samples_lost: u64,
+    received: u64,
+    published: u64,
     worker_deaths: u32,
     latency: Option<Latency>,
     /// Counts events, so that a reader can tell whether anything changed.
@@ -197,6 +203,8 @@ impl Known {
             last: None,
             slow: false,
             is_silent: false,
+            received: 0,
+            published: 0,
             ever_up: false,
             trend: Trend::new(now, trend_width(&client.settings)),
         };
@@ -213,6 +221,8 @@ impl Known {
             log: Log::default(),
             trouble: None,
             samples_lost: 0,
+            received: 0,
+            published: 0,
             worker_deaths: 0,
             latency: None,
             changes: 0,
@@ -259,6 +269,16 @@ impl Known {
     /// What trouble the demo is making now.
     pub fn trouble(&self) -> Option<&Scrubbed> {
         self.trouble.as_ref()
+    }
+
+    /// Messages that all clients together received.
+    pub fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// Messages that all clients together published, their probes left out.
+    pub fn published(&self) -> u64 {
+        self.published
     }
 
     pub fn samples_lost(&self) -> u64 {
@@ -329,6 +349,13 @@ impl Known {
             What::State(step) => self.apply_step(event.at, step),
             What::Sample(sample) => self.apply_sample(event.at, sample),
             What::Worker { event: WorkerEvent::Died, .. } => self.worker_deaths += 1,
+            What::Messages(messages) => {
+                let row = &mut self.rows[messages.client.index()];
+                row.received += u64::from(messages.received);
+                row.published += u64::from(messages.published);
+                self.received += u64::from(messages.received);
+                self.published += u64::from(messages.published);
+            }
             What::SamplesLost(count) => self.samples_lost += u64::from(*count),
             What::Trouble(text) => self.trouble = Some(text.clone()),
             What::Gate(endpoint, gate) => self.apply_gate(*endpoint, gate),

@@ -100,7 +100,7 @@ impl Log {
             What::Trouble(text) => {
                 self.push(Entry { at: event.at, level: Level::Info, subject: Subject::Notice(text.clone()) });
             }
-            What::Sample(_) | What::SamplesLost(_) | What::Gate(..) => {}
+            What::Sample(_) | What::SamplesLost(_) | What::Gate(..) | What::Messages(_) => {}
         }
     }
 

@@ -5,11 +5,20 @@ use std::io;
 use paho_mqtt as mqtt;
 use rustix::io::Errno;
 
-use super::tap::Fault;
+use super::tap::{Fault, Words};
 use crate::{event::Cause, event::Reason, fleet::Protocol, text::Scrubbed};
 
 fn cause(reason: Reason, detail: &str) -> Cause {
     Cause { reason, detail: Scrubbed::new(detail) }
+}
+
+/// What lies between this host and the broker, as far as a failure may be due to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Way {
+    pub proxy: bool,
+    pub tls: bool,
+    /// Whether the client has a certificate of its own.
+    pub identity: bool,
 }
 
 /// Why a connection that was up is lost.
@@ -19,6 +28,7 @@ pub(super) fn lost(fault: Option<Fault>) -> Cause {
             Some(Fault::PingTimeout) => {
                 cause(Reason::KeepAliveTimeout, "no PINGRESP within one and a half times the keep alive")
             }
+            Some(Fault::Alert { ours, words }) => alert(ours, words),
             // An orderly end of the stream is no error to the system, so there is no line about it.
             _ => cause(Reason::ConnectionLost, "the broker closed the connection"),
         };
@@ -41,7 +51,7 @@ pub(super) fn server_disconnect(code: mqtt::ReasonCode, words: Option<String>) -
 
 /// Why a connect failed. `rc` is what the failure callback was given: above 0 the broker's code,
 /// else Paho's own.
-pub(super) fn refused(protocol: Protocol, rc: i32, error: &mqtt::Error, fault: Option<Fault>) -> Cause {
+pub(super) fn refused(protocol: Protocol, way: Way, rc: i32, error: &mqtt::Error, fault: Option<Fault>) -> Cause {
     if let (Ok(code @ 1..), _) = (u8::try_from(rc), error) {
         // Paho does not hand on the CONNACK's properties, so there is no reason string to be had.
         return match protocol {
@@ -53,17 +63,67 @@ pub(super) fn refused(protocol: Protocol, rc: i32, error: &mqtt::Error, fault: O
             Protocol::V5 => cause(Reason::from_code(code), ""),
         };
     }
-    if let Some(Fault::System { errno, .. }) = fault {
-        return system(errno);
+    match fault {
+        Some(Fault::System { errno, .. }) => return system(errno),
+        Some(Fault::Alert { ours, words }) if way.tls => return alert(ours, words),
+        Some(Fault::WrongName) if way.tls => {
+            return cause(Reason::TlsFailed, "the broker's certificate is for another host name");
+        }
+        _ => {}
     }
     match error {
         mqtt::Error::TcpConnectTimeout => cause(Reason::ConnectTimeout, ""),
+        mqtt::Error::TcpTlsConnectFailure if way.proxy && fault == Some(Fault::Proxy) => {
+            cause(Reason::ProxyRefused, "the proxy did not open the way to the broker")
+        }
+        mqtt::Error::TcpTlsConnectFailure if way.tls && fault == Some(Fault::Handshake) => {
+            cause(Reason::TlsFailed, "the handshake was cut short: does TLS listen on this port?")
+        }
+        mqtt::Error::TcpTlsConnectFailure | mqtt::Error::TcpConnectCompletionFailure
+            if way.tls && fault == Some(Fault::Secured) =>
+        {
+            let perhaps = if way.identity { "it may not accept" } else { "it may demand" };
+            let detail = format!("the broker hung up right after the handshake: {perhaps} the client's certificate");
+            cause(Reason::TlsFailed, &detail)
+        }
+        mqtt::Error::TcpTlsConnectFailure if way.tls && way.identity => cause(
+            Reason::TlsFailed,
+            "no connection, or the client's certificate, its key or the key's password is wrong",
+        ),
+        mqtt::Error::TcpTlsConnectFailure if way.proxy => {
+            cause(Reason::ConnectionRefused, "the proxy is refusing or unreachable")
+        }
         // Paho keeps to itself what the socket said.
         mqtt::Error::TcpTlsConnectFailure => cause(Reason::ConnectionRefused, "refused or unreachable"),
         mqtt::Error::TcpConnectCompletionFailure => {
             cause(Reason::ConnectionLost, "the broker closed the connection instead of answering CONNECT")
         }
+        // Paho 1.3.16 also says so of a connect that was given the number of a socket that it closed the
+        // moment before (`MQTTAsync_receiveThread` looks the client up again, without its lock between).
+        mqtt::Error::SocketError(_) => cause(Reason::ConnectionLost, "the socket failed during the connect"),
         other => cause(Reason::Internal, &other.to_string()),
+    }
+}
+
+/// Why TLS ended with an alert (RFC 8446 §6.2).
+fn alert(ours: bool, words: Words) -> Cause {
+    let name = Scrubbed::from_bytes(words.bytes());
+    let detail = match (ours, words.bytes()) {
+        (true, b"unknown CA") => "nobody trusted here has signed the broker's certificate".to_owned(),
+        (true, b"certificate expired") => "the broker's certificate has expired".to_owned(),
+        (true, b"bad certificate") => "the broker's certificate is not valid, or not yet".to_owned(),
+        (true, _) => format!("the broker's part of the handshake is not accepted: {}", name.as_str()),
+        (false, b"certificate required") => "the broker demands a certificate of the client".to_owned(),
+        (false, _) => format!("the broker refused: {}", name.as_str()),
+    };
+    cause(Reason::TlsFailed, &detail)
+}
+
+/// Why a subscription failed.
+pub(super) fn subscription(error: &mqtt::Error) -> Scrubbed {
+    match error {
+        mqtt::Error::ReasonCode(code, _) => Scrubbed::new(Reason::from_code(*code as u32 as u8).words()),
+        _ => Scrubbed::default(),
     }
 }
 

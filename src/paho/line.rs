@@ -12,8 +12,11 @@ const STAMP: usize = 20;
 const TEXT_MAX: usize = 256;
 
 /// The longest client ID, in bytes, whose lines are never cut before what is read of them: the rest
-/// is a socket number, and ` -> PUBLISH msgid: 65535 qos: 1 retained: 0 rc -22 `.
-pub(super) const ID_MAX: usize = TEXT_MAX - 11 - 57;
+/// is a socket number, and ` -> PUBLISH msgid: 65535 qos: 1 retained: 0 rc -22 payload len(7): mqfleet`.
+pub(super) const ID_MAX: usize = TEXT_MAX - 11 - 80;
+
+/// What the messages of our own probes say: the trace shows no topic, only how a payload begins.
+pub(super) const PROBE: &[u8] = b"mqfleet";
 
 /// A line, as far as its client is not needed to read it.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,6 +30,17 @@ pub(super) enum Line<'a> {
     PingTimeout,
     /// This thread begins another connect.
     Connecting,
+    /// This thread asks a proxy for the way; nothing is said where it refuses.
+    ProxyAsked,
+    /// This thread is at a TLS handshake.
+    Handshake,
+    /// A TLS handshake is done; the host name is checked after it.
+    HandshakeDone,
+    /// The certificate is not for this host name, nor, unless this thread ends the connection next,
+    /// for this address.
+    WrongName,
+    /// A TLS alert that ends a connection, sent by us or by the broker.
+    Alert { ours: bool, words: &'a [u8] },
     /// Nothing of interest.
     Other,
 }
@@ -35,10 +49,20 @@ pub(super) enum Line<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Packet {
     Connect,
-    PingReq { sent: bool },
+    PingReq {
+        sent: bool,
+    },
     PingResp,
-    PublishQos1 { id: u16, sent: bool },
-    PubAck { id: u16 },
+    /// A message of our own probes.
+    Probe {
+        id: u16,
+        sent: bool,
+    },
+    PubAck {
+        id: u16,
+    },
+    /// A message from the broker.
+    Message,
 }
 
 pub(super) fn parse(line: &[u8]) -> Line<'_> {
@@ -61,6 +85,34 @@ pub(super) fn parse(line: &[u8]) -> Line<'_> {
     if text.starts_with(b"Connecting to serverURI ") {
         return Line::Connecting;
     }
+    if let Some(rest) = text.strip_prefix(b"SSL ") {
+        return tls(rest);
+    }
+    if text.starts_with(b"X509_check_host for hostname ") {
+        return Line::WrongName;
+    }
+    // The rest may hold the proxy's password.
+    if text.starts_with(b"Proxy_connect: ") {
+        return Line::ProxyAsked;
+    }
+    Line::Other
+}
+
+/// `alert write:fatal:unknown CA`, `state connect:…`, `handshake done …`.
+fn tls(rest: &[u8]) -> Line<'_> {
+    if let Some(alert) = rest.strip_prefix(b"alert ") {
+        return match (alert.strip_prefix(b"write:fatal:"), alert.strip_prefix(b"read:fatal:")) {
+            (Some(words), _) => Line::Alert { ours: true, words },
+            (_, Some(words)) => Line::Alert { ours: false, words },
+            _ => Line::Other,
+        };
+    }
+    if rest.starts_with(b"handshake done ") {
+        return Line::HandshakeDone;
+    }
+    if [&b"state "[..], b"connect:", b"handshake started "].iter().any(|step| rest.starts_with(step)) {
+        return Line::Handshake;
+    }
     Line::Other
 }
 
@@ -76,7 +128,7 @@ fn socket_error(text: &[u8]) -> Option<Line<'_>> {
 }
 
 /// Reads the rest of a packet's line, given the client's ID; `None` where it is another client's or
-/// about nothing of interest. The payload's bytes, which close a PUBLISH's line, are not looked at.
+/// about nothing of interest.
 pub(super) fn packet(rest: &[u8], client_id: &[u8]) -> Option<Packet> {
     let rest = rest.strip_prefix(client_id)?.strip_prefix(b" ")?;
     if rest.starts_with(b"-> CONNECT ") {
@@ -92,12 +144,17 @@ pub(super) fn packet(rest: &[u8], client_id: &[u8]) -> Option<Packet> {
         let (id, b"") = int(rest)? else { return None };
         return Some(Packet::PubAck { id: id.try_into().ok()? });
     }
+    if rest.starts_with(b"<- PUBLISH ") {
+        return Some(Packet::Message);
+    }
     if let Some(rest) = rest.strip_prefix(b"-> PUBLISH msgid: ") {
         let (id, rest) = int(rest)?;
         let rest = rest.strip_prefix(b" qos: 1 retained: ")?;
         let (_, rest) = int(rest)?;
-        let (rc, _) = int(rest.strip_prefix(b" rc ")?)?;
-        return Some(Packet::PublishQos1 { id: id.try_into().ok()?, sent: rc == 0 });
+        let (rc, rest) = int(rest.strip_prefix(b" rc ")?)?;
+        let (_, payload) = int(rest.strip_prefix(b" payload len(")?)?;
+        let is_probe = payload.strip_prefix(b"): ") == Some(PROBE);
+        return is_probe.then_some(Packet::Probe { id: id.try_into().ok()?, sent: rc == 0 });
     }
     None
 }
@@ -139,9 +196,12 @@ mod tests {
         assert_eq!(read("15 good <- PUBACK msgid: 65535", "good"), Some((15, Packet::PubAck { id: 65535 })));
         assert_eq!(read("7 good <- DISCONNECT (142)", "good"), None);
         assert_eq!(
-            read("15 good -> PUBLISH msgid: 9 qos: 1 retained: 0 rc 0 payload len(8): <- PINGRESP", "good"),
-            Some((15, Packet::PublishQos1 { id: 9, sent: true }))
+            read("15 good -> PUBLISH msgid: 9 qos: 1 retained: 0 rc 0 payload len(7): mqfleet", "good"),
+            Some((15, Packet::Probe { id: 9, sent: true }))
         );
+        assert_eq!(read("15 good -> PUBLISH msgid: 9 qos: 1 retained: 0 rc 0 payload len(8): mqfleet2", "good"), None);
+        let line = "15 good <- PUBLISH msgid: 1 qos: 1 retained: 0 payload len(11): <- PINGRESP";
+        assert_eq!(read(line, "good"), Some((15, Packet::Message)));
         assert_eq!(read("15 good -> PUBLISH qos: 0 retained: 0 rc: 0 payload len(2): ab", "good"), None);
         assert_eq!(read("15 good -> PUBLISH msgid: 9 qos: 2 retained: 0 rc 0 payload len(0): ", "good"), None);
         assert_eq!(read("15 good <- PUBACK msgid: 65536", "good"), None);
@@ -177,6 +237,16 @@ mod tests {
         let line = stamped("PINGRESP not received in keepalive interval for client a on socket 7, disconnecting");
         assert_eq!(parse(&line), Line::PingTimeout);
         assert_eq!(parse(&stamped("Connecting to serverURI 127.0.0.1:1883 with MQTT version 5")), Line::Connecting);
+        let line = stamped("SSL alert write:fatal:unknown CA");
+        assert_eq!(parse(&line), Line::Alert { ours: true, words: b"unknown CA" });
+        let line = stamped("SSL alert read:fatal:certificate required");
+        assert_eq!(parse(&line), Line::Alert { ours: false, words: b"certificate required" });
+        assert_eq!(parse(&stamped("SSL alert write:warning:close notify")), Line::Other);
+        assert_eq!(parse(&stamped("SSL state connect:SSLv3/TLS write client hello:(NONE)")), Line::Handshake);
+        assert_eq!(parse(&stamped("SSL connect:error")), Line::Handshake);
+        assert_eq!(parse(&stamped("SSL handshake done write:unknown:unknown")), Line::HandshakeDone);
+        assert_eq!(parse(&stamped("X509_check_host for hostname a.example failed, rc 0")), Line::WrongName);
+        assert_eq!(parse(&stamped("Proxy_connect: \"CONNECT a:1 HTTP/1.1\r\n")), Line::ProxyAsked);
         assert_eq!(parse(b"short"), Line::Other);
         assert_eq!(parse(b""), Line::Other);
     }
@@ -184,10 +254,10 @@ mod tests {
     #[test]
     fn the_longest_followed_id_leaves_room() {
         let id = "x".repeat(ID_MAX);
-        let whole = format!("{} {id} -> PUBLISH msgid: 65535 qos: 1 retained: 0 rc 0 payload len(8): 12345678", 99_999);
+        let whole = format!("{} {id} -> PUBLISH msgid: 65535 qos: 1 retained: 0 rc 0 payload len(7): mqfleet", 99_999);
         assert_eq!(
             read(&whole[..whole.len().min(TEXT_MAX)], &id),
-            Some((99_999, Packet::PublishQos1 { id: 65535, sent: true }))
+            Some((99_999, Packet::Probe { id: 65535, sent: true }))
         );
     }
 

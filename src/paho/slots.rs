@@ -70,6 +70,8 @@ pub struct Slots {
     marks: mpsc::Sender<Slot>,
     samples: mpsc::Sender<SlotSample>,
     samples_lost: AtomicU32,
+    /// Messages that came for each slot since this was last asked.
+    received: Box<[AtomicU32]>,
     /// Which slot a socket belongs to, by descriptor; `FREE` for none.
     sockets: Box<[AtomicU32]>,
 }
@@ -99,6 +101,7 @@ impl Slots {
             marks: marks_in,
             samples: samples_in,
             samples_lost: AtomicU32::new(0),
+            received: (0..n).map(|_| AtomicU32::new(0)).collect(),
             sockets: (0..Self::SOCKETS).map(|_| AtomicU32::new(Self::FREE)).collect(),
         };
         (slots, News { marks, samples })
@@ -129,6 +132,15 @@ impl Slots {
     /// The number of samples that found the queue full since this was last asked.
     pub fn take_samples_lost(&self) -> u32 {
         self.samples_lost.swap(0, Ordering::Relaxed)
+    }
+
+    /// The number of messages that came for a slot since this was last asked.
+    pub fn take_received(&self, slot: Slot) -> u32 {
+        self.received[slot as usize].swap(0, Ordering::Relaxed)
+    }
+
+    pub(super) fn received(&self, slot: Slot) {
+        self.received[slot as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn subject(&self, slot: Slot) -> &Subject {

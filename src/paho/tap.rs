@@ -37,14 +37,59 @@ pub(super) struct Trouble {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
-    System { socket: RawFd, errno: i32 },
+    System {
+        socket: RawFd,
+        errno: i32,
+    },
     PingTimeout,
+    /// The proxy was asked for the way, and nothing came after that.
+    Proxy,
+    /// A TLS handshake was begun, and nothing came after that.
+    Handshake,
+    /// A TLS handshake was done; with TLS 1.3 only then the broker says what it thinks of ours.
+    Secured,
+    /// The broker's certificate is for another host.
+    WrongName,
+    /// An alert ended TLS: ours about the broker's part, or the broker's about ours.
+    Alert {
+        ours: bool,
+        words: Words,
+    },
+}
+
+impl Fault {
+    /// Whether it is something of the way there, and over once a packet of MQTT goes along.
+    fn is_of_the_way(self) -> bool {
+        matches!(self, Fault::Proxy | Fault::Handshake | Fault::WrongName | Fault::Alert { .. })
+    }
+}
+
+/// An alert's name, as OpenSSL has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Words {
+    bytes: [u8; 40],
+    len: u8,
+}
+
+impl Words {
+    fn new(text: &[u8]) -> Words {
+        let mut words = Words { bytes: [0; 40], len: text.len().min(40) as u8 };
+        words.bytes[..words.len.into()].copy_from_slice(&text[..words.len.into()]);
+        words
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len.into()]
+    }
 }
 
 thread_local! {
     static SOCKET: ThreadCell<Option<RawFd>> = const { ThreadCell::new(None) };
     static TROUBLE: ThreadCell<Option<Trouble>> = const { ThreadCell::new(None) };
 }
+
+/// Part of the line about a CONNECT, whether or not it could be sent.
+const CONNECT: &[u8] = b" -> CONNECT version ";
 
 /// The callback follows its line within the same call of Paho's; what is older belongs to another.
 const FRESH: Duration = Duration::from_secs(1);
@@ -92,7 +137,12 @@ pub(super) fn on_line(text: &[u8]) {
         Line::Packet { socket, rest } => {
             SOCKET.set(Some(socket));
             // A system call that failed for another socket and ended nothing is not to be blamed.
-            if matches!(TROUBLE.get(), Some(Trouble { what: Fault::System { socket: s, .. }, .. }) if s != socket) {
+            let is_over = |what: Fault| match what {
+                Fault::System { socket: s, .. } => s != socket,
+                Fault::Secured => !rest.windows(CONNECT.len()).any(|w| w == CONNECT),
+                what => what.is_of_the_way(),
+            };
+            if TROUBLE.get().is_some_and(|t| is_over(t.what)) {
                 TROUBLE.set(None);
             }
             if let Some(tap) = TAP.get() {
@@ -102,6 +152,18 @@ pub(super) fn on_line(text: &[u8]) {
         Line::SocketError { socket, errno } => fault(Fault::System { socket, errno }),
         Line::PingTimeout => TROUBLE.set(Some(Trouble { at, what: Fault::PingTimeout })),
         Line::Connecting => TROUBLE.set(None),
+        Line::ProxyAsked => TROUBLE.set(Some(Trouble { at, what: Fault::Proxy })),
+        Line::Handshake => {
+            let known = TROUBLE.get().is_some_and(|t| at.since(t.at) <= FRESH && t.what != Fault::Proxy);
+            if !known {
+                TROUBLE.set(Some(Trouble { at, what: Fault::Handshake }));
+            }
+        }
+        Line::HandshakeDone => TROUBLE.set(Some(Trouble { at, what: Fault::Secured })),
+        Line::WrongName => TROUBLE.set(Some(Trouble { at, what: Fault::WrongName })),
+        Line::Alert { ours, words } => {
+            TROUBLE.set(Some(Trouble { at, what: Fault::Alert { ours, words: Words::new(words) } }));
+        }
         Line::Other => {}
     }
 }
@@ -118,6 +180,9 @@ fn on_packet(Tap { slots, arrivals }: &Tap, socket: RawFd, rest: &[u8], at: Mome
     let Some(slot) = slots.owner(socket) else { return };
     let subject = slots.subject(slot);
     let Some(packet) = line::packet(rest, subject.client_id.as_bytes()) else { return };
+    if packet == Packet::Message {
+        return slots.received(slot);
+    }
     let mut cell = slots.cell(slot);
     let sent = |sent: bool| {
         if let (true, Some(arrivals)) = (sent, arrivals) {
@@ -141,13 +206,17 @@ fn on_packet(Tap { slots, arrivals }: &Tap, socket: RawFd, rest: &[u8], at: Mome
                 answered(sent, ProbeKind::Heartbeat);
             }
         }
-        Packet::PublishQos1 { id, sent: ok } => cell.publish = sent(ok).then_some((id, at)),
+        Packet::Probe { id, sent: ok } => {
+            cell.publish = sent(ok).then_some((id, at));
+            cell.probing = ok;
+        }
         Packet::PubAck { id } => {
-            cell.probing = false;
             if let Some((_, sent)) = cell.publish.take_if(|(expected, _)| *expected == id) {
+                cell.probing = false;
                 answered(sent, ProbeKind::Ack);
             }
         }
+        Packet::Message => {}
     }
 }
 
@@ -177,7 +246,7 @@ mod tests {
 
         // Both speak at once, with one and the same client ID.
         say(&format!("15 {id} -> PINGREQ (0)"));
-        say(&format!("16 {id} -> PUBLISH msgid: 3 qos: 1 retained: 0 rc 0 payload len(1): x"));
+        say(&format!("16 {id} -> PUBLISH msgid: 3 qos: 1 retained: 0 rc 0 payload len(7): mqfleet"));
         say(&format!("16 {id} <- PUBACK msgid: 4"));
         say(&format!("16 {id} <- PUBACK msgid: 3"));
         say(&format!("15 {id} <- PINGRESP"));

@@ -16,9 +16,9 @@ use tokio::{
 };
 
 use crate::{
-    fleet::{ClientKey, Fleet, WorkerKey},
+    fleet::{ClientKey, EndpointKey, Fleet, WorkerKey},
     text::Scrubbed,
-    wire::{self, ClientDef, DEFINE_PART, FromWorker, Hello, ToWorker, WireError},
+    wire::{self, ClientDef, DEFINE_PART, FromWorker, Hello, Remote, ToWorker, WireError},
 };
 
 /// A running worker and the link to it.
@@ -33,8 +33,18 @@ pub(super) struct Process {
 
 /// What a worker may know of our environment. Everything else stays here: a fleet file may take its
 /// passwords from there.
-const ENVIRONMENT: [&str; 7] =
-    ["PATH", "LANG", "LC_ALL", "TZ", "RUST_BACKTRACE", wire::TEST_NO_GUARD, "LD_LIBRARY_PATH"];
+const ENVIRONMENT: [&str; 9] = [
+    "PATH",
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "RUST_BACKTRACE",
+    wire::TEST_NO_GUARD,
+    "LD_LIBRARY_PATH",
+    // Where OpenSSL has the system's trust store, if not in its usual place.
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+];
 
 impl Process {
     /// Starts the worker as a process of this same binary. Its standard input is its end of the
@@ -65,7 +75,7 @@ impl Process {
         self.child.id().unwrap_or(0)
     }
 
-    /// Exchanges hellos and tells the worker its clients.
+    /// Exchanges hellos and tells the worker its clients, and the endpoints as the fleet has them.
     pub async fn greet(&mut self, fleet: &Fleet, clients: &[ClientKey]) -> Result<(), WireError> {
         self.sender.send(&ToWorker::Hello(Hello::new())).await?;
         match self.receiver.recv().await? {
@@ -75,6 +85,10 @@ impl Process {
         for part in clients.chunks(DEFINE_PART) {
             let defs = part.iter().map(|&key| define(fleet, key)).collect();
             self.sender.feed(&ToWorker::Define(defs)).await?;
+        }
+        for (index, endpoint) in fleet.endpoints.iter().enumerate() {
+            let remote = ToWorker::Remote { endpoint: EndpointKey(index as u16), remote: Remote::from(endpoint) };
+            self.sender.feed(&remote).await?;
         }
         self.sender.flush().await
     }
@@ -138,19 +152,21 @@ async fn listen(stderr: ChildStderr, last_words: Arc<Mutex<String>>) {
 
 fn define(fleet: &Fleet, key: ClientKey) -> ClientDef {
     let client = fleet.client(key);
-    let endpoint = fleet.endpoint(client.endpoint());
     let settings = &client.settings;
     ClientDef {
         id: client.id.clone(),
-        host: endpoint.host.as_ref().into(),
-        port: endpoint.port,
         protocol: settings.protocol,
         keep_alive: settings.keep_alive,
         clean_start: settings.clean_start,
+        session_expiry: settings.session_expiry,
+        receive_maximum: settings.receive_maximum,
+        user_properties: settings.user_properties.clone(),
         connect_timeout: settings.connect_timeout,
         probe: settings.probe,
         username: client.username.clone(),
         password: client.password.clone(),
+        identity: client.identity.as_deref().map(Into::into),
+        conversation: client.conversation.clone(),
     }
 }
 
@@ -173,7 +189,7 @@ mod tests {
     async fn a_worker_that_reads_nothing_any_more_is_killed_in_the_end() {
         let (mut process, _silent) = Process::mute();
         let id = rustix::process::Pid::from_raw(process.id() as i32).expect("a process");
-        let order = ToWorker::Connect { slot: 0, generation: 1 };
+        let order = ToWorker::Connect { slot: 0, generation: 1, endpoint: crate::fleet::EndpointKey(0) };
         let fill = async { while process.sender.send(&order).await.is_ok() {} };
         assert!(timeout(Duration::from_millis(300), fill).await.is_err(), "the socket took everything");
         let stopped = timeout(Duration::from_secs(10), process.stop(Duration::from_millis(100))).await;

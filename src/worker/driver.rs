@@ -3,7 +3,7 @@
 //! Every generation ends once. `Lane::owed` holds the generation whose end is still to be reported,
 //! and only [`Driver::finish`] takes it out.
 
-use std::{net::IpAddr, rc::Rc, sync::Arc, time::Duration};
+use std::{collections::HashMap, net::IpAddr, rc::Rc, sync::Arc, time::Duration};
 
 use super::{
     names::{Answer, Names},
@@ -14,10 +14,10 @@ use crate::{
     clock::Moment,
     event::Reason,
     event::{Cause, Generation, Step},
-    fleet::ProbeKind,
+    fleet::{EndpointKey, ProbeKind},
     paho::{Client, End, Paho, Pending, Slots},
     text::Scrubbed,
-    wire::{ClientDef, News, Slot},
+    wire::{ClientDef, News, Remote, Shortfall, Slot, SlotMessages},
 };
 
 /// How long Paho may take over a DISCONNECT: it writes one packet and closes.
@@ -37,6 +37,9 @@ const SHORTEST: Duration = Duration::from_millis(1);
 /// The time between two looks for connections that ended without a callback.
 const LOOK: Duration = Duration::from_secs(5);
 
+/// The time between two counts of the messages that came and went.
+const COUNT: Duration = Duration::from_secs(1);
+
 pub(super) struct Driver {
     paho: Rc<Paho>,
     slots: Arc<Slots>,
@@ -45,6 +48,9 @@ pub(super) struct Driver {
     names: Names,
     pub(super) outbox: Outbox,
     next_look: Moment,
+    next_count: Moment,
+    /// The endpoints as they were told last.
+    remotes: HashMap<EndpointKey, Arc<Remote>>,
     /// When Paho's eye for keep alives is to be set right.
     set_right: Option<Moment>,
 }
@@ -58,7 +64,16 @@ struct Lane {
     /// The generation whose end was not reported yet.
     owed: Option<Generation>,
     /// A connect that waits until Paho is through with the connection before.
-    next: Option<Generation>,
+    next: Option<(Generation, Arc<Remote>)>,
+    /// Where the present generation connects.
+    remote: Option<Arc<Remote>>,
+    /// Subscriptions without an answer yet, by their place in the definition.
+    asked: Vec<(usize, Pending)>,
+    /// Whether the greeting is over: subscriptions answered, birth published.
+    greeted: bool,
+    /// The number of messages of its own traffic in this run, and how many were not reported yet.
+    number: u64,
+    published: u32,
     /// Whether the last look found it disconnected without a word.
     suspect: bool,
 }
@@ -77,8 +92,20 @@ enum Phase {
 
 impl Driver {
     pub(super) fn new(paho: Rc<Paho>, slots: Arc<Slots>, defs: Vec<ClientDef>, names: Names) -> Driver {
-        let lane =
-            |def| Lane { def, client: None, phase: Phase::Idle, generation: 0, owed: None, next: None, suspect: false };
+        let lane = |def| Lane {
+            def,
+            client: None,
+            phase: Phase::Idle,
+            generation: 0,
+            owed: None,
+            next: None,
+            remote: None,
+            asked: Vec::new(),
+            greeted: false,
+            number: 0,
+            published: 0,
+            suspect: false,
+        };
         Driver {
             paho,
             slots,
@@ -88,6 +115,8 @@ impl Driver {
             names,
             outbox: Outbox::default(),
             next_look: Moment::now() + LOOK,
+            next_count: Moment::now() + COUNT,
+            remotes: HashMap::new(),
         }
     }
 
@@ -97,14 +126,25 @@ impl Driver {
 
     /// When there is something to do that nothing else wakes for.
     pub(super) fn next_due(&self) -> Moment {
-        [self.timers.next(), self.set_right].into_iter().flatten().fold(self.next_look, Moment::min)
+        let known = [self.timers.next(), self.set_right, Some(self.next_count)];
+        known.into_iter().flatten().fold(self.next_look, Moment::min)
     }
 
-    /// Obeys a connect order. An earlier connection is cut first.
-    pub(super) fn connect(&mut self, slot: Slot, generation: Generation) {
+    /// Learns what an endpoint is, for the connects to come.
+    pub(super) fn remote(&mut self, endpoint: EndpointKey, remote: Remote) {
+        self.remotes.insert(endpoint, Arc::new(remote));
+    }
+
+    pub(super) fn knows(&self, endpoint: EndpointKey) -> bool {
+        self.remotes.contains_key(&endpoint)
+    }
+
+    /// Obeys a connect order to an endpoint it knows. An earlier connection is cut first.
+    pub(super) fn connect(&mut self, slot: Slot, generation: Generation, endpoint: EndpointKey) {
+        let Some(remote) = self.remotes.get(&endpoint).cloned() else { return };
         self.cut(slot, "replaced by a newer order to connect");
         let lane = &mut self.lanes[slot as usize];
-        lane.next = Some(generation);
+        lane.next = Some((generation, remote));
         let deadline = Moment::now() + lane.def.connect_timeout;
         self.timers.push(deadline, slot, generation, Due::ConnectTimeout);
         self.settle(slot);
@@ -152,6 +192,15 @@ impl Driver {
                             self.timers.push(accepted.at + first, slot, generation, Due::Probe);
                         }
                         self.outbox.news(News { slot, generation, at: accepted.at, step });
+                        lane.asked = lane
+                            .def
+                            .conversation
+                            .subscribe
+                            .iter()
+                            .enumerate()
+                            .map(|(i, subscription)| (i, client.subscribe(subscription)))
+                            .collect();
+                        lane.greeted = false;
                     }
                     Some(Err(end)) => {
                         lane.phase = Phase::Idle;
@@ -159,7 +208,7 @@ impl Driver {
                     }
                 },
                 Phase::Up => match self.slots.take_end(slot) {
-                    None => return,
+                    None => return self.greet(slot),
                     Some(end) => {
                         lane.phase = Phase::Idle;
                         self.finish(slot, end);
@@ -192,11 +241,16 @@ impl Driver {
                 Due::ConnectTimeout => self.connect_timeout(slot, generation, now),
                 Due::PahoTimeout => self.paho_timeout(slot, generation, now),
                 Due::Probe => self.probe(slot, generation, now),
+                Due::Traffic => self.traffic(slot, generation, now),
             }
         }
         if self.set_right.is_some_and(|at| at <= now) {
             self.set_right = None;
             self.paho.look_often();
+        }
+        if self.next_count <= now {
+            self.next_count = now + COUNT;
+            self.count();
         }
         if self.next_look <= now {
             self.next_look = now + LOOK;
@@ -207,7 +261,8 @@ impl Driver {
     /// Ends what is there and what waits, without waiting for Paho.
     fn cut(&mut self, slot: Slot, why: &str) {
         let lane = &mut self.lanes[slot as usize];
-        if let Some(generation) = lane.next.take() {
+        lane.asked.clear();
+        if let Some((generation, _)) = lane.next.take() {
             self.outbox.news(ended(slot, generation, ordered(why)));
         }
         let now = Moment::now();
@@ -233,10 +288,15 @@ impl Driver {
     /// Starts the connect that waits, if any; true where it got as far as Paho.
     fn start_next(&mut self, slot: Slot) -> bool {
         let lane = &mut self.lanes[slot as usize];
-        let Some(generation) = lane.next.take() else { return false };
+        let Some((generation, remote)) = lane.next.take() else { return false };
         lane.generation = generation;
         lane.owed = Some(generation);
-        let answer = self.names.get(&lane.def.host, Moment::now());
+        lane.asked.clear();
+        let answer = match remote.address {
+            Some(address) => Some(Ok(address)),
+            None => self.names.get(first_hop(&remote), Moment::now()),
+        };
+        lane.remote = Some(remote);
         if answer.is_none() {
             lane.phase = Phase::Resolving;
         }
@@ -247,7 +307,8 @@ impl Driver {
     pub(super) fn resolved(&mut self, host: Arc<str>, answer: Answer) {
         for slot in 0..self.lanes.len() as Slot {
             let lane = &mut self.lanes[slot as usize];
-            if matches!(lane.phase, Phase::Resolving) && lane.def.host == host {
+            let waits = matches!(lane.phase, Phase::Resolving);
+            if waits && lane.remote.as_ref().is_some_and(|r| *first_hop(r) == host) {
                 lane.phase = Phase::Idle;
                 if self.connect_to(slot, answer.clone()) {
                     self.settle(slot);
@@ -271,8 +332,10 @@ impl Driver {
 
     fn hand_to_paho(&mut self, slot: Slot, address: IpAddr) -> Result<(), Cause> {
         let lane = &mut self.lanes[slot as usize];
+        let Some(remote) = &lane.remote else { return Ok(()) };
         // The one before, if any, is through: Paho destroys it here, not in a callback.
-        let (client, pending) = Client::connect(self.slots.clone(), slot, lane.generation, lane.def.clone(), address)?;
+        let (client, pending) =
+            Client::connect(self.slots.clone(), slot, lane.generation, lane.def.clone(), remote, address)?;
         lane.client = Some(client);
         lane.phase = Phase::Connecting(pending);
         self.set_right.get_or_insert(Moment::now() + SET_RIGHT);
@@ -292,7 +355,7 @@ impl Driver {
             at: now,
             cause: Cause { reason: Reason::ConnectTimeout, detail: Scrubbed::new(detail) },
         };
-        if lane.next == Some(generation) {
+        if lane.next.as_ref().is_some_and(|(next, _)| *next == generation) {
             lane.next = None;
             let end = end("Paho is still busy with the connect before");
             self.outbox.news(ended(slot, generation, end));
@@ -344,6 +407,62 @@ impl Driver {
         }
     }
 
+    /// Goes on with what a client does once it is up: it subscribes, then says that it is there, then
+    /// begins its traffic. What is asked of a connection that ends meanwhile ends with it.
+    fn greet(&mut self, slot: Slot) {
+        let lane = &mut self.lanes[slot as usize];
+        let (Some(client), false) = (&lane.client, lane.greeted) else { return };
+        let (generation, at) = (lane.generation, Moment::now());
+        let conversation = &lane.def.conversation;
+        lane.asked.retain_mut(|(i, pending)| {
+            let Some(answer) = client.granted(pending) else { return true };
+            let wanted = &conversation.subscribe[*i];
+            let (granted, detail) = match answer {
+                Ok(qos) if qos >= wanted.qos => return false,
+                Ok(qos) => (Some(qos), Scrubbed::default()),
+                Err(words) => (None, words),
+            };
+            let filter = Scrubbed::new(&wanted.filter);
+            self.outbox.shortfall(Shortfall { slot, generation, at, filter, asked: wanted.qos, granted, detail });
+            false
+        });
+        if !lane.asked.is_empty() {
+            return;
+        }
+        lane.greeted = true;
+        if let Some(birth) = &conversation.birth {
+            lane.published += u32::from(client.publish(birth));
+        }
+        if let Some(traffic) = &conversation.publish {
+            // Spread, as the probes are.
+            let first = traffic.every.mul_f64(fastrand::f64());
+            self.timers.push(at + first, slot, generation, Due::Traffic);
+        }
+    }
+
+    fn traffic(&mut self, slot: Slot, generation: Generation, now: Moment) {
+        let lane = &mut self.lanes[slot as usize];
+        let Some(traffic) = &lane.def.conversation.publish else { return };
+        if let (Phase::Up, Some(client), true) = (&lane.phase, &lane.client, lane.generation == generation) {
+            if client.publish_numbered(&traffic.message, lane.number + 1) {
+                lane.number += 1;
+                lane.published += 1;
+            }
+            self.timers.push(now + traffic.every.max(SHORTEST), slot, generation, Due::Traffic);
+        }
+    }
+
+    /// Reports how many messages came and went since the last time.
+    pub(super) fn count(&mut self) {
+        for slot in 0..self.lanes.len() as Slot {
+            let published = std::mem::take(&mut self.lanes[slot as usize].published);
+            let received = self.slots.take_received(slot);
+            if published > 0 || received > 0 {
+                self.outbox.messages(SlotMessages { slot, received, published });
+            }
+        }
+    }
+
     /// Looks for connections that Paho dropped without a word: twice, since a callback may be on its way.
     fn look(&mut self, now: Moment) {
         for slot in 0..self.lanes.len() as Slot {
@@ -359,6 +478,11 @@ impl Driver {
             }
         }
     }
+}
+
+/// The host whose address Paho is to connect to.
+fn first_hop(remote: &Remote) -> &Arc<str> {
+    remote.proxy.as_ref().map_or(&remote.host, |proxy| &proxy.host)
 }
 
 fn ordered(why: &str) -> End {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     clock::Moment,
-    wire::{News, Report, SlotSample},
+    wire::{News, Report, Shortfall, SlotMessages, SlotSample},
 };
 
 /// The time between two reports, so that a storm of callbacks becomes few frames.
@@ -13,12 +13,16 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// What one report holds at most: 2,000 news with the longest details stay below the frame limit.
 const NEWS: usize = 2_000;
 const SAMPLES: usize = 4_096;
+/// A topic filter may have 65,535 bytes.
+const SHORTFALLS: usize = 16;
 
 #[derive(Default)]
 pub(super) struct Outbox {
     news: Vec<News>,
     samples: Vec<SlotSample>,
     samples_lost: u32,
+    shortfalls: Vec<Shortfall>,
+    messages: Vec<SlotMessages>,
     sent: Moment,
 }
 
@@ -29,6 +33,21 @@ impl Outbox {
 
     pub(super) fn sample(&mut self, sample: SlotSample) {
         self.samples.push(sample);
+    }
+
+    pub(super) fn shortfall(&mut self, shortfall: Shortfall) {
+        self.shortfalls.push(shortfall);
+    }
+
+    /// Adds to what is counted for a slot and waits to be reported: an entry a slot, at most.
+    pub(super) fn messages(&mut self, more: SlotMessages) {
+        match self.messages.iter_mut().find(|m| m.slot == more.slot) {
+            Some(known) => {
+                known.received = known.received.saturating_add(more.received);
+                known.published = known.published.saturating_add(more.published);
+            }
+            None => self.messages.push(more),
+        }
     }
 
     pub(super) fn samples_lost(&mut self, n: u32) {
@@ -44,12 +63,16 @@ impl Outbox {
     /// Whether the console is so far behind that its commands had better wait: every one of them can
     /// bring more news.
     pub(super) fn is_crowded(&self) -> bool {
-        self.news.len() >= 4 * NEWS
+        self.news.len() + self.shortfalls.len() >= 4 * NEWS
     }
 
     /// When the next report may go out; `None` where there is nothing to say.
     pub(super) fn due(&self) -> Option<Moment> {
-        let quiet = self.news.is_empty() && self.samples.is_empty() && self.samples_lost == 0;
+        let quiet = self.news.is_empty()
+            && self.samples.is_empty()
+            && self.samples_lost == 0
+            && self.shortfalls.is_empty()
+            && self.messages.is_empty();
         (!quiet).then(|| self.sent + PAUSE)
     }
 
@@ -58,7 +81,10 @@ impl Outbox {
         self.sent = now;
         self.news.sort_by_key(|n| n.at); // stable: an up stays before its end
         let rest = self.news.split_off(self.news.len().min(NEWS));
+        let later = self.shortfalls.split_off(self.shortfalls.len().min(SHORTFALLS));
         Report {
+            shortfalls: std::mem::replace(&mut self.shortfalls, later),
+            messages: std::mem::take(&mut self.messages),
             news: std::mem::replace(&mut self.news, rest),
             samples: std::mem::take(&mut self.samples),
             samples_lost: std::mem::take(&mut self.samples_lost),

@@ -13,6 +13,8 @@ pub(super) enum Due {
     PahoTimeout,
     /// The next probe.
     Probe,
+    /// The next message of the client's own traffic.
+    Traffic,
 }
 
 #[derive(Default)]

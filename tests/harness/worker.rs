@@ -3,6 +3,7 @@
 
 use std::{
     collections::HashMap,
+    ops::{Deref, DerefMut},
     os::{fd::OwnedFd, unix::net::UnixStream as StdStream},
     process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
@@ -11,11 +12,39 @@ use std::{
 use mqfleet::{
     clock::Moment,
     event::Step,
+    fleet::{Endpoint, EndpointKey},
     wire::{
-        self, ClientDef, DEFINE_PART, FromWorker, Hello, Receiver, Report, Sender, Slot, SlotSample, ToWorker,
-        check_hello,
+        self, ClientDef, DEFINE_PART, FromWorker, Hello, Receiver, Remote, Report, Sender, Shortfall, Slot, SlotSample,
+        ToWorker, check_hello,
     },
 };
+
+/// A client, and the endpoint that it connects to.
+#[derive(Clone)]
+pub struct Def {
+    pub client: ClientDef,
+    pub remote: Remote,
+}
+
+impl Def {
+    /// On plain TCP.
+    pub fn new(client: ClientDef, port: u16) -> Def {
+        Def { client, remote: Remote::from(&Endpoint::new("e", "127.0.0.1", port)) }
+    }
+}
+
+impl Deref for Def {
+    type Target = ClientDef;
+    fn deref(&self) -> &ClientDef {
+        &self.client
+    }
+}
+
+impl DerefMut for Def {
+    fn deref_mut(&mut self) -> &mut ClientDef {
+        &mut self.client
+    }
+}
 use tokio::net::UnixStream;
 
 pub struct Worker {
@@ -27,33 +56,42 @@ pub struct Worker {
     pub samples: Vec<SlotSample>,
     pub samples_lost: u32,
     pub reports: usize,
+    pub shortfalls: Vec<Shortfall>,
+    /// Messages received and published, by slot.
+    pub messages: HashMap<Slot, (u32, u32)>,
     generation: HashMap<Slot, u32>,
     stderr: tempfile::NamedTempFile,
 }
 
 impl Worker {
-    pub async fn start(defs: Vec<ClientDef>) -> Worker {
+    pub async fn start(defs: Vec<Def>) -> Worker {
         Worker::with_env(defs, &[]).await
     }
 
-    pub async fn with_env(defs: Vec<ClientDef>, env: &[(&str, &str)]) -> Worker {
+    pub async fn with_env(defs: Vec<Def>, env: &[(&str, &str)]) -> Worker {
         Worker::greet(defs, spawn(env)).await
     }
 
     /// As [`Worker::with_env`], but nobody listens to its standard error, as after the console's death.
-    pub async fn unheard(defs: Vec<ClientDef>, env: &[(&str, &str)]) -> Worker {
+    pub async fn unheard(defs: Vec<Def>, env: &[(&str, &str)]) -> Worker {
         let (reader, writer) = std::io::pipe().expect("a pipe");
         drop(reader);
         Worker::greet(defs, spawn_with(env, Some(writer.into()))).await
     }
 
-    async fn greet(defs: Vec<ClientDef>, (child, ours, stderr): (Child, StdStream, tempfile::NamedTempFile)) -> Worker {
+    async fn greet(defs: Vec<Def>, (child, ours, stderr): (Child, StdStream, tempfile::NamedTempFile)) -> Worker {
         let (mut sender, mut receiver) = wire::link(UnixStream::from_std(ours).expect("a link"));
         sender.send(&ToWorker::Hello(Hello::new())).await.expect("to greet");
         let FromWorker::Hello(hello) = receiver.recv().await.expect("a greeting") else { panic!("no greeting") };
         check_hello(&hello).expect("the same version");
+        let (defs, remotes): (Vec<ClientDef>, Vec<Remote>) = defs.into_iter().map(|d| (d.client, d.remote)).unzip();
         for part in defs.chunks(DEFINE_PART) {
             sender.feed(&ToWorker::Define(part.to_vec())).await.expect("to define");
+        }
+        // Each slot has an endpoint of its own.
+        for (slot, remote) in remotes.into_iter().enumerate() {
+            let endpoint = EndpointKey(slot as u16);
+            sender.feed(&ToWorker::Remote { endpoint, remote }).await.expect("to define");
         }
         sender.flush().await.expect("to define");
         Worker {
@@ -64,6 +102,8 @@ impl Worker {
             samples: Vec::new(),
             samples_lost: 0,
             reports: 0,
+            shortfalls: Vec::new(),
+            messages: HashMap::new(),
             generation: HashMap::new(),
             stderr,
         }
@@ -78,7 +118,8 @@ impl Worker {
         for slot in slots {
             let generation = self.generation.entry(slot).or_default();
             *generation += 1;
-            let order = ToWorker::Connect { slot, generation: *generation };
+            let endpoint = EndpointKey(slot as u16);
+            let order = ToWorker::Connect { slot, generation: *generation, endpoint };
             sender.feed(&order).await.expect("to order");
         }
         sender.flush().await.expect("to order");
@@ -129,6 +170,12 @@ impl Worker {
             steps.push((news.at, news.step));
         }
         self.samples.extend(report.samples);
+        self.shortfalls.extend(report.shortfalls);
+        for more in report.messages {
+            let (received, published) = self.messages.entry(more.slot).or_default();
+            *received += more.received;
+            *published += more.published;
+        }
         self.samples_lost += report.samples_lost;
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use mqfleet::{fleet::ProbeKind, wire::ClientDef};
+use mqfleet::fleet::ProbeKind;
 
 use super::{SOON, defs, mosquitto::Mosquitto, process::Worker};
 
@@ -59,7 +59,7 @@ async fn figures() {
     drop((a, b, empty));
 
     let probing = |n: usize, kind, every: u64, keep_alive| {
-        let mut all: Vec<ClientDef> = defs(n, broker.port());
+        let mut all = defs(n, broker.port());
         for def in &mut all {
             (def.probe.kind, def.probe.every) = (kind, Duration::from_millis(every));
             def.keep_alive = Duration::from_secs(keep_alive);

@@ -1,0 +1,78 @@
+//! Defines how an endpoint's URL and its TLS keys become a transport; the URL itself is read in `address`.
+
+use std::sync::Arc;
+
+use super::{
+    Surroundings,
+    address::{Address, Scheme},
+    pem::{self, Pem},
+    report::{Draft, Report, quoted},
+    tree::{Table, Value},
+};
+use crate::fleet::{Tls, Transport};
+
+const TLS_KEYS: [&str; 3] = ["ca_file", "insecure", "alpn"];
+
+/// Reads the TLS keys of an endpoint; `address` is what its URL says, if it could be read.
+pub(super) fn read(
+    table: &Table<'_>,
+    address: Option<&Address>,
+    report: &mut Report<'_>,
+    around: &Surroundings<'_>,
+) -> Transport {
+    let tls = Tls {
+        ca_file: table.get("ca_file").and_then(|v| {
+            let path = around.base_dir.join(v.string(report, "a file's name in quotes")?);
+            if let Err((wrong, help)) = pem::check(&path, Pem::Certificate) {
+                let title = format!("`ca_file` {} {wrong}", quoted(&path.display().to_string()));
+                report.error(Draft::at(v.span.clone(), title).help_if(help.map(str::to_owned)));
+            }
+            Some(path)
+        }),
+        insecure: table.get("insecure").and_then(|v| v.boolean(report)).unwrap_or(false),
+        alpn: table.get("alpn").and_then(|v| alpn(&v, report)).unwrap_or_default(),
+    };
+    let Some(address) = address else { return Transport::Tcp };
+    if !address.scheme.is_tls() {
+        for key in TLS_KEYS {
+            if let Some(span) = table.key_span(key) {
+                report.error(
+                    Draft::at(span, format!("`{key}` means nothing without TLS"))
+                        .help("TLS is mqtts:// or wss:// in `url`"),
+                );
+            }
+        }
+    } else if tls.insecure {
+        if let Some(value) = table.get("insecure") {
+            report.warning(
+                Draft::at(value.span, "nobody checks whose certificate this is: passwords may go to anyone")
+                    .help("give the broker's authority as `ca_file` instead"),
+            );
+        }
+    } else if address.host.contains(':') {
+        let span = table.get("url").map_or(table.span.clone(), |v| v.span);
+        report.error(
+            Draft::at(span, "Paho cannot check a certificate against an IPv6 address")
+                .help("give the host's name, or insecure = true"),
+        );
+    }
+    match address.scheme {
+        Scheme::Mqtt => Transport::Tcp,
+        Scheme::Mqtts => Transport::Tls(Arc::new(tls)),
+        Scheme::Ws => Transport::WebSocket(address.path.as_str().into()),
+        Scheme::Wss => Transport::SecureWebSocket(address.path.as_str().into(), Arc::new(tls)),
+    }
+}
+
+fn alpn(value: &Value<'_>, report: &mut Report<'_>) -> Option<Vec<String>> {
+    let items = value.list(report, "alpn = [\"mqtt\"]")?;
+    let mut protocols = Vec::new();
+    for item in &items {
+        let Some(text) = item.string(report, "a list of protocol names in quotes") else { continue };
+        if text.is_empty() || text.len() > 255 {
+            report.error(Draft::at(item.span.clone(), "a protocol's name has 1 to 255 bytes (RFC 7301 §3.1)"));
+        }
+        protocols.push(text.to_owned());
+    }
+    Some(protocols)
+}
