@@ -130,33 +130,35 @@ fn what_tls_must_refuse_is_refused_with_its_reason() {
     let (ca, other) = (Authority::new("test authority"), Authority::new("another authority"));
     let good = ca.issue("good", NAMES, VALID);
     let cases = [
-        ("expired", ca.issue("expired", NAMES, EXPIRED), "has expired"),
-        ("notyet", ca.issue("notyet", NAMES, NOT_YET), "not valid, or not yet"),
-        ("wrongname", ca.issue("wrongname", "DNS:elsewhere.example", VALID), "for another host name"),
-        ("unknownca", other.issue("unknownca", NAMES, VALID), "nobody trusted here"),
-        ("noclientcert", good.clone(), "the broker"),
-        ("strangecert", good.clone(), "the broker"),
+        ("expired", ca.issue("expired", NAMES, EXPIRED), "certificate_expired"),
+        ("notyet", ca.issue("notyet", NAMES, NOT_YET), "certificate_not_yet_valid"),
+        ("wrongname", ca.issue("wrongname", "DNS:elsewhere.example", VALID), "certificate_name_mismatch"),
+        ("unknownca", other.issue("unknownca", NAMES, VALID), "certificate_unknown_ca"),
+        ("noclientcert", good.clone(), "tls_failed"),
+        ("strangecert", good.clone(), "tls_failed"),
     ];
     let ports: Vec<u16> = cases.iter().map(|_| free_port()).collect();
     let mut lines = Vec::new();
     let (cert, key) = other.issue("stranger", "DNS:stranger", VALID);
     let mut text = String::from("[defaults]\nreconnect = { strategy = 'fixed', every = '200ms', max_retries = 2 }\n");
     let mut expected = Vec::new();
-    for ((name, server, says), port) in cases.iter().zip(&ports) {
+    for ((name, server, reason), port) in cases.iter().zip(&ports) {
         lines.extend(tls(*port, server));
         let demands = name.ends_with("cert");
         if demands {
             lines.extend([format!("cafile {}", ca.pem().display()), "require_certificate true".into()]);
         }
         text += &format!("[endpoint.{name}]\nurl = 'mqtts://localhost:{port}'\nca_file = '{}'\n", ca.pem().display());
-        expected.push((*name, "tls_failed", *says));
+        expected.push((*name, vec![*reason]));
     }
     let broker = Mosquitto::with(Setup { lines, ..Setup::default() });
     // Plain MQTT where TLS is asked for, and nobody at all.
     let (plain, closed) = (broker.port(), free_port());
     text += &format!("[endpoint.plain]\nurl = 'mqtts://localhost:{plain}'\ninsecure = true\n");
     text += &format!("[endpoint.closed]\nurl = 'mqtts://localhost:{closed}'\ninsecure = true\n");
-    expected.extend([("plain", "tls_failed", "cut short"), ("closed", "connection_refused", "refused")]);
+    // What a broker does with a TLS hello at a plain port is a matter of taste.
+    expected.push(("plain", vec!["tls_failed", "connection_reset", "not_tls"]));
+    expected.push(("closed", vec!["connection_refused"]));
     for (name, ..) in &expected {
         let papers = match *name {
             "strangecert" => format!("cert_file = '{}'\nkey_file = '{}'\n", cert.display(), key.display()),
@@ -170,22 +172,22 @@ fn what_tls_must_refuse_is_refused_with_its_reason() {
     }
     let file = FleetFile::new(&text);
     let run = Headless::start(&["run", file.path()], &[]);
+    // Who is held may not connect: the endpoint itself was asked. What concerns a client's own
+    // certificate only its own connect can show.
+    let given_up = 2 * expected.iter().filter(|(name, _)| name.ends_with("cert")).count();
     let all = 2 * expected.len();
-    let heard = run.wait_for("all given up", |h| h.count("failed") == all);
-    for (name, reason, says) in expected {
+    let heard = run.wait_for("all held or given up", |h| {
+        h.count("failed") == given_up && h.count("held") + h.count("queued") == all - given_up
+    });
+    for (name, reasons) in expected {
         for protocol in ["3.1.1", "5"] {
             let id = format!("{name}-{protocol}");
             let steps: Vec<_> = heard.of_type("state").filter(|l| l["client"] == id.as_str()).collect();
             assert!(steps.iter().all(|l| l["to"] != "up"), "{id} came up");
-            let ends: Vec<_> = steps.iter().filter(|l| l["from"] == "connecting").collect();
-            let is_told = |end: &serde_json::Value| {
-                end["reason"] == reason && end["detail"].as_str().is_some_and(|d| d.contains(says))
-            };
-            assert!(ends.iter().any(|end| is_told(end)), "{id}: {ends:?}");
-            // Paho may blame the socket of another connect that failed; that is tried again.
-            let is_paho = |end: &serde_json::Value| end["detail"] == "the socket failed during the connect";
-            let is_last = |end: &serde_json::Value| end["reason"] == "retries_exhausted";
-            assert!(ends.iter().all(|end| is_told(end) || is_paho(end) || is_last(end)), "{id}: {ends:?}");
+            let is_told = |step: &&serde_json::Value| reasons.iter().any(|reason| step["reason"] == *reason);
+            assert!(steps.iter().any(is_told), "{id}: {steps:?}");
+            let tried = steps.iter().any(|l| l["to"] == "connecting");
+            assert_eq!(tried, name.ends_with("cert"), "{id}: {steps:?}");
         }
     }
 }

@@ -156,9 +156,11 @@ fn a_limited_run_in_which_not_all_are_up_is_a_failed_check() {
     let mut run = Headless::start(&["run", file.path(), "--duration", "1s"], &[]);
     assert_eq!(run.wait_exit().code(), Some(3));
     let heard = run.heard();
-    let refused = heard.of_type("state").find(|l| l["to"] == "backoff").expect("a refused client");
-    assert_eq!(refused["reason"], "connection_refused");
-    assert!(refused["next_try_ms"].as_u64().is_some());
+    // The endpoint is asked once, not by each client, and they are told what it said.
+    let held: Vec<_> = heard.of_type("state").filter(|l| l["reason"] == "connection_refused").collect();
+    assert_eq!(held.len(), 3, "{:?}", heard.lines);
+    assert!(held.iter().all(|l| l["to"] == "held" && l["next_try_ms"].as_u64().is_some()), "{held:?}");
+    assert!(heard.of_type("state").all(|l| l["to"] != "connecting"), "a client connected to a dead endpoint");
 }
 
 #[test]
