@@ -26,9 +26,9 @@ pub fn main(broker: SocketAddr, clients: usize, window: usize) -> io::Result<()>
     let (mut up, mut tried) = (0, 0);
     while up < clients {
         while tried < clients && tried - up < window {
-            let client = Client::new(slots.clone(), tried as Slot, define(broker, id(tried)), broker.ip())
+            let def = define(broker, id(tried));
+            let (client, mut pending) = Client::connect(slots.clone(), tried as Slot, 1, def, broker.ip())
                 .map_err(|cause| io::Error::other(cause.detail.to_string()))?;
-            let mut pending = client.connect(1);
             // Asked once, it marks the slot when it is fulfilled.
             let fulfilled = client.outcome(&mut pending).is_some();
             up += usize::from(fulfilled);

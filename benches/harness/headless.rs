@@ -87,13 +87,17 @@ fn burst(workers: &[u32], lines: &Lines, clients: usize, patience: Duration) -> 
         if sample.at < resumed {
             continue; // answered before, reported after
         }
+        if sample.at - sample.rtt > resumed + EVERY.as_secs_f64() / 2.0 {
+            break; // the next probes: the trace did not tell of somebody's first
+        }
         if sample.at - sample.rtt >= resumed - MILLI {
             begin = f64::min(begin, sample.at - sample.rtt);
             end = f64::max(end, sample.at);
         }
         answered.insert(sample.client);
     }
-    Ok(Some(Duration::from_secs_f64(end - begin)))
+    let nearly_all = answered.len() >= clients * 999 / 1000;
+    Ok(nearly_all.then(|| Duration::from_secs_f64(end - begin)))
 }
 
 /// Who was answered, when (in seconds since 1970), and how long it took.

@@ -205,12 +205,13 @@ impl Model {
 
     /// The clients that an action key means now, and how many marked ones the filter hides.
     fn targets(&self) -> (Vec<ClientKey>, usize) {
+        let cursor = self.cursor.filter(|_| self.cursor_place().is_some());
         if self.marks.is_empty() || matches!(self.mode, Mode::Detail) {
-            return (self.cursor.filter(|_| self.cursor_place().is_some()).into_iter().collect(), 0);
+            return (cursor.into_iter().collect(), 0);
         }
         let shown = self.shown();
-        // The client under the cursor is on the screen even where the filter would hide it by now.
-        let is_shown = |&k: &ClientKey| self.cursor == Some(k) || self.filter.lets_through(shown, k);
+        // The client under the cursor may be on the screen even where the filter would hide it by now.
+        let is_shown = |&k: &ClientKey| cursor == Some(k) || self.filter.lets_through(shown, k);
         let targets: Vec<_> = self.marks.iter().copied().filter(is_shown).collect();
         let hidden = self.marks.len() - targets.len();
         (targets, hidden)

@@ -106,6 +106,10 @@ fn a_client_that_the_filter_hides_is_out_of_reach_until_it_is_seen_again() {
     model.tick(ms(60_000));
     assert_eq!(model.order(), [ClientKey(2)], "a tick brought the hidden client back");
     assert_eq!(model.act(Action::Reconnect, ms(60_001)), Effect::Nothing, "a key hit a client that nobody sees");
+    model.marks.insert(ClientKey(1));
+    model.act(Action::Reconnect, ms(60_002));
+    assert!(matches!(model.mode(), Mode::Table), "nor where it is marked");
+    model.marks.clear();
     model.act(Action::Back, ms(60_002));
     assert_eq!((model.cursor(), model.cursor_place()), (Some(ClientKey(1)), Some(1)));
 }
