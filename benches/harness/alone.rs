@@ -4,9 +4,9 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use mqfleet::{
     clock::Moment,
-    fleet::{Probe, ProbeKind, Protocol},
+    fleet::{Endpoint, Probe, ProbeKind, Protocol},
     paho::{Client, Paho, Pending, Slots, Subject},
-    wire::{ClientDef, Slot},
+    wire::{ClientDef, Remote, Slot},
 };
 
 use super::phases::Phases;
@@ -21,13 +21,14 @@ pub fn main(broker: SocketAddr, clients: usize, window: usize) -> io::Result<()>
     let (slots, mut news) = Slots::new((0..clients).map(subject).collect());
     let slots = Arc::new(slots);
     paho.follow(&slots);
+    let remote = Remote::from(&Endpoint::new("bench", &broker.ip().to_string(), broker.port()));
     let begin = Moment::now();
     let mut all: Vec<(Client, Option<Pending>)> = Vec::with_capacity(clients);
     let (mut up, mut tried) = (0, 0);
     while up < clients {
         while tried < clients && tried - up < window {
-            let def = define(broker, id(tried));
-            let (client, mut pending) = Client::connect(slots.clone(), tried as Slot, 1, def, broker.ip())
+            let def = define(id(tried));
+            let (client, mut pending) = Client::connect(slots.clone(), tried as Slot, 1, def, &remote, broker.ip())
                 .map_err(|cause| io::Error::other(cause.detail.to_string()))?;
             // Asked once, it marks the slot when it is fulfilled.
             let fulfilled = client.outcome(&mut pending).is_some();
@@ -64,11 +65,9 @@ pub fn main(broker: SocketAddr, clients: usize, window: usize) -> io::Result<()>
     std::process::exit(0)
 }
 
-fn define(broker: SocketAddr, id: Arc<str>) -> ClientDef {
+fn define(id: Arc<str>) -> ClientDef {
     ClientDef {
         id,
-        host: broker.ip().to_string().into(),
-        port: broker.port(),
         protocol: Protocol::V5,
         keep_alive: Duration::from_secs(30),
         clean_start: true,
@@ -76,5 +75,10 @@ fn define(broker: SocketAddr, id: Arc<str>) -> ClientDef {
         probe: Probe { kind: ProbeKind::Ack, every: Duration::from_secs(3600) },
         username: None,
         password: None,
+        session_expiry: Duration::ZERO,
+        receive_maximum: None,
+        user_properties: Vec::new(),
+        identity: None,
+        conversation: Arc::default(),
     }
 }
