@@ -51,7 +51,9 @@ fn identity(screen: &Screen, buf: &mut Buffer, line: Rect) {
     let Screen { theme, fleet, .. } = screen;
     let known = screen.model.shown();
     let mut strip = Strip::new(2);
-    strip.left(0, [span(ellipsize(&fleet.name, 24), theme.title)]);
+    // On a small screen the operator knows which fleet it is, but not what is wrong.
+    let name_rank = if line.width < 60 { 5 } else { 0 };
+    strip.left(name_rank, [span(ellipsize(&fleet.name, 24), theme.title)]);
     if let Some(env) = &fleet.env {
         let env = ellipsize(env, 12);
         if screen.is_prod() {
@@ -69,7 +71,8 @@ fn identity(screen: &Screen, buf: &mut Buffer, line: Rect) {
             Badge::Slow | Badge::Connecting | Badge::Backoff | Badge::Rejected | Badge::Failed if count == 0 => 8,
             _ if count == 0 => continue,
             // What is wrong is the last to go.
-            Badge::Rejected | Badge::Failed | Badge::Backoff | Badge::Held => 1,
+            Badge::Rejected | Badge::Failed => 0,
+            Badge::Backoff | Badge::Held => 1,
             Badge::Slow => 2,
             Badge::Connecting | Badge::Queued => 4,
             Badge::Off => 5,
