@@ -198,9 +198,13 @@ async fn a_proxy_with_and_without_password() {
         through("none", guarded, None),
     ];
     let mut worker = Worker::start(all).await;
-    worker.connect(0..4).await;
-    assert!(worker.until(SOON, |w| w.up() == 2 && w.ended() == 2).await, "{:?}", worker.steps);
-    assert!(worker.is_up(0) && worker.is_up(1));
+    // One after the other: a connect that fails frees its socket's number, and Paho may then blame
+    // the next one that gets it.
+    for slot in 0..4 {
+        worker.connect([slot]).await;
+        assert!(worker.until(SOON, |w| w.is_up(slot) || w.is_ended(slot)).await, "{:?}", worker.steps);
+    }
+    assert!(worker.is_up(0) && worker.is_up(1), "{:?}", worker.steps);
     for slot in [2, 3] {
         assert_eq!(worker.cause(slot).reason, Reason::ProxyRefused, "{:?}", worker.cause(slot));
     }
