@@ -9,7 +9,7 @@ use tokio::{
 
 use crate::{
     clock::Moment,
-    event::{Cause, Reason},
+    event::{Cause, Failure, Finding, Reason, Stage, StageKind},
     fleet::{Endpoint, Transport},
     text::Scrubbed,
 };
@@ -21,90 +21,8 @@ mod reach;
 mod resolver;
 mod tls;
 
-pub use certificate::Certificate;
 pub use prober::{News, Prober};
 pub use resolver::Resolver;
-pub use tls::Session;
-
-/// What a probe found out.
-#[derive(Clone, Debug)]
-pub struct Finding {
-    /// The stages that were gone through, in their order. Where the probe failed, the last one did.
-    pub stages: Vec<Stage>,
-    /// All addresses that the name stands for (the proxy's name, where there is a proxy), in the
-    /// order in which they were tried.
-    pub addresses: Arc<[SocketAddr]>,
-    /// The address that accepted the connection: the proxy's, where there is one.
-    pub address: Option<SocketAddr>,
-    /// What is known of the TLS session and its certificates, even where they were refused.
-    pub session: Option<Session>,
-    /// Why the endpoint cannot be used, if so.
-    pub failure: Option<Failure>,
-}
-
-impl Finding {
-    /// A finding without any stage, for a probe that could not run at all.
-    fn broken(detail: &str) -> Finding {
-        let cause = cause(Reason::Internal, detail);
-        Finding {
-            stages: Vec::new(),
-            addresses: Arc::default(),
-            address: None,
-            session: None,
-            failure: Some(Failure { stage: StageKind::Dns, cause }),
-        }
-    }
-
-    pub fn is_ok(&self) -> bool {
-        self.failure.is_none()
-    }
-
-    /// The time from the first stage's begin to the last one's end.
-    pub fn took(&self) -> Duration {
-        self.stages.iter().map(|s| s.took).sum()
-    }
-
-    /// The one trust anchor that the endpoint's verified chain ended in, as PEM: a trust file with
-    /// this alone verifies the same chain. None without TLS, and where nothing was verified.
-    pub fn anchor(&self) -> Option<&Arc<str>> {
-        self.session.as_ref().filter(|_| self.is_ok())?.anchor.as_ref()
-    }
-}
-
-/// One stage of a probe and the time it took.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stage {
-    pub kind: StageKind,
-    pub took: Duration,
-}
-
-/// The stages in their order. An endpoint given by address has no DNS stage, and so on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum StageKind {
-    Dns,
-    Tcp,
-    Proxy,
-    Tls,
-}
-
-impl StageKind {
-    /// The stable name, as scripts read it.
-    pub fn name(self) -> &'static str {
-        match self {
-            StageKind::Dns => "dns",
-            StageKind::Tcp => "tcp",
-            StageKind::Proxy => "proxy",
-            StageKind::Tls => "tls",
-        }
-    }
-}
-
-/// Where a probe ended, and why.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Failure {
-    pub stage: StageKind,
-    pub cause: Cause,
-}
 
 /// Goes through all stages of an endpoint, closes the connection in order and tells what was found.
 /// All stages together take at most `limit`, and closing 250 ms more.

@@ -11,12 +11,11 @@ use crate::{
     command::Command,
     endpoint::{Prober, Resolver},
     engine::outbox::Outbox,
-    event::{Event, Level, Messages, Sample, What},
-    fleet::{ClientKey, Fleet, WorkerKey},
+    event::{Event, Finding, Messages, Sample, Shortfall, Step, What},
+    fleet::{ClientKey, EndpointKey, Fleet, WorkerKey},
     lifecycle::{Effect, Lifecycle},
     pool::{Pool, PoolNews},
-    text::Scrubbed,
-    wire::{Report, Shortfall, SlotMessages, ToWorker},
+    wire::{self, Report, SlotMessages, ToWorker},
 };
 
 /// A running engine. Dropping it ends it, and its workers with it; [`Engine::stop`] does so in good
@@ -51,7 +50,7 @@ impl Engine {
             }
         }
         let prober = Prober::new(fleet.endpoints.clone().into(), Resolver::system());
-        let core = Core { fleet, lifecycle, pool, prober, outbox: Outbox::default() };
+        let core = Core { lifecycle, pool, prober, outbox: Outbox::default() };
         let task = tokio::spawn(core.run(command_receiver, event_sender));
         Engine { commands, events, task, workers }
     }
@@ -80,7 +79,6 @@ impl Engine {
 }
 
 struct Core {
-    fleet: Arc<Fleet>,
     lifecycle: Lifecycle,
     pool: Pool,
     prober: Prober,
@@ -113,17 +111,20 @@ impl Core {
                     None => break,
                 },
                 news = self.prober.next() => {
-                    let found = match news.finding.failure {
-                        None => Ok(()),
-                        Some(failure) => Err(failure.cause),
-                    };
-                    self.lifecycle.probed(news.endpoint, found, Moment::now());
+                    self.probed(news.endpoint, news.finding);
                 }
                 () = tokio::time::sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {}
             }
             self.lifecycle.poll(Moment::now());
         }
         self.pool.stop().await;
+    }
+
+    fn probed(&mut self, endpoint: EndpointKey, finding: Finding) {
+        let now = Moment::now();
+        let found = finding.failure.as_ref().map_or(Ok(()), |failure| Err(failure.cause.clone()));
+        self.outbox.push(Event { at: now, what: What::Finding(endpoint, Arc::new(finding)) });
+        self.lifecycle.probed(endpoint, found, now);
     }
 
     fn obey(&mut self, command: Command) {
@@ -160,13 +161,24 @@ impl Core {
 
     fn take_in_report(&mut self, worker: WorkerKey, report: Report) {
         let placement = self.pool.placement().clone();
+        let current = |lifecycle: &Lifecycle, slot, generation| {
+            placement.client(worker, slot).filter(|client| lifecycle.is_up(*client, generation))
+        };
+        let mut connacks = Vec::new();
         for news in report.news {
-            if let Some(client) = placement.client(worker, news.slot) {
-                self.lifecycle.report(client, news.generation, news.step, news.at);
+            let Some(client) = placement.client(worker, news.slot) else { continue };
+            if let Step::Up(connack) = &news.step {
+                connacks.push((news.slot, news.generation, news.at, Arc::new((**connack).clone())));
+            }
+            self.lifecycle.report(client, news.generation, news.step, news.at);
+        }
+        // Transitions first: what is told of a connection must find its client up.
+        self.carry_out();
+        for (slot, generation, at, connack) in connacks {
+            if let Some(client) = current(&self.lifecycle, slot, generation) {
+                self.outbox.push(Event { at, what: What::Connack(client, connack) });
             }
         }
-        // Transitions first: a sample must find its client up.
-        self.carry_out();
         for sample in report.samples {
             if let Some(client) = placement.client(worker, sample.slot) {
                 let what = What::Sample(Sample { client, probe: sample.probe, rtt: sample.rtt });
@@ -174,9 +186,16 @@ impl Core {
             }
         }
         for shortfall in report.shortfalls {
-            if let Some(client) = placement.client(worker, shortfall.slot) {
-                let text = tell(&self.fleet.client(client).name, &shortfall);
-                self.outbox.push(Event { at: shortfall.at, what: What::Notice { level: Level::Warning, text } });
+            if let Some(client) = current(&self.lifecycle, shortfall.slot, shortfall.generation) {
+                let wire::Shortfall { at, filter, asked, granted, detail, .. } = shortfall;
+                let shortfall = Shortfall { client, filter, asked, granted, detail };
+                self.outbox.push(Event { at, what: What::Shortfall(shortfall) });
+            }
+        }
+        for subscribed in report.subscribed {
+            if let Some(client) = current(&self.lifecycle, subscribed.slot, subscribed.generation) {
+                let what = What::Subscribed(client, subscribed.took);
+                self.outbox.push(Event { at: subscribed.at, what });
             }
         }
         for messages in report.messages {
@@ -208,16 +227,4 @@ impl Core {
             }
         }
     }
-}
-
-/// A subscription that is less than was asked for, in a sentence.
-fn tell(client: &Scrubbed, shortfall: &Shortfall) -> Scrubbed {
-    let Shortfall { filter, asked, granted, detail, .. } = shortfall;
-    let (client, filter) = (client.as_str(), filter.as_str());
-    let text = match granted {
-        Some(granted) => format!("{client}: subscribed to {filter} with QoS {granted} only, {asked} was asked for"),
-        None if detail.is_empty() => format!("{client}: the broker refused the subscription to {filter}"),
-        None => format!("{client}: the broker refused the subscription to {filter}: {}", detail.as_str()),
-    };
-    Scrubbed::new(&text)
 }

@@ -349,6 +349,8 @@ pub enum ProbeKind {
     Heartbeat,
     /// A QoS 1 PUBLISH → PUBACK on the client's own topic.
     Ack,
+    /// The client's own PUBLISH through the broker and back to it, on its own topic.
+    Echo,
     Off,
 }
 
@@ -357,6 +359,7 @@ impl ProbeKind {
         match self {
             ProbeKind::Heartbeat => "heartbeat",
             ProbeKind::Ack => "ack",
+            ProbeKind::Echo => "echo",
             ProbeKind::Off => "off",
         }
     }

@@ -134,6 +134,12 @@ impl Lifecycle {
         self.machines[client.index()].state
     }
 
+    /// Whether the client is up by this connect order.
+    pub fn is_up(&self, client: ClientKey, generation: Generation) -> bool {
+        let machine = &self.machines[client.index()];
+        machine.state == State::Up && machine.generation == generation
+    }
+
     /// Takes what has to be done.
     pub fn drain(&mut self) -> impl Iterator<Item = Effect> + '_ {
         self.effects.drain(..)
@@ -175,10 +181,10 @@ impl Lifecycle {
             return;
         }
         match (machine.state, step) {
-            (State::Connecting, Step::Up { session_present }) => {
+            (State::Connecting, Step::Up(connack)) => {
                 machine.refusals = 0;
                 let endpoint = machine.endpoint;
-                let detail = if session_present { "session present" } else { "" };
+                let detail = if connack.session_present { "session present" } else { "" };
                 self.change(client, State::Up, Reason::Connected, Scrubbed::new(detail), None, at);
                 let access = &mut self.accesses[endpoint.index()];
                 access.admission.recover(at);

@@ -54,6 +54,14 @@ enum Line<'a> {
         event: &'a str,
         detail: &'a str,
     },
+    Shortfall {
+        ts: String,
+        client: &'a str,
+        filter: &'a str,
+        asked: u8,
+        granted: Option<u8>,
+        detail: &'a str,
+    },
     Notice {
         ts: String,
         level: &'a str,
@@ -126,7 +134,15 @@ pub fn json(fleet: &Fleet, anchor: &Anchor, event: &Event, samples: bool) -> Opt
             attempt: step.attempt,
             next_try_ms: step.next_try.map(|d| d.as_millis() as u64),
         },
-        What::Messages(_) => return None,
+        What::Messages(_) | What::Finding(..) | What::Connack(..) | What::Subscribed(..) => return None,
+        What::Shortfall(shortfall) => Line::Shortfall {
+            ts,
+            client: &fleet.client(shortfall.client).name,
+            filter: &shortfall.filter,
+            asked: shortfall.asked,
+            granted: shortfall.granted,
+            detail: &shortfall.detail,
+        },
         What::Sample(_) if !samples => return None,
         What::Sample(sample) => Line::Sample {
             ts,
@@ -188,6 +204,11 @@ pub fn plain(fleet: &Fleet, anchor: &Anchor, event: &Event) -> Option<String> {
             let _ = write!(line, " {}", words::transition(fleet, step));
         }
         What::Sample(_) | What::Gate(..) | What::Messages(_) => return None,
+        What::Finding(..) | What::Connack(..) | What::Subscribed(..) => return None,
+        What::Shortfall(shortfall) => {
+            let text = words::shortfall(fleet, shortfall);
+            let _ = write!(line, " {}: {text}", level_name(Level::Warning));
+        }
         What::SamplesLost(count) => {
             let _ = write!(line, " {count} samples lost: a queue was full");
         }

@@ -35,7 +35,7 @@ pub use self::{
 };
 use crate::{
     clock::Moment,
-    event::{Cause, Generation, Reason},
+    event::{Cause, Connack, Generation, Reason},
     fleet::{Message, Subscription},
     text::Scrubbed,
     wire::{ClientDef, Remote, Slot, TEST_NO_GUARD},
@@ -106,10 +106,10 @@ pub struct Client {
 }
 
 /// A connection that the broker accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Accepted {
     pub at: Moment,
-    pub session_present: bool,
+    pub connack: Connack,
 }
 
 impl Client {
@@ -194,7 +194,10 @@ impl Client {
         Some(match result {
             Ok(answer) => Ok(Accepted {
                 at: cell.up.unwrap_or_else(Moment::now),
-                session_present: answer.connect_response().is_some_and(|r| r.session_present),
+                connack: Connack {
+                    session_present: answer.connect_response().is_some_and(|r| r.session_present),
+                    ..Connack::default()
+                },
             }),
             Err(error) => {
                 // Without a refusal Paho did not even accept the order.

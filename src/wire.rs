@@ -35,7 +35,7 @@ pub struct Hello {
 impl Hello {
     pub const MAGIC: [u8; 8] = *b"mqfleet\n";
     /// Raised with every change of a frame.
-    pub const VERSION: u16 = 2;
+    pub const VERSION: u16 = 3;
 
     pub fn new() -> Hello {
         Hello { magic: Self::MAGIC, version: Self::VERSION }
@@ -174,6 +174,8 @@ pub struct Report {
     pub samples_lost: u32,
     /// Subscriptions that the broker did not grant as they were asked for.
     pub shortfalls: Vec<Shortfall>,
+    /// Slots whose subscriptions were all answered.
+    pub subscribed: Vec<Subscribed>,
     /// Messages since the last report, of those slots that had any.
     pub messages: Vec<SlotMessages>,
 }
@@ -190,6 +192,16 @@ pub struct Shortfall {
     pub granted: Option<u8>,
     /// Why it refused, where it said.
     pub detail: Scrubbed,
+}
+
+/// All of a slot's subscriptions were answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subscribed {
+    pub slot: Slot,
+    pub generation: Generation,
+    pub at: Moment,
+    /// Since the CONNACK.
+    pub took: Duration,
 }
 
 /// How many messages a slot had, its probes left out.

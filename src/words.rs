@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    event::{Condition, Gate, Reason, State, Transition, WorkerEvent},
+    event::{Condition, Gate, Reason, Shortfall, State, Transition, WorkerEvent},
     fleet::{Fleet, WorkerKey},
     model::{Entry, Subject},
     text::Scrubbed,
@@ -38,6 +38,10 @@ pub fn entry(fleet: &Fleet, entry: &Entry) -> String {
             .sentence()
         }
         Subject::Worker { worker, event, detail } => self::worker(*worker, *event, detail),
+        Subject::Shortfall { first, count: 1 } => shortfall(fleet, first),
+        Subject::Shortfall { first, count } => {
+            format!("{}; and {} more", shortfall(fleet, first), figures::count(count - 1))
+        }
         Subject::Notice(text) => text.to_string(),
     }
 }
@@ -51,6 +55,17 @@ pub fn transition(fleet: &Fleet, step: &Transition) -> String {
 }
 
 /// What happened to a worker: `worker 3 died: killed by signal 9; its 250 clients wait; starting it again`.
+/// A subscription that is less than what was asked for.
+pub fn shortfall(fleet: &Fleet, shortfall: &Shortfall) -> String {
+    let Shortfall { client, filter, asked, granted, detail } = shortfall;
+    let (client, filter) = (&fleet.client(*client).name, filter.as_str());
+    match granted {
+        Some(granted) => format!("{client}: subscribed to {filter} with QoS {granted} only, {asked} was asked for"),
+        None if detail.is_empty() => format!("{client}: the broker refused the subscription to {filter}"),
+        None => format!("{client}: the broker refused the subscription to {filter}: {detail}"),
+    }
+}
+
 pub fn worker(worker: WorkerKey, event: WorkerEvent, detail: &Scrubbed) -> String {
     let why = if detail.is_empty() { String::new() } else { format!(": {detail}") };
     let n = worker.0;

@@ -22,8 +22,8 @@ use std::{
 
 use certificates::{Certified, Wanted};
 use mqfleet::{
-    endpoint::{Finding, Prober, Resolver, StageKind, probe},
-    event::Reason,
+    endpoint::{Prober, Resolver, probe},
+    event::{Finding, Reason, StageKind},
     fleet::{Endpoint, EndpointKey, Proxy, Secret, Tls, Transport},
 };
 use openssl::ssl::SslVersion;

@@ -3,8 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::{
-    endpoint::{Failure, Finding, StageKind},
-    event::Reason,
+    event::{Failure, Finding, Reason, StageKind},
     fleet::Endpoint,
     words::{self, figures},
 };

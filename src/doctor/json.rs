@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::{advice, waterfall};
 use crate::{
-    endpoint::{Certificate, Finding, Session},
     event::Cause,
+    event::{Certificate, Finding, Session},
     fleet::Endpoint,
 };
 

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::advice;
 use crate::{
-    endpoint::{Certificate, Finding, Session, StageKind},
+    event::{Certificate, Finding, Session, StageKind},
     fleet::{Endpoint, Transport},
     text::Scrubbed,
     words::figures,

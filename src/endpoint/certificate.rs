@@ -1,4 +1,4 @@
-//! Defines what is told of an X.509 certificate (RFC 5280): whom it names, who issued it, how long it is valid; whether to trust it is decided by OpenSSL alone.
+//! Defines how a certificate is read from OpenSSL; whether to trust it is decided by OpenSSL alone.
 
 use std::net::IpAddr;
 
@@ -8,47 +8,26 @@ use openssl::{
     x509::{X509NameRef, X509Ref},
 };
 
-use crate::text::Scrubbed;
+use crate::{event::Certificate, text::Scrubbed};
 
-/// What a certificate says of itself. All texts come from the other side, and are scrubbed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Certificate {
-    /// The subject's distinguished name, such as `CN=broker.example, O=Example`.
-    pub subject: Scrubbed,
-    pub issuer: Scrubbed,
-    /// The host names and addresses it is for (subjectAltName), at most [`Certificate::NAMES_MAX`].
-    pub names: Vec<Scrubbed>,
-    pub not_before: Option<DateTime<Utc>>,
-    pub not_after: Option<DateTime<Utc>>,
-}
-
-impl Certificate {
-    /// The most names that are kept.
-    pub const NAMES_MAX: usize = 100;
-
-    pub(super) fn read(certificate: &X509Ref) -> Certificate {
-        let names = certificate.subject_alt_names();
-        let names = names.iter().flatten().filter_map(|name| {
-            let ip = |raw: &[u8]| match raw.len() {
-                4 => <[u8; 4]>::try_from(raw).ok().map(IpAddr::from),
-                _ => <[u8; 16]>::try_from(raw).ok().map(IpAddr::from),
-            };
-            name.dnsname()
-                .map(Scrubbed::new)
-                .or_else(|| name.ipaddress().and_then(ip).map(|ip| Scrubbed::new(&ip.to_string())))
-        });
-        Certificate {
-            subject: distinguished(certificate.subject_name()),
-            issuer: distinguished(certificate.issuer_name()),
-            names: names.take(Self::NAMES_MAX).collect(),
-            not_before: time(certificate.not_before()),
-            not_after: time(certificate.not_after()),
-        }
-    }
-
-    /// Whole days until it ends; negative when it has ended.
-    pub fn days_left(&self, now: DateTime<Utc>) -> Option<i64> {
-        self.not_after.map(|end| (end - now).num_seconds().div_euclid(86_400))
+/// Reads what is told of it.
+pub(super) fn read(certificate: &X509Ref) -> Certificate {
+    let names = certificate.subject_alt_names();
+    let names = names.iter().flatten().filter_map(|name| {
+        let ip = |raw: &[u8]| match raw.len() {
+            4 => <[u8; 4]>::try_from(raw).ok().map(IpAddr::from),
+            _ => <[u8; 16]>::try_from(raw).ok().map(IpAddr::from),
+        };
+        name.dnsname()
+            .map(Scrubbed::new)
+            .or_else(|| name.ipaddress().and_then(ip).map(|ip| Scrubbed::new(&ip.to_string())))
+    });
+    Certificate {
+        subject: distinguished(certificate.subject_name()),
+        issuer: distinguished(certificate.issuer_name()),
+        names: names.take(Certificate::NAMES_MAX).collect(),
+        not_before: time(certificate.not_before()),
+        not_after: time(certificate.not_after()),
     }
 }
 

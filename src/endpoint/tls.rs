@@ -17,32 +17,12 @@ use openssl::{
 use tokio::net::TcpStream;
 use tokio_openssl::SslStream;
 
-use super::{Certificate, cause, reach};
+use super::{cause, certificate, reach};
 use crate::{
-    event::{Cause, Reason},
+    event::{Cause, Certificate, Reason, Session},
     fleet::Tls,
     text::Scrubbed,
 };
-
-/// What is known of a TLS session.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Session {
-    /// The protocol's version, such as `TLSv1.3`; none where the handshake did not get that far.
-    pub protocol: Option<&'static str>,
-    pub cipher: Option<Scrubbed>,
-    /// The protocol that the server chose of those offered (ALPN).
-    pub alpn: Option<Scrubbed>,
-    /// The server's certificate first, then what chains it towards an anchor.
-    pub chain: Vec<Certificate>,
-    /// The certificate, in PEM, that the verified chain ended in; with it those on the way there that
-    /// the server did not send.
-    pub anchor: Option<Arc<str>>,
-    /// What is wrong with a certificate that was not to be verified (`insecure`).
-    pub overlooked: Option<Cause>,
-    /// Whether the server ended the connection for want of a client's certificate: it is well, and
-    /// clients with one may connect.
-    pub wants_certificate: bool,
-}
 
 /// A handshake that is ready to begin.
 pub(super) struct Setup {
@@ -126,7 +106,7 @@ pub(super) async fn handshake(
     let mut stream = SslStream::new(ssl, stream).map_err(|e| cause(Reason::Internal, &stack_words(&e)))?;
     let done = Pin::new(&mut stream).connect().await;
     let said = std::mem::take(&mut *verification.lock().unwrap_or_else(PoisonError::into_inner));
-    let chain: Vec<Certificate> = said.chain.iter().map(|c| Certificate::read(c)).collect();
+    let chain: Vec<Certificate> = said.chain.iter().map(|c| certificate::read(c)).collect();
     let refused = said.refused.map(|(result, depth)| refusal(result, chain.get(depth as usize), &host));
     let learnt = Session {
         protocol: None,

@@ -43,6 +43,8 @@ impl Outbox {
         let mut last_sample = Moment(0);
         let mut place: HashMap<ClientKey, usize> = HashMap::new();
         let mut gates: HashMap<EndpointKey, Event> = HashMap::new();
+        let mut findings: HashMap<EndpointKey, Event> = HashMap::new();
+        let mut connacks: HashMap<ClientKey, Event> = HashMap::new();
         let mut kept: Vec<Event> = Vec::new();
         let mut counted: HashMap<ClientKey, usize> = HashMap::new();
         for event in self.events.drain(..) {
@@ -79,6 +81,12 @@ impl Outbox {
                         kept.push(Event { at: event.at, what: What::State(step) });
                     }
                 },
+                What::Connack(client, _) => {
+                    connacks.insert(client, event); // the newest says all
+                }
+                What::Finding(endpoint, _) => {
+                    findings.insert(endpoint, event);
+                }
                 What::Gate(endpoint, gate) => {
                     gates.insert(endpoint, Event { at: event.at, what: What::Gate(endpoint, gate) }); // the newest says all
                 }
@@ -88,7 +96,7 @@ impl Outbox {
         if samples > 0 {
             kept.push(Event { at: last_sample, what: What::SamplesLost(samples) });
         }
-        kept.extend(gates.into_values());
+        kept.extend(gates.into_values().chain(findings.into_values()).chain(connacks.into_values()));
         kept.sort_by_key(|e| e.at);
         self.folded_to = kept.len();
         self.events = kept;

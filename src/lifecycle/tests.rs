@@ -81,7 +81,7 @@ fn last_step(l: &mut Lifecycle) -> Transition {
 #[test]
 fn a_lost_connection_is_tried_again_after_its_backoff() {
     let (mut l, c, g) = connecting(Settings::default());
-    l.report(c, g, Step::Up { session_present: false }, ms(5));
+    l.report(c, g, Step::Up(Box::default()), ms(5));
     assert_eq!(last_step(&mut l).attempt, 1);
     l.poll(ms(59_000)); // the timer of the connect runs out to no effect
     l.report(c, g, cause(Reason::ConnectionLost), ms(60_000));
@@ -141,7 +141,7 @@ fn strategy_never_gives_up_at_once() {
 #[test]
 fn reports_of_an_abandoned_connection_change_nothing() {
     let (mut l, c, g) = connecting(Settings::default());
-    l.report(c, g, Step::Up { session_present: false }, ms(5));
+    l.report(c, g, Step::Up(Box::default()), ms(5));
     l.reconnect(c, ms(6));
     let effects: Vec<_> = l.drain().collect();
     assert!(effects.contains(&Effect::Disconnect(c)));
@@ -150,7 +150,7 @@ fn reports_of_an_abandoned_connection_change_nothing() {
     l.poll(ms(30));
     assert_eq!(l.state(c), State::Connecting);
     l.disconnect(c, ms(31));
-    l.report(c, g + 2, Step::Up { session_present: false }, ms(32));
+    l.report(c, g + 2, Step::Up(Box::default()), ms(32));
     assert_eq!(l.state(c), State::Off);
 }
 
@@ -166,7 +166,7 @@ fn a_dead_worker_holds_its_clients_and_only_those() {
     l.poll(ms(50));
     l.poll(ms(60));
     for c in [a, b] {
-        l.report(c, 1, Step::Up { session_present: false }, ms(70));
+        l.report(c, 1, Step::Up(Box::default()), ms(70));
     }
     l.worker_lost([a], &Scrubbed::new("killed by signal 9"), ms(80));
     assert_eq!((l.state(a), l.state(b)), (State::Held, State::Up));
@@ -191,11 +191,8 @@ fn the_gate_keeps_its_rate_for_first_connects_and_retries_alike() {
             if let Effect::Connect(c, g, _) = e {
                 connects.push(t);
                 // every second client fails once and comes back through the same gate
-                let step = if c.0 % 2 == 0 && g == 1 {
-                    cause(Reason::UnspecifiedError)
-                } else {
-                    Step::Up { session_present: false }
-                };
+                let step =
+                    if c.0 % 2 == 0 && g == 1 { cause(Reason::UnspecifiedError) } else { Step::Up(Box::default()) };
                 l.report(c, g, step, ms(t));
             }
         }

@@ -359,6 +359,7 @@ impl Known {
             What::SamplesLost(count) => self.samples_lost += u64::from(*count),
             What::Trouble(text) => self.trouble = Some(text.clone()),
             What::Gate(endpoint, gate) => self.apply_gate(*endpoint, gate),
+            What::Finding(..) | What::Connack(..) | What::Subscribed(..) | What::Shortfall(_) => {}
             What::Worker { .. } | What::Notice { .. } => {}
         }
         self.log.write(event);
@@ -442,7 +443,7 @@ fn judge(row: &mut Row, objective: Option<Duration>, totals: &mut Totals) {
 fn trend_width(settings: &Settings) -> Duration {
     match settings.probe.kind {
         ProbeKind::Heartbeat => settings.probe.every.max(settings.keep_alive),
-        ProbeKind::Ack | ProbeKind::Off => settings.probe.every,
+        ProbeKind::Ack | ProbeKind::Echo | ProbeKind::Off => settings.probe.every,
     }
 }
 

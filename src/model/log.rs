@@ -4,7 +4,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use crate::{
     clock::Moment,
-    event::{Event, Level, Reason, State, Transition, What, WorkerEvent},
+    event::{Event, Level, Reason, Shortfall, State, Transition, What, WorkerEvent},
     fleet::{ClientKey, EndpointKey, WorkerKey},
     text::Scrubbed,
 };
@@ -37,6 +37,11 @@ pub enum Subject {
         worker: WorkerKey,
         event: WorkerEvent,
         detail: Scrubbed,
+    },
+    /// A subscription was not granted as asked for, and within a second so were others; the first of them.
+    Shortfall {
+        first: Shortfall,
+        count: u32,
     },
     Notice(Scrubbed),
 }
@@ -100,7 +105,11 @@ impl Log {
             What::Trouble(text) => {
                 self.push(Entry { at: event.at, level: Level::Info, subject: Subject::Notice(text.clone()) });
             }
+            What::Shortfall(shortfall) => {
+                self.write_shortfall(event.at, shortfall);
+            }
             What::Sample(_) | What::SamplesLost(_) | What::Gate(..) | What::Messages(_) => {}
+            What::Finding(..) | What::Connack(..) | What::Subscribed(..) => {}
         }
     }
 
@@ -130,6 +139,20 @@ impl Log {
                 next_try: step.next_try,
             },
         });
+    }
+
+    fn write_shortfall(&mut self, at: Moment, shortfall: &Shortfall) {
+        let known = self.entries.iter_mut().rev().take(Self::BURST_DEPTH).find(|e| {
+            at.since(e.at) < Self::BURST
+                && matches!(&e.subject, Subject::Shortfall { first, .. }
+                    if (first.asked, first.granted, &first.detail) == (shortfall.asked, shortfall.granted, &shortfall.detail))
+        });
+        if let Some(Entry { subject: Subject::Shortfall { count, .. }, .. }) = known {
+            *count += 1;
+            return;
+        }
+        let subject = Subject::Shortfall { first: shortfall.clone(), count: 1 };
+        self.push(Entry { at, level: Level::Warning, subject });
     }
 
     fn push(&mut self, entry: Entry) {

@@ -156,9 +156,8 @@ fn course(screen: &Screen, key: ClientKey, row: &Row) -> Facts {
     };
     let probe = &screen.fleet.client(key).settings.probe;
     let measured = match probe.kind {
-        ProbeKind::Heartbeat => format!("heartbeat, every {}", figures::age(row.trend_width())),
-        ProbeKind::Ack => format!("ack, every {}", figures::age(probe.every)),
         ProbeKind::Off => "off".to_owned(),
+        kind => format!("{}, every {}", kind.name(), figures::age(row.trend_width())),
     };
     vec![
         ("since", since, plain),

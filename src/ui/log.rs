@@ -51,7 +51,7 @@ fn look(screen: &Screen, entry: &Entry) -> (&'static str, Style) {
         }
         Subject::Worker { event: WorkerEvent::Died, .. } => (glyphs.badge(Badge::Failed), theme.error),
         Subject::Worker { .. } => (glyphs.badge(Badge::Up), theme.info),
-        Subject::Notice(_) => match entry.level {
+        Subject::Shortfall { .. } | Subject::Notice(_) => match entry.level {
             Level::Info => ("i", theme.info),
             Level::Warning => ("!", theme.warning),
             Level::Error => ("!", theme.error),

@@ -17,7 +17,7 @@ use crate::{
     fleet::{EndpointKey, ProbeKind},
     paho::{Client, End, Paho, Pending, Slots},
     text::Scrubbed,
-    wire::{ClientDef, News, Remote, Shortfall, Slot, SlotMessages},
+    wire::{ClientDef, News, Remote, Shortfall, Slot, SlotMessages, Subscribed},
 };
 
 /// How long Paho may take over a DISCONNECT: it writes one packet and closes.
@@ -80,6 +80,8 @@ struct Lane {
     asked: Vec<(usize, Pending)>,
     /// Whether the greeting is over: subscriptions answered, birth published.
     greeted: bool,
+    /// When the broker accepted it.
+    up: Moment,
     /// The number of messages of its own traffic in this run, and how many were not reported yet.
     number: u64,
     published: u32,
@@ -111,6 +113,7 @@ impl Driver {
             remote: None,
             asked: Vec::new(),
             greeted: false,
+            up: Moment(0),
             number: 0,
             published: 0,
             suspect: false,
@@ -195,7 +198,7 @@ impl Driver {
                     Some(Ok(accepted)) => {
                         lane.phase = Phase::Up;
                         lane.suspect = false;
-                        let step = Step::Up { session_present: accepted.session_present };
+                        let step = Step::Up(Box::new(accepted.connack));
                         let generation = lane.generation;
                         if lane.def.probe.kind == ProbeKind::Ack {
                             // Spread, so that clients that came up together do not probe together.
@@ -211,7 +214,7 @@ impl Driver {
                             .enumerate()
                             .map(|(i, subscription)| (i, client.subscribe(subscription)))
                             .collect();
-                        lane.greeted = false;
+                        (lane.greeted, lane.up) = (false, accepted.at);
                     }
                     Some(Err(end)) => {
                         lane.phase = Phase::Idle;
@@ -449,6 +452,9 @@ impl Driver {
             return;
         }
         lane.greeted = true;
+        if !conversation.subscribe.is_empty() {
+            self.outbox.subscribed(Subscribed { slot, generation, at, took: at.since(lane.up) });
+        }
         if let Some(birth) = &conversation.birth {
             lane.published += u32::from(client.publish(birth));
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     clock::Moment,
-    wire::{News, Report, Shortfall, SlotMessages, SlotSample},
+    wire::{News, Report, Shortfall, SlotMessages, SlotSample, Subscribed},
 };
 
 /// The time between two reports, so that a storm of callbacks becomes few frames.
@@ -22,6 +22,7 @@ pub(super) struct Outbox {
     samples: Vec<SlotSample>,
     samples_lost: u32,
     shortfalls: Vec<Shortfall>,
+    subscribed: Vec<Subscribed>,
     messages: Vec<SlotMessages>,
     sent: Moment,
 }
@@ -37,6 +38,10 @@ impl Outbox {
 
     pub(super) fn shortfall(&mut self, shortfall: Shortfall) {
         self.shortfalls.push(shortfall);
+    }
+
+    pub(super) fn subscribed(&mut self, subscribed: Subscribed) {
+        self.subscribed.push(subscribed);
     }
 
     /// Adds to what is counted for a slot and waits to be reported: an entry a slot, at most.
@@ -72,6 +77,7 @@ impl Outbox {
             && self.samples.is_empty()
             && self.samples_lost == 0
             && self.shortfalls.is_empty()
+            && self.subscribed.is_empty()
             && self.messages.is_empty();
         (!quiet).then(|| self.sent + PAUSE)
     }
@@ -84,6 +90,7 @@ impl Outbox {
         let later = self.shortfalls.split_off(self.shortfalls.len().min(SHORTFALLS));
         Report {
             shortfalls: std::mem::replace(&mut self.shortfalls, later),
+            subscribed: std::mem::take(&mut self.subscribed),
             messages: std::mem::take(&mut self.messages),
             news: std::mem::replace(&mut self.news, rest),
             samples: std::mem::take(&mut self.samples),
@@ -103,7 +110,7 @@ mod tests {
         assert_eq!(outbox.due(), None);
         for n in 0..NEWS as u32 + 1 {
             let at = Moment(1_000_000 - u64::from(n));
-            outbox.news(News { slot: n, generation: 1, at, step: Step::Up { session_present: false } });
+            outbox.news(News { slot: n, generation: 1, at, step: Step::Up(Box::default()) });
         }
         assert_eq!(outbox.due(), Some(Moment(5_000)), "at once: nothing was sent before");
         let first = outbox.take(Moment(2_000_000));

@@ -11,7 +11,7 @@ use std::{
 
 use mqfleet::{
     clock::Moment,
-    event::Step,
+    event::{Connack, Step},
     fleet::{Endpoint, EndpointKey},
     wire::{
         self, ClientDef, DEFINE_PART, FromWorker, Hello, Receiver, Remote, Report, Sender, Shortfall, Slot, SlotSample,
@@ -184,8 +184,16 @@ impl Worker {
         self.steps.get(&(slot, self.generation(slot)))?.last().map(|(_, step)| step)
     }
 
+    /// What the broker said, if that slot is up.
+    pub fn connack(&self, slot: Slot) -> Option<&Connack> {
+        match self.step(slot)? {
+            Step::Up(connack) => Some(connack),
+            Step::Ended(_) => None,
+        }
+    }
+
     pub fn is_up(&self, slot: Slot) -> bool {
-        matches!(self.step(slot), Some(Step::Up { .. }))
+        matches!(self.step(slot), Some(Step::Up(_)))
     }
 
     pub fn is_ended(&self, slot: Slot) -> bool {

@@ -105,7 +105,7 @@ async fn a_console_that_does_not_read_misses_nothing() {
     }
     broker.kill9();
     assert!(worker.until(SOON, |w| w.ended() == N).await, "{} ended", worker.ended());
-    let ups = worker.steps.values().filter(|s| matches!(s[0].1, Step::Up { .. })).count();
+    let ups = worker.steps.values().filter(|s| matches!(s[0].1, Step::Up(_))).count();
     // The broker had accepted all; a worker may not have read the last CONNACKs.
     assert!(ups > N * 9 / 10, "{ups} were seen up");
 }

@@ -27,7 +27,7 @@ async fn connect_disconnect_and_back() {
         for _ in 0..3 {
             worker.connect([0]).await;
             assert!(worker.until(SOON, |w| w.is_up(0)).await);
-            assert_eq!(worker.step(0), Some(&Step::Up { session_present: false }));
+            assert_eq!(worker.connack(0).map(|c| c.session_present), Some(false));
             worker.disconnect([0]).await;
             assert!(worker.until(SOON, |w| w.is_ended(0)).await);
             assert_eq!(worker.cause(0).reason, Reason::OperatorDisconnect);
@@ -64,7 +64,7 @@ async fn a_session_is_taken_up_again() {
     for session_present in [false, true] {
         worker.connect([0]).await;
         assert!(worker.until(SOON, |w| w.is_up(0)).await);
-        assert_eq!(worker.step(0), Some(&Step::Up { session_present }));
+        assert_eq!(worker.connack(0).map(|c| c.session_present), Some(session_present));
         worker.disconnect([0]).await;
         assert!(worker.until(SOON, |w| w.is_ended(0)).await);
     }

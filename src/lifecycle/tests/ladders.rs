@@ -56,12 +56,12 @@ fn refused_credentials_are_tried_again_slowly() {
 fn taken_over_twice_in_a_minute_is_a_duplicate_and_twice_in_an_hour_is_not() {
     for (gap, last) in [(20_000, State::Failed), (1_800_000, State::Backoff)] {
         let (mut l, c, g) = connecting(Settings::default());
-        l.report(c, g, Step::Up { session_present: false }, ms(5));
+        l.report(c, g, Step::Up(Box::default()), ms(5));
         l.report(c, g, cause(Reason::SessionTakenOver), ms(10));
         assert_eq!(l.state(c), State::Backoff);
         l.poll(ms(5_000));
         settle(&mut l, ms(5_000));
-        l.report(c, g + 1, Step::Up { session_present: false }, ms(5_001));
+        l.report(c, g + 1, Step::Up(Box::default()), ms(5_001));
         l.report(c, g + 1, cause(Reason::SessionTakenOver), ms(10 + gap));
         let step = last_step(&mut l);
         assert_eq!(step.to, last, "{step:?}");
@@ -93,7 +93,7 @@ fn two_of_ours_with_one_id_are_found_out_though_the_broker_only_closes_the_socke
             {
                 l.report(other, g, cause(Reason::ConnectionLost), ms(t));
             }
-            l.report(c, g, Step::Up { session_present: false }, ms(t));
+            l.report(c, g, Step::Up(Box::default()), ms(t));
         }
     }
     let states: Vec<State> = fleet.keys().map(|c| l.state(c)).collect();
@@ -111,7 +111,7 @@ fn an_endpoint_on_hold_lets_nobody_through_and_leaves_those_alone_who_are_up() {
     l.start(a, ms(0));
     settle(&mut l, ms(0));
     l.poll(ms(1));
-    l.report(a, 1, Step::Up { session_present: false }, ms(2));
+    l.report(a, 1, Step::Up(Box::default()), ms(2));
     l.hold(EndpointKey(0), ms(3));
     l.start(b, ms(4));
     let step = last_step(&mut l);

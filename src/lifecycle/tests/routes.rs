@@ -50,7 +50,7 @@ impl Site {
             self.pending = later;
             for (_, client, generation, endpoint) in due {
                 let is_up = self.alive[endpoint.index()];
-                let step = if is_up { Step::Up { session_present: false } } else { cause(Reason::ConnectionRefused) };
+                let step = if is_up { Step::Up(Box::default()) } else { cause(Reason::ConnectionRefused) };
                 self.up[client.index()] = is_up.then_some((generation, endpoint));
                 self.l.report(client, generation, step, ms(now));
             }
@@ -203,7 +203,7 @@ fn an_endpoint_that_answers_but_refuses_is_left_after_three_tries() {
         for effect in settle(&mut l, ms(t)) {
             if let Effect::Connect(_, g, e) = effect {
                 went.push(e);
-                let step = if e == HOME { cause(Reason::ServerBusy) } else { Step::Up { session_present: false } };
+                let step = if e == HOME { cause(Reason::ServerBusy) } else { Step::Up(Box::default()) };
                 l.report(c, g, step, ms(t));
             }
         }
@@ -254,7 +254,7 @@ fn a_redirect_is_followed_only_where_allowed_and_only_along_the_list() {
             for effect in settle(&mut l, ms(t)) {
                 if let Effect::Connect(_, g, e) = effect {
                     went = Some(e);
-                    l.report(c, g, Step::Up { session_present: false }, ms(t));
+                    l.report(c, g, Step::Up(Box::default()), ms(t));
                 }
             }
         }

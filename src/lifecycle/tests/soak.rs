@@ -118,7 +118,7 @@ impl World {
             Reason::UnspecifiedError,
         ];
         let step = if self.random.bool() {
-            Step::Up { session_present: false }
+            Step::Up(Box::default())
         } else {
             self.open[i] = None;
             cause(reasons[self.random.usize(0..reasons.len())])

@@ -1,0 +1,131 @@
+//! Defines what a probe of an endpoint finds, stage by stage; the probe itself is the endpoint's.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use chrono::{DateTime, Utc};
+
+use super::{Cause, Reason};
+use crate::text::Scrubbed;
+
+/// What a probe found out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Finding {
+    /// The stages that were gone through, in their order. Where the probe failed, the last one did.
+    pub stages: Vec<Stage>,
+    /// All addresses that the name stands for (the proxy's name, where there is a proxy), in the
+    /// order in which they were tried.
+    pub addresses: Arc<[SocketAddr]>,
+    /// The address that accepted the connection: the proxy's, where there is one.
+    pub address: Option<SocketAddr>,
+    /// What is known of the TLS session and its certificates, even where they were refused.
+    pub session: Option<Session>,
+    /// Why the endpoint cannot be used, if so.
+    pub failure: Option<Failure>,
+}
+
+impl Finding {
+    /// A finding without any stage, for a probe that could not run at all.
+    pub fn broken(detail: &str) -> Finding {
+        let cause = Cause { reason: Reason::Internal, detail: Scrubbed::new(detail) };
+        Finding {
+            stages: Vec::new(),
+            addresses: Arc::default(),
+            address: None,
+            session: None,
+            failure: Some(Failure { stage: StageKind::Dns, cause }),
+        }
+    }
+
+    pub fn is_ok(&self) -> bool {
+        self.failure.is_none()
+    }
+
+    /// The time from the first stage's begin to the last one's end.
+    pub fn took(&self) -> Duration {
+        self.stages.iter().map(|s| s.took).sum()
+    }
+
+    /// The one trust anchor that the endpoint's verified chain ended in, as PEM: a trust file with
+    /// this alone verifies the same chain. None without TLS, and where nothing was verified.
+    pub fn anchor(&self) -> Option<&Arc<str>> {
+        self.session.as_ref().filter(|_| self.is_ok())?.anchor.as_ref()
+    }
+}
+
+/// One stage of a probe and the time it took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stage {
+    pub kind: StageKind,
+    pub took: Duration,
+}
+
+/// The stages in their order. An endpoint given by address has no DNS stage, and so on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum StageKind {
+    Dns,
+    Tcp,
+    Proxy,
+    Tls,
+}
+
+impl StageKind {
+    /// The stable name, as scripts read it.
+    pub fn name(self) -> &'static str {
+        match self {
+            StageKind::Dns => "dns",
+            StageKind::Tcp => "tcp",
+            StageKind::Proxy => "proxy",
+            StageKind::Tls => "tls",
+        }
+    }
+}
+
+/// Where a probe ended, and why.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Failure {
+    pub stage: StageKind,
+    pub cause: Cause,
+}
+
+/// What is known of a TLS session.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Session {
+    /// The protocol's version, such as `TLSv1.3`; none where the handshake did not get that far.
+    pub protocol: Option<&'static str>,
+    pub cipher: Option<Scrubbed>,
+    /// The protocol that the server chose of those offered (ALPN).
+    pub alpn: Option<Scrubbed>,
+    /// The server's certificate first, then what chains it towards an anchor.
+    pub chain: Vec<Certificate>,
+    /// The certificate, in PEM, that the verified chain ended in; with it those on the way there that
+    /// the server did not send.
+    pub anchor: Option<Arc<str>>,
+    /// What is wrong with a certificate that was not to be verified (`insecure`).
+    pub overlooked: Option<Cause>,
+    /// Whether the server ended the connection for want of a client's certificate: it is well, and
+    /// clients with one may connect.
+    pub wants_certificate: bool,
+}
+
+/// What an X.509 certificate (RFC 5280) says of itself. All texts come from the other side, and are
+/// scrubbed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    /// The subject's distinguished name, such as `CN=broker.example, O=Example`.
+    pub subject: Scrubbed,
+    pub issuer: Scrubbed,
+    /// The host names and addresses it is for (subjectAltName), at most [`Certificate::NAMES_MAX`].
+    pub names: Vec<Scrubbed>,
+    pub not_before: Option<DateTime<Utc>>,
+    pub not_after: Option<DateTime<Utc>>,
+}
+
+impl Certificate {
+    /// The most names that are kept.
+    pub const NAMES_MAX: usize = 100;
+
+    /// Whole days until it ends; negative when it has ended.
+    pub fn days_left(&self, now: DateTime<Utc>) -> Option<i64> {
+        self.not_after.map(|end| (end - now).num_seconds().div_euclid(86_400))
+    }
+}
