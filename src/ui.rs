@@ -129,7 +129,7 @@ impl<'a> Screen<'a> {
 }
 
 fn badge(row: &Row) -> Badge {
-    Badge::of(row.state, row.slow, row.is_rejected())
+    Badge::of(row.state, row.is_slow(), row.is_rejected())
 }
 
 /// `area` without its outermost columns.

@@ -130,7 +130,7 @@ fn a_client_that_answers_no_more_counts_as_slow_and_is_left_out_of_the_latency()
     known.apply(&Event { at: ms(90_000), what: What::Sample(sample) });
     known.look(ms(120_000)); // a heartbeat every 30 s: the second client is an answer and a half late
     assert_eq!((known.totals().slow, known.latency().map(|l| l.p99)), (1, Some(Duration::from_millis(1))));
-    assert!(known.row(ClientKey(1)).is_silent);
+    assert!(known.row(ClientKey(1)).is_silent());
     let event = step(&known, ms(121_000), 1, State::Backoff, Reason::ConnectionLost);
     known.apply(&event);
     assert_eq!(known.totals().slow, 0);
@@ -199,7 +199,7 @@ proptest! {
             prop_assert_eq!(known.totals().all(), 5);
             for (row, ups) in known.rows().iter().zip(ups) {
                 prop_assert_eq!(row.reconnects, ups.saturating_sub(1));
-                prop_assert_eq!(row.slow && !row.is_up(), false);
+                prop_assert_eq!(row.is_slow() && !row.is_up(), false);
             }
         }
     }

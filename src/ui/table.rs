@@ -21,7 +21,7 @@ use crate::{
         paint::{Strip, nth_line, put, put_cut, put_right, put_short, span, width},
         spark,
     },
-    words::{self, figures},
+    words::{self, connection, figures},
 };
 
 pub(super) fn draw(screen: &Screen, buf: &mut Buffer, layout: &Layout) {
@@ -233,16 +233,7 @@ pub(super) fn why(screen: &Screen, key: ClientKey, row: &Row) -> Vec<String> {
     let words = row.reason.words();
     let full = words::reason(row.reason, &row.detail);
     match row.state {
-        State::Up if row.is_silent => {
-            let silence = figures::age(row.silence(screen.now));
-            vec![format!("no answer for {silence}"), format!("silent {silence}")]
-        }
-        State::Up if row.slow => {
-            let limit = screen.fleet.client(key).settings.slow_p99.map(figures::latency).unwrap_or_default();
-            let p99 = row.p99().map(figures::latency).unwrap_or_default();
-            vec![format!("p99 {p99} is over {limit}"), format!("p99 over {limit}")]
-        }
-        State::Up => Vec::new(),
+        State::Up => connection::slow(screen.model.shown(), key, screen.now),
         State::Held | State::Failed if row.next_try.is_some() => {
             let due = row.next_try.map(|at| at.since(screen.now)).filter(|due| !due.is_zero());
             let soon = due.map_or("now".to_owned(), |due| format!("in {}", figures::wait(due)));
