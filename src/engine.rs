@@ -1,20 +1,22 @@
 //! Defines the engine: it joins pool and lifecycle, obeys commands and tells all that happens as one ordered, bounded stream of events; who listens is not its matter.
 
 mod outbox;
+mod renewals;
 
 use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 
 use crate::{
-    clock::Moment,
+    clock::{Anchor, Moment},
     command::Command,
     endpoint::{Prober, Resolver},
-    engine::outbox::Outbox,
+    engine::{outbox::Outbox, renewals::Renewals},
     event::{Event, Finding, Messages, Sample, Shortfall, Step, What},
     fleet::{ClientKey, EndpointKey, Fleet, WorkerKey},
     lifecycle::{Effect, Lifecycle},
     pool::{Pool, PoolNews},
+    text::Scrubbed,
     wire::{self, Report, SlotMessages, ToWorker},
 };
 
@@ -50,7 +52,9 @@ impl Engine {
             }
         }
         let prober = Prober::new(fleet.endpoints.clone().into(), Resolver::system());
-        let core = Core { lifecycle, pool, prober, outbox: Outbox::default() };
+        let names = fleet.endpoints.iter().map(|endpoint| endpoint.name.clone()).collect();
+        let (outbox, renewals) = (Outbox::default(), Renewals::default());
+        let core = Core { lifecycle, pool, prober, outbox, renewals, names };
         let task = tokio::spawn(core.run(command_receiver, event_sender));
         Engine { commands, events, task, workers }
     }
@@ -83,6 +87,9 @@ struct Core {
     pool: Pool,
     prober: Prober,
     outbox: Outbox,
+    renewals: Renewals,
+    /// Of the endpoints.
+    names: Vec<Scrubbed>,
 }
 
 impl Core {
@@ -123,6 +130,10 @@ impl Core {
     fn probed(&mut self, endpoint: EndpointKey, finding: Finding) {
         let now = Moment::now();
         let found = finding.failure.as_ref().map_or(Ok(()), |failure| Err(failure.cause.clone()));
+        let name = &self.names[endpoint.index()];
+        if let Some(what) = self.renewals.notice(endpoint, name, &finding, Anchor::now().utc(now)) {
+            self.outbox.push(Event { at: now, what });
+        }
         self.outbox.push(Event { at: now, what: What::Finding(endpoint, Arc::new(finding)) });
         self.lifecycle.probed(endpoint, found, now);
     }

@@ -4,7 +4,9 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use crate::{
     clock::Moment,
-    event::{Condition, Connack, Event, Finding, Gate, Reason, Sample, Shortfall, State, Transition, What, WorkerEvent},
+    event::{
+        Condition, Connack, Event, Finding, Gate, Reason, Sample, Shortfall, State, Transition, What, WorkerEvent,
+    },
     fleet::{ClientKey, EndpointKey, Fleet},
     model::{connection::Connection, log::Log, pulse::Pulse, row::Row, totals::Totals},
     text::Scrubbed,

@@ -35,7 +35,9 @@ pub fn slow(known: &Known, key: ClientKey, now: Moment) -> Vec<String> {
             vec![format!("no answer to its subscriptions for {since}"), "not subscribed yet".to_owned()]
         }
         Slow::Short => {
-            let Some((first, others)) = known.shortfalls(key).split_first() else { return vec![slow.words().to_owned()] };
+            let Some((first, others)) = known.shortfalls(key).split_first() else {
+                return vec![slow.words().to_owned()];
+            };
             let more = if others.is_empty() { String::new() } else { format!(", and {} more", others.len()) };
             let (brief, briefest) = match first.granted {
                 Some(granted) => (
@@ -243,11 +245,7 @@ mod tests {
         let second = Shortfall { filter: Scrubbed::new("all"), granted: None, ..first.clone() };
         known.apply(&Event { at: ms(11_000), what: What::Shortfall(first) });
         known.apply(&Event { at: ms(11_000), what: What::Subscribed(client, Duration::from_secs(11)) });
-        let says = [
-            "subscribed to cmd/# with QoS 0 only, 1 was asked for",
-            "QoS 0, not 1, for cmd/#",
-            "QoS 0, not 1",
-        ];
+        let says = ["subscribed to cmd/# with QoS 0 only, 1 was asked for", "QoS 0, not 1, for cmd/#", "QoS 0, not 1"];
         assert_eq!(slow(&known, client, ms(11_000)), says);
         known.apply(&Event { at: ms(11_000), what: What::Shortfall(second.clone()) });
         assert!(slow(&known, client, ms(11_000))[0].ends_with("1 was asked for, and 1 more"));
