@@ -2,6 +2,7 @@
 
 mod outbox;
 mod renewals;
+mod trust;
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,7 +12,7 @@ use crate::{
     clock::{Anchor, Moment},
     command::Command,
     endpoint::{Prober, Resolver},
-    engine::{outbox::Outbox, renewals::Renewals},
+    engine::{outbox::Outbox, renewals::Renewals, trust::Trust},
     event::{Event, Finding, Messages, Sample, Shortfall, Step, What},
     fleet::{ClientKey, EndpointKey, Fleet, WorkerKey},
     lifecycle::{Effect, Lifecycle},
@@ -53,8 +54,8 @@ impl Engine {
         }
         let prober = Prober::new(fleet.endpoints.clone().into(), Resolver::system());
         let names = fleet.endpoints.iter().map(|endpoint| endpoint.name.clone()).collect();
-        let (outbox, renewals) = (Outbox::default(), Renewals::default());
-        let core = Core { lifecycle, pool, prober, outbox, renewals, names };
+        let (trust, outbox, renewals) = (Trust::default(), Outbox::default(), Renewals::default());
+        let core = Core { lifecycle, pool, prober, trust, outbox, renewals, names };
         let task = tokio::spawn(core.run(command_receiver, event_sender));
         Engine { commands, events, task, workers }
     }
@@ -86,6 +87,7 @@ struct Core {
     lifecycle: Lifecycle,
     pool: Pool,
     prober: Prober,
+    trust: Trust,
     outbox: Outbox,
     renewals: Renewals,
     /// Of the endpoints.
@@ -129,6 +131,11 @@ impl Core {
 
     fn probed(&mut self, endpoint: EndpointKey, finding: Finding) {
         let now = Moment::now();
+        // Before anybody connects by it.
+        if let (true, Some(address)) = (finding.is_ok(), finding.address) {
+            let anchors = self.trust.learn(endpoint, &finding);
+            self.pool.learn(endpoint, address.ip(), anchors);
+        }
         let found = finding.failure.as_ref().map_or(Ok(()), |failure| Err(failure.cause.clone()));
         let name = &self.names[endpoint.index()];
         if let Some(what) = self.renewals.notice(endpoint, name, &finding, Anchor::now().utc(now)) {
