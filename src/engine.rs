@@ -1,6 +1,5 @@
 //! Defines the engine: it joins pool and lifecycle, obeys commands and tells all that happens as one ordered, bounded stream of events; who listens is not its matter.
 
-mod outbox;
 mod renewals;
 mod trust;
 
@@ -12,10 +11,11 @@ use crate::{
     clock::{Anchor, Moment},
     command::Command,
     endpoint::{Prober, Resolver},
-    engine::{outbox::Outbox, renewals::Renewals, trust::Trust},
+    engine::{renewals::Renewals, trust::Trust},
     event::{Event, Finding, Messages, Sample, Shortfall, Step, What},
     fleet::{ClientKey, EndpointKey, Fleet, WorkerKey},
     lifecycle::{Effect, Lifecycle},
+    outbox::Outbox,
     pool::{Pool, PoolNews},
     text::Scrubbed,
     wire::{self, Report, SlotMessages, ToWorker},

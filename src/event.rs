@@ -29,10 +29,13 @@ pub struct Event {
     pub what: What,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum What {
     /// A client changed its state.
     State(Transition),
+    /// Where a client stands, told to a listener that comes later than the steps that led there.
+    Standing(Box<Standing>),
     /// A probe of a client was answered.
     Sample(Sample),
     /// A worker process started, died or was restarted.
@@ -59,7 +62,7 @@ pub enum What {
 }
 
 /// A client's step from one state to another, with all that explains it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Transition {
     pub client: ClientKey,
     pub endpoint: EndpointKey,
@@ -74,8 +77,28 @@ pub struct Transition {
     pub next_try: Option<Duration>,
 }
 
+/// All that a client's steps and samples so far come to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Standing {
+    pub client: ClientKey,
+    pub endpoint: EndpointKey,
+    pub state: State,
+    /// Since when it is up, down, given up or off.
+    pub since: Moment,
+    pub reason: Reason,
+    pub detail: Scrubbed,
+    pub attempt: u32,
+    pub next_try: Option<Moment>,
+    /// How often it came up; the first time counts.
+    pub ups: u32,
+    /// The last answer: when, and how long it took.
+    pub last: Option<(Moment, Duration)>,
+    pub received: u64,
+    pub published: u64,
+}
+
 /// A measured round trip.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sample {
     pub client: ClientKey,
     pub probe: ProbeKind,
@@ -83,7 +106,7 @@ pub struct Sample {
 }
 
 /// A subscription of a client that is up and that the broker did not grant as it was asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shortfall {
     pub client: ClientKey,
     pub filter: Scrubbed,
@@ -96,7 +119,7 @@ pub struct Shortfall {
 }
 
 /// An endpoint's gate: every connect of a client goes through it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Gate {
     pub condition: Condition,
     /// Clients in its queue.
@@ -112,7 +135,8 @@ pub struct Gate {
 }
 
 /// Whether an endpoint may be connected to.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Condition {
     /// Nobody asked yet.
     Unknown,
@@ -140,7 +164,7 @@ impl Condition {
 }
 
 /// How many messages came and went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Messages {
     pub client: ClientKey,
     pub received: u32,
@@ -224,7 +248,8 @@ impl WorkerEvent {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Level {
     Info,
     Warning,

@@ -62,6 +62,10 @@ impl Fleet {
     pub fn keys(&self) -> impl Iterator<Item = ClientKey> + use<> {
         (0..self.clients.len() as u32).map(ClientKey)
     }
+
+    pub fn endpoint_keys(&self) -> impl Iterator<Item = EndpointKey> + use<> {
+        (0..self.endpoints.len() as u16).map(EndpointKey)
+    }
 }
 
 /// One address that a broker listens on.

@@ -32,6 +32,7 @@
 //! | 2 | `lifecycle` | `clock`, `event`, `fleet`, `text` | `tokio`, `ratatui`, `Moment::now`, `Instant::now`, `Mutex` |
 //! | 2 | `model` | `action`, `clock`, `command`, `event`, `fleet`, `text` | `tokio`, `ratatui`, `Moment::now`, `Instant::now`, `Mutex` |
 //! | 2 | `config` | `action`, `event`, `fleet`, `text` | `tokio`, `Moment::now` |
+//! | 2 | `outbox` | `clock`, `event`, `fleet` | `tokio`, `ratatui`, `Moment::now`, `Instant::now`, `Mutex` |
 //! | 2 | `wire` | `clock`, `event`, `fleet`, `text` | `ratatui` |
 //! | 2 | `signals` | | `ratatui` |
 //! | 3 | `paho` | `clock`, `event`, `fleet`, `text`, `wire` | `ratatui` |
@@ -41,8 +42,9 @@
 //! | 3 | `pool` | `clock`, `event`, `fleet`, `text`, `wire` | `ratatui`, `paho` |
 //! | 3 | `endpoint` | `clock`, `event`, `fleet`, `text` | `ratatui`, `paho` |
 //! | 4 | `worker` | `clock`, `event`, `fleet`, `paho`, `text`, `wire` | `ratatui` |
-//! | 4 | `engine` | `clock`, `command`, `endpoint`, `event`, `fleet`, `lifecycle`, `pool`, `text`, `wire` | `ratatui`, `paho` |
-//! | 5 | `source` | `clock`, `command`, `engine`, `event`, `fleet`, `lines`, `text` | `ratatui`, `paho` |
+//! | 4 | `engine` | `clock`, `command`, `endpoint`, `event`, `fleet`, `lifecycle`, `outbox`, `pool`, `text`, `wire` | `ratatui`, `paho` |
+//! | 5 | `recording` | `clock`, `event`, `fleet`, `lines`, `model`, `outbox`, `text` | `ratatui`, `paho` |
+//! | 6 | `source` | `clock`, `command`, `engine`, `event`, `fleet`, `lines`, `recording`, `text` | `ratatui`, `paho` |
 //! | 6 | `demo` | `clock`, `event`, `fleet`, `pool`, `text`, `wire` | `ratatui`, `paho` |
 //! | 6 | `console` | `action`, `clock`, `config`, `event`, `model`, `signals`, `source`, `ui` | `paho` |
 //! | 6 | `headless` | `clock`, `event`, `lines`, `model`, `signals`, `source` | `ratatui`, `paho` |
@@ -77,8 +79,10 @@ pub mod headless;
 pub mod lifecycle;
 pub mod lines;
 pub mod model;
+pub mod outbox;
 pub mod paho;
 pub mod pool;
+pub mod recording;
 pub mod signals;
 pub mod source;
 pub mod text;

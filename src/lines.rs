@@ -21,14 +21,7 @@ pub const SCHEMA: u32 = 1;
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Line<'a> {
-    Start {
-        ts: String,
-        version: &'a str,
-        schema: u32,
-        fleet: &'a str,
-        clients: usize,
-        workers: usize,
-    },
+    Start(Start<'a>),
     State {
         ts: String,
         client: &'a str,
@@ -66,6 +59,27 @@ enum Line<'a> {
     },
     Finding(connection::Finding<'a>),
     Connack(connection::Connack<'a>),
+    Subscribed {
+        ts: String,
+        client: &'a str,
+        took_us: u64,
+    },
+    Messages {
+        ts: String,
+        client: &'a str,
+        received: u32,
+        published: u32,
+    },
+    Standing {
+        ts: String,
+        client: &'a str,
+        endpoint: &'a str,
+        state: &'a str,
+        since: String,
+        reason: &'a str,
+        detail: &'a str,
+        attempt: u32,
+    },
     Notice {
         ts: String,
         level: &'a str,
@@ -101,32 +115,70 @@ enum Line<'a> {
     },
 }
 
+#[derive(Serialize)]
+struct Start<'a> {
+    ts: String,
+    version: &'a str,
+    schema: u32,
+    fleet: &'a str,
+    clients: usize,
+    workers: usize,
+}
+
+/// A line as a recording keeps it: with what it takes to read back the very event.
+#[derive(Serialize)]
+struct Kept<'a> {
+    #[serde(flatten)]
+    line: Line<'a>,
+    at_us: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exact: Option<&'a What>,
+    /// Whether it tells how things stood, and not what happened then.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    snapshot: bool,
+}
+
 /// RFC 3339 in UTC, to the millisecond.
 fn stamp(anchor: &Anchor, at: Moment) -> String {
     anchor.utc(at).to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
-fn encode(line: &Line) -> String {
+fn encode(line: &impl Serialize) -> String {
     // Strings, numbers and options of them always have a JSON form.
     serde_json::to_string(line).unwrap_or_default()
 }
 
 /// The first JSON line of a run.
 pub fn json_start(fleet: &Fleet, workers: usize, anchor: &Anchor, at: Moment) -> String {
-    encode(&Line::Start {
+    encode(&Line::Start(Start {
         ts: stamp(anchor, at),
         version: env!("CARGO_PKG_VERSION"),
         schema: SCHEMA,
         fleet: &fleet.name,
         clients: fleet.clients.len(),
         workers,
-    })
+    }))
 }
 
 /// An event as a JSON line. Samples have one only where `samples` says so.
 pub fn json(fleet: &Fleet, anchor: &Anchor, event: &Event, samples: bool) -> Option<String> {
+    match &event.what {
+        What::Messages(_) | What::Subscribed(..) | What::Standing(_) => None,
+        What::Sample(_) if !samples => None,
+        _ => Some(encode(&line(fleet, anchor, event))),
+    }
+}
+
+/// An event as a recording keeps it: every event has a line, the same one as [`json`]'s and more.
+/// `snapshot`: it tells how things stood, and not what happened then.
+pub fn json_kept(fleet: &Fleet, anchor: &Anchor, event: &Event, snapshot: bool) -> String {
+    let line = line(fleet, anchor, event);
+    encode(&Kept { line, at_us: event.at.0, exact: Some(&event.what), snapshot })
+}
+
+fn line<'a>(fleet: &'a Fleet, anchor: &Anchor, event: &'a Event) -> Line<'a> {
     let ts = stamp(anchor, event.at);
-    let line = match &event.what {
+    match &event.what {
         What::State(step) => Line::State {
             ts,
             client: &fleet.client(step.client).name,
@@ -138,7 +190,25 @@ pub fn json(fleet: &Fleet, anchor: &Anchor, event: &Event, samples: bool) -> Opt
             attempt: step.attempt,
             next_try_ms: step.next_try.map(|d| d.as_millis() as u64),
         },
-        What::Messages(_) | What::Subscribed(..) => return None,
+        What::Standing(standing) => Line::Standing {
+            ts,
+            client: &fleet.client(standing.client).name,
+            endpoint: &fleet.endpoint(standing.endpoint).name,
+            state: standing.state.name(),
+            since: stamp(anchor, standing.since),
+            reason: standing.reason.name(),
+            detail: &standing.detail,
+            attempt: standing.attempt,
+        },
+        What::Messages(messages) => Line::Messages {
+            ts,
+            client: &fleet.client(messages.client).name,
+            received: messages.received,
+            published: messages.published,
+        },
+        What::Subscribed(client, took) => {
+            Line::Subscribed { ts, client: &fleet.client(*client).name, took_us: micros(*took) }
+        }
         What::Finding(endpoint, finding) => {
             let endpoint = &fleet.endpoint(*endpoint).name;
             Line::Finding(connection::Finding::of(ts, endpoint, finding, anchor.utc(event.at)))
@@ -154,7 +224,6 @@ pub fn json(fleet: &Fleet, anchor: &Anchor, event: &Event, samples: bool) -> Opt
             granted: shortfall.granted,
             detail: &shortfall.detail,
         },
-        What::Sample(_) if !samples => return None,
         What::Sample(sample) => Line::Sample {
             ts,
             client: &fleet.client(sample.client).name,
@@ -180,8 +249,7 @@ pub fn json(fleet: &Fleet, anchor: &Anchor, event: &Event, samples: bool) -> Opt
         }
         What::Notice { level, text } => Line::Notice { ts, level: level_name(*level), text },
         What::Trouble(text) => Line::Notice { ts, level: "trouble", text },
-    };
-    Some(encode(&line))
+    }
 }
 
 fn micros(time: Duration) -> u64 {
@@ -190,9 +258,18 @@ fn micros(time: Duration) -> u64 {
 
 /// The fleet in numbers, as a JSON line.
 pub fn json_summary(known: &Known, anchor: &Anchor, at: Moment) -> String {
+    encode(&summary(known, anchor, at))
+}
+
+/// The same as a recording keeps it.
+pub fn json_summary_kept(known: &Known, anchor: &Anchor, at: Moment) -> String {
+    encode(&Kept { line: summary(known, anchor, at), at_us: at.0, exact: None, snapshot: false })
+}
+
+fn summary<'a>(known: &Known, anchor: &Anchor, at: Moment) -> Line<'a> {
     let totals = known.totals();
     let latency = known.latency();
-    encode(&Line::Summary {
+    Line::Summary {
         ts: stamp(anchor, at),
         clients: totals.all(),
         off: totals.of(State::Off),
@@ -207,7 +284,7 @@ pub fn json_summary(known: &Known, anchor: &Anchor, at: Moment) -> String {
         p99_us: latency.map(|l| micros(l.p99)),
         received: known.received(),
         published: known.published(),
-    })
+    }
 }
 
 /// An event as a plain line, where it is worth one: outcomes, not the way to them.
@@ -218,7 +295,7 @@ pub fn plain(fleet: &Fleet, anchor: &Anchor, event: &Event) -> Option<String> {
         What::State(step) => {
             let _ = write!(line, " {}", words::transition(fleet, step));
         }
-        What::Sample(_) | What::Gate(..) | What::Messages(_) => return None,
+        What::Sample(_) | What::Gate(..) | What::Messages(_) | What::Standing(_) => return None,
         What::Finding(..) | What::Connack(..) | What::Subscribed(..) => return None,
         What::Shortfall(shortfall) => {
             let text = words::shortfall(fleet, shortfall);

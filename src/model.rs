@@ -7,6 +7,7 @@ mod log;
 mod order;
 mod pulse;
 mod row;
+mod standing;
 mod totals;
 mod trend;
 mod view;

@@ -3,12 +3,13 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{Cause, Expiry, Reason};
 use crate::text::Scrubbed;
 
 /// What a probe found out.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Finding {
     /// The stages that were gone through, in their order. Where the probe failed, the last one did.
     pub stages: Vec<Stage>,
@@ -58,14 +59,15 @@ impl Finding {
 }
 
 /// One stage of a probe and the time it took.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stage {
     pub kind: StageKind,
     pub took: Duration,
 }
 
 /// The stages in their order. An endpoint given by address has no DNS stage, and so on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum StageKind {
     Dns,
     Tcp,
@@ -86,17 +88,21 @@ impl StageKind {
 }
 
 /// Where a probe ended, and why.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Failure {
     pub stage: StageKind,
     pub cause: Cause,
 }
 
+/// The name of a TLS version as OpenSSL tells it, such as `TLSv1.3`.
+pub type TlsVersion = &'static str;
+
 /// What is known of a TLS session.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Session {
     /// The protocol's version, such as `TLSv1.3`; none where the handshake did not get that far.
-    pub protocol: Option<&'static str>,
+    #[serde(deserialize_with = "protocol")]
+    pub protocol: Option<TlsVersion>,
     pub cipher: Option<Scrubbed>,
     /// The protocol that the server chose of those offered (ALPN).
     pub alpn: Option<Scrubbed>,
@@ -114,7 +120,7 @@ pub struct Session {
 
 /// What an X.509 certificate (RFC 5280) says of itself. All texts come from the other side, and are
 /// scrubbed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Certificate {
     /// The subject's distinguished name, such as `CN=broker.example, O=Example`.
     pub subject: Scrubbed,
@@ -138,4 +144,11 @@ impl Certificate {
     pub fn expiry(&self, now: DateTime<Utc>) -> Option<Expiry> {
         self.not_after.map(|end| Expiry::new(end, now))
     }
+}
+
+/// A version's name from a text that may say anything.
+fn protocol<'de, D: Deserializer<'de>>(text: D) -> Result<Option<TlsVersion>, D::Error> {
+    const NAMES: [TlsVersion; 5] = ["TLSv1.3", "TLSv1.2", "TLSv1.1", "TLSv1", "SSLv3"];
+    let text = Option::<String>::deserialize(text)?;
+    Ok(text.map(|text| NAMES.into_iter().find(|name| *name == text).unwrap_or("unknown")))
 }

@@ -21,9 +21,9 @@ pub struct Latency {
 
 /// What is known of an endpoint.
 #[derive(Clone, Debug, Default)]
-struct EndpointRow {
-    gate: Option<Gate>,
-    finding: Option<(Moment, Arc<Finding>)>,
+pub(super) struct EndpointRow {
+    pub(super) gate: Option<Gate>,
+    pub(super) finding: Option<(Moment, Arc<Finding>)>,
     /// What its broker says when it accepts a client, the times left out; of the last client.
     terms: Option<Arc<Connack>>,
 }
@@ -31,20 +31,20 @@ struct EndpointRow {
 /// All that is known of a fleet.
 #[derive(Clone, Debug)]
 pub struct Known {
-    fleet: Arc<Fleet>,
-    rows: Vec<Row>,
-    totals: Totals,
+    pub(super) fleet: Arc<Fleet>,
+    pub(super) rows: Vec<Row>,
+    pub(super) totals: Totals,
     /// The same for each endpoint, as of the last [`Known::look`].
     by_endpoint: Vec<Totals>,
     pulse: Pulse,
     log: Log,
-    endpoints: Vec<EndpointRow>,
+    pub(super) endpoints: Vec<EndpointRow>,
     /// The subscriptions, of clients that are up, that are less than was asked for.
-    shortfalls: HashMap<ClientKey, Vec<Shortfall>>,
-    trouble: Option<Scrubbed>,
-    samples_lost: u64,
-    received: u64,
-    published: u64,
+    pub(super) shortfalls: HashMap<ClientKey, Vec<Shortfall>>,
+    pub(super) trouble: Option<Scrubbed>,
+    pub(super) samples_lost: u64,
+    pub(super) received: u64,
+    pub(super) published: u64,
     worker_deaths: u32,
     latency: Option<Latency>,
     /// Counts events, so that a reader can tell whether anything changed.
@@ -199,6 +199,7 @@ impl Known {
         self.changes += 1;
         match &event.what {
             What::State(step) => self.apply_step(event.at, step),
+            What::Standing(standing) => self.apply_standing(event.at, standing),
             What::Sample(sample) => self.apply_sample(event.at, sample),
             What::Worker { event: WorkerEvent::Died, .. } => self.worker_deaths += 1,
             What::Messages(messages) => {
@@ -319,7 +320,7 @@ impl Known {
     }
 
     /// Decides whether a client that is up counts as slow.
-    fn judge(&mut self, now: Moment, client: ClientKey) {
+    pub(super) fn judge(&mut self, now: Moment, client: ClientKey) {
         let row = &mut self.rows[client.index()];
         let slow = row.judge(self.fleet.client(client), now);
         if slow != row.slow {

@@ -95,6 +95,11 @@ impl Row {
         }
     }
 
+    /// Whether anything was heard of it.
+    pub(super) fn is_touched(&self) -> bool {
+        self.state != State::Off || self.reason != Reason::NotStarted
+    }
+
     pub fn is_up(&self) -> bool {
         self.state == State::Up
     }

@@ -13,10 +13,12 @@ use crate::{
 /// may be late, but never wrong, and memory stays within a few events a client. What came and went
 /// while the listener slept (an outage that healed) is not told.
 #[derive(Debug, Default)]
-pub(super) struct Outbox {
+pub struct Outbox {
     events: Vec<Event>,
     /// The size after the last folding; there is no use in folding again soon.
     folded_to: usize,
+    /// Events that were thrown away since the last [`Outbox::take`], samples left out.
+    folded: u64,
 }
 
 impl Outbox {
@@ -33,13 +35,22 @@ impl Outbox {
         }
     }
 
+    /// How many events, of all that were pushed since the last [`Outbox::take`], are contained in
+    /// others now; samples are counted by an event of their own.
+    pub fn folded(&self) -> u64 {
+        self.folded
+    }
+
     pub fn take(&mut self) -> Vec<Event> {
         self.folded_to = 0;
+        self.folded = 0;
         std::mem::take(&mut self.events)
     }
 
     fn fold(&mut self) {
+        let before = self.events.len();
         let mut samples = 0u32;
+        let mut dropped = 0;
         let mut last_sample = Moment(0);
         let mut place: HashMap<ClientKey, usize> = HashMap::new();
         let mut gates: HashMap<EndpointKey, Event> = HashMap::new();
@@ -50,10 +61,12 @@ impl Outbox {
         for event in self.events.drain(..) {
             match event.what {
                 What::Sample(_) => {
-                    samples += 1;
+                    samples = samples.saturating_add(1);
+                    dropped += 1;
                     last_sample = event.at;
                 }
                 What::SamplesLost(count) => {
+                    dropped += 1;
                     samples = samples.saturating_add(count);
                     last_sample = event.at;
                 }
@@ -93,6 +106,7 @@ impl Outbox {
                 what => kept.push(Event { at: event.at, what }),
             }
         }
+        self.folded += (before - dropped - kept.len() - gates.len() - findings.len() - connacks.len()) as u64;
         if samples > 0 {
             kept.push(Event { at: last_sample, what: What::SamplesLost(samples) });
         }
@@ -145,12 +159,15 @@ mod tests {
             pushed_samples += 1;
             assert!(outbox.events.len() <= Outbox::FULL);
         }
+        assert!(outbox.folded() > 0);
+        let mut told = outbox.folded();
         let mut heard = [State::Off; 10];
         let mut samples = 0;
         for event in outbox.take() {
             match event.what {
                 What::State(t) => {
                     assert_eq!(t.from, heard[t.client.index()], "a step that does not join up");
+                    told += 1;
                     heard[t.client.index()] = t.to;
                 }
                 What::Sample(_) => samples += 1,
@@ -160,5 +177,6 @@ mod tests {
         }
         assert_eq!(heard, state);
         assert_eq!(samples, pushed_samples);
+        assert_eq!(told, rounds, "steps that are neither told nor counted");
     }
 }

@@ -1,0 +1,19 @@
+//! Defines the recording of a run: a file of lines in segments, how it is written while the run goes on and read after; what a line says is the `lines` module's matter.
+//!
+//! A recording is a row of segments. Each is a [`Label`] (a skippable frame, which zstd tools pass
+//! over) and one zstd frame with a checksum, whose lines are those of `--format json`, each with
+//! `at_us` (its [`Moment`](crate::clock::Moment)) and `exact` (the event itself, to the nanosecond). A
+//! segment is written whole, at least every half second: a death between two costs what was not yet
+//! written, a death within one leaves a torn segment, which no reader takes for data.
+//!
+//! The first segment of a file is an *entrance*: it begins with the head (`start`, then a line for
+//! each endpoint, settings and client), and lines marked `"snapshot":true` tell how everything stands.
+//! More entrances follow from time to time, so that reading can start in the middle.
+
+mod head;
+mod reader;
+mod segment;
+
+pub use head::{Header, VERSION};
+pub use reader::{Content, Ending, Entries, Entry, Recording, RecordingError, Segment};
+pub use segment::Label;

@@ -1,0 +1,452 @@
+//! Defines the first lines of a recording, which say what fleet it is of, and the fleet they are read back as; passwords, payloads and whatever else may be secret are left out.
+
+use std::{
+    borrow::Cow,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    clock::{Anchor, Moment},
+    fleet::{
+        Client, Conversation, Endpoint, EndpointKey, Fleet, Labels, Message, Probe, Protocol, Proxy, Reconnect, Secret,
+        Settings, Strategy, Subscription, Tls, Traffic, Transport,
+    },
+    lines,
+    text::Scrubbed,
+};
+
+/// The version of what is in a recording beyond the lines that scripts read. A program reads its own
+/// version and older ones. Lines of new types do not raise it: they are skipped by who knows none.
+pub const VERSION: u32 = 1;
+
+/// What a recording says of itself.
+#[derive(Clone, Debug)]
+pub struct Header {
+    /// Of the program that wrote it.
+    pub program: Scrubbed,
+    /// When the run began, which all files of it have in common.
+    pub run: Moment,
+    /// When this file begins.
+    pub begin: Moment,
+    /// What the wall clock said then.
+    pub wall: DateTime<Utc>,
+    pub workers: usize,
+}
+
+impl Header {
+    pub fn anchor(&self) -> Anchor {
+        Anchor::new(self.begin, self.wall)
+    }
+}
+
+/// A line of the head. `type` is the first field of each, as everywhere.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Line<'a> {
+    Start(Start<'a>),
+    Endpoint(EndpointLine<'a>),
+    Settings(SettingsLine),
+    Client(ClientLine<'a>),
+}
+
+/// As the first line that scripts read, and more.
+#[derive(Debug, Serialize, Deserialize)]
+struct Start<'a> {
+    ts: DateTime<Utc>,
+    version: Cow<'a, str>,
+    schema: u32,
+    fleet: Cow<'a, str>,
+    clients: usize,
+    workers: usize,
+    recording: u32,
+    at_us: u64,
+    run_us: u64,
+    #[serde(default)]
+    env: Option<Cow<'a, str>>,
+    #[serde(default)]
+    worker_size: usize,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct EndpointLine<'a> {
+    endpoint: Cow<'a, str>,
+    scheme: Cow<'a, str>,
+    host: Cow<'a, str>,
+    port: u16,
+    /// Of a WebSocket. What follows a `?` may be a token, and is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    path: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    insecure: bool,
+    /// `host` and `port` of the proxy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    proxy: Option<(Cow<'a, str>, u16)>,
+    connect_rate: u32,
+    max_connecting: u32,
+}
+
+/// What clients have in common; a client's line names it by its place among these.
+#[derive(Debug, Serialize, Deserialize)]
+struct SettingsLine {
+    protocol: Protocol,
+    #[serde(with = "span")]
+    keep_alive: Duration,
+    clean_start: bool,
+    #[serde(with = "span")]
+    session_expiry: Duration,
+    receive_maximum: Option<u16>,
+    follow_redirects: bool,
+    #[serde(with = "span")]
+    connect_timeout: Duration,
+    #[serde(with = "span")]
+    reconnect_min: Duration,
+    /// None where it tries no more; the same as `reconnect_min` where that is fixed.
+    #[serde(with = "optional_span")]
+    reconnect_max: Option<Duration>,
+    max_retries: u32,
+    #[serde(with = "span")]
+    stable_after: Duration,
+    probe: Cow<'static, str>,
+    #[serde(with = "span")]
+    probe_every: Duration,
+    #[serde(with = "optional_span")]
+    slow_p99: Option<Duration>,
+    start_connected: bool,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct ClientLine<'a> {
+    client: Cow<'a, str>,
+    /// Endpoints by their places, the preferred one first.
+    endpoints: Cow<'a, [EndpointKey]>,
+    settings: usize,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    username: Option<Cow<'a, str>>,
+    /// Whether it has one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    password: bool,
+    #[serde(default, skip_serializing_if = "is_empty")]
+    labels: Cow<'a, Labels>,
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    subscribe: Cow<'a, [Subscription]>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    publish: Option<Publish<'a>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    will: Option<Topic<'a>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    birth: Option<Topic<'a>>,
+}
+
+fn is_empty(labels: &Labels) -> bool {
+    labels.is_empty()
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Publish<'a> {
+    #[serde(flatten)]
+    topic: Topic<'a>,
+    #[serde(with = "span")]
+    every: Duration,
+}
+
+/// A message without its payload.
+#[derive(Debug, Serialize, Deserialize)]
+struct Topic<'a> {
+    topic: Cow<'a, str>,
+    qos: u8,
+    retain: bool,
+}
+
+/// Times as `1m 30s`, to the nanosecond.
+mod span {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub fn serialize<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(&humantime::format_duration(*time))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+        humantime::parse_duration(&String::deserialize(from)?).map_err(D::Error::custom)
+    }
+}
+
+mod optional_span {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub fn serialize<S: Serializer>(time: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
+        match time {
+            Some(time) => super::span::serialize(time, to),
+            None => to.serialize_none(),
+        }
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+        let text = Option::<String>::deserialize(from)?;
+        text.map(|text| humantime::parse_duration(&text).map_err(D::Error::custom)).transpose()
+    }
+}
+
+/// The head's lines, each with its end.
+pub(super) fn lines(header: &Header, fleet: &Fleet) -> String {
+    let mut out = String::new();
+    let mut push = |line: &Line| {
+        // Strings, numbers and options of them always have a JSON form.
+        out.push_str(&serde_json::to_string(line).unwrap_or_default());
+        out.push('\n');
+    };
+    push(&Line::Start(Start {
+        ts: header.wall,
+        version: header.program.as_str().into(),
+        schema: lines::SCHEMA,
+        fleet: fleet.name.as_str().into(),
+        clients: fleet.clients.len(),
+        workers: header.workers,
+        recording: VERSION,
+        at_us: header.begin.0,
+        run_us: header.run.0,
+        env: fleet.env.as_ref().map(|env| env.as_str().into()),
+        worker_size: fleet.worker_size,
+    }));
+    for endpoint in &fleet.endpoints {
+        push(&Line::Endpoint(EndpointLine::of(endpoint)));
+    }
+    let mut known: Vec<Arc<Settings>> = Vec::new();
+    for client in &fleet.clients {
+        let same = |settings: &Arc<Settings>| Arc::ptr_eq(settings, &client.settings) || *settings == client.settings;
+        let settings = known.iter().rposition(same).unwrap_or_else(|| {
+            push(&Line::Settings(SettingsLine::of(&client.settings)));
+            known.push(client.settings.clone());
+            known.len() - 1
+        });
+        push(&Line::Client(ClientLine::of(client, settings)));
+    }
+    out
+}
+
+/// Why a head cannot be read.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Wrong {
+    /// It is none, for this reason.
+    NoHead(String),
+    /// Its version is newer than ours.
+    Newer { version: u32, program: Scrubbed },
+}
+
+/// Reads the head from the lines at the begin of `text`.
+pub(super) fn read(text: &str) -> Result<(Header, Fleet), Wrong> {
+    let no_head = |why: &dyn std::fmt::Display| Wrong::NoHead(why.to_string());
+    let mut lines = text.lines();
+    let first = lines.next().unwrap_or_default();
+    // A newer head may have lost or changed anything but this.
+    #[derive(Deserialize)]
+    struct Versions {
+        recording: u32,
+        #[serde(default)]
+        version: Scrubbed,
+    }
+    let versions: Versions = serde_json::from_str(first).map_err(|e| no_head(&e))?;
+    if versions.recording > VERSION {
+        return Err(Wrong::Newer { version: versions.recording, program: versions.version });
+    }
+    let Line::Start(start) = serde_json::from_str(first).map_err(|e| no_head(&e))? else {
+        return Err(no_head(&"its first line is none of a start"));
+    };
+    let mut fleet = Fleet {
+        name: Scrubbed::new(&start.fleet),
+        env: start.env.as_deref().map(Scrubbed::new),
+        worker_size: start.worker_size,
+        endpoints: Vec::new(),
+        clients: Vec::new(),
+    };
+    let mut settings: Vec<Arc<Settings>> = Vec::new();
+    for line in lines {
+        if fleet.clients.len() == start.clients {
+            break;
+        }
+        match serde_json::from_str(line).map_err(|e| no_head(&e))? {
+            Line::Start(_) => return Err(no_head(&"it starts twice")),
+            Line::Endpoint(line) => fleet.endpoints.push(line.endpoint()),
+            Line::Settings(line) => settings.push(Arc::new(line.settings().map_err(|e| no_head(&e))?)),
+            Line::Client(line) => {
+                let endpoints = fleet.endpoints.len();
+                let known = !line.endpoints.is_empty() && line.endpoints.iter().all(|key| key.index() < endpoints);
+                let (Some(settings), true) = (settings.get(line.settings), known) else {
+                    return Err(no_head(&format!("client {} names what is not there", Scrubbed::new(&line.client))));
+                };
+                let client = line.client(settings.clone(), fleet.clients.last());
+                fleet.clients.push(client);
+            }
+        }
+    }
+    if fleet.clients.len() != start.clients {
+        return Err(no_head(&format!("it has {} of {} clients", fleet.clients.len(), start.clients)));
+    }
+    let header = Header {
+        program: versions.version,
+        run: Moment(start.run_us),
+        begin: Moment(start.at_us),
+        wall: start.ts,
+        workers: start.workers,
+    };
+    Ok((header, fleet))
+}
+
+impl<'a> EndpointLine<'a> {
+    fn of(endpoint: &'a Endpoint) -> EndpointLine<'a> {
+        let path = match &endpoint.transport {
+            Transport::WebSocket(path) | Transport::SecureWebSocket(path, _) => Some(&**path),
+            Transport::Tcp | Transport::Tls(_) => None,
+        };
+        EndpointLine {
+            endpoint: endpoint.name.as_str().into(),
+            scheme: endpoint.transport.scheme().into(),
+            host: (*endpoint.host).into(),
+            port: endpoint.port,
+            path: path.map(|path| path.split('?').next().unwrap_or_default().into()),
+            insecure: endpoint.transport.tls().is_some_and(|tls| tls.insecure),
+            proxy: endpoint.proxy.as_ref().map(|proxy| ((*proxy.host).into(), proxy.port)),
+            connect_rate: endpoint.connect_rate,
+            max_connecting: endpoint.max_connecting,
+        }
+    }
+
+    fn endpoint(&self) -> Endpoint {
+        let path = self.path.as_deref().unwrap_or("/").into();
+        let tls = Arc::new(Tls { insecure: self.insecure, ..Tls::default() });
+        let proxy = |(host, port): &(Cow<str>, u16)| {
+            let host = (&**host).into();
+            Proxy { host, port: *port, username: None, password: None }
+        };
+        Endpoint {
+            transport: match &*self.scheme {
+                "mqtts" => Transport::Tls(tls),
+                "ws" => Transport::WebSocket(path),
+                "wss" => Transport::SecureWebSocket(path, tls),
+                _ => Transport::Tcp,
+            },
+            proxy: self.proxy.as_ref().map(proxy),
+            connect_rate: self.connect_rate,
+            max_connecting: self.max_connecting,
+            ..Endpoint::new(&self.endpoint, &self.host, self.port)
+        }
+    }
+}
+
+impl SettingsLine {
+    fn of(settings: &Settings) -> SettingsLine {
+        let reconnect = settings.reconnect;
+        let (reconnect_min, reconnect_max) = match reconnect.strategy {
+            Strategy::Exponential { min, max } => (min, Some(max)),
+            Strategy::Fixed { every } => (every, Some(every)),
+            Strategy::Never => (Duration::ZERO, None),
+        };
+        SettingsLine {
+            protocol: settings.protocol,
+            keep_alive: settings.keep_alive,
+            clean_start: settings.clean_start,
+            session_expiry: settings.session_expiry,
+            receive_maximum: settings.receive_maximum,
+            follow_redirects: settings.follow_redirects,
+            connect_timeout: settings.connect_timeout,
+            reconnect_min,
+            reconnect_max,
+            max_retries: reconnect.max_retries,
+            stable_after: reconnect.stable_after,
+            probe: settings.probe.kind.name().into(),
+            probe_every: settings.probe.every,
+            slow_p99: settings.slow_p99,
+            start_connected: settings.start_connected,
+        }
+    }
+
+    fn settings(&self) -> Result<Settings, serde_json::Error> {
+        let strategy = match (self.reconnect_min, self.reconnect_max) {
+            (_, None) => Strategy::Never,
+            (every, Some(max)) if every == max => Strategy::Fixed { every },
+            (min, Some(max)) => Strategy::Exponential { min, max },
+        };
+        Ok(Settings {
+            protocol: self.protocol,
+            keep_alive: self.keep_alive,
+            clean_start: self.clean_start,
+            session_expiry: self.session_expiry,
+            receive_maximum: self.receive_maximum,
+            user_properties: Vec::new(), // these may hold tokens
+            follow_redirects: self.follow_redirects,
+            connect_timeout: self.connect_timeout,
+            reconnect: Reconnect { strategy, max_retries: self.max_retries, stable_after: self.stable_after },
+            probe: Probe {
+                kind: serde_json::from_value(serde_json::Value::from(&*self.probe))?,
+                every: self.probe_every,
+            },
+            slow_p99: self.slow_p99,
+            start_connected: self.start_connected,
+        })
+    }
+}
+
+impl<'a> ClientLine<'a> {
+    fn of(client: &'a Client, settings: usize) -> ClientLine<'a> {
+        let Conversation { will, birth, subscribe, publish } = &*client.conversation;
+        ClientLine {
+            client: client.name.as_str().into(),
+            endpoints: (&*client.endpoints).into(),
+            settings,
+            // It is on the screen, too.
+            username: client.username.as_deref().map(|name| Scrubbed::new(name).to_string().into()),
+            password: client.password.is_some(),
+            labels: Cow::Borrowed(&client.labels),
+            subscribe: subscribe.into(),
+            publish: publish.as_ref().map(|p| Publish { topic: Topic::of(&p.message), every: p.every }),
+            will: will.as_ref().map(Topic::of),
+            birth: birth.as_ref().map(Topic::of),
+        }
+    }
+
+    /// The client; it shares what it has in common with the one before it.
+    fn client(self, settings: Arc<Settings>, before: Option<&Client>) -> Client {
+        let conversation = Conversation {
+            will: self.will.as_ref().map(Topic::message),
+            birth: self.birth.as_ref().map(Topic::message),
+            publish: self.publish.map(|p| Traffic { message: p.topic.message(), every: p.every }),
+            subscribe: self.subscribe.into_owned(),
+        };
+        let endpoints = before.map(|c| &c.endpoints).filter(|known| ***known == *self.endpoints).cloned();
+        let labels = before.map(|c| &c.labels).filter(|known| ***known == *self.labels).cloned();
+        let shared = before.map(|c| &c.conversation).filter(|known| ***known == conversation).cloned();
+        Client {
+            endpoints: endpoints.unwrap_or_else(|| self.endpoints.as_ref().into()),
+            username: self.username.map(|name| name.as_ref().into()),
+            password: self.password.then(|| Secret::new(String::new())),
+            labels: labels.unwrap_or_else(|| Arc::new(self.labels.into_owned())),
+            conversation: shared.unwrap_or_else(|| Arc::new(conversation)),
+            ..Client::new(&self.client, EndpointKey(0), settings)
+        }
+    }
+}
+
+impl<'a> Topic<'a> {
+    fn of(message: &'a Message) -> Topic<'a> {
+        Topic { topic: (&*message.topic).into(), qos: message.qos, retain: message.retain }
+    }
+
+    fn message(&self) -> Message {
+        Message { topic: (&*self.topic).into(), payload: Arc::default(), qos: self.qos, retain: self.retain }
+    }
+}
+
+/// The place of the `n`th older file of a run; the first older one is 1.
+pub(super) fn older_file(path: &Path, n: usize) -> Option<PathBuf> {
+    let mut name = path.file_name()?.to_owned();
+    name.push(format!(".{n}"));
+    Some(path.with_file_name(name))
+}

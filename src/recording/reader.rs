@@ -1,0 +1,384 @@
+//! Defines how a recording is read: the fleet it is of, its events in their order from any time on, and what is missing at its end; what is done with the events is the reader's matter.
+
+use std::{
+    fs::File,
+    io,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+
+use super::{
+    head::{self, Header, Wrong},
+    segment::Label,
+};
+use crate::{
+    clock::{Anchor, Moment},
+    event::{Event, What},
+    fleet::{ClientKey, EndpointKey, Fleet},
+    text::Scrubbed,
+};
+
+/// Why a recording cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordingError {
+    #[error("cannot read {}: {source}", path.display())]
+    Io { path: PathBuf, source: io::Error },
+    #[error("{} is no recording: {why}", path.display())]
+    NoRecording { path: PathBuf, why: String },
+    #[error(
+        "{} was written by mqfleet {program} in version {version} of the format, and this one reads up to version {}: use a newer mqfleet",
+        path.display(),
+        head::VERSION
+    )]
+    Newer { path: PathBuf, program: Scrubbed, version: u32 },
+    #[error("{} is damaged at byte {offset}: {why}; what comes before it can be read with --to", path.display())]
+    Damaged { path: PathBuf, offset: u64, why: String },
+}
+
+/// How a recording ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The run ended, and all of it is here.
+    Orderly,
+    /// Nothing tells its end: the run goes on, or died. At most a second of it is missing.
+    Open,
+    /// It died while it wrote: this many bytes at the end are no whole segment.
+    Torn {
+        bytes: u64,
+        /// What these were to be, where that much was written: so many lines, the last of that time.
+        lost: Option<(u32, Moment)>,
+    },
+}
+
+/// A segment and where it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Segment {
+    pub label: Label,
+    file: usize,
+    /// Of the label.
+    offset: u64,
+}
+
+/// One thing that a recording tells.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    pub at: Moment,
+    /// What the wall clock said then, to the millisecond, as the live run's lines told it.
+    pub wall: DateTime<Utc>,
+    pub content: Content,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Content {
+    Event(What),
+    /// Another second is over: who watched looked at what only time changes
+    /// ([`Known::look`](crate::model::Known::look)), and told the fleet in numbers.
+    Second,
+}
+
+impl Entry {
+    /// The event, where it is one.
+    pub fn event(self) -> Option<Event> {
+        match self.content {
+            Content::Event(what) => Some(Event { at: self.at, what }),
+            Content::Second => None,
+        }
+    }
+
+    pub fn anchor(&self) -> Anchor {
+        Anchor::new(self.at, self.wall)
+    }
+}
+
+/// A recording that is open: one file, or all files of a run that was written in turns.
+#[derive(Debug)]
+pub struct Recording {
+    header: Header,
+    fleet: Arc<Fleet>,
+    files: Vec<(PathBuf, File)>,
+    segments: Vec<Segment>,
+    ending: Ending,
+}
+
+impl Recording {
+    /// Opens a recording. Of the files that a run with a size limit leaves, `FILE` stands for itself
+    /// and all older ones (`FILE.1` and so on) that are there; `FILE.1` for itself alone.
+    ///
+    /// # Errors
+    /// Where it cannot be read, is none, or is newer than this program. A torn end is no error.
+    pub fn open(path: &Path) -> Result<Recording, RecordingError> {
+        let newest = Scan::of(path)?;
+        let mut older = Vec::new();
+        while let Some(path) = head::older_file(path, older.len() + 1).filter(|path| path.exists()) {
+            match Scan::of(&path) {
+                Ok(scan) if scan.header.run == newest.header.run => older.push(scan),
+                _ => break, // of another run
+            }
+        }
+        let ending = newest.ending;
+        older.reverse();
+        let (mut files, mut segments, mut first) = (Vec::new(), Vec::new(), None);
+        for scan in older.into_iter().chain([newest]) {
+            segments.extend(scan.segments.iter().map(|segment| Segment { file: files.len(), ..*segment }));
+            files.push((scan.path, scan.file));
+            first.get_or_insert((scan.header, scan.fleet));
+        }
+        let Some((header, fleet)) = first else { unreachable!("the newest file is always there") };
+        Ok(Recording { header, fleet: Arc::new(fleet), files, segments, ending })
+    }
+
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// The fleet as far as it is known: no passwords (an empty one stands for one that was there), no
+    /// payloads, no certificates.
+    pub fn fleet(&self) -> &Arc<Fleet> {
+        &self.fleet
+    }
+
+    pub fn begin(&self) -> Moment {
+        self.header.begin
+    }
+
+    /// The time of the last thing it tells.
+    pub fn end(&self) -> Moment {
+        self.segments.iter().map(|segment| segment.label.last).max().unwrap_or(self.header.begin)
+    }
+
+    pub fn ending(&self) -> Ending {
+        self.ending
+    }
+
+    /// All segments in their order, as a timeline is drawn from: their labels tell times, connections
+    /// lost and clients up.
+    pub fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
+
+    /// Everything from the begin.
+    pub fn entries(&self) -> Entries<'_> {
+        Entries::new(self, 0)
+    }
+
+    /// Everything from the last entrance at or before `at`: first how things stood there (with the
+    /// entrance's time), then what happened since, also what is still before `at`.
+    pub fn entries_from(&self, at: Moment) -> Entries<'_> {
+        let entrance = self.segments.iter().rposition(|s| s.label.is_entrance && s.label.first <= at);
+        Entries::new(self, entrance.unwrap_or(0))
+    }
+
+    fn read(&self, segment: &Segment) -> Result<String, RecordingError> {
+        let (path, file) = &self.files[segment.file];
+        unpack(file, segment).map_err(|e| match e.kind() {
+            io::ErrorKind::InvalidData => {
+                RecordingError::Damaged { path: path.clone(), offset: segment.offset, why: e.to_string() }
+            }
+            _ => RecordingError::Io { path: path.clone(), source: e },
+        })
+    }
+}
+
+/// One file and what is in it.
+struct Scan {
+    path: PathBuf,
+    file: File,
+    header: Header,
+    fleet: Fleet,
+    segments: Vec<Segment>,
+    ending: Ending,
+}
+
+impl Scan {
+    fn of(path: &Path) -> Result<Scan, RecordingError> {
+        let failed = |source| RecordingError::Io { path: path.to_owned(), source };
+        let file = File::open(path).map_err(failed)?;
+        let len = file.metadata().map_err(failed)?.len();
+        let (mut segments, mut offset) = (Vec::new(), 0);
+        let mut torn = None;
+        while offset < len {
+            let label = label_at(&file, offset).map_err(failed)?;
+            let end = label.map(|label| offset + Label::LEN as u64 + u64::from(label.packed));
+            match (label, end) {
+                (Some(label), Some(end)) if end <= len => {
+                    segments.push(Segment { label, file: 0, offset });
+                    offset = end;
+                }
+                _ => {
+                    torn = Some(label);
+                    break;
+                }
+            }
+        }
+        // After the death of a whole machine the last segment may have its length and yet not its bytes.
+        if torn.is_none()
+            && let Some(last) = segments.pop_if(|last| unpack(&file, last).is_err())
+        {
+            (torn, offset) = (Some(Some(last.label)), last.offset);
+        }
+        let Some(first) = segments.first() else {
+            return Err(RecordingError::NoRecording { path: path.to_owned(), why: why_none(&file, len) });
+        };
+        let text = unpack(&file, first).map_err(failed)?;
+        let (header, fleet) = head::read(&text).map_err(|wrong| match wrong {
+            Wrong::NoHead(why) => RecordingError::NoRecording { path: path.to_owned(), why },
+            Wrong::Newer { version, program } => RecordingError::Newer { path: path.to_owned(), program, version },
+        })?;
+        let ending = match torn {
+            Some(label) => Ending::Torn { bytes: len - offset, lost: label.map(|label| (label.lines, label.last)) },
+            None if segments.last().is_some_and(|last| last.label.is_end) => Ending::Orderly,
+            None => Ending::Open,
+        };
+        Ok(Scan { path: path.to_owned(), file, header, fleet, segments, ending })
+    }
+}
+
+fn label_at(file: &File, offset: u64) -> io::Result<Option<Label>> {
+    let mut bytes = [0; Label::LEN];
+    match file.read_exact_at(&mut bytes, offset) {
+        Ok(()) => Ok(Label::from_bytes(&bytes)),
+        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// The lines of a segment. An error of the kind `InvalidData` is one of the segment, not of the disk.
+fn unpack(file: &File, segment: &Segment) -> io::Result<String> {
+    let damaged = |why: &str| io::Error::new(io::ErrorKind::InvalidData, why.to_owned());
+    let mut packed = vec![0; segment.label.packed as usize];
+    file.read_exact_at(&mut packed, segment.offset + Label::LEN as u64)?;
+    let text = zstd::bulk::decompress(&packed, segment.label.unpacked as usize).map_err(|e| damaged(&e.to_string()))?;
+    if text.len() != segment.label.unpacked as usize {
+        return Err(damaged("it is shorter than its label says"));
+    }
+    String::from_utf8(text).map_err(|_| damaged("it is no UTF-8"))
+}
+
+/// Says in words what a file without a single segment is instead.
+fn why_none(file: &File, len: u64) -> String {
+    let mut begin = [0; 16];
+    let read = file.read_at(&mut begin, 0).unwrap_or(0);
+    let begin = &begin[..read];
+    if len == 0 {
+        "it is empty".to_owned()
+    } else if begin.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
+        "it is packed by zstd, but mqfleet did not write it".to_owned()
+    } else if begin.starts_with(b"{") {
+        "it is plain JSON; `--record FILE` writes recordings".to_owned()
+    } else if begin.starts_with(&Label::default().to_bytes()[..12]) {
+        "the run died before its first half second was over".to_owned()
+    } else {
+        "`mqfleet run --record FILE` did not write it".to_owned()
+    }
+}
+
+/// A recording's entries, in their order; after an error there are no more.
+#[derive(Debug)]
+pub struct Entries<'a> {
+    recording: &'a Recording,
+    /// The next segment.
+    next: usize,
+    /// The present segment's lines, the last one first.
+    entries: std::vec::IntoIter<Entry>,
+    /// Whether the present segment is where reading started.
+    is_first: bool,
+    skipped: u64,
+}
+
+impl<'a> Entries<'a> {
+    fn new(recording: &'a Recording, first: usize) -> Entries<'a> {
+        Entries { recording, next: first, entries: Vec::new().into_iter(), is_first: true, skipped: 0 }
+    }
+
+    /// How many lines told nothing that this program understands; a newer one wrote them.
+    pub fn skipped(&self) -> u64 {
+        self.skipped
+    }
+
+    fn read_segment(&mut self, segment: &Segment) -> Result<Vec<Entry>, RecordingError> {
+        let text = self.recording.read(segment)?;
+        let mut entries = Vec::with_capacity(segment.label.lines as usize);
+        for line in text.lines() {
+            match parse(line, &self.recording.fleet) {
+                Parsed::Entry(_, is_snapshot) if is_snapshot && !self.is_first => {}
+                Parsed::Entry(entry, _) => entries.push(entry),
+                Parsed::Head => {}
+                Parsed::Unknown => self.skipped += 1,
+            }
+        }
+        self.is_first = false;
+        Ok(entries)
+    }
+}
+
+impl Iterator for Entries<'_> {
+    type Item = Result<Entry, RecordingError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(entry) = self.entries.next() {
+                return Some(Ok(entry));
+            }
+            let segment = *self.recording.segments.get(self.next)?;
+            self.next += 1;
+            match self.read_segment(&segment) {
+                Ok(entries) => self.entries = entries.into_iter(),
+                Err(error) => {
+                    self.next = usize::MAX;
+                    return Some(Err(error));
+                }
+            }
+        }
+    }
+}
+
+enum Parsed {
+    /// With whether it tells how things stood.
+    Entry(Entry, bool),
+    Head,
+    Unknown,
+}
+
+fn parse(line: &str, fleet: &Fleet) -> Parsed {
+    #[derive(Deserialize)]
+    struct Line<'a> {
+        #[serde(rename = "type")]
+        kind: &'a str,
+        ts: Option<DateTime<Utc>>,
+        at_us: Option<u64>,
+        exact: Option<What>,
+        #[serde(default)]
+        snapshot: bool,
+    }
+    let Ok(line) = serde_json::from_str::<Line>(line) else { return Parsed::Unknown };
+    let content = match (line.kind, line.exact) {
+        ("start" | "endpoint" | "settings" | "client", _) => return Parsed::Head,
+        ("summary", _) => Content::Second,
+        (_, Some(what)) if is_of(&what, fleet) => Content::Event(what),
+        _ => return Parsed::Unknown,
+    };
+    match (line.at_us, line.ts) {
+        (Some(at), Some(wall)) => Parsed::Entry(Entry { at: Moment(at), wall, content }, line.snapshot),
+        _ => Parsed::Unknown,
+    }
+}
+
+/// Whether an event is only about clients and endpoints that the fleet has.
+fn is_of(what: &What, fleet: &Fleet) -> bool {
+    let client = |key: ClientKey| key.index() < fleet.clients.len();
+    let endpoint = |key: EndpointKey| key.index() < fleet.endpoints.len();
+    match what {
+        What::State(step) => client(step.client) && endpoint(step.endpoint),
+        What::Standing(standing) => client(standing.client) && endpoint(standing.endpoint),
+        What::Sample(sample) => client(sample.client),
+        What::Gate(key, _) | What::Finding(key, _) => endpoint(*key),
+        What::Connack(key, _) | What::Subscribed(key, _) => client(*key),
+        What::Shortfall(shortfall) => client(shortfall.client),
+        What::Messages(messages) => client(messages.client),
+        What::Worker { .. } | What::SamplesLost(_) | What::Notice { .. } | What::Trouble(_) => true,
+    }
+}
