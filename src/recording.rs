@@ -6,14 +6,21 @@
 //! segment is written whole, at least every half second: a death between two costs what was not yet
 //! written, a death within one leaves a torn segment, which no reader takes for data.
 //!
-//! The first segment of a file is an *entrance*: it begins with the head (`start`, then a line for
-//! each endpoint, settings and client), and lines marked `"snapshot":true` tell how everything stands.
-//! More entrances follow from time to time, so that reading can start in the middle.
+//! A file begins with the head: `start`, then a line for each endpoint, settings and client. An
+//! *entrance* is a segment that begins with lines marked `"snapshot":true`, which tell how everything
+//! stands. A file's first segment is one, and more follow from time to time, so that reading can start
+//! in the middle.
 
+mod files;
 mod head;
+mod keeper;
+mod queue;
 mod reader;
+mod recorder;
 mod segment;
 
+pub use files::Limits;
 pub use head::{Header, VERSION};
 pub use reader::{Content, Ending, Entries, Entry, Recording, RecordingError, Segment};
+pub use recorder::Recorder;
 pub use segment::Label;

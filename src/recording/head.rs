@@ -1,11 +1,6 @@
 //! Defines the first lines of a recording, which say what fleet it is of, and the fleet they are read back as; passwords, payloads and whatever else may be secret are left out.
 
-use std::{
-    borrow::Cow,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -442,11 +437,4 @@ impl<'a> Topic<'a> {
     fn message(&self) -> Message {
         Message { topic: (&*self.topic).into(), payload: Arc::default(), qos: self.qos, retain: self.retain }
     }
-}
-
-/// The place of the `n`th older file of a run; the first older one is 1.
-pub(super) fn older_file(path: &Path, n: usize) -> Option<PathBuf> {
-    let mut name = path.file_name()?.to_owned();
-    name.push(format!(".{n}"));
-    Some(path.with_file_name(name))
 }

@@ -12,6 +12,7 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
 use super::{
+    files::older_files,
     head::{self, Header, Wrong},
     segment::Label,
 };
@@ -113,7 +114,7 @@ impl Recording {
     pub fn open(path: &Path) -> Result<Recording, RecordingError> {
         let newest = Scan::of(path)?;
         let mut older = Vec::new();
-        while let Some(path) = head::older_file(path, older.len() + 1).filter(|path| path.exists()) {
+        for path in older_files(path) {
             match Scan::of(&path) {
                 Ok(scan) if scan.header.run == newest.header.run => older.push(scan),
                 _ => break, // of another run

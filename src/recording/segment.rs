@@ -8,7 +8,7 @@ use crate::clock::Moment;
 /// §3.1.2) before the frame of lines, so that any zstd tool reads the lines and nothing else.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Label {
-    /// Whether it begins with the head and with how all clients stand: reading can start here.
+    /// Whether it begins with how everything stands: reading can start here.
     pub is_entrance: bool,
     /// Whether it is the last one of a run that ended in good order.
     pub is_end: bool,
