@@ -19,6 +19,7 @@ use crate::{
     fleet::Fleet,
     headless::{self, Format},
     pool::Placement,
+    recording::{Limits, Recorder},
     source::{LogFile, Source},
     worker,
 };
@@ -117,6 +118,16 @@ struct View {
     /// Append every event to this file as a line
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
+    /// Record every event to this file, for `mqfleet replay` and `mqfleet report`; a recording that is
+    /// there already becomes FILE.1
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
+    /// Keep so much of the recording, for example 1GiB, in FILE and the older FILE.1, FILE.2 and so on
+    #[arg(long, value_name = "SIZE", requires = "record", value_parser = Limits::parse_size)]
+    record_max_size: Option<u64>,
+    /// Keep so much time of the recording, for example 12h
+    #[arg(long, value_name = "TIME", requires = "record", value_parser = Limits::parse_age)]
+    record_max_age: Option<Duration>,
     /// terminal, dark, light, mono, contrast, cb, or a theme file
     #[arg(long)]
     theme: Option<String>,
@@ -197,11 +208,12 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             Ok(runtime()?.block_on(doctor::run(endpoints, format, timeout)).context("cannot print")?)
         }
         Command::Run { file, view } => {
-            let fleet = load(&file)?;
+            let fleet = Arc::new(load(&file)?);
             let (look, log) = (look(&view)?, open_log(&view)?);
             raise_file_limit();
             runtime()?.block_on(async {
-                let source = Source::start(Arc::new(fleet), fastrand::u64(..)).with_log(log);
+                let recorder = start_recorder(&view, &fleet)?;
+                let source = Source::start(fleet, fastrand::u64(..)).with_log(log).with_recorder(recorder);
                 show(source, &view, look, true).await
             })
         }
@@ -211,8 +223,14 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             raise_file_limit();
             runtime()?.block_on(async {
                 let demo = crate::demo::start(crate::demo::Options { clients, seed, calm }).await?;
-                let source = Source::start(Arc::new(demo.fleet), seed).with_beside(demo.events).with_log(log);
-                let shown = show(source, &view, look, false).await;
+                let fleet = Arc::new(demo.fleet);
+                let shown = match start_recorder(&view, &fleet) {
+                    Ok(recorder) => {
+                        let source = Source::start(fleet, seed).with_beside(demo.events);
+                        show(source.with_log(log).with_recorder(recorder), &view, look, false).await
+                    }
+                    Err(error) => Err(error),
+                };
                 demo.network.stop().await;
                 shown
             })
@@ -242,6 +260,16 @@ fn load(file: &Path) -> Result<Fleet, FileErrors> {
 fn open_log(view: &View) -> Result<Option<LogFile>> {
     let open = |path: &PathBuf| LogFile::open(path).with_context(|| format!("cannot open the log {}", path.display()));
     view.log.as_ref().map(open).transpose()
+}
+
+fn start_recorder(view: &View, fleet: &Arc<Fleet>) -> Result<Option<Recorder>> {
+    let limits = Limits { size: view.record_max_size, age: view.record_max_age };
+    let workers = Placement::new(fleet).workers().len();
+    let start = |path: &PathBuf| {
+        Recorder::start(path, limits, fleet.clone(), workers)
+            .with_context(|| format!("cannot record to {}", path.display()))
+    };
+    view.record.as_ref().map(start).transpose()
 }
 
 /// Ends the program as clap does for wrong arguments, with exit code 2.

@@ -48,6 +48,11 @@ impl Anchor {
         Anchor::new(Moment::now(), Utc::now())
     }
 
+    /// The moment of the reading.
+    pub fn moment(&self) -> Moment {
+        self.moment
+    }
+
     pub fn utc(&self, at: Moment) -> DateTime<Utc> {
         let offset = at.0 as i64 - self.moment.0 as i64;
         self.wall + chrono::Duration::microseconds(offset)

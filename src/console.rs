@@ -13,7 +13,7 @@ use std::{
 
 use crossterm::event::EventStream;
 use futures_util::StreamExt;
-use tokio::time::sleep_until;
+use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
 pub use look::Look;
 pub use screen::exit_on_panic;
@@ -59,7 +59,7 @@ const TICK: Duration = Duration::from_secs(1);
 /// Where the terminal cannot be used, or the engine ends by itself.
 pub async fn run(mut source: Source, look: Look) -> Result<ExitCode, ConsoleError> {
     let mut signals = Signals::listen()?;
-    let mut model = Model::new(source.fleet().clone(), Moment::now());
+    let mut model = Model::new(source.fleet().clone(), source.anchor().moment());
     let started = Instant::now();
     let result = {
         let mut screen = Screen::enter()?;
@@ -75,6 +75,8 @@ pub async fn run(mut source: Source, look: Look) -> Result<ExitCode, ConsoleErro
     if !matches!(end, End::Lost) {
         screen::last_words(report::text(&model, started.elapsed()).as_bytes());
     }
+    model.tick(Moment::now());
+    source.second(model.live(), &Anchor::now(), Moment::now());
     // Whoever asks a second time does not want to wait for good manners.
     let unwritten = tokio::select! {
         unwritten = source.stop() => unwritten,
@@ -102,6 +104,8 @@ impl Console<'_> {
         let after_news = if self.look.remote { AFTER_NEWS_REMOTE } else { AFTER_NEWS };
         let mut keys = EventStream::new();
         let mut pace = Pace::new();
+        let mut every_second = interval(TICK);
+        every_second.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut facts = Facts::new(self.model, self.screen.written());
         let test_panic = std::env::var("MQFLEET_TEST_PANIC").is_ok();
         loop {
@@ -127,6 +131,11 @@ impl Console<'_> {
                         return Ok(End::Lost);
                     }
                 }
+                _ = every_second.tick() => {
+                    let now = Moment::now();
+                    self.model.tick(now);
+                    source.second(self.model.live(), &Anchor::now(), now);
+                }
                 // Before the news: in a storm there is always more of it, and the screen would stand still.
                 () = sleep_until(wait.into()) => {
                     // A slow terminal skips this frame; working it out for nothing costs a pass over the fleet.
@@ -137,7 +146,7 @@ impl Console<'_> {
                     let now = Moment::now();
                     facts.refresh(self.screen.written());
                     self.model.tick(now);
-                    self.draw(&facts, now)?;
+                    self.draw(&facts, source.is_recording(), now)?;
                     pace.drawn();
                     if test_panic && self.model.live().changes() > 0 {
                         panic!("MQFLEET_TEST_PANIC is set");
@@ -153,7 +162,7 @@ impl Console<'_> {
         }
     }
 
-    fn draw(&mut self, facts: &Facts, now: Moment) -> Result<(), ConsoleError> {
+    fn draw(&mut self, facts: &Facts, recording: Option<bool>, now: Moment) -> Result<(), ConsoleError> {
         let size = self.screen.size()?;
         let area = ratatui::layout::Rect::new(0, 0, size.width, size.height);
         self.model.set_height(ui::table_height(area));
@@ -166,6 +175,7 @@ impl Console<'_> {
             keymap: &self.look.keymap,
             widths: facts.widths,
             bytes_per_second: Some(facts.bytes_per_second),
+            recording,
         };
         let model = &*self.model;
         Ok(self.screen.draw(|frame| ui::draw(frame, model, &context))?)

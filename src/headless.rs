@@ -1,5 +1,7 @@
 //! Defines a run without a screen: events as lines on standard output, for pipes, scripts and screen readers; what a line says is the `lines` module's matter.
 
+mod script;
+
 use std::{
     io::{self, Write},
     process::ExitCode,
@@ -14,11 +16,11 @@ use tokio::{
 use crate::{
     clock::{Anchor, Moment},
     event::State,
-    lines,
-    model::Known,
     signals::Signals,
     source::Source,
 };
+
+pub(crate) use script::Script;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
@@ -45,58 +47,36 @@ pub struct Options {
 pub async fn run(mut source: Source, options: Options) -> io::Result<ExitCode> {
     let mut signals = Signals::listen()?;
     let fleet = source.fleet().clone();
-    let mut known = Known::new(fleet.clone(), Moment::now());
+    let begin = *source.anchor();
+    let mut script = Script::new(fleet.clone(), options.format, options.samples, begin.moment());
     let out = Printer::start()?;
     let end = options.duration.map(|d| Instant::now() + d);
     let mut every_second = interval(Duration::from_secs(1));
     every_second.set_missed_tick_behavior(MissedTickBehavior::Delay);
     every_second.tick().await;
-    let mut said = (0, Instant::now());
-    let mut text = String::new();
-    if options.format == Format::Json {
-        push(&mut text, lines::json_start(&fleet, source.workers(), &Anchor::now(), Moment::now()));
-    }
+    script.start(source.workers(), &begin);
     let signal = loop {
-        let anchor = Anchor::now();
         tokio::select! {
             biased;
             signal = signals.next() => break Some(signal),
             () = sleep_until(end.unwrap_or_else(Instant::now).into()), if end.is_some() => break None,
-            sent = out.send(&mut text), if !text.is_empty() => if sent.is_err() { break None },
+            sent = out.send(&mut script.text), if !script.text.is_empty() => if sent.is_err() { break None },
             _ = every_second.tick() => {
-                known.look(Moment::now());
-                match options.format {
-                Format::Json => push(&mut text, lines::json_summary(&known, &anchor, Moment::now())),
-                // A person needs no line a second about a fleet that is as it was.
-                Format::Text if said.0 != known.changes() && said.1.elapsed() >= Duration::from_secs(5) => {
-                    said = (known.changes(), Instant::now());
-                    push(&mut text, lines::plain_summary(&known, &anchor, Moment::now()));
-                }
-                Format::Text => {}
-            }},
+                let (anchor, now) = (Anchor::now(), Moment::now());
+                script.second(&anchor, now);
+                source.second(&script.known, &anchor, now);
+            },
             // A reader that is slow slows down our listening; the engine folds what waits.
-            events = source.next(), if text.len() < PRINT_AHEAD => {
+            events = source.next(), if script.text.len() < PRINT_AHEAD => {
                 let events = events.ok_or_else(engine_ended)?;
-                for event in &events {
-                    known.apply(event);
-                    let line = match options.format {
-                        Format::Json => lines::json(&fleet, &anchor, event, options.samples),
-                        Format::Text => lines::plain(&fleet, &anchor, event),
-                    };
-                    line.into_iter().for_each(|line| push(&mut text, line));
-                }
+                events.iter().for_each(|event| script.event(source.anchor(), event));
             }
         }
     };
-    let anchor = Anchor::now();
-    known.look(Moment::now());
-    push(
-        &mut text,
-        match options.format {
-            Format::Json => lines::json_summary(&known, &anchor, Moment::now()),
-            Format::Text => lines::plain_summary(&known, &anchor, Moment::now()),
-        },
-    );
+    let (anchor, now) = (Anchor::now(), Moment::now());
+    script.end(&anchor, now);
+    source.second(&script.known, &anchor, now);
+    let Script { known, text, .. } = script;
     let unwritten = tokio::select! {
         unwritten = source.stop() => unwritten,
         second = signals.next() => return Ok(ExitCode::from(128 + second as u8)),
@@ -121,22 +101,17 @@ pub(crate) fn engine_ended() -> io::Error {
 }
 
 /// How many bytes may wait for the reader of our output.
-const PRINT_AHEAD: usize = 64 << 10;
-
-fn push(text: &mut String, line: String) {
-    text.push_str(&line);
-    text.push('\n');
-}
+pub(crate) const PRINT_AHEAD: usize = 64 << 10;
 
 /// Writes to standard output in a thread of its own, so that a reader who does not read keeps no
 /// signal from being heard.
-struct Printer {
+pub(crate) struct Printer {
     texts: mpsc::Sender<String>,
     result: oneshot::Receiver<io::Result<()>>,
 }
 
 impl Printer {
-    fn start() -> io::Result<Printer> {
+    pub fn start() -> io::Result<Printer> {
         let (texts, mut receiver) = mpsc::channel::<String>(1);
         let (sender, result) = oneshot::channel();
         std::thread::Builder::new().name("printer".into()).spawn(move || {
@@ -153,7 +128,7 @@ impl Printer {
     }
 
     /// Hands all of `text` over, once there is room; fails where nobody reads any more.
-    async fn send(&self, text: &mut String) -> Result<(), ()> {
+    pub async fn send(&self, text: &mut String) -> Result<(), ()> {
         let permit = self.texts.reserve().await.map_err(|_| ())?;
         permit.send(std::mem::take(text));
         Ok(())
@@ -161,7 +136,7 @@ impl Printer {
 
     /// Writes what is left. A reader that went away is not an error; one that does not read is
     /// waited for only for so long.
-    async fn finish(self, mut text: String) -> io::Result<()> {
+    pub async fn finish(self, mut text: String) -> io::Result<()> {
         let patience = Duration::from_secs(2);
         let ended = tokio::time::timeout(patience, async {
             let _ = self.send(&mut text).await;

@@ -47,6 +47,8 @@ pub struct Context<'a> {
     pub widths: Widths,
     /// What the console writes to its terminal, where that is worth showing.
     pub bytes_per_second: Option<u64>,
+    /// Whether the run is recorded; `Some(false)` where it was to be, and the disk failed.
+    pub recording: Option<bool>,
 }
 
 /// Draws the whole screen. The model's height must have been set to [`table_height`].

@@ -25,6 +25,7 @@ pub struct Recorder {
     notices: mpsc::Receiver<Event>,
     /// What the thread has to say of what it could not write.
     finished: oneshot::Receiver<Option<String>>,
+    begin: Anchor,
 }
 
 impl Recorder {
@@ -37,20 +38,21 @@ impl Recorder {
         let queue = Arc::new(Queue::default());
         let (notice_sender, notices) = mpsc::channel(16);
         let (done, finished) = oneshot::channel();
-        let begin = Moment::now();
-        let header = Header {
-            program: Scrubbed::new(env!("CARGO_PKG_VERSION")),
-            run: begin,
-            begin,
-            wall: Anchor::now().utc(begin),
-            workers,
-        };
+        let anchor = Anchor::now();
+        let begin = anchor.moment();
+        let program = Scrubbed::new(env!("CARGO_PKG_VERSION"));
+        let header = Header { program, run: begin, begin, wall: anchor.utc(begin), workers };
         let keeper =
             Keeper { path: path.to_owned(), files, fleet, header, queue: queue.clone(), notices: notice_sender };
         std::thread::Builder::new().name("recorder".into()).spawn(move || {
             let _ = done.send(keeper.run());
         })?;
-        Ok(Recorder { queue, notices, finished })
+        Ok(Recorder { queue, notices, finished, begin: anchor })
+    }
+
+    /// When the recording begins.
+    pub fn begin(&self) -> &Anchor {
+        &self.begin
     }
 
     /// Records events; `anchor` tells what the wall clock says to them.

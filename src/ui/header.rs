@@ -1,6 +1,6 @@
 //! Defines the screen's head: the fleet, its clients by state, and its pulse; single clients are the table's matter.
 
-use ratatui::{buffer::Buffer, layout::Rect, text::Span};
+use ratatui::{buffer::Buffer, layout::Rect, style::Modifier, text::Span};
 
 use crate::{
     config::Badge,
@@ -57,7 +57,7 @@ fn identity(screen: &Screen, buf: &mut Buffer, line: Rect) {
     if let Some(env) = &fleet.env {
         let env = ellipsize(env, 12);
         if screen.is_prod() {
-            let tag = theme.prod.add_modifier(ratatui::style::Modifier::REVERSED | ratatui::style::Modifier::BOLD);
+            let tag = theme.prod.add_modifier(Modifier::REVERSED | Modifier::BOLD);
             strip.left(2, [span(format!(" {env} "), tag)]);
         } else {
             strip.left(5, [span(env, theme.dim)]);
@@ -78,6 +78,12 @@ fn identity(screen: &Screen, buf: &mut Buffer, line: Rect) {
             Badge::Off => 5,
         };
         strip.left(rank, counted(screen, badge, count));
+    }
+    match screen.context.recording {
+        Some(true) => strip.right(6, [span("rec".to_owned(), theme.dim)]),
+        // What is not recorded cannot be had later: nothing but what is wrong now is worth more.
+        Some(false) => strip.right(1, [span(" rec off ".to_owned(), theme.error.add_modifier(Modifier::REVERSED))]),
+        None => {}
     }
     if line.width >= 100 {
         // Without seconds: a calm screen stands still.

@@ -34,6 +34,7 @@ fn frames_do_not_grow_with_the_fleet() {
             keymap: &keymap,
             widths: Widths::of(stage.model.fleet()),
             bytes_per_second: Some(1_000),
+            recording: None,
         };
         let mut terminal = Terminal::new(TestBackend::new(200, 60)).unwrap();
         let mut times = Vec::new();

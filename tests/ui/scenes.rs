@@ -190,6 +190,7 @@ impl Stage {
             keymap: &KEYMAP,
             widths: Widths::of(self.model.fleet()),
             bytes_per_second: self.bytes_per_second,
+            recording: None,
         };
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
         let mut hidden = true;

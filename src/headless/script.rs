@@ -1,0 +1,76 @@
+//! Defines which lines a run prints, and when, on given time: live and from a recording they are the same; what a line says is the `lines` module's matter.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    clock::{Anchor, Moment},
+    event::Event,
+    fleet::Fleet,
+    headless::Format,
+    lines,
+    model::Known,
+};
+
+/// What is to be printed of a run.
+pub(crate) struct Script {
+    fleet: Arc<Fleet>,
+    format: Format,
+    samples: bool,
+    pub known: Known,
+    /// Lines that are not printed yet.
+    pub text: String,
+    /// What was known when the fleet was last told in numbers, and when that was.
+    said: (u64, Moment),
+}
+
+impl Script {
+    /// A person needs no line a second about a fleet, and none about one that is as it was.
+    const QUIET: Duration = Duration::from_secs(5);
+
+    pub fn new(fleet: Arc<Fleet>, format: Format, samples: bool, now: Moment) -> Script {
+        let known = Known::new(fleet.clone(), now);
+        Script { fleet, format, samples, known, text: String::new(), said: (0, now) }
+    }
+
+    pub fn start(&mut self, workers: usize, anchor: &Anchor) {
+        if self.format == Format::Json {
+            self.push(lines::json_start(&self.fleet, workers, anchor, self.said.1));
+        }
+    }
+
+    pub fn event(&mut self, anchor: &Anchor, event: &Event) {
+        self.known.apply(event);
+        let line = match self.format {
+            Format::Json => lines::json(&self.fleet, anchor, event, self.samples),
+            Format::Text => lines::plain(&self.fleet, anchor, event),
+        };
+        line.into_iter().for_each(|line| self.push(line));
+    }
+
+    /// Another second is over.
+    pub fn second(&mut self, anchor: &Anchor, now: Moment) {
+        self.known.look(now);
+        match self.format {
+            Format::Json => self.push(lines::json_summary(&self.known, anchor, now)),
+            Format::Text if self.said.0 != self.known.changes() && now.since(self.said.1) >= Self::QUIET => {
+                self.said = (self.known.changes(), now);
+                self.push(lines::plain_summary(&self.known, anchor, now));
+            }
+            Format::Text => {}
+        }
+    }
+
+    /// The run is over: tells how the fleet stands, whatever was told before.
+    pub fn end(&mut self, anchor: &Anchor, now: Moment) {
+        self.known.look(now);
+        self.push(match self.format {
+            Format::Json => lines::json_summary(&self.known, anchor, now),
+            Format::Text => lines::plain_summary(&self.known, anchor, now),
+        });
+    }
+
+    fn push(&mut self, line: String) {
+        self.text.push_str(&line);
+        self.text.push('\n');
+    }
+}
