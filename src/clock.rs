@@ -54,8 +54,9 @@ impl Anchor {
     }
 
     pub fn utc(&self, at: Moment) -> DateTime<Utc> {
-        let offset = at.0 as i64 - self.moment.0 as i64;
-        self.wall + chrono::Duration::microseconds(offset)
+        // A moment may come from a file that is not to be trusted: nonsense must not be a panic.
+        let offset = (at.0 as i64).wrapping_sub(self.moment.0 as i64);
+        self.wall.checked_add_signed(chrono::Duration::microseconds(offset)).unwrap_or(self.wall)
     }
 
     pub fn local(&self, at: Moment) -> DateTime<Local> {

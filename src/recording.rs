@@ -24,3 +24,6 @@ pub use head::{Header, VERSION};
 pub use reader::{Content, Ending, Entries, Entry, Recording, RecordingError, Segment};
 pub use recorder::Recorder;
 pub use segment::Label;
+
+#[cfg(test)]
+mod tests;

@@ -204,10 +204,10 @@ impl Known {
             What::Worker { event: WorkerEvent::Died, .. } => self.worker_deaths += 1,
             What::Messages(messages) => {
                 let row = &mut self.rows[messages.client.index()];
-                row.received += u64::from(messages.received);
-                row.published += u64::from(messages.published);
-                self.received += u64::from(messages.received);
-                self.published += u64::from(messages.published);
+                row.received = row.received.saturating_add(messages.received.into());
+                row.published = row.published.saturating_add(messages.published.into());
+                self.received = self.received.saturating_add(messages.received.into());
+                self.published = self.published.saturating_add(messages.published.into());
             }
             What::SamplesLost(count) => self.samples_lost += u64::from(*count),
             What::Trouble(text) => self.trouble = Some(text.clone()),
@@ -249,7 +249,7 @@ impl Known {
         }
         if step.to == State::Up && !was_up {
             self.pulse.gain(at);
-            row.reconnects += u32::from(row.ever_up);
+            row.reconnects = row.reconnects.saturating_add(row.ever_up.into());
             row.ever_up = true;
             row.last = None;
         }

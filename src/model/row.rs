@@ -97,7 +97,7 @@ impl Row {
 
     /// Whether anything was heard of it.
     pub(super) fn is_touched(&self) -> bool {
-        self.state != State::Off || self.reason != Reason::NotStarted
+        self.state != State::Off || self.reason != Reason::NotStarted || self.received.max(self.published) > 0
     }
 
     pub fn is_up(&self) -> bool {

@@ -40,7 +40,7 @@ impl Known {
             detail: row.detail.clone(),
             attempt: row.attempt,
             next_try: row.next_try,
-            ups: row.reconnects + u32::from(row.ever_up),
+            ups: row.reconnects.saturating_add(u32::from(row.ever_up)),
             last: row.last,
             received: row.received,
             published: row.published,
@@ -60,8 +60,8 @@ impl Known {
     pub(super) fn apply_standing(&mut self, at: Moment, standing: &Standing) {
         let row = &mut self.rows[standing.client.index()];
         self.totals.remove(row);
-        self.received = (self.received + standing.received).saturating_sub(row.received);
-        self.published = (self.published + standing.published).saturating_sub(row.published);
+        self.received = self.received.saturating_sub(row.received).saturating_add(standing.received);
+        self.published = self.published.saturating_sub(row.published).saturating_add(standing.published);
         self.shortfalls.remove(&standing.client);
         row.trend.advance(at, row.is_up());
         row.state = standing.state;

@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, Utc};
 use serde::Deserialize;
 
 use super::{
@@ -362,7 +362,8 @@ fn parse(line: &str, fleet: &Fleet) -> Parsed {
         (_, Some(what)) if is_of(&what, fleet) => Content::Event(what),
         _ => return Parsed::Unknown,
     };
-    match (line.at_us, line.ts) {
+    // Years that calendars cannot count with come from nobody's clock.
+    match (line.at_us, line.ts.filter(|wall| (1970..9999).contains(&wall.year()))) {
         (Some(at), Some(wall)) => Parsed::Entry(Entry { at: Moment(at), wall, content }, line.snapshot),
         _ => Parsed::Unknown,
     }

@@ -83,8 +83,12 @@ impl Recorder {
 
     /// Writes what is left, for at most two seconds, and returns what is to be said of the rest.
     pub async fn finish(self) -> Option<String> {
+        self.finish_within(Duration::from_secs(2)).await
+    }
+
+    pub(super) async fn finish_within(self, patience: Duration) -> Option<String> {
         self.queue.close();
-        match tokio::time::timeout(Duration::from_secs(2), self.finished).await {
+        match tokio::time::timeout(patience, self.finished).await {
             Ok(words) => words.unwrap_or_default(),
             Err(_) => Some("the recording's disk hangs: its last events were not written".to_owned()),
         }
