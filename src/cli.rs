@@ -19,7 +19,9 @@ use crate::{
     fleet::Fleet,
     headless::{self, Format},
     pool::Placement,
-    recording::{Limits, Recorder},
+    recording::{Limits, Recorder, Recording},
+    replay::{self, Place, Speed},
+    report,
     source::{LogFile, Source},
     worker,
 };
@@ -88,6 +90,41 @@ enum Command {
         calm: bool,
         #[command(flatten)]
         view: View,
+    },
+    /// Print what a recording tells, as the live run printed it
+    Replay {
+        /// The recording, as `--record FILE` wrote it
+        file: PathBuf,
+        /// Print lines; there is nothing else yet
+        #[arg(long)]
+        plain: bool,
+        #[arg(long, value_enum, default_value = "text")]
+        format: Format,
+        /// Print a JSON line for every latency sample too
+        #[arg(long)]
+        samples: bool,
+        /// How fast: 1x, 100x, or max
+        #[arg(long, default_value = "max")]
+        speed: Speed,
+        /// Begin there: 00:01:30 or 90s after the recording's begin, or at 2026-11-22T12:00:00Z
+        #[arg(long, value_name = "TIME")]
+        from: Option<Place>,
+        /// End there
+        #[arg(long, value_name = "TIME")]
+        to: Option<Place>,
+    },
+    /// Print the summary of a recorded run: availability, outages and their causes, latency, storms
+    Report {
+        /// The recording, as `--record FILE` wrote it
+        file: PathBuf,
+        #[arg(long, value_enum, default_value = "text")]
+        format: report::Format,
+        /// Begin there: 00:01:30 or 90s after the recording's begin, or at 2026-11-22T12:00:00Z
+        #[arg(long, value_name = "TIME")]
+        from: Option<Place>,
+        /// End there
+        #[arg(long, value_name = "TIME")]
+        to: Option<Place>,
     },
     #[command(hide = true)]
     Worker { index: u32 },
@@ -206,6 +243,17 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             };
             raise_file_limit();
             Ok(runtime()?.block_on(doctor::run(endpoints, format, timeout)).context("cannot print")?)
+        }
+        Command::Replay { file, plain: _, format, samples, speed, from, to } => {
+            let recording = Recording::open(&file)?;
+            let options = replay::Options { format, samples, speed, from, to };
+            runtime()?.block_on(replay::run(&recording, options))
+        }
+        Command::Report { file, format, from, to } => {
+            let recording = Recording::open(&file)?;
+            let text = replay::report(&recording, from, to)?.render(format);
+            headless::print(&text).context("cannot print")?;
+            Ok(ExitCode::SUCCESS)
         }
         Command::Run { file, view } => {
             let fleet = Arc::new(load(&file)?);

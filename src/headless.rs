@@ -100,6 +100,15 @@ pub(crate) fn engine_ended() -> io::Error {
     io::Error::other("the engine ended by itself; this is a bug of mqfleet")
 }
 
+/// Writes a text to standard output. A reader that went away is not an error.
+pub(crate) fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(e),
+        _ => Ok(()),
+    }
+}
+
 /// How many bytes may wait for the reader of our output.
 pub(crate) const PRINT_AHEAD: usize = 64 << 10;
 

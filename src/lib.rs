@@ -43,14 +43,16 @@
 //! | 3 | `endpoint` | `clock`, `event`, `fleet`, `text` | `ratatui`, `paho` |
 //! | 4 | `worker` | `clock`, `event`, `fleet`, `paho`, `text`, `wire` | `ratatui` |
 //! | 4 | `engine` | `clock`, `command`, `endpoint`, `event`, `fleet`, `lifecycle`, `outbox`, `pool`, `text`, `wire` | `ratatui`, `paho` |
+//! | 4 | `report` | `clock`, `event`, `fleet`, `model`, `text`, `words` | `tokio`, `ratatui`, `Moment::now`, `Instant::now`, `Mutex` |
 //! | 5 | `recording` | `clock`, `event`, `fleet`, `lines`, `model`, `outbox`, `text` | `ratatui`, `paho` |
-//! | 6 | `source` | `clock`, `command`, `engine`, `event`, `fleet`, `lines`, `recording`, `text` | `ratatui`, `paho` |
+//! | 6 | `source` | `clock`, `command`, `engine`, `event`, `fleet`, `lines`, `model`, `recording`, `text` | `ratatui`, `paho` |
 //! | 6 | `demo` | `clock`, `event`, `fleet`, `pool`, `text`, `wire` | `ratatui`, `paho` |
 //! | 6 | `console` | `action`, `clock`, `config`, `event`, `model`, `signals`, `source`, `ui` | `paho` |
 //! | 6 | `headless` | `clock`, `event`, `lines`, `model`, `signals`, `source` | `ratatui`, `paho` |
+//! | 6 | `replay` | `clock`, `event`, `headless`, `model`, `recording`, `report`, `signals` | `ratatui`, `paho` |
 //! | 6 | `check` | `clock`, `event`, `fleet`, `headless`, `lines`, `model`, `signals`, `source` | `ratatui`, `paho` |
 //! | 6 | `doctor` | `endpoint`, `event`, `fleet`, `headless`, `text`, `words` | `ratatui`, `paho` |
-//! | 7 | `cli` | `check`, `config`, `console`, `demo`, `doctor`, `fleet`, `headless`, `lines`, `pool`, `source`, `worker` | `ratatui`, `paho` |
+//! | 7 | `cli` | `check`, `config`, `console`, `demo`, `doctor`, `fleet`, `headless`, `lines`, `pool`, `recording`, `replay`, `report`, `source`, `worker` | `ratatui`, `paho` |
 //!
 //! # Where this differs from what one might expect
 //!
@@ -83,6 +85,8 @@ pub mod outbox;
 pub mod paho;
 pub mod pool;
 pub mod recording;
+pub mod replay;
+pub mod report;
 pub mod signals;
 pub mod source;
 pub mod text;

@@ -1,6 +1,7 @@
 //! Defines what the console knows and what its user looks at, both changed only by events and actions on given time; it reads no clock, does no I/O and knows nothing of drawing.
 
 mod act;
+mod availability;
 mod connection;
 mod known;
 mod log;
@@ -13,6 +14,7 @@ mod trend;
 mod view;
 
 pub use act::Effect;
+pub use availability::{Availability, Turn, share};
 pub use connection::Connection;
 pub use known::{Known, Latency};
 pub use log::{Entry, Log, Subject};

@@ -1,0 +1,259 @@
+//! Defines the replay of a recording as lines, at any speed and from any time on; which lines these are is the script's matter, and the recording's own form the reader's.
+
+use std::{
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use chrono::{DateTime, Utc};
+use tokio::time::sleep_until;
+
+use crate::{
+    clock::Moment,
+    event::Event,
+    headless::{Format, PRINT_AHEAD, Printer, Script},
+    model::{Known, Trend},
+    recording::{Content, Ending, Entries, Entry, Recording, RecordingError},
+    report::{Report, Tally},
+    signals::Signals,
+};
+
+/// What is replayed, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    pub format: Format,
+    /// Prints a line for each sample; only as JSON.
+    pub samples: bool,
+    pub speed: Speed,
+    pub from: Option<Place>,
+    pub to: Option<Place>,
+}
+
+/// How fast time passes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Speed {
+    /// So many seconds of the recording in a second; above 0.
+    Times(f64),
+    /// As fast as can be read.
+    Max,
+}
+
+impl std::str::FromStr for Speed {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Speed, String> {
+        if text == "max" {
+            return Ok(Speed::Max);
+        }
+        let number = text.strip_suffix(['x', '×']).unwrap_or(text).parse::<f64>().ok();
+        let times = number.filter(|times| times.is_finite() && *times >= 0.001);
+        times.map(Speed::Times).ok_or_else(|| "a speed is a number such as 100x, or max".to_owned())
+    }
+}
+
+/// A time in a recording.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Place {
+    /// So long after its begin.
+    After(Duration),
+    /// When the wall clock said so.
+    At(DateTime<Utc>),
+}
+
+impl std::str::FromStr for Place {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Place, String> {
+        if let Ok(time) = DateTime::parse_from_rfc3339(text) {
+            return Ok(Place::At(time.to_utc()));
+        }
+        let parts: Option<Vec<u64>> = text.split(':').map(|part| part.parse().ok()).collect();
+        let clock = match parts.as_deref() {
+            Some(&[hours, minutes @ 0..60, seconds @ 0..60]) => {
+                hours.checked_mul(3_600).map(|h| h + minutes * 60 + seconds)
+            }
+            Some(&[minutes, seconds @ 0..60]) => minutes.checked_mul(60).map(|m| m + seconds),
+            _ => None,
+        };
+        let after = clock.map(Duration::from_secs).or_else(|| humantime::parse_duration(text).ok());
+        after.map(Place::After).ok_or_else(|| {
+            "a place is a time after the begin such as 00:01:30 or 90s, or a time such as 2026-11-22T12:00:00Z"
+                .to_owned()
+        })
+    }
+}
+
+impl Place {
+    /// The moment it stands for.
+    pub fn moment(self, recording: &Recording) -> Moment {
+        let header = recording.header();
+        let after = match self {
+            Place::After(time) => time,
+            Place::At(wall) => (wall - header.wall).to_std().unwrap_or_default(),
+        };
+        header.begin + after
+    }
+}
+
+/// Entries up to a time, read so early that at `from` everything is known that was known then.
+pub struct Passage<'a> {
+    entries: Entries<'a>,
+    to: Option<Moment>,
+}
+
+impl<'a> Passage<'a> {
+    pub fn new(recording: &'a Recording, from: Option<Moment>, to: Option<Moment>) -> Passage<'a> {
+        let entries = match from {
+            None => recording.entries(),
+            Some(from) => {
+                // A trend reaches back, and with it whether a client is slow.
+                let known = Known::new(recording.fleet().clone(), recording.begin());
+                let width = known.rows().iter().map(|row| row.trend_width()).max().unwrap_or_default();
+                recording.entries_from(Moment(from.0.saturating_sub((width * Trend::LEN as u32).as_micros() as u64)))
+            }
+        };
+        Passage { entries, to }
+    }
+
+    /// How many lines were not understood so far.
+    pub fn skipped(&self) -> u64 {
+        self.entries.skipped()
+    }
+}
+
+impl Iterator for Passage<'_> {
+    type Item = Result<Entry, RecordingError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let entry = self.entries.next()?;
+        let is_over = matches!((&entry, self.to), (Ok(entry), Some(to)) if entry.at > to);
+        (!is_over).then_some(entry)
+    }
+}
+
+/// Says on standard error what is missing from a recording, so that nobody takes its end for the run's.
+pub fn tell_ending(recording: &Recording) {
+    let end = recording.header().anchor().utc(recording.end()).format("%H:%M:%S%.3f UTC");
+    match recording.ending() {
+        Ending::Orderly => {}
+        Ending::Open => eprintln!(
+            "mqfleet: the recording ends at {end} without an end of the run: that goes on, or died within a second"
+        ),
+        Ending::Torn { bytes, lost: Some((lines, last)) } => {
+            let short = last.since(recording.end()).as_secs_f64();
+            eprintln!(
+                "mqfleet: the recording ends at {end}: {bytes} bytes after that are torn; {lines} lines, {short:.1} s, are lost"
+            );
+        }
+        Ending::Torn { bytes, lost: None } => {
+            eprintln!("mqfleet: the recording ends at {end}: {bytes} bytes after that are torn");
+        }
+    }
+}
+
+/// Prints a recording as the live run printed it.
+///
+/// # Errors
+/// Where signals cannot be handled, the recording is damaged, or standard output fails other than by
+/// being closed.
+pub async fn run(recording: &Recording, options: Options) -> anyhow::Result<ExitCode> {
+    let mut signals = Signals::listen()?;
+    let [from, to] = [options.from, options.to].map(|place| place.map(|place| place.moment(recording)));
+    let mut script = Script::new(recording.fleet().clone(), options.format, options.samples, recording.begin());
+    let printer = Printer::start()?;
+    let mut clock = Clock { speed: options.speed, started: None };
+    script.start(recording.header().workers, &recording.header().anchor());
+    let mut passage = Passage::new(recording, from, to);
+    let mut next = passage.next();
+    let mut last = recording.header().anchor();
+    let (mut ended, mut read) = (false, 0u64);
+    while let Some(entry) = next {
+        let entry = entry?;
+        next = passage.next();
+        let is_before = from.is_some_and(|from| entry.at < from);
+        let due = if is_before { None } else { clock.due(entry.at) };
+        read += 1;
+        let is_full = |script: &Script| script.text.len() >= PRINT_AHEAD;
+        // Waiting costs more than reading: where nothing is to be waited for, signals are still heard.
+        while due.is_some() || is_full(&script) || read % 4_096 == 0 {
+            tokio::select! {
+                biased;
+                signal = signals.next() => {
+                    printer.finish(script.text).await?;
+                    return Ok(ExitCode::from(128 + signal as u8));
+                }
+                sent = printer.send(&mut script.text), if !script.text.is_empty() => {
+                    if sent.is_err() {
+                        return Ok(ExitCode::SUCCESS); // nobody reads any more
+                    }
+                }
+                () = sleep_until(due.unwrap_or_else(Instant::now).into()), if !is_full(&script) => break,
+            }
+        }
+        last = entry.anchor();
+        let said = script.text.len();
+        match entry.content {
+            // The last word of a run that ended in good order is what it printed at its end.
+            Content::Second if next.is_none() && to.is_none() && recording.ending() == Ending::Orderly => {
+                script.end(&last, entry.at);
+                ended = true;
+            }
+            Content::Second => script.second(&last, entry.at),
+            Content::Event(what) => script.event(&last, &Event { at: entry.at, what }),
+        }
+        if is_before {
+            script.text.truncate(said);
+        }
+    }
+    if !ended {
+        script.end(&last, last.moment());
+    }
+    printer.finish(script.text).await?;
+    if passage.skipped() > 0 {
+        eprintln!(
+            "mqfleet: {} lines of the recording are of a kind that this version does not know",
+            passage.skipped()
+        );
+    }
+    if to.is_none() {
+        tell_ending(recording);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The summary of a recording, or of a part of it.
+///
+/// # Errors
+/// Where it is damaged.
+pub fn report(recording: &Recording, from: Option<Place>, to: Option<Place>) -> Result<Report, RecordingError> {
+    let [from, to] = [from, to].map(|place| place.map(|place| place.moment(recording)));
+    let begin = from.unwrap_or(recording.begin());
+    let mut end = begin;
+    let mut tally = Tally::new(recording.fleet().clone(), begin);
+    for entry in Passage::new(recording, from, to) {
+        let entry = entry?;
+        end = end.max(entry.at);
+        if let Some(event) = entry.event() {
+            tally.apply(&event);
+        }
+    }
+    if to.is_none() {
+        tell_ending(recording);
+    }
+    Ok(tally.report(to.map_or(end, |to| to.min(end)), &recording.header().anchor()))
+}
+
+/// When what happened is told.
+struct Clock {
+    speed: Speed,
+    /// What time it was, there and here, when the replay began.
+    started: Option<(Moment, Instant)>,
+}
+
+impl Clock {
+    fn due(&mut self, at: Moment) -> Option<Instant> {
+        let Speed::Times(times) = self.speed else { return None };
+        let (there, here) = *self.started.get_or_insert_with(|| (at, Instant::now()));
+        Some(here + Duration::try_from_secs_f64(at.since(there).as_secs_f64() / times).unwrap_or(Duration::MAX / 4))
+    }
+}
