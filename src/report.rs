@@ -8,6 +8,8 @@ mod storms;
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use chrono::{DateTime, SubsecRound, Utc};
+
 pub use figures::{ClientFigures, GroupFigures, LatencyFigures, Report, Share};
 pub use outages::Outage;
 pub use page::Format;
@@ -20,6 +22,11 @@ use crate::{
     fleet::{ClientKey, EndpointKey, Fleet},
     model::{Availability, Turn},
 };
+
+/// What the wall clock said, to the millisecond, as all lines tell it.
+fn wall(anchor: &Anchor, at: Moment) -> DateTime<Utc> {
+    anchor.utc(at).trunc_subsecs(3)
+}
 
 /// What is counted while a run is gone through.
 #[derive(Debug)]
@@ -132,8 +139,8 @@ impl Tally {
         let clients = self.fleet.clients.iter().zip(&self.clients).zip(&ended);
         Report {
             fleet: self.fleet.name.to_string(),
-            from: anchor.utc(self.begin),
-            to: anchor.utc(end),
+            from: wall(anchor, self.begin),
+            to: wall(anchor, end),
             seconds: end.since(self.begin).as_secs_f64(),
             whole: group(self.fleet.name.to_string(), &whole, self.latencies.of_fleet()),
             endpoints: endpoints
@@ -156,7 +163,7 @@ impl Tally {
                     )
                 })
                 .collect(),
-            outages: self.outages.told(&self.fleet, anchor),
+            outages: self.outages.told(&self.fleet, end, anchor),
             storms: self.storms.told(end, self.fleet.clients.len(), anchor),
             peak_connects: self.storms.peak(anchor),
             samples_lost: self.samples_lost,
@@ -164,3 +171,6 @@ impl Tally {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

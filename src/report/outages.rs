@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use super::wall;
 use crate::{
     clock::{Anchor, Moment},
     event::{Reason, State},
@@ -42,7 +43,6 @@ pub(super) struct Outages {
     newest: HashMap<(EndpointKey, Reason), usize>,
     /// The group of each client's present outage, and what it met since.
     present: Vec<Option<(usize, Option<Reason>)>>,
-    now: Moment,
 }
 
 #[derive(Debug)]
@@ -64,11 +64,10 @@ impl Outages {
     const APART: std::time::Duration = std::time::Duration::from_secs(10);
 
     pub fn new(clients: usize) -> Outages {
-        Outages { groups: Vec::new(), newest: HashMap::new(), present: vec![None; clients], now: Moment(0) }
+        Outages { groups: Vec::new(), newest: HashMap::new(), present: vec![None; clients] }
     }
 
     pub fn begin(&mut self, at: Moment, client: ClientKey, endpoint: EndpointKey, reason: Reason, detail: &str) {
-        self.now = self.now.max(at);
         let known = self.newest.get(&(endpoint, reason)).copied();
         let place = known.filter(|&n| at.since(self.groups[n].last_begin) < Self::APART).unwrap_or_else(|| {
             self.groups.push(Group {
@@ -105,7 +104,6 @@ impl Outages {
     }
 
     pub fn end(&mut self, at: Moment, client: ClientKey) {
-        self.now = self.now.max(at);
         if let Some((place, met)) = self.present[client.index()].take() {
             let group = &mut self.groups[place];
             group.open -= 1;
@@ -116,8 +114,8 @@ impl Outages {
         }
     }
 
-    /// All of them, the earliest first.
-    pub fn told(&self, fleet: &Fleet, anchor: &Anchor) -> Vec<Outage> {
+    /// All of them, the earliest first, as of `end`.
+    pub fn told(&self, fleet: &Fleet, end: Moment, anchor: &Anchor) -> Vec<Outage> {
         let mut met: Vec<HashMap<Reason, u32>> = self.groups.iter().map(|group| group.met.clone()).collect();
         for (place, reason) in self.present.iter().flatten() {
             if let Some(reason) = reason.filter(|reason| *reason != self.groups[*place].reason) {
@@ -132,7 +130,7 @@ impl Outages {
                 // Of equals the first by name, so that two readings say the same.
                 let then = met.into_iter().max_by_key(|(reason, count)| (*count, std::cmp::Reverse(reason.name())));
                 let then = then.filter(|(_, count)| count * 2 > group.outages);
-                let end = if group.open > 0 { self.now } else { group.last_end };
+                let end = if group.open > 0 { end } else { group.last_end };
                 let first = group.clients.first().copied().unwrap_or(ClientKey(0));
                 let outage = Outage {
                     endpoint: fleet.endpoint(group.endpoint).name.to_string(),
@@ -140,8 +138,8 @@ impl Outages {
                     words: group.reason.words(),
                     detail: group.detail.clone(),
                     then: then.map(|(reason, _)| reason.name()),
-                    from: anchor.utc(group.begin),
-                    to: (group.open == 0).then(|| anchor.utc(group.last_end)),
+                    from: wall(anchor, group.begin),
+                    to: (group.open == 0).then(|| wall(anchor, group.last_end)),
                     seconds: end.since(group.begin).as_secs_f64(),
                     clients: group.clients.len(),
                     client: fleet.client(first).name.to_string(),

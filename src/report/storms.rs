@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use super::wall;
 use crate::{
     clock::{Anchor, Moment},
     event::State,
@@ -57,7 +58,7 @@ impl Storms {
     /// The most connects in a second, and when that was.
     pub fn peak(&self, anchor: &Anchor) -> Option<(DateTime<Utc>, u32)> {
         let (second, counts) = self.seconds.iter().rev().max_by_key(|(_, counts)| counts.connects)?;
-        (counts.connects > 0).then(|| (anchor.utc(self.moment(*second)), counts.connects))
+        (counts.connects > 0).then(|| (wall(anchor, self.moment(*second)), counts.connects))
     }
 
     fn moment(&self, second: u64) -> Moment {
@@ -80,7 +81,7 @@ impl Storms {
             self.seconds.range(from..=to).map(|(_, counts)| u64::from(of(counts))).sum()
         };
         let storm = |(from, to): (u64, u64)| Storm {
-            from: anchor.utc(self.moment(from)),
+            from: wall(anchor, self.moment(from)),
             seconds: to - from + 1,
             connects: sum(from, to, |s| s.connects),
             connected: sum(from, to, |s| s.connected),
