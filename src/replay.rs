@@ -175,7 +175,7 @@ pub async fn run(recording: &Recording, options: Options) -> anyhow::Result<Exit
         read += 1;
         let is_full = |script: &Script| script.text.len() >= PRINT_AHEAD;
         // Waiting costs more than reading: where nothing is to be waited for, signals are still heard.
-        while due.is_some() || is_full(&script) || read % 4_096 == 0 {
+        while due.is_some() || is_full(&script) || read.is_multiple_of(4_096) {
             tokio::select! {
                 biased;
                 signal = signals.next() => {

@@ -39,7 +39,7 @@ fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).expect("UTF-8")
 }
 
-/// A fleet that tells some 5,000 events a second: a sample of each of 500 clients every 100 ms.
+/// A fleet that tells more than 5,000 events a second: a sample of each of 600 clients every 100 ms.
 fn busy_fleet(port: u16) -> FleetFile {
     FleetFile::new(&format!(
         r#"
@@ -49,7 +49,7 @@ fn busy_fleet(port: u16) -> FleetFile {
         probe = {{ kind = "ack", every = "100ms" }}
         [[client]]
         id = "press-%04i"
-        count = 500
+        count = 600
         endpoints = ["eu-1"]
         "#
     ))
@@ -63,7 +63,7 @@ fn a_killed_program_leaves_all_but_the_last_second() {
     for round in 1..=rounds() {
         let _ = fs::remove_file(&path);
         let mut run = Headless::start(&["run", file.path(), "--record", path.to_str().unwrap()], &[]);
-        run.wait_up(500);
+        run.wait_up(600);
         // Not always at the same place between two segments.
         let begin = Instant::now();
         let patience = Duration::from_millis(2_000 + 137 * round as u64);
@@ -99,7 +99,7 @@ fn a_killed_program_leaves_all_but_the_last_second() {
         let summary = mqfleet(&["replay", path.to_str().unwrap(), "--format", "json"]);
         assert!(summary.status.success() && text(&summary.stderr).contains("the recording ends at"), "{summary:?}");
         let last_line = text(&summary.stdout).lines().last().expect("a line");
-        assert!(last_line.contains(r#""type":"summary""#) && last_line.contains(r#""up":500"#), "{last_line}");
+        assert!(last_line.contains(r#""type":"summary""#) && last_line.contains(r#""up":600"#), "{last_line}");
     }
 }
 
@@ -122,15 +122,18 @@ fn with_small_disk(test: impl FnOnce(&Path) + std::panic::UnwindSafe) {
 fn a_full_disk_turns_recording_off_with_a_badge_and_the_console_goes_on() {
     with_small_disk(|disk| {
         let broker = Mosquitto::start();
-        let file = busy_fleet(broker.port());
+        let file = FleetFile::presses(broker.port(), 200);
+        fs::write(disk.join("filler"), vec![b'x'; 32 << 10]).expect("half of the disk");
         let path = disk.join("run.rec");
         let mut console = Console::start(140, 40, &["run", file.path(), "--record", path.to_str().unwrap()]);
-        console.wait_for("the badge of a recording", |s| s.contains(" rec "));
+        console.wait_for("the badge of a recording", |s| s.lines().next().is_some_and(|l| l.contains(" rec ")));
         console.wait_text("rec off");
         console.wait_text("No space left on device");
         // It goes on: keys, news and the table.
         console.press("/0042\r");
-        console.wait_text("1 of 500 match");
+        console.wait_text("1 of 200 match");
+        console.press("\x1b[B");
+        console.wait_for("the cursor on it", |s| s.lines().any(|l| l.starts_with('>') && l.contains("press-0042")));
         console.press("d");
         console.wait_text("isconnect press-0042");
         console.press("y");
@@ -143,7 +146,8 @@ fn a_full_disk_turns_recording_off_with_a_badge_and_the_console_goes_on() {
         assert!(screen.contains("recording is off: cannot write"), "{screen}");
         let recording = Recording::open(&path).expect("what was written before is there");
         assert_eq!(recording.ending(), Ending::Open, "a torn segment was left");
-        assert!(recording.entries().map(|e| e.expect("an entry")).count() > 500);
+        let entries: Result<Vec<_>, _> = recording.entries().collect();
+        assert!(entries.expect("entries").len() > 100);
     });
 }
 
@@ -159,6 +163,7 @@ fn a_replay_prints_what_the_live_run_printed_and_the_report_names_the_outage() {
     run.wait_up(0);
     broker.restart();
     run.wait_up(60);
+    drop(run.wait_for("some seconds", |h| h.of_type("summary").count() >= 4));
     signal_process(run.id(), Signal::TERM);
     assert_eq!(run.wait_exit().code(), Some(143));
     let live: Vec<serde_json::Value> = run.heard().lines.clone();
@@ -188,7 +193,7 @@ fn a_replay_prints_what_the_live_run_printed_and_the_report_names_the_outage() {
     assert!(hit["to"].is_string(), "it is over: {hit}");
     assert!(report["whole"]["availability"].as_f64().is_some_and(|share| (0.01..0.999).contains(&share)), "{report}");
     assert!(report["whole"]["latency"]["p99_us"].as_u64().is_some_and(|us| us > 0));
-    assert!(report["storms"].as_array().is_some_and(|s| s.len() >= 2), "the start and the return");
+    assert!(report["storms"].as_array().is_some_and(|s| !s.is_empty()), "the start is one");
     for format in ["text", "markdown"] {
         let report = mqfleet(&["report", path, "--format", format]);
         assert!(report.status.success() && text(&report.stdout).contains("Outages"), "{report:?}");
@@ -232,18 +237,18 @@ fn a_size_limit_is_kept_and_the_newest_part_is_readable_alone() {
     let broker = Mosquitto::start();
     let file = busy_fleet(broker.port());
     let path = file.dir.path().join("run.rec");
-    let limit = 400_000;
+    let limit = 800_000;
     let (size, name) = (limit.to_string(), path.to_str().unwrap());
     let mut run = Headless::start(&["run", file.path(), "--record", name, "--record-max-size", &size], &[]);
-    run.wait_up(500);
+    run.wait_up(600);
     let third = file.dir.path().join("run.rec.3");
-    drop(run.wait_for("three older files", |_| third.exists()));
+    drop(run.wait_for("older files", |_| third.exists()));
     let first = file.dir.path().join("run.rec.1");
     let alone = Recording::open(&first).expect("an older file alone");
-    assert_eq!(alone.fleet().clients.len(), 500);
+    assert_eq!(alone.fleet().clients.len(), 600);
     let known = mqfleet(&["replay", first.to_str().unwrap(), "--format", "json"]);
     let last = text(&known.stdout).lines().last().expect("a line").to_owned();
-    assert!(last.contains(r#""up":500"#), "how things stood at its begin is not in it: {last}");
+    assert!(last.contains(r#""up":600"#), "how things stood at its begin is not in it: {last}");
     signal_process(run.id(), Signal::TERM);
     run.wait_exit();
     let sizes: Vec<u64> = fs::read_dir(file.dir.path())

@@ -24,11 +24,6 @@ impl Limits {
     pub const SIZE_MIN: u64 = 64 << 10;
     pub const AGE_MIN: Duration = Duration::from_secs(8);
 
-    /// The size of one file.
-    fn part_size(&self) -> Option<u64> {
-        self.size.map(|size| size / u64::from(Self::PARTS))
-    }
-
     /// The span of one file.
     fn part_age(&self) -> Option<Duration> {
         self.age.map(|age| age / Self::PARTS)
@@ -119,8 +114,7 @@ impl Files {
 
     /// Whether the next segment belongs into a file of its own.
     pub fn is_full(&self) -> bool {
-        // A file that is hardly more than its head would say nothing.
-        let is_large = self.limits.part_size().is_some_and(|size| self.written >= size.max(2 * self.entrance));
+        let is_large = self.part_size().is_some_and(|size| self.written >= size);
         is_large || self.limits.part_age().is_some_and(|age| self.opened.elapsed() >= age)
     }
 
@@ -128,13 +122,18 @@ impl Files {
     pub fn turn(&mut self) -> io::Result<()> {
         step_aside(&self.path)?;
         self.file = make(&self.path)?;
-        (self.written, self.entrance, self.opened) = (0, 0, Instant::now());
+        (self.written, self.opened) = (0, Instant::now());
         self.tidy();
         Ok(())
     }
 
+    /// The size of one file. One that is hardly more than its entrance would say nothing.
+    fn part_size(&self) -> Option<u64> {
+        self.limits.size.map(|size| (size / u64::from(Limits::PARTS)).max(2 * self.entrance))
+    }
+
     fn tidy(&self) {
-        let mut room = self.limits.size.map(|size| size - self.limits.part_size().unwrap_or(0));
+        let mut room = self.limits.size.map(|size| size.saturating_sub(self.part_size().unwrap_or(0)));
         let mut gone = false;
         for path in older_files(&self.path) {
             let Ok(about) = path.metadata() else { return };

@@ -474,7 +474,7 @@ fn files_of_a_run_are_read_as_one_and_each_alone() {
         ))
     };
     let event = |n: u64| {
-        let (from, to) = if n / 40 % 2 == 0 { (State::Off, State::Up) } else { (State::Up, State::Off) };
+        let (from, to) = if (n / 40).is_multiple_of(2) { (State::Off, State::Up) } else { (State::Up, State::Off) };
         let step = Transition {
             client: ClientKey(n as u32 % CLIENTS),
             endpoint: EndpointKey(0),
