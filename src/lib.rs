@@ -48,7 +48,7 @@
 //! | 6 | `source` | `clock`, `command`, `engine`, `event`, `fleet`, `lines`, `model`, `recording`, `text` | `ratatui`, `paho` |
 //! | 6 | `demo` | `clock`, `event`, `fleet`, `pool`, `text`, `wire` | `ratatui`, `paho` |
 //! | 6 | `console` | `action`, `clock`, `config`, `event`, `model`, `signals`, `source`, `ui` | `paho` |
-//! | 6 | `headless` | `clock`, `event`, `lines`, `model`, `signals`, `source` | `ratatui`, `paho` |
+//! | 6 | `headless` | `clock`, `event`, `fleet`, `lines`, `model`, `signals`, `source` | `ratatui`, `paho` |
 //! | 6 | `replay` | `clock`, `event`, `headless`, `model`, `recording`, `report`, `signals` | `ratatui`, `paho` |
 //! | 6 | `check` | `clock`, `event`, `fleet`, `headless`, `lines`, `model`, `signals`, `source` | `ratatui`, `paho` |
 //! | 6 | `doctor` | `endpoint`, `event`, `fleet`, `headless`, `text`, `words` | `ratatui`, `paho` |

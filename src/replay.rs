@@ -2,6 +2,7 @@
 
 use std::{
     process::ExitCode,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -96,13 +97,13 @@ impl Place {
 }
 
 /// Entries up to a time, read so early that at `from` everything is known that was known then.
-pub struct Passage<'a> {
-    entries: Entries<'a>,
+pub struct Passage {
+    entries: Entries,
     to: Option<Moment>,
 }
 
-impl<'a> Passage<'a> {
-    pub fn new(recording: &'a Recording, from: Option<Moment>, to: Option<Moment>) -> Passage<'a> {
+impl Passage {
+    pub fn new(recording: &Arc<Recording>, from: Option<Moment>, to: Option<Moment>) -> Passage {
         let entries = match from {
             None => recording.entries(),
             Some(from) => {
@@ -121,7 +122,7 @@ impl<'a> Passage<'a> {
     }
 }
 
-impl Iterator for Passage<'_> {
+impl Iterator for Passage {
     type Item = Result<Entry, RecordingError>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -156,7 +157,7 @@ pub fn tell_ending(recording: &Recording) {
 /// # Errors
 /// Where signals cannot be handled, the recording is damaged, or standard output fails other than by
 /// being closed.
-pub async fn run(recording: &Recording, options: Options) -> anyhow::Result<ExitCode> {
+pub async fn run(recording: &Arc<Recording>, options: Options) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::listen()?;
     let [from, to] = [options.from, options.to].map(|place| place.map(|place| place.moment(recording)));
     let mut script = Script::new(recording.fleet().clone(), options.format, options.samples, recording.begin());
@@ -225,7 +226,7 @@ pub async fn run(recording: &Recording, options: Options) -> anyhow::Result<Exit
 ///
 /// # Errors
 /// Where it is damaged.
-pub fn report(recording: &Recording, from: Option<Place>, to: Option<Place>) -> Result<Report, RecordingError> {
+pub fn report(recording: &Arc<Recording>, from: Option<Place>, to: Option<Place>) -> Result<Report, RecordingError> {
     let [from, to] = [from, to].map(|place| place.map(|place| place.moment(recording)));
     let begin = from.unwrap_or(recording.begin());
     let mut end = begin;

@@ -111,7 +111,7 @@ impl Recording {
     ///
     /// # Errors
     /// Where it cannot be read, is none, or is newer than this program. A torn end is no error.
-    pub fn open(path: &Path) -> Result<Recording, RecordingError> {
+    pub fn open(path: &Path) -> Result<Arc<Recording>, RecordingError> {
         let newest = Scan::of(path)?;
         let mut older = Vec::new();
         for path in older_files(path) {
@@ -129,7 +129,7 @@ impl Recording {
             first.get_or_insert((scan.header, scan.fleet));
         }
         let Some((header, fleet)) = first else { unreachable!("the newest file is always there") };
-        Ok(Recording { header, fleet: Arc::new(fleet), files, segments, ending })
+        Ok(Arc::new(Recording { header, fleet: Arc::new(fleet), files, segments, ending }))
     }
 
     pub fn header(&self) -> &Header {
@@ -162,15 +162,15 @@ impl Recording {
     }
 
     /// Everything from the begin.
-    pub fn entries(&self) -> Entries<'_> {
-        Entries::new(self, 0)
+    pub fn entries(self: &Arc<Self>) -> Entries {
+        Entries::new(self.clone(), 0)
     }
 
     /// Everything from the last entrance at or before `at`: first how things stood there (with the
     /// entrance's time), then what happened since, also what is still before `at`.
-    pub fn entries_from(&self, at: Moment) -> Entries<'_> {
+    pub fn entries_from(self: &Arc<Self>, at: Moment) -> Entries {
         let entrance = self.segments.iter().rposition(|s| s.label.is_entrance && s.label.first <= at);
-        Entries::new(self, entrance.unwrap_or(0))
+        Entries::new(self.clone(), entrance.unwrap_or(0))
     }
 
     fn read(&self, segment: &Segment) -> Result<String, RecordingError> {
@@ -279,8 +279,8 @@ fn why_none(file: &File, len: u64) -> String {
 
 /// A recording's entries, in their order; after an error there are no more.
 #[derive(Debug)]
-pub struct Entries<'a> {
-    recording: &'a Recording,
+pub struct Entries {
+    recording: Arc<Recording>,
     /// The next segment.
     next: usize,
     /// The present segment's lines, the last one first.
@@ -290,8 +290,8 @@ pub struct Entries<'a> {
     skipped: u64,
 }
 
-impl<'a> Entries<'a> {
-    fn new(recording: &'a Recording, first: usize) -> Entries<'a> {
+impl Entries {
+    fn new(recording: Arc<Recording>, first: usize) -> Entries {
         Entries { recording, next: first, entries: Vec::new().into_iter(), is_first: true, skipped: 0 }
     }
 
@@ -316,7 +316,7 @@ impl<'a> Entries<'a> {
     }
 }
 
-impl Iterator for Entries<'_> {
+impl Iterator for Entries {
     type Item = Result<Entry, RecordingError>;
 
     fn next(&mut self) -> Option<Self::Item> {

@@ -284,7 +284,7 @@ fn record(path: &Path, limits: Limits, events: &[Event]) {
 }
 
 /// What is read, without how things stood at the begin.
-fn read(recording: &Recording) -> Vec<Event> {
+fn read(recording: &Arc<Recording>) -> Vec<Event> {
     recording.entries().map(|entry| entry.expect("an entry").event().expect("an event")).collect()
 }
 
@@ -300,7 +300,7 @@ fn small(dir: &Path) -> (Vec<u8>, Vec<Event>) {
     (fs::read(path).expect("a recording"), events)
 }
 
-fn open(dir: &Path, bytes: &[u8]) -> Result<Recording, RecordingError> {
+fn open(dir: &Path, bytes: &[u8]) -> Result<Arc<Recording>, RecordingError> {
     let path = dir.join("cut");
     fs::write(&path, bytes).expect("a file");
     Recording::open(&path)
