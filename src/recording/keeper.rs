@@ -26,8 +26,9 @@ use crate::{
 
 /// Half of what may be lost: the other half is for writing on a busy machine.
 const FLUSH: Duration = Duration::from_millis(500);
-/// Lines of more bytes are not gathered in one segment, however fast they come.
-const SEGMENT: usize = 1 << 20;
+/// Lines of more bytes are not gathered in one segment, however fast they come: limits of size are
+/// kept to within a segment.
+const SEGMENT: usize = 256 << 10;
 /// An entrance costs bytes, and the way to the next one time: there is another once so many times its
 /// bytes were written.
 const ENTRANCE_EVERY: usize = 8;

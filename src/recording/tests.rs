@@ -307,7 +307,7 @@ fn open(dir: &Path, bytes: &[u8]) -> Result<Arc<Recording>, RecordingError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(48) })]
 
     #[test]
     fn what_is_recorded_is_read_to_the_letter(events in events(0..120)) {
@@ -343,7 +343,9 @@ proptest! {
         let (before, after) = events.split_at(events.len() / 2);
         let whole = known(&events, None);
         let late = known(after, Some(&known(before, None)));
-        prop_assert_eq!(whole.totals(), late.totals());
+        // Who is slow depends on the trends, which stay behind.
+        let totals = |known: &Known| State::ALL.map(|state| known.totals().of(state));
+        prop_assert_eq!(totals(&whole), totals(&late));
         for key in fleet().keys() {
             let (a, b) = (whole.row(key), late.row(key));
             let seen = |row: &crate::model::Row| format!(
@@ -495,7 +497,7 @@ fn files_of_a_run_are_read_as_one_and_each_alone() {
     assert_eq!(read(&whole), events);
     assert!(whole.segments().iter().filter(|s| s.label.is_entrance).count() > 2, "nowhere to start");
 
-    let limits = Limits { size: Some(400_000), age: None };
+    let limits = Limits { size: Some(600_000), age: None };
     record(&path, limits, &events);
     let kept = Recording::open(&path).unwrap();
     let read_back = read(&kept);
