@@ -1,6 +1,11 @@
-//! Certificates for tests: a CA, and what it issues for good or for bad; made anew each time, and known to nobody else.
+//! Certificates for tests, in memory and as files: a CA, and what it issues for good or for bad; made anew each time, and known to nobody else.
 #![allow(clippy::unwrap_used, reason = "what panics here is a failed test")]
 #![allow(dead_code, reason = "every test binary uses another part of it")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use openssl::{
     asn1::Asn1Time,
@@ -9,11 +14,58 @@ use openssl::{
     hash::MessageDigest,
     nid::Nid,
     pkey::{PKey, Private},
+    symm::Cipher,
     x509::{
         X509, X509Builder, X509NameBuilder,
         extension::{BasicConstraints, KeyUsage, SubjectAlternativeName},
     },
 };
+use tempfile::TempDir;
+
+/// From when to when a certificate is valid, in days from now.
+pub type Validity = (i64, i64);
+pub const VALID: Validity = (-1, 30);
+pub const EXPIRED: Validity = (-9, -2);
+pub const NOT_YET: Validity = (3, 30);
+
+/// A CA whose papers are files, in a folder of its own.
+pub struct Authority {
+    dir: TempDir,
+    ca: Certified,
+}
+
+impl Authority {
+    pub fn new(subject: &str) -> Authority {
+        let authority = Authority { dir: TempDir::new().unwrap(), ca: Certified::ca(subject) };
+        authority.write("ca.pem", authority.ca.pem());
+        authority
+    }
+
+    /// The authority's own certificate.
+    pub fn pem(&self) -> PathBuf {
+        self.dir.path().join("ca.pem")
+    }
+
+    /// Signs a new key for these host names, and returns certificate and key. `subject` names the
+    /// files too.
+    pub fn issue(&self, subject: &str, names: &[&str], (from, to): Validity) -> (PathBuf, PathBuf) {
+        let issued = self.ca.issue(&Wanted { subject, names, from, to, is_ca: false });
+        (self.write(&format!("{subject}.pem"), issued.pem()), self.write(&format!("{subject}.key"), issued.key_pem()))
+    }
+
+    /// The same key, encrypted.
+    pub fn encrypted(&self, key: &Path, password: &str) -> PathBuf {
+        let key = PKey::private_key_from_pem(&fs::read(key).unwrap()).unwrap();
+        let locked = key.private_key_to_pem_pkcs8_passphrase(Cipher::aes_256_cbc(), password.as_bytes()).unwrap();
+        self.write("locked.key", String::from_utf8(locked).unwrap())
+    }
+
+    fn write(&self, name: &str, text: String) -> PathBuf {
+        let path = self.dir.path().join(name);
+        fs::write(&path, text).unwrap();
+        path
+    }
+}
 
 /// A certificate and its key.
 #[derive(Clone)]
