@@ -1,7 +1,7 @@
 //! Every kind of connection, by the whole program to real brokers: what must come up does, what must be refused is, with its reason. Conversations are tested with the worker.
 
-#[path = "harness/certificates.rs"]
-mod certificates;
+#[path = "harness/certs.rs"]
+mod certs;
 #[path = "harness/ejabberd.rs"]
 mod ejabberd;
 #[path = "harness/fleet_file.rs"]

@@ -1,7 +1,7 @@
 //! Real worker processes against real brokers: every order ends as it must, and nothing hangs. How orders come about is not tested here.
 
-#[path = "harness/certificates.rs"]
-mod certificates;
+#[path = "harness/certs.rs"]
+mod certs;
 #[path = "harness/mosquitto.rs"]
 mod mosquitto;
 #[path = "harness/worker.rs"]

@@ -5,7 +5,7 @@ use std::{any::Any, collections::HashMap, fs, path::PathBuf};
 use serde_json::Value;
 
 use super::{
-    certificates::{Authority, EXPIRED, NOT_YET, VALID},
+    certs::{Authority, EXPIRED, NOT_YET, VALID},
     fleet_file::FleetFile,
     headless::Headless,
 };
@@ -22,7 +22,7 @@ const SECRETS: [(&str, &str); 4] = [
     ("WRONG_PASSWORD", WRONG_PASSWORD),
 ];
 
-const NAMES: &[&str] = &["localhost", "127.0.0.1"];
+const NAMES: &str = "DNS:localhost,IP:127.0.0.1";
 const VERSIONS: [&str; 2] = ["3.1.1", "5"];
 
 /// A running broker, and how it receives.
@@ -77,7 +77,7 @@ impl Papers {
             Shown::Valid => ca.issue("server", NAMES, VALID),
             Shown::Expired => ca.issue("server", NAMES, EXPIRED),
             Shown::NotYet => ca.issue("server", NAMES, NOT_YET),
-            Shown::WrongName => ca.issue("server", &["elsewhere.example"], VALID),
+            Shown::WrongName => ca.issue("server", "DNS:elsewhere.example", VALID),
             Shown::UnknownCa => stranger.issue("server", NAMES, VALID),
         };
         Papers { ca, stranger, server }

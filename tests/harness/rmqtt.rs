@@ -69,7 +69,7 @@ async fn open<const N: usize>(doors: [Door<'_>; N], guard: Guard) -> Result<[u16
         ports[n] = listener.local_addr()?.port();
         server = server.listener_by_id(listener, n as _);
     }
-    // The listeners' queues are open from here on.
+    // Until it runs, connects wait in the listeners' queues.
     tokio::spawn(server.build().run());
     Ok(ports)
 }

@@ -10,7 +10,7 @@ use mqfleet::{
 
 use super::{
     SOON,
-    certificates::{Authority, VALID},
+    certs::{Authority, VALID},
     def,
     mosquitto::{Mosquitto, Setup, free_port},
     process::{Def, Worker},
@@ -27,7 +27,7 @@ fn secure(id: &str, port: u16, ca_file: Option<PathBuf>, trust: Option<PathBuf>)
 #[tokio::test]
 async fn the_latest_word_on_trust_counts() {
     let (ca, other) = (Authority::new("right"), Authority::new("wrong"));
-    let (cert, key) = ca.issue("server", &["localhost"], VALID);
+    let (cert, key) = ca.issue("server", "DNS:localhost", VALID);
     let port = free_port();
     let lines = vec![
         format!("listener {port} 127.0.0.1"),
@@ -69,7 +69,7 @@ async fn the_latest_word_on_trust_counts() {
 #[tokio::test]
 async fn a_store_without_the_authority_is_none() {
     let (ca, other) = (Authority::new("right"), Authority::new("wrong"));
-    let (cert, key) = ca.issue("server", &["localhost"], VALID);
+    let (cert, key) = ca.issue("server", "DNS:localhost", VALID);
     let port = free_port();
     let lines = vec![
         format!("listener {port} 127.0.0.1"),

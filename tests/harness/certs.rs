@@ -24,9 +24,9 @@ use tempfile::TempDir;
 
 /// From when to when a certificate is valid, in days from now.
 pub type Validity = (i64, i64);
-pub const VALID: Validity = (-1, 30);
+pub const VALID: Validity = (-1, 365);
 pub const EXPIRED: Validity = (-9, -2);
-pub const NOT_YET: Validity = (3, 30);
+pub const NOT_YET: Validity = (3, 365);
 
 /// A CA whose papers are files, in a folder of its own.
 pub struct Authority {
@@ -37,33 +37,40 @@ pub struct Authority {
 impl Authority {
     pub fn new(subject: &str) -> Authority {
         let authority = Authority { dir: TempDir::new().unwrap(), ca: Certified::ca(subject) };
-        authority.write("ca.pem", authority.ca.pem());
+        authority.put("ca", &authority.ca);
         authority
+    }
+
+    pub fn path(&self, file: &str) -> PathBuf {
+        self.dir.path().join(file)
     }
 
     /// The authority's own certificate.
     pub fn pem(&self) -> PathBuf {
-        self.dir.path().join("ca.pem")
+        self.path("ca.pem")
     }
 
-    /// Signs a new key for these host names, and returns certificate and key. `subject` names the
-    /// files too.
-    pub fn issue(&self, subject: &str, names: &[&str], (from, to): Validity) -> (PathBuf, PathBuf) {
-        let issued = self.ca.issue(&Wanted { subject, names, from, to, is_ca: false });
-        (self.write(&format!("{subject}.pem"), issued.pem()), self.write(&format!("{subject}.key"), issued.key_pem()))
+    /// Signs a new key for `names`, as OpenSSL writes them (`DNS:localhost,IP:127.0.0.1`), and returns
+    /// certificate and key. `subject` names the files as well.
+    pub fn issue(&self, subject: &str, names: &str, (from, to): Validity) -> (PathBuf, PathBuf) {
+        let names: Vec<&str> = names.split(',').map(|name| name.split_once(':').unwrap().1).collect();
+        self.put(subject, &self.ca.issue(&Wanted { subject, names: &names, from, to, is_ca: false }))
     }
 
     /// The same key, encrypted.
     pub fn encrypted(&self, key: &Path, password: &str) -> PathBuf {
+        let to = key.with_extension("locked");
         let key = PKey::private_key_from_pem(&fs::read(key).unwrap()).unwrap();
-        let locked = key.private_key_to_pem_pkcs8_passphrase(Cipher::aes_256_cbc(), password.as_bytes()).unwrap();
-        self.write("locked.key", String::from_utf8(locked).unwrap())
+        fs::write(&to, key.private_key_to_pem_pkcs8_passphrase(Cipher::aes_256_cbc(), password.as_bytes()).unwrap())
+            .unwrap();
+        to
     }
 
-    fn write(&self, name: &str, text: String) -> PathBuf {
-        let path = self.dir.path().join(name);
-        fs::write(&path, text).unwrap();
-        path
+    fn put(&self, name: &str, certified: &Certified) -> (PathBuf, PathBuf) {
+        let (certificate, key) = (self.path(&format!("{name}.pem")), self.path(&format!("{name}.key")));
+        fs::write(&certificate, certified.pem()).unwrap();
+        fs::write(&key, certified.key_pem()).unwrap();
+        (certificate, key)
     }
 }
 
