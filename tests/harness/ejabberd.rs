@@ -13,6 +13,8 @@ use std::{
 
 use tempfile::TempDir;
 
+use super::mosquitto::free_port;
+
 /// One broker with a door of each kind. TLS is spoken with one certificate at all of them.
 pub struct Ejabberd {
     dir: TempDir,
@@ -57,7 +59,7 @@ impl Ejabberd {
 
     pub fn start(setup: &Setup) -> Ejabberd {
         let dir = TempDir::new().expect("a temporary directory");
-        let [plain, tls, mutual, ws, wss] = std::array::from_fn(|_| quiet_port());
+        let [plain, tls, mutual, ws, wss] = std::array::from_fn(|_| free_port());
         let path = |name: &str| dir.path().join(name).display().to_string();
         let conf = format!(
             r#"
@@ -157,11 +159,4 @@ fn path() -> std::ffi::OsString {
     let mut path = env::var_os("PATH").unwrap_or_default();
     path.push(":/usr/sbin");
     path
-}
-
-/// A loopback port that the kernel gives to nobody by itself: Erlang takes seconds to come for it.
-fn quiet_port() -> u16 {
-    let free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
-    let mut tries = std::iter::repeat_with(|| fastrand::u16(20_000..32_000)).take(100);
-    tries.find(free).expect("a free port below 32000")
 }
