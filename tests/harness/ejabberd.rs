@@ -3,10 +3,11 @@
 
 use std::{
     env,
+    ffi::OsString,
     fs::{self, File},
     io::{Write, stderr},
     net::TcpStream,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -48,7 +49,7 @@ impl Ejabberd {
 
     /// Whether it is installed. Where `make` installs it, it has to be; elsewhere it says what is skipped.
     pub fn is_there() -> bool {
-        let there = home().is_some();
+        let there = control().is_some();
         assert!(there || !on_path("apt-get"), "ejabberd is not installed: run `make test-tools`");
         if !there {
             // Past the test harness, which would keep it to itself.
@@ -94,7 +95,7 @@ modules:
             .args(["-noshell", "+Bd", "-mnesia", "dir"])
             .arg(format!("{:?}", path("mnesia")))
             .args(["-s", "ejabberd", "-eval", &then])
-            .env("ERL_LIBS", home().expect("ejabberd is installed"))
+            .env("ERL_LIBS", home())
             .env("EJABBERD_CONFIG_PATH", path("ejabberd.yml"))
             .env("EJABBERD_LOG_PATH", path("ejabberd.log"))
             .env("ERL_CRASH_DUMP", path("crash"))
@@ -142,12 +143,17 @@ impl Drop for Ejabberd {
     }
 }
 
-/// Where its code is: its control program, which itself works for its own user only, says so.
-fn home() -> Option<PathBuf> {
-    let control = env::split_paths(&path()).map(|dir| dir.join("ejabberdctl")).find(|file| file.is_file())?;
-    let script = fs::read_to_string(control).ok()?;
-    let line = script.lines().find_map(|line| line.trim().strip_prefix("ERL_LIBS="))?;
-    Some(PathBuf::from(line.trim_matches(['\'', '"']))).filter(|dir| dir.is_dir())
+/// Its control program, a script that works for its own user only.
+fn control() -> Option<String> {
+    let file = env::split_paths(&path()).map(|dir| dir.join("ejabberdctl")).find(|file| file.is_file())?;
+    fs::read_to_string(file).ok()
+}
+
+/// Where its code is, as its control program says.
+fn home() -> String {
+    let control = control().expect("ejabberd is installed");
+    let line = control.lines().find_map(|line| line.trim().strip_prefix("ERL_LIBS="));
+    line.expect("ERL_LIBS in ejabberdctl").trim_matches(['\'', '"']).to_owned()
 }
 
 fn on_path(tool: &str) -> bool {
@@ -155,7 +161,7 @@ fn on_path(tool: &str) -> bool {
 }
 
 /// Debian keeps servers outside an ordinary user's path.
-fn path() -> std::ffi::OsString {
+fn path() -> OsString {
     let mut path = env::var_os("PATH").unwrap_or_default();
     path.push(":/usr/sbin");
     path
