@@ -359,7 +359,7 @@ async fn what_is_no_tls_is_told() {
         rustix::net::sockopt::set_socket_linger(&s, Some(Duration::ZERO)).unwrap();
     });
     let finding = probe_of(resets).await;
-    let words = "in the TLS handshake: connection reset by peer";
+    let words = "by the server instead of an answer in TLS: is this a TLS port?";
     assert_eq!(failure(&finding), (StageKind::Tls, Reason::ConnectionReset, words));
 
     let (_keep, kept) = mpsc::channel::<()>();

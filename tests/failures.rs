@@ -103,11 +103,7 @@ impl Run {
 
     /// The same, with further lines for the endpoint and for the client.
     fn with(url: &str, endpoint: &str, client: &str) -> Run {
-        Run::of(url, endpoint, client, |program, args| {
-            let mut command = Command::new(program);
-            command.args(args);
-            command
-        })
+        Run::of(url, endpoint, client, plainly)
     }
 
     /// The same, started by `command`.
@@ -126,6 +122,11 @@ impl Run {
             {client}
             "#
         ));
+        Run::file(file, command)
+    }
+
+    /// A fleet file with such a client, started by `command`.
+    fn file(file: FleetFile, command: impl FnOnce(&str, &[&str]) -> Command) -> Run {
         let log = log(&file);
         let args = ["run", file.path(), "--log", log.to_str().expect("a path")];
         let mut command = command(env!("CARGO_BIN_EXE_mqfleet"), &args);
@@ -221,6 +222,13 @@ impl Run {
         }
         out
     }
+}
+
+/// A program with nothing special about it.
+fn plainly(program: &str, args: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command.args(args);
+    command
 }
 
 fn log(file: &FleetFile) -> PathBuf {

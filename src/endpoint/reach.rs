@@ -71,6 +71,8 @@ pub(super) fn reason(error: &io::Error) -> Reason {
         ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe => Reason::ConnectionReset,
         ErrorKind::HostUnreachable => Reason::HostUnreachable,
         ErrorKind::NetworkUnreachable | ErrorKind::NetworkDown => Reason::NetworkUnreachable,
+        // No address of this host fits, or all its ports to there are in use (EADDRNOTAVAIL).
+        ErrorKind::AddrNotAvailable => Reason::NetworkUnreachable,
         // A route or a packet filter that prohibits it (EACCES, EPERM), or a blackhole route (EINVAL).
         ErrorKind::PermissionDenied | ErrorKind::InvalidInput => Reason::NetworkUnreachable,
         ErrorKind::TimedOut => Reason::ConnectTimeout,

@@ -64,6 +64,13 @@ pub(super) fn refused(protocol: Protocol, way: Way, rc: i32, error: &mqtt::Error
         };
     }
     match fault {
+        // A broker of MQTT 3 answers in its own way, which Paho, at MQTT 5.0, takes for no code at all.
+        Some(Fault::Refused(code)) => {
+            let reason = Reason::from_return_code(code);
+            let is_version = reason == Reason::UnsupportedProtocolVersion;
+            return cause(reason, if is_version { "it answers in MQTT 3" } else { "" });
+        }
+        Some(Fault::System { errno, .. }) if !way.tls && is_hang_up(errno) => return unanswered(way),
         Some(Fault::System { errno, .. }) => return system(errno),
         Some(Fault::Alert { ours, words }) if way.tls => return alert(ours, words),
         Some(Fault::WrongName) if way.tls => {
@@ -95,14 +102,23 @@ pub(super) fn refused(protocol: Protocol, way: Way, rc: i32, error: &mqtt::Error
         }
         // Paho keeps to itself what the socket said.
         mqtt::Error::TcpTlsConnectFailure => cause(Reason::ConnectionRefused, "refused or unreachable"),
-        mqtt::Error::TcpConnectCompletionFailure => {
-            cause(Reason::ConnectionLost, "the broker closed the connection instead of answering CONNECT")
-        }
+        mqtt::Error::TcpConnectCompletionFailure => unanswered(way),
         // Paho 1.3.16 also says so of a connect that was given the number of a socket that it closed the
         // moment before (`MQTTAsync_receiveThread` looks the client up again, without its lock between).
         mqtt::Error::SocketError(_) => cause(Reason::ConnectionLost, "the socket failed during the connect"),
-        other => cause(Reason::Internal, &other.to_string()),
+        other => cause(Reason::Internal, &format!("Paho: {other}")),
     }
+}
+
+/// The broker took the connection and closed it, in order or by a reset, where a CONNACK was due.
+fn unanswered(way: Way) -> Cause {
+    let what = "the broker closed the connection instead of answering CONNECT";
+    let detail = if way.tls { what.to_owned() } else { format!("{what}: does it want TLS at this port, or is it full?") };
+    cause(Reason::ConnectionLost, &detail)
+}
+
+fn is_hang_up(errno: i32) -> bool {
+    matches!(Errno::from_raw_os_error(errno), Errno::CONNRESET | Errno::PIPE | Errno::CONNABORTED)
 }
 
 /// Why TLS ended with an alert (RFC 8446 §6.2).

@@ -127,6 +127,15 @@ fn socket_error(text: &[u8]) -> Option<Line<'_>> {
     Some(Line::SocketError { socket, errno })
 }
 
+/// The code of a CONNACK that refuses, at the end of its line. A client ID cannot feign one: something
+/// follows it in every line that is not cut.
+pub(super) fn refusal(rest: &[u8]) -> Option<u8> {
+    let word = b" <- CONNACK rc: ";
+    let at = rfind(rest, word)?;
+    let (code, b"") = int(&rest[at + word.len()..])? else { return None };
+    u8::try_from(code).ok().filter(|code| *code > 0)
+}
+
 /// Reads the rest of a packet's line, given the client's ID; `None` where it is another client's or
 /// about nothing of interest.
 pub(super) fn packet(rest: &[u8], client_id: &[u8]) -> Option<Packet> {

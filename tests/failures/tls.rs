@@ -162,12 +162,18 @@ fn key_password_wrong() {
     server.run(&papers(&(cert, locked), "key_password = 'open-sesame-6'")).expect("key_password_wrong");
 }
 
+/// It was good when the program started: else that would not start.
 #[test]
 fn ca_file_unusable() {
-    let server = Secure::good();
-    let url = format!("mqtts://localhost:{}", server.port);
-    let mut run = Run::with(&url, "ca_file = 'trust.pem'", "");
+    let mut server = Secure::good();
+    let mut run = server.run("");
+    run.comes_up();
+    server.broker.kill9();
+    run.step("held", |step| step["reason"] == "connection_refused");
+    let good = fs::read(server.ca.pem()).expect("a file");
+    fs::write(server.ca.pem(), "what once was a certificate").expect("a file");
+    server.broker.restart();
     run.expect("ca_file_unusable");
-    fs::copy(server.ca.pem(), run.file.dir.path().join("trust.pem")).expect("a file");
+    fs::write(server.ca.pem(), good).expect("a file");
     run.comes_up();
 }

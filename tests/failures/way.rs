@@ -64,11 +64,10 @@ fn no_route() {
         Ok(network) => network,
         Err(why) => return not_shown("no_route", &why),
     };
-    network.link(false);
-    let url = format!("mqtt://127.0.0.1:{}", Network::PORT);
+    let url = format!("mqtt://10.77.0.1:{}", Network::PORT);
     let mut run = Run::of(&url, "", "", |program, args| network.run(program, args));
     run.expect("no_route");
-    network.link(true);
+    network.add("10.77.0.1");
     run.comes_up();
 }
 

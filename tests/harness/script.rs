@@ -31,6 +31,19 @@ pub fn server_that(answers: impl Fn() -> Vec<Vec<u8>> + Clone + Send + 'static) 
     port
 }
 
+/// Another program's client of MQTT 5.0 with this ID, once it is up. It ends with its stream.
+pub fn stranger(port: u16, id: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("a broker");
+    let mut connect = vec![0x10, id.len() as u8 + 13, 0, 4];
+    connect.extend(b"MQTT\x05\x02\0\x3c\0\0");
+    connect.push(id.len() as u8);
+    connect.extend(id.as_bytes());
+    let mut answer = [0; 4];
+    stream.write_all(&connect).and_then(|()| stream.read_exact(&mut answer)).expect("a CONNACK");
+    assert_eq!((answer[0], answer[3]), (0x20, 0), "refused");
+    stream
+}
+
 fn talk(mut stream: TcpStream, answers: impl Fn() -> Vec<Vec<u8>>) {
     let mut buffer = [0; 4096];
     if !matches!(stream.read(&mut buffer), Ok(1..)) {
