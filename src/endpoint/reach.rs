@@ -58,7 +58,7 @@ fn judged(failures: &[(SocketAddr, io::Error)]) -> Cause {
     let reason = telling.or_else(|| reasons.clone().next()).unwrap_or(Reason::Internal);
     let detail = |(address, error): &(SocketAddr, io::Error)| match words(error) {
         // The reason says it already.
-        words if words == reason.words() => address.to_string(),
+        words if words.replace(" is ", " ") == reason.words() => address.to_string(),
         words => format!("{address}: {words}"),
     };
     cause(reason, &failures.iter().map(detail).collect::<Vec<_>>().join("; "))

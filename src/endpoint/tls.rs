@@ -246,7 +246,7 @@ fn broken(error: &ssl::Error, has_answered: bool) -> Cause {
     if let Some(error) = error.io_error() {
         return match (reach::reason(error), has_answered) {
             (Reason::ConnectionReset, false) => {
-                cause(Reason::ConnectionReset, "by the server instead of an answer in TLS: is this a TLS port?")
+                cause(Reason::ConnectionReset, "by the server instead of an answer in TLS (it may be no TLS port)")
             }
             (Reason::ConnectionReset, true) => {
                 cause(Reason::ConnectionReset, "in the middle of the TLS handshake, by the server or on the way there")
@@ -256,7 +256,7 @@ fn broken(error: &ssl::Error, has_answered: bool) -> Cause {
     }
     let closed = match has_answered {
         true => "closed by the server in the middle of the TLS handshake",
-        false => "closed by the server in the TLS handshake: is this a TLS port?",
+        false => "closed by the server instead of an answer in TLS (it may be no TLS port)",
     };
     let Some(stack) = error.ssl_error() else { return cause(Reason::TlsFailed, closed) };
     match codes(error).next() {

@@ -104,11 +104,8 @@ fn kicked() {
         assert!(done.status.success(), "{args:?}: {}", String::from_utf8_lossy(&done.stderr));
     };
     ctrl(&["dynsec", "init", conf, "admin", "admin-5"]);
-    let lines = vec![
-        "allow_anonymous false".to_owned(),
-        format!("plugin {plugin}"),
-        format!("plugin_opt_config_file {conf}"),
-    ];
+    let lines =
+        vec!["allow_anonymous false".to_owned(), format!("plugin {plugin}"), format!("plugin_opt_config_file {conf}")];
     let broker = Mosquitto::with(Setup { lines, ..Setup::default() });
     let port = broker.port().to_string();
     let order = |args: &[&str]| ctrl(&[&["-p", &port, "-u", "admin", "-P", "admin-5", "dynsec"], args].concat());
@@ -119,7 +116,10 @@ fn kicked() {
     run.expect("kicked");
     // It comes back as it would after any goodbye, and learns that it may not.
     let next = run.step("a refusal", crate::is_failure);
-    assert_eq!((&next["to"], &next["reason"], crate::next_action(&next)), (&"failed".into(), &"not_authorized".into(), "slow"));
+    assert_eq!(
+        (&next["to"], &next["reason"], crate::next_action(&next)),
+        (&"failed".into(), &"not_authorized".into(), "slow")
+    );
 }
 
 #[test]

@@ -35,7 +35,7 @@ fn worker_cannot_start() {
     kill_worker(&run);
     run.expect("worker_cannot_start");
     let told = |h: &Heard| {
-        let starts = "cannot start: Too many open files (os error 24); its 1 clients wait; starting it again in ";
+        let starts = "cannot start: Too many open files (os error 24); its client waits; starting it again in ";
         h.of_type("worker").any(|l| l["event"] == "died" && l["detail"].as_str().is_some_and(|d| d.starts_with(starts)))
     };
     drop(run.program.wait_for("why it cannot start", told));

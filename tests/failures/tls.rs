@@ -2,10 +2,15 @@
 
 use std::{fs, path::PathBuf};
 
+use openssl::ssl::SslVersion;
+use tempfile::TempDir;
+
 use crate::{
     Run,
+    certificates::{Certified, Wanted},
     certs::{Authority, EXPIRED, NOT_YET, VALID},
     mosquitto::{Mosquitto, Setup, free_port},
+    peers::{TlsSetup, serve_tls},
     relay::Relay,
 };
 
@@ -42,6 +47,10 @@ impl Secure {
     }
 
     /// A broker that demands a certificate of its own CA from each client.
+    ///
+    /// In TLS 1.3 its refusal comes when the client's CONNECT is under way already (RFC 8446
+    /// §4.4.2.4): mosquitto then resets the connection, and whether the client still reads the refusal
+    /// is a race. So the table has two sentences for each.
     fn strict() -> Secure {
         let demand = |ca: &Authority| vec![format!("cafile {}", ca.pem().display()), "require_certificate true".into()];
         Secure::with(|ca| ca.issue("broker", NAMES, VALID), demand)
@@ -139,19 +148,54 @@ fn papers((cert, key): &Files, more: &str) -> String {
     format!("cert_file = '{}'\nkey_file = '{}'\n{more}", cert.display(), key.display())
 }
 
+/// A client whose certificate the broker refuses until there is a better one in its place.
+fn is_refused(name: &str, issue: impl FnOnce(&Authority) -> Files) {
+    let server = Secure::strict();
+    let own = issue(&server.ca);
+    let mut run = server.run(&papers(&own, ""));
+    run.expect(name);
+    let (cert, key) = server.ca.issue("mended", "DNS:press", VALID);
+    fs::copy(cert, own.0).expect("a certificate");
+    fs::copy(key, own.1).expect("a key");
+    run.comes_up();
+}
+
 #[test]
 fn client_certificate_of_wrong_ca() {
-    let server = Secure::strict();
     let other = Authority::new("another CA");
-    let stranger = other.issue("press", "DNS:press", VALID);
-    server.run(&papers(&stranger, "")).expect("client_certificate_of_wrong_ca");
+    is_refused("client_certificate_of_wrong_ca", |_| other.issue("press", "DNS:press", VALID));
 }
 
 #[test]
 fn client_certificate_expired() {
-    let server = Secure::strict();
-    let old = server.ca.issue("press", "DNS:press", EXPIRED);
-    server.run(&papers(&old, "")).expect("client_certificate_expired");
+    is_refused("client_certificate_expired", |ca| ca.issue("press", "DNS:press", EXPIRED));
+}
+
+/// A server that demands a certificate of its own CA in TLS 1.2, where its refusal is part of the
+/// handshake. (Mosquitto cannot be kept from TLS 1.3.)
+fn refuses_in_12(name: &str, own: Option<Certified>) {
+    let dir = TempDir::new().expect("a folder");
+    let put = |file: &str, text: String| {
+        fs::write(dir.path().join(file), text).expect("a file");
+        dir.path().join(file)
+    };
+    let ca = Certified::ca("plant CA");
+    let setup = TlsSetup { client_ca: Some(ca.clone()), version: Some(SslVersion::TLS1_2), ..TlsSetup::default() };
+    let port = serve_tls(&ca.issue(&Wanted::LOCALHOST), setup).port();
+    let own = own.map(|own| papers(&(put("press.pem", own.pem()), put("press.key", own.key_pem())), ""));
+    let trust = format!("ca_file = '{}'", put("ca.pem", ca.pem()).display());
+    Run::with(&format!("mqtts://localhost:{port}"), &trust, &own.unwrap_or_default()).expect(name);
+}
+
+#[test]
+fn client_certificate_missing_12() {
+    refuses_in_12("client_certificate_missing_12", None);
+}
+
+#[test]
+fn client_certificate_of_wrong_ca_12() {
+    let other = Certified::ca("another CA");
+    refuses_in_12("client_certificate_of_wrong_ca_12", Some(other.issue(&Wanted::LOCALHOST)));
 }
 
 #[test]
@@ -169,7 +213,7 @@ fn ca_file_unusable() {
     let mut run = server.run("");
     run.comes_up();
     server.broker.kill9();
-    run.step("held", |step| step["reason"] == "connection_refused");
+    run.step("held", |step| step["to"] == "held");
     let good = fs::read(server.ca.pem()).expect("a file");
     fs::write(server.ca.pem(), "what once was a certificate").expect("a file");
     server.broker.restart();

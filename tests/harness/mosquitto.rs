@@ -111,7 +111,7 @@ impl Mosquitto {
         self.signal(Signal::CONT);
     }
 
-    /// One more than the highest descriptor that it has, once nobody is connected.
+    /// The lowest descriptor that it has not, once nobody is connected.
     pub fn files_at_rest(&self) -> u64 {
         let id = self.child.as_ref().map(Child::id).expect("a running broker");
         let deadline = Instant::now() + Self::PATIENCE;
@@ -127,9 +127,8 @@ impl Mosquitto {
             assert!(Instant::now() < deadline, "somebody stays connected");
             std::thread::sleep(Duration::from_millis(5));
         }
-        let files = fs::read_dir(format!("/proc/{id}/fd")).expect("its files").flatten();
-        let highest = files.filter_map(|file| file.file_name().to_str()?.parse::<u64>().ok()).max();
-        highest.expect("a file") + 1
+        let has = |file: &u64| fs::symlink_metadata(format!("/proc/{id}/fd/{file}")).is_ok();
+        (0..).find(|file| !has(file)).expect("a number")
     }
 
     /// Sets how many files it may have.
