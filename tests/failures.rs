@@ -65,9 +65,9 @@
 //! | `no_broker_at_the_port` | a web server | backoff | connection_lost | retry | `press could not connect to plant: connection lost: the broker closed the connection instead of answering CONNECT (it may want TLS at this port, or be full); retry in N s` |
 //! | `taken_over` | a broker says 0x8e | backoff | session_taken_over | retry | `broker disconnected press: taken over: same client ID; retry in N s` |
 //! | `taken_over_twice` | it says so again at once | failed | duplicate_client_id | operator | `press lost its connection to plant: same client ID used twice: taken over twice within a minute; not tried again` |
-//! | `taken_over_without_a_word` | another program has the same ID, mosquitto 2.0.11 says nothing | backoff | connection_lost | retry | `press lost its connection to plant: the broker closed the connection; retry in N s` |
+//! | `taken_over_without_a_word` | another program has the same ID, MQTT 3.1.1 | backoff | connection_lost | retry | `press lost its connection to plant: the broker closed the connection; retry in N s` |
 //! | `shutting_down` | a broker says 0x8b | backoff | server_shutting_down | retry | `broker disconnected press: broker shutting down; retry in N s` |
-//! | `broker_stopped` | mosquitto is ended in order | backoff | connection_lost | retry | `press lost its connection to plant: the broker closed the connection; retry in N s` |
+//! | `broker_stopped` | mosquitto is ended in order, MQTT 3.1.1 | backoff | connection_lost | retry | `press lost its connection to plant: the broker closed the connection; retry in N s` |
 //! | `broker_killed` | mosquitto is killed | backoff | connection_lost | retry | `press lost its connection to plant: the broker closed the connection; retry in N s` |
 //! | `broker_frozen` | mosquitto is frozen while the client is up | backoff | keep_alive_timeout | retry | `press lost its connection to plant: no answer to ping: no PINGRESP within one and a half times the keep alive; retry in N s` |
 //! | `half_open` | the way goes deaf under the connection | backoff | keep_alive_timeout | retry | `press lost its connection to plant: no answer to ping: no PINGRESP within one and a half times the keep alive; retry in N s` |

@@ -189,6 +189,21 @@ mod tests {
         format!("20240101 123456.789 {text}").into_bytes()
     }
 
+    #[test]
+    fn a_refusal_is_the_end_of_its_line() {
+        for (rest, code) in [
+            (&b"press <- CONNACK rc: 1"[..], Some(1)),
+            (b"press <- CONNACK rc: 135", Some(135)),
+            (b"press <- CONNACK rc: 0", None),
+            (b"press <- CONNACK rc: -1", None),
+            (b"press <- CONNACK rc: ", None),
+            (b"x <- CONNACK rc: 1 <- PINGRESP", None),
+            (b"x <- CONNACK rc: 1 <- CONNACK rc: 5", Some(5)),
+        ] {
+            assert_eq!(refusal(rest), code, "{}", String::from_utf8_lossy(rest));
+        }
+    }
+
     /// Reads a whole line as the tap does.
     fn read(text: &str, id: &str) -> Option<(c_int, Packet)> {
         let line = stamped(text);
