@@ -130,7 +130,10 @@ fn alert(ours: bool, words: Words, identity: bool) -> Cause {
         (true, b"certificate expired") => "the broker's certificate has expired".to_owned(),
         (true, b"bad certificate") => "the broker's certificate is not valid, or not yet".to_owned(),
         (true, _) => format!("the broker's part of the handshake is not accepted: {}", name.as_str()),
-        (false, b"certificate required") => "the broker demands a certificate of the client".to_owned(),
+        // OpenSSL 3.0 has no name yet for what TLS 1.3 says then (alert 116).
+        (false, b"certificate required" | b"unknown") if !identity => {
+            "the broker demands a certificate of the client".to_owned()
+        }
         (false, b"handshake failure") if !identity => {
             "the broker refused the handshake: it may demand a certificate of the client".to_owned()
         }
