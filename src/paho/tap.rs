@@ -50,6 +50,8 @@ pub(super) enum Fault {
     Secured,
     /// The broker's certificate is for another host.
     WrongName,
+    /// A CONNACK refused with this code.
+    Refused(u8),
     /// An alert ended TLS: ours about the broker's part, or the broker's about ours.
     Alert {
         ours: bool,
@@ -60,7 +62,7 @@ pub(super) enum Fault {
 impl Fault {
     /// Whether it is something of the way there, and over once a packet of MQTT goes along.
     fn is_of_the_way(self) -> bool {
-        matches!(self, Fault::Proxy | Fault::Handshake | Fault::WrongName | Fault::Alert { .. })
+        matches!(self, Fault::Proxy | Fault::Handshake | Fault::WrongName | Fault::Refused(_) | Fault::Alert { .. })
     }
 }
 
@@ -144,6 +146,9 @@ pub(super) fn on_line(text: &[u8]) {
             };
             if TROUBLE.get().is_some_and(|t| is_over(t.what)) {
                 TROUBLE.set(None);
+            }
+            if let Some(code) = line::refusal(rest) {
+                TROUBLE.set(Some(Trouble { at, what: Fault::Refused(code) }));
             }
             if let Some(tap) = TAP.get() {
                 on_packet(tap, socket, rest, at);

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use tempfile::TempDir;
 
 /// One broker on one loopback port. The port stays the same over restarts.
@@ -112,6 +112,32 @@ impl Mosquitto {
     /// Lets a frozen one go on.
     pub fn thaw(&self) {
         self.signal(Signal::CONT);
+    }
+
+    /// The lowest descriptor that it has not, once nobody is connected.
+    pub fn files_at_rest(&self) -> u64 {
+        let id = self.child.as_ref().map(Child::id).expect("a running broker");
+        let deadline = Instant::now() + Self::PATIENCE;
+        // Each line of the table: number, own address (port as four hexadecimal digits), far address,
+        // state; 01 is established, 08 what the other side has closed.
+        let own = format!(":{:04X}", self.port);
+        let is_connected = |line: &str| {
+            let mut words = line.split_whitespace().skip(1);
+            let is_own = words.next().is_some_and(|address| address.ends_with(&own));
+            is_own && words.nth(1).is_some_and(|state| matches!(state, "01" | "08"))
+        };
+        while fs::read_to_string("/proc/net/tcp").expect("a table").lines().any(is_connected) {
+            assert!(Instant::now() < deadline, "somebody stays connected");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let has = |file: &u64| fs::symlink_metadata(format!("/proc/{id}/fd/{file}")).is_ok();
+        (0..).find(|file| !has(file)).expect("a number")
+    }
+
+    /// Sets how many files it may have.
+    pub fn limit_files(&self, limit: Rlimit) {
+        let id = Pid::from_child(self.child.as_ref().expect("a running broker"));
+        prlimit(Some(id), Resource::Nofile, limit).expect("to set its limit");
     }
 
     /// All that it logged since its first start.
