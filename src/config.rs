@@ -323,7 +323,7 @@ mod tests {
         assert_eq!(seen("soon", "good").1, "", "of several CAs the last one counts");
         let (days, said) = seen("good", "soon");
         assert_eq!(days, Some(20));
-        assert!(said.contains("soon.pem\" ends in 20 days\n") && said.contains("fleet.toml:12:13"), "{said}");
+        assert!(said.contains("soon.pem\" ends in 20 days\n") && said.contains("fleet.toml:13:13"), "{said}");
         let (days, said) = seen("ended", "ended");
         assert_eq!(days, Some(-3));
         assert!(said.contains("`ca_file`") && said.contains("ended.pem\" ended 2 days ago"), "{said}");

@@ -229,7 +229,7 @@ impl<'a> Line<'a> {
 }
 
 /// Why a client is in its state, from the longest form to the shortest. What is well needs no reason.
-pub(super) fn why(screen: &Screen, key: ClientKey, row: &Row) -> Vec<String> {
+fn why(screen: &Screen, key: ClientKey, row: &Row) -> Vec<String> {
     let words = row.reason.words();
     let full = words::reason(row.reason, &row.detail);
     match row.state {
