@@ -81,14 +81,13 @@ fn contents(screen: &Screen, buf: &mut Buffer, area: Rect, key: ClientKey) {
     let steps = screen.model.shown().log().of_client(key).take(area.height.into()).count() as u16;
 
     let groups = |has_bars| [facts.course(), facts.connection(&stages, has_bars), facts.identity()];
-    let least = steps.min(STEPS) + u16::from(steps > 0);
+    let least = steps.min(STEPS);
     // Bars are for where nothing has to give way to them, and the trend still has its place.
     let with_bars = height(&groups(true)) + 2 + stages.height() + 2;
     let has_bars = stages.height() > 0 && with_bars + 10 + least <= area.height;
     let bars_height = if has_bars { stages.height() + 1 } else { 0 };
     let mut groups = groups(has_bars);
-    let room = area.height.saturating_sub(bars_height + least);
-    let has_air = fit(&mut groups, room);
+    let has_air = fit(&mut groups, area.height.saturating_sub(bars_height), least);
 
     let mut y = u16::from(has_air);
     for (n, group) in groups.iter().enumerate() {
@@ -127,9 +126,9 @@ fn height(groups: &[Vec<Fact>]) -> u16 {
     groups.iter().map(|group| group.len() as u16).sum()
 }
 
-/// Leaves out facts until they fit, those of the highest rank first; says whether there is air
-/// around the groups.
-fn fit(groups: &mut [Vec<Fact>], room: u16) -> bool {
+/// Leaves out facts until they fit, those of the highest rank first: minor ones also give way to air
+/// around the groups and to a `rest` of lines. Says whether there is air.
+fn fit(groups: &mut [Vec<Fact>], room: u16, rest: u16) -> bool {
     let air = groups.len() as u16 + 1;
     let mut shrink = |room: u16, least: u8| {
         loop {
@@ -146,7 +145,7 @@ fn fit(groups: &mut [Vec<Fact>], room: u16) -> bool {
             }
         }
     };
-    shrink(room.saturating_sub(air), MINOR) || {
+    shrink(room.saturating_sub(air + rest), MINOR) || {
         shrink(room, 1);
         false
     }
@@ -193,7 +192,7 @@ mod tests {
         let groups = || [vec![fact(0, "a"), fact(7, "b")], vec![fact(1, "c"), fact(5, "d"), fact(5, "e")]];
         let shown = |room| {
             let mut groups = groups();
-            let has_air = fit(&mut groups, room);
+            let has_air = fit(&mut groups, room + 2, 2);
             (groups.iter().flatten().map(|f| f.name).collect::<String>(), has_air)
         };
         assert_eq!(shown(8), ("abcde".into(), true));
@@ -201,7 +200,8 @@ mod tests {
         assert_eq!(shown(6), ("acd".into(), true));
         assert_eq!(shown(5), ("ac".into(), true));
         assert_eq!(shown(4), ("ac".into(), false));
-        assert_eq!(shown(1), ("a".into(), false));
-        assert_eq!(shown(0), ("a".into(), false));
+        let mut tight = groups();
+        assert!(!fit(&mut tight, 1, 2));
+        assert_eq!(tight.iter().flatten().map(|f| f.name).collect::<String>(), "a");
     }
 }

@@ -11,8 +11,8 @@ use mqfleet::{
     clock::{Anchor, Moment},
     config::{Glyphs, Keymap, Theme},
     event::{
-        Cause, Certificate, Condition, Connack, Event, Failure, Finding, Gate, Level, Reason, Sample, Session,
-        Shortfall, Stage as Leg, StageKind, State, Transition, What, WorkerEvent,
+        Cause, Certificate, Condition, Connack, Event, Failure, Finding, Gate, Level, Messages, Reason, Sample,
+        Session, Shortfall, Stage as Leg, StageKind, State, Transition, What, WorkerEvent,
     },
     fleet::{
         Client, ClientKey, Conversation, Endpoint, EndpointKey, Fleet, Identity, Probe, ProbeKind, Secret, Settings,
@@ -405,7 +405,7 @@ pub fn secure() -> Stage {
     let filter = |filter: String, qos| Subscription { filter: filter.into(), qos };
     for (n, client) in plant.clients.iter_mut().enumerate() {
         let name = client.name.clone();
-        let days = chrono::Duration::days(if n == 301 { 9 } else { 212 });
+        let days = chrono::Duration::days(if n == 601 { 9 } else { 212 });
         client.identity = Some(Arc::new(Identity {
             cert_file: format!("/etc/mqfleet/certs/{name}.pem").into(),
             key_file: format!("/etc/mqfleet/certs/{name}.key").into(),
@@ -440,9 +440,9 @@ pub fn secure() -> Stage {
     }
     s.answers(118.0, 60.0, |_, usual| usual);
     // One is thrown off and comes back to a broker that grants it less, and binds it to more.
-    s.step_with(ago(50.0), 301, State::Backoff, Reason::KeepAliveTimeout, "", 1, Some(0.8));
-    s.step(ago(49.0), 301, State::Queued, Reason::Retry);
-    s.step(ago(49.0), 301, State::Connecting, Reason::Admitted);
+    s.step_with(ago(50.0), 601, State::Backoff, Reason::KeepAliveTimeout, "", 1, Some(0.8));
+    s.step(ago(49.0), 601, State::Queued, Reason::Retry);
+    s.step(ago(49.0), 601, State::Connecting, Reason::Admitted);
     let strict = Connack {
         maximum_qos: Some(0),
         receive_maximum: Some(20),
@@ -452,14 +452,15 @@ pub fn secure() -> Stage {
         ..Connack::default()
     };
     let short = |granted, filter: &str| Shortfall {
-        client: ClientKey(301),
+        client: ClientKey(601),
         filter: Scrubbed::new(filter),
         asked: 1,
         granted,
         detail: Scrubbed::new(if granted.is_none() { "not authorized" } else { "" }),
     };
-    s.up(ago(48.9), 301, &strict, &[short(Some(0), "cmd/oven-0002/#"), short(None, "cmd/all")]);
+    s.up(ago(48.9), 601, &strict, &[short(Some(0), "cmd/oven-0002/#"), short(None, "cmd/all")]);
     s.answers(48.0, 0.0, |_, usual| usual);
+    s.tell(ago(2.0), What::Messages(Messages { client: ClientKey(2), received: 12_407, published: 3 }));
     let gate = Gate {
         condition: Condition::Shut { cause, next_probe: Some(NOW + Duration::from_secs(43)) },
         waiting: 0,

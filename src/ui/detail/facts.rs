@@ -11,10 +11,10 @@ use crate::{
     event::{Expiry, State},
     fleet::{Client, ClientKey, ProbeKind, Protocol},
     model::{Row, Slow},
-    text::Scrubbed,
+    text::{Scrubbed, ellipsize},
     ui::{
         Screen, badge,
-        paint::{span, wrap},
+        paint::{span, width, wrap},
     },
     words::{self, connection, figures},
 };
@@ -60,8 +60,7 @@ impl<'a> Facts<'a> {
         facts.push(self.fact(1, "next", connection::next(screen.model.shown(), self.key, screen.now)));
         facts.extend(self.latency());
         facts.extend(self.subscriptions());
-        let talk = &self.client.conversation;
-        if row.received + row.published > 0 || !talk.subscribe.is_empty() || talk.publish.is_some() {
+        if row.received + row.published > 0 {
             let counts = (figures::count(row.received), figures::count(row.published));
             facts.push(self.fact(7, "messages", format!("{} received, {} published", counts.0, counts.1)));
         }
@@ -113,7 +112,7 @@ impl<'a> Facts<'a> {
             facts.push(self.fact(5, "session", session.to_owned()));
             let limits = connection::limits(terms, &self.client.settings).join(", ");
             if !limits.is_empty() {
-                facts.extend(self.wrapped(3, "limits", &limits, screen.theme.text));
+                facts.extend(self.wrapped(2, "limits", &limits, screen.theme.text));
             }
         }
         facts
@@ -146,7 +145,7 @@ impl<'a> Facts<'a> {
             let file = Scrubbed::new(&identity.cert_file.display().to_string());
             facts.push(match identity.not_after {
                 Some(end) => self.certificate("own cert", end, &file),
-                None => self.fact(5, "own cert", file.to_string()),
+                None => self.fact(5, "own cert", ellipsize(&file, self.columns.into())),
             });
         }
         if !client.labels.is_empty() {
@@ -227,8 +226,9 @@ impl<'a> Facts<'a> {
     fn certificate(&self, name: &'static str, end: DateTime<Utc>, whose: &str) -> Fact {
         let theme = self.screen.theme;
         let expiry = Expiry::new(end, self.screen.wall());
-        let when = format!("{expiry} ({})", end.format("%Y-%m-%d"));
-        let spans = vec![span(when, expiry_style(self.screen, expiry)), span(format!("  {whose}"), theme.dim)];
+        let when = format!("{expiry} ({})  ", end.format("%Y-%m-%d"));
+        let whose = ellipsize(whose, self.columns.saturating_sub(width(&when)).into());
+        let spans = vec![span(when, expiry_style(self.screen, expiry)), span(whose, theme.dim)];
         Fact { rank: if expiry.is_soon() { 1 } else { 4 }, name, spans }
     }
 

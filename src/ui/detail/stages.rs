@@ -46,7 +46,8 @@ impl Stages {
 
     /// The lines that [`Stages::bars`] takes.
     pub fn height(&self) -> u16 {
-        (self.probe.len() + self.own.len()) as u16
+        let with_head = |legs: &[Leg]| if legs.is_empty() { 0 } else { legs.len() + 1 };
+        (with_head(&self.probe) + with_head(&self.own)) as u16
     }
 
     /// One bar a stage, all on one time line; those of the probe and those of the client each begin
@@ -57,16 +58,26 @@ impl Stages {
         let end = |legs: &[Leg]| legs.last().map_or(Duration::ZERO, |leg| leg.begin + leg.took);
         let total = end(&self.probe).max(end(&self.own));
         let room = area.width.saturating_sub(names + FIGURE + 2);
-        for (n, leg) in self.probe.iter().chain(&self.own).enumerate() {
-            let line = nth_line(area, n as u16);
-            let name = if leg.has_failed { failed(screen, leg.name) } else { leg.name.to_owned() };
-            put(buf, line, &name, if leg.has_failed { theme.error } else { theme.dim });
-            let figure = Rect { x: line.x + names, width: FIGURE.min(line.width.saturating_sub(names)), ..line };
-            put_right(buf, figure, &figures::latency(leg.took), leg.style(screen, theme.text));
-            let (from_column, columns) = span_of(leg, total, room);
-            let glyph = if screen.glyphs.is_ascii() { "=" } else { "━" };
-            let bar = from(line, figure.right() + 2 + from_column);
-            put(buf, bar, &glyph.repeat(columns.into()), leg.style(screen, theme.trend));
+        let mut lines = (0..).map(|n| nth_line(area, n));
+        for (head, age, legs) in [("probed", Some(self.age), &self.probe), ("last connect", None, &self.own)] {
+            if legs.is_empty() {
+                continue;
+            }
+            let line = lines.next().unwrap_or_default();
+            put(buf, line, head, theme.dim);
+            if let Some(age) = age {
+                put(buf, from(line, line.x + names), &format!("{} ago", figures::age(age)), theme.dim);
+            }
+            for (leg, line) in legs.iter().zip(&mut lines) {
+                let name = if leg.has_failed { failed(screen, leg.name) } else { format!("  {}", leg.name) };
+                put(buf, line, &name, leg.style(screen, theme.dim));
+                let figure = Rect { x: line.x + names, width: FIGURE.min(line.width.saturating_sub(names)), ..line };
+                put_right(buf, figure, &figures::latency(leg.took), leg.style(screen, theme.text));
+                let (first, columns) = span_of(leg, total, room);
+                let glyph = if screen.glyphs.is_ascii() { "=" } else { "━" };
+                let bar = from(line, figure.right() + 2 + first);
+                put(buf, bar, &glyph.repeat(columns.into()), leg.style(screen, theme.trend));
+            }
         }
     }
 
@@ -118,7 +129,7 @@ fn probe(finding: &Finding) -> Vec<Leg> {
 
 fn own(connection: &Connection) -> Vec<Leg> {
     let mut begin = Duration::ZERO;
-    let named = [("connect", connection.reached), ("connack", connection.answered), ("suback", connection.subscribed)];
+    let named = [("reached", connection.reached), ("connack", connection.answered), ("suback", connection.subscribed)];
     let leg = |(name, took): (&'static str, Option<Duration>)| {
         let leg = Leg { name, begin, took: took?, has_failed: false };
         begin += leg.took;
