@@ -190,7 +190,7 @@ mod tests {
     fn the_least_important_facts_give_way_and_what_must_stay_stays() {
         let fact = |rank, name| Fact { rank, name, spans: Vec::new() };
         let groups = || [vec![fact(0, "a"), fact(7, "b")], vec![fact(1, "c"), fact(5, "d"), fact(5, "e")]];
-        let shown = |room| {
+        let shown = |room: u16| {
             let mut groups = groups();
             let has_air = fit(&mut groups, room + 2, 2);
             (groups.iter().flatten().map(|f| f.name).collect::<String>(), has_air)

@@ -240,14 +240,17 @@ impl<'a> Facts<'a> {
         Fact { rank, name, spans: vec![span(text, style)] }
     }
 
-    /// A fact that may take two lines; what is longer is cut.
+    /// A fact that may take three lines; what is longer is cut. Its first line is the last to go.
     fn wrapped(&self, rank: u8, name: &'static str, text: &str, style: Style) -> Vec<Fact> {
-        let lines = wrap(text, self.columns);
-        let (first, rest) = lines.split_at(1);
-        let mut facts = vec![self.styled(rank, name, first.concat(), style)];
-        if !rest.is_empty() {
-            facts.push(self.styled(rank + 1, "", rest.join(" "), style));
+        let mut lines = wrap(text, self.columns);
+        if lines.len() > 3 {
+            let rest = lines.split_off(2).join(" ");
+            lines.push(rest);
         }
-        facts
+        let line = |(n, text)| match n {
+            0 => self.styled(rank, name, text, style),
+            _ => self.styled(rank + 1, "", text, style),
+        };
+        lines.into_iter().enumerate().map(line).collect()
     }
 }
