@@ -2,6 +2,7 @@
 
 mod outbox;
 mod renewals;
+mod trust;
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,12 +12,11 @@ use crate::{
     clock::{Anchor, Moment},
     command::Command,
     endpoint::{Prober, Resolver},
-    engine::{outbox::Outbox, renewals::Renewals},
+    engine::{outbox::Outbox, renewals::Renewals, trust::Trust},
     event::{Event, Finding, Messages, Sample, Shortfall, Step, What},
     fleet::{ClientKey, EndpointKey, Fleet, WorkerKey},
     lifecycle::{Effect, Lifecycle},
     pool::{Pool, PoolNews},
-    text::Scrubbed,
     wire::{self, Report, SlotMessages, ToWorker},
 };
 
@@ -52,9 +52,8 @@ impl Engine {
             }
         }
         let prober = Prober::new(fleet.endpoints.clone().into(), Resolver::system());
-        let names = fleet.endpoints.iter().map(|endpoint| endpoint.name.clone()).collect();
-        let (outbox, renewals) = (Outbox::default(), Renewals::default());
-        let core = Core { lifecycle, pool, prober, outbox, renewals, names };
+        let (trust, renewals) = (Trust::default(), Renewals::new(&fleet));
+        let core = Core { lifecycle, pool, prober, trust, renewals, outbox: Outbox::default() };
         let task = tokio::spawn(core.run(command_receiver, event_sender));
         Engine { commands, events, task, workers }
     }
@@ -86,10 +85,9 @@ struct Core {
     lifecycle: Lifecycle,
     pool: Pool,
     prober: Prober,
-    outbox: Outbox,
+    trust: Trust,
     renewals: Renewals,
-    /// Of the endpoints.
-    names: Vec<Scrubbed>,
+    outbox: Outbox,
 }
 
 impl Core {
@@ -129,9 +127,13 @@ impl Core {
 
     fn probed(&mut self, endpoint: EndpointKey, finding: Finding) {
         let now = Moment::now();
+        // Before anybody connects by it.
+        if let (true, Some(address)) = (finding.is_ok(), finding.address) {
+            let anchors = self.trust.learn(endpoint, &finding);
+            self.pool.learn(endpoint, address.ip(), anchors);
+        }
         let found = finding.failure.as_ref().map_or(Ok(()), |failure| Err(failure.cause.clone()));
-        let name = &self.names[endpoint.index()];
-        if let Some(what) = self.renewals.notice(endpoint, name, &finding, Anchor::now().utc(now)) {
+        if let Some(what) = self.renewals.notice(endpoint, &finding, Anchor::now().utc(now)) {
             self.outbox.push(Event { at: now, what });
         }
         self.outbox.push(Event { at: now, what: What::Finding(endpoint, Arc::new(finding)) });

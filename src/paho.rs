@@ -9,6 +9,7 @@ mod guard;
 mod line;
 mod options;
 mod raw;
+mod route;
 mod slots;
 mod tap;
 
@@ -31,6 +32,7 @@ use self::{
 };
 pub use self::{
     guard::GuardError,
+    route::Route,
     slots::{End, News, Slots, Subject},
 };
 use crate::{
@@ -38,7 +40,7 @@ use crate::{
     event::{Cause, Connack, Generation, Reason},
     fleet::{Message, Subscription},
     text::Scrubbed,
-    wire::{ClientDef, Remote, Slot, TEST_NO_GUARD},
+    wire::{ClientDef, Slot, TEST_NO_GUARD},
 };
 
 /// The broadcast address: the kernel refuses to connect there before anything is sent.
@@ -113,14 +115,14 @@ pub struct Accepted {
 }
 
 impl Client {
-    /// Creates the client and orders its connect to `remote`, whose first hop (the proxy, where there
+    /// Creates the client and orders its connect by `route`, whose first hop (the proxy, where there
     /// is one) has this address. What files there are (trust anchors, certificate, key) Paho reads.
     pub fn connect(
         slots: Arc<Slots>,
         slot: Slot,
         generation: Generation,
         def: ClientDef,
-        remote: &Remote,
+        route: &Route,
         address: IpAddr,
     ) -> Result<(Client, Pending), Cause> {
         let internal = |words: &str| Cause { reason: Reason::Internal, detail: Scrubbed::new(words) };
@@ -128,7 +130,8 @@ impl Client {
         if def.id.contains('\0') || def.username.as_ref().is_some_and(|name| name.contains('\0')) {
             return Err(internal("the client ID or the user name holds a NUL, which MQTT does not allow"));
         }
-        let connect = connect_options(&def, remote, address).map_err(|e| internal(&format!("Paho: {e}")))?;
+        let connect = connect_options(&def, route, address).map_err(|e| internal(&format!("Paho: {e}")))?;
+        let remote = route.remote();
         let tls = remote.transport.tls().is_some();
         let way = Way { proxy: remote.proxy.is_some(), tls, identity: tls && def.identity.is_some() };
         let options = mqtt::CreateOptionsBuilder::new()

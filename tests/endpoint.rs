@@ -1,8 +1,8 @@
 //! Probes of real local servers, good and bad: the stage, the reason and the words of each. What the program makes of findings is tested elsewhere.
 #![allow(clippy::unwrap_used, reason = "what panics here is a failed test")]
 
-#[path = "harness/certificates.rs"]
-mod certificates;
+#[path = "harness/certs.rs"]
+mod certs;
 #[path = "harness/peers.rs"]
 mod peers;
 
@@ -20,7 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use certificates::{Certified, Wanted};
+use certs::{Certified, Wanted};
 use mqfleet::{
     endpoint::{Prober, Resolver, probe},
     event::{Finding, Reason, StageKind},

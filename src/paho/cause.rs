@@ -114,6 +114,8 @@ fn alert(ours: bool, words: Words) -> Cause {
         (true, b"bad certificate") => "the broker's certificate is not valid, or not yet".to_owned(),
         (true, _) => format!("the broker's part of the handshake is not accepted: {}", name.as_str()),
         (false, b"certificate required") => "the broker demands a certificate of the client".to_owned(),
+        // OpenSSL before 3.2 knows no name for that one; of the other alerts all but one have theirs.
+        (false, b"unknown") => "the broker refused: it may demand a certificate of the client".to_owned(),
         (false, _) => format!("the broker refused: {}", name.as_str()),
     };
     cause(Reason::TlsFailed, &detail)

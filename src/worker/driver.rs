@@ -15,7 +15,7 @@ use crate::{
     event::Reason,
     event::{Cause, Generation, Step},
     fleet::{EndpointKey, ProbeKind},
-    paho::{Client, End, Paho, Pending, Slots},
+    paho::{Client, End, Paho, Pending, Route, Slots},
     text::Scrubbed,
     wire::{ClientDef, News, Remote, Shortfall, Slot, SlotMessages, Subscribed},
 };
@@ -59,7 +59,7 @@ pub(super) struct Driver {
     breath: Moment,
     next_count: Moment,
     /// The endpoints as they were told last.
-    remotes: HashMap<EndpointKey, Arc<Remote>>,
+    routes: HashMap<EndpointKey, Arc<Route>>,
     /// When Paho's eye for keep alives is to be set right.
     set_right: Option<Moment>,
 }
@@ -73,9 +73,9 @@ struct Lane {
     /// The generation whose end was not reported yet.
     owed: Option<Generation>,
     /// A connect that waits until Paho is through with the connection before.
-    next: Option<(Generation, Arc<Remote>)>,
+    next: Option<(Generation, Arc<Route>)>,
     /// Where the present generation connects.
-    remote: Option<Arc<Remote>>,
+    route: Option<Arc<Route>>,
     /// Subscriptions without an answer yet, by their place in the definition.
     asked: Vec<(usize, Pending)>,
     /// Whether the greeting is over: subscriptions answered, birth published.
@@ -110,7 +110,7 @@ impl Driver {
             generation: 0,
             owed: None,
             next: None,
-            remote: None,
+            route: None,
             asked: Vec::new(),
             greeted: false,
             up: Moment(0),
@@ -129,7 +129,7 @@ impl Driver {
             next_look: Moment::now() + LOOK,
             breath: Moment(0),
             next_count: Moment::now() + COUNT,
-            remotes: HashMap::new(),
+            routes: HashMap::new(),
         }
     }
 
@@ -146,19 +146,19 @@ impl Driver {
 
     /// Learns what an endpoint is, for the connects to come.
     pub(super) fn remote(&mut self, endpoint: EndpointKey, remote: Remote) {
-        self.remotes.insert(endpoint, Arc::new(remote));
+        self.routes.insert(endpoint, Arc::new(Route::new(remote)));
     }
 
     pub(super) fn knows(&self, endpoint: EndpointKey) -> bool {
-        self.remotes.contains_key(&endpoint)
+        self.routes.contains_key(&endpoint)
     }
 
     /// Obeys a connect order to an endpoint it knows. An earlier connection is cut first.
     pub(super) fn connect(&mut self, slot: Slot, generation: Generation, endpoint: EndpointKey) {
-        let Some(remote) = self.remotes.get(&endpoint).cloned() else { return };
+        let Some(route) = self.routes.get(&endpoint).cloned() else { return };
         self.cut(slot, "replaced by a newer order to connect");
         let lane = &mut self.lanes[slot as usize];
-        lane.next = Some((generation, remote));
+        lane.next = Some((generation, route));
         let deadline = Moment::now() + lane.def.connect_timeout;
         self.timers.push(deadline, slot, generation, Due::ConnectTimeout);
         self.settle(slot);
@@ -310,15 +310,15 @@ impl Driver {
     /// Starts the connect that waits, if any; true where it got as far as Paho.
     fn start_next(&mut self, slot: Slot) -> bool {
         let lane = &mut self.lanes[slot as usize];
-        let Some((generation, remote)) = lane.next.take() else { return false };
+        let Some((generation, route)) = lane.next.take() else { return false };
         lane.generation = generation;
         lane.owed = Some(generation);
         lane.asked.clear();
-        let answer = match remote.address {
+        let answer = match route.remote().address {
             Some(address) => Some(Ok(address)),
-            None => self.names.get(first_hop(&remote), Moment::now()),
+            None => self.names.get(first_hop(&route), Moment::now()),
         };
-        lane.remote = Some(remote);
+        lane.route = Some(route);
         if answer.is_none() {
             lane.phase = Phase::Resolving;
         }
@@ -330,7 +330,7 @@ impl Driver {
         for slot in 0..self.lanes.len() as Slot {
             let lane = &mut self.lanes[slot as usize];
             let waits = matches!(lane.phase, Phase::Resolving);
-            if waits && lane.remote.as_ref().is_some_and(|r| *first_hop(r) == host) {
+            if waits && lane.route.as_ref().is_some_and(|r| *first_hop(r) == host) {
                 lane.phase = Phase::Idle;
                 if self.connect_to(slot, answer.clone()) {
                     self.settle(slot);
@@ -354,10 +354,10 @@ impl Driver {
 
     fn hand_to_paho(&mut self, slot: Slot, address: IpAddr) -> Result<(), Cause> {
         let lane = &mut self.lanes[slot as usize];
-        let Some(remote) = &lane.remote else { return Ok(()) };
+        let Some(route) = &lane.route else { return Ok(()) };
         // The one before, if any, is through: Paho destroys it here, not in a callback.
         let (client, pending) =
-            Client::connect(self.slots.clone(), slot, lane.generation, lane.def.clone(), remote, address)?;
+            Client::connect(self.slots.clone(), slot, lane.generation, lane.def.clone(), route, address)?;
         lane.client = Some(client);
         lane.phase = Phase::Connecting(pending);
         self.set_right.get_or_insert(Moment::now() + SET_RIGHT);
@@ -506,7 +506,8 @@ impl Driver {
 }
 
 /// The host whose address Paho is to connect to.
-fn first_hop(remote: &Remote) -> &Arc<str> {
+fn first_hop(route: &Route) -> &Arc<str> {
+    let remote = route.remote();
     remote.proxy.as_ref().map_or(&remote.host, |proxy| &proxy.host)
 }
 

@@ -3,10 +3,13 @@
 
 use std::{
     fs::{self, File},
-    io,
     net::{SocketAddr, TcpListener, TcpStream},
     path::PathBuf,
     process::{Child, Command, Stdio},
+    sync::{
+        LazyLock,
+        atomic::{AtomicU16, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -159,8 +162,11 @@ fn mosquitto() -> PathBuf {
     if sbin.exists() { sbin } else { "mosquitto".into() }
 }
 
-/// A loopback port that was free a moment ago.
+/// A loopback port that nobody uses. It is none of those that the kernel gives to whoever asks for any
+/// (from 32768 on Linux), so that it is still free when a server comes for it, or comes back to it.
 pub fn free_port() -> u16 {
-    let bound = TcpListener::bind(("127.0.0.1", 0)).and_then(|l| l.local_addr());
-    bound.map(|a| a.port()).unwrap_or_else(|e: io::Error| panic!("no free port: {e}"))
+    // Processes start anywhere, so that they do not meet.
+    static NEXT: LazyLock<AtomicU16> = LazyLock::new(|| AtomicU16::new(fastrand::u16(..)));
+    let mut ports = (0..1_000).map(|_| 20_000 + NEXT.fetch_add(1, Ordering::Relaxed) % 12_000);
+    ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a free port")
 }

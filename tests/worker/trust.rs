@@ -1,6 +1,6 @@
 //! Tests whom a worker trusts over TLS: the anchors it is told last, before the endpoint's own file, before the system's store.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{fs, path::PathBuf, sync::Arc};
 
 use mqfleet::{
     event::Reason,
@@ -16,11 +16,11 @@ use super::{
     process::{Def, Worker},
 };
 
-fn secure(id: &str, port: u16, ca_file: Option<PathBuf>, trust: Option<PathBuf>) -> Def {
+fn secure(id: &str, port: u16, ca_file: Option<PathBuf>, anchors: Option<&PathBuf>) -> Def {
     let mut one = def(id, port);
     one.remote.host = "localhost".into();
     one.remote.transport = Transport::Tls(Arc::new(Tls { ca_file, ..Tls::default() }));
-    one.remote.trust = trust;
+    one.remote.anchors = anchors.map(|pem| fs::read_to_string(pem).expect("a certificate").into());
     one
 }
 
@@ -35,15 +35,15 @@ async fn the_latest_word_on_trust_counts() {
         format!("keyfile {}", key.display()),
     ];
     let _broker = Mosquitto::with(Setup { lines, ..Setup::default() });
-    let (right, wrong) = (Some(ca.pem()), Some(other.pem()));
+    let (right, wrong) = (ca.pem(), other.pem());
     let all = vec![
         secure("system", port, None, None),
-        secure("file", port, right.clone(), None),
-        secure("anchor", port, wrong.clone(), right.clone()),
-        secure("other-file", port, wrong.clone(), None),
-        secure("other-anchor", port, right.clone(), wrong),
+        secure("file", port, Some(right.clone()), None),
+        secure("anchor", port, Some(wrong.clone()), Some(&right)),
+        secure("other-file", port, Some(wrong.clone()), None),
+        secure("other-anchor", port, Some(right.clone()), Some(&wrong)),
     ];
-    let mended = secure("", port, None, right).remote;
+    let mended = secure("", port, None, Some(&right)).remote;
     let store = ca.pem();
     let system = [("SSL_CERT_FILE", store.to_str().expect("a path"))];
     let mut worker = Worker::with_env(all, &system).await;
