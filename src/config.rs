@@ -328,8 +328,8 @@ mod tests {
         assert_eq!(days, Some(-3));
         assert!(said.contains("`ca_file`") && said.contains("ended.pem\" ended 2 days ago"), "{said}");
         assert!(said.contains("`cert_file`") && said.contains("fleet.toml:8:11"), "{said}");
-        std::fs::write(dir.path().join("own-0.pem"), certificate(5)).unwrap();
-        std::fs::write(dir.path().join("own-1.pem"), certificate(-30)).unwrap();
+        std::fs::write(dir.path().join("own-1.pem"), certificate(5)).unwrap();
+        std::fs::write(dir.path().join("own-2.pem"), certificate(-30)).unwrap();
         let (_, said) = seen("good", "own-%i");
         assert!(said.contains("; so it is with 2 certificates of this table"), "{said}");
     }
