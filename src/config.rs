@@ -28,6 +28,8 @@ use std::{
     path::Path,
 };
 
+use chrono::{DateTime, Utc};
+
 pub use glyphs::{Badge, Glyphs};
 pub use key::Key;
 pub use keymap::Keymap;
@@ -56,6 +58,8 @@ struct Surroundings<'a> {
     name: &'a str,
     env: &'a dyn Fn(&str) -> Option<OsString>,
     host: &'a dyn Fn() -> String,
+    /// What certificates are held against.
+    now: DateTime<Utc>,
 }
 
 /// Reads a fleet file, with the passwords it refers to. The errors are all that it has, not only the
@@ -74,6 +78,7 @@ pub fn parse(text: &str, file_name: &str, base_dir: &Path) -> Result<Loaded, Fil
         name: &name,
         env: &|name| std::env::var_os(name),
         host: &|| rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        now: Utc::now(),
     };
     parse_within(text, file_name, &around)
 }
@@ -132,6 +137,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+    use crate::event::Expiry;
 
     const HEAD: &str = "[endpoint.a]\nurl = \"mqtt://a\"\n[[client]]\nid = \"x\"\nendpoints = [\"a\"]\n";
 
@@ -142,6 +148,7 @@ mod tests {
             name: "test",
             env: &|name| env.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).into()),
             host: &|| "host-7".to_owned(),
+            now: Utc::now(),
         };
         parse_within(&format!("{HEAD}{more}"), "fleet.toml", &around)
     }
@@ -187,6 +194,7 @@ mod tests {
             name: "x",
             env: &|name| (name == "PRESS_PASSWORD").then(|| "hunter2".into()),
             host: &|| "host-7".to_owned(),
+            now: Utc::now(),
         };
         // A certificate is for an endpoint with TLS.
         let all = all.replacen("endpoints = [\"local\"]", "endpoints = [\"local\", \"cloud\"]", 1);
@@ -275,6 +283,55 @@ mod tests {
             let errors = seen(&more).unwrap_err().to_string();
             assert!(errors.contains(says) && !errors.contains("hunter2"), "{more}: {errors}");
         }
+    }
+
+    /// A certificate good for so many days from now, as PEM.
+    fn certificate(days: i64) -> Vec<u8> {
+        use openssl::{asn1::Asn1Time, ec, hash::MessageDigest, nid::Nid, pkey::PKey, x509::X509};
+        let group = ec::EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
+        let key = PKey::from_ec_key(ec::EcKey::generate(&group).unwrap()).unwrap();
+        let time = |days: i64| Asn1Time::from_unix(Utc::now().timestamp() + days * 86_400 + 60).unwrap();
+        let mut builder = X509::builder().unwrap();
+        builder.set_not_before(&time(-400)).unwrap();
+        builder.set_not_after(&time(days)).unwrap();
+        builder.set_pubkey(&key).unwrap();
+        builder.sign(&key, MessageDigest::sha256()).unwrap();
+        builder.build().to_pem().unwrap()
+    }
+
+    #[test]
+    fn certificates_that_end_soon_are_warned_of_where_they_are_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let put = |name: &str, pems: &[Vec<u8>]| std::fs::write(dir.path().join(name), pems.concat()).unwrap();
+        put("k.pem", &[b"-----BEGIN PRIVATE KEY-----\n".to_vec()]);
+        put("good.pem", &[certificate(21), certificate(-3)]); // what comes after the first is not the client's
+        put("ended.pem", &[certificate(-3)]);
+        put("soon.pem", &[certificate(20), certificate(400)]);
+        put("none.pem", &[b"-----BEGIN CERTIFICATE-----\nnothing\n".to_vec()]);
+        let seen = |ca: &str, cert: &str| {
+            let text = format!(
+                "[endpoint.t]\nurl = 'mqtts://t'\nca_file = '{ca}.pem'\n\
+                 [[client]]\nid = 'c-%i'\ncount = 2\nendpoints = ['t']\ncert_file = '{cert}.pem'\nkey_file = 'k.pem'\n"
+            );
+            let loaded = read(&text, dir.path(), &[]).unwrap();
+            let identity = loaded.fleet.clients[2].identity.clone().unwrap();
+            let days = identity.not_after.map(|end| Expiry::new(end, Utc::now()).days());
+            (days, warnings(&loaded))
+        };
+        assert_eq!(seen("good", "good"), (Some(21), String::new()));
+        assert_eq!(seen("none", "none"), (None, String::new()), "what is no certificate TLS will say");
+        assert_eq!(seen("soon", "good").1, "", "of several CAs the last one counts");
+        let (days, said) = seen("good", "soon");
+        assert_eq!(days, Some(20));
+        assert!(said.contains("soon.pem\" ends in 20 days\n") && said.contains("fleet.toml:13:13"), "{said}");
+        let (days, said) = seen("ended", "ended");
+        assert_eq!(days, Some(-3));
+        assert!(said.contains("`ca_file`") && said.contains("ended.pem\" ended 2 days ago"), "{said}");
+        assert!(said.contains("`cert_file`") && said.contains("fleet.toml:8:11"), "{said}");
+        std::fs::write(dir.path().join("own-1.pem"), certificate(5)).unwrap();
+        std::fs::write(dir.path().join("own-2.pem"), certificate(-30)).unwrap();
+        let (_, said) = seen("good", "own-%i");
+        assert!(said.contains("; so it is with 2 certificates of this table"), "{said}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Defines the engine: it joins pool and lifecycle, obeys commands and tells all that happens as one ordered, bounded stream of events; who listens is not its matter.
 
 mod outbox;
+mod renewals;
 mod trust;
 
 use std::{sync::Arc, time::Duration};
@@ -8,10 +9,10 @@ use std::{sync::Arc, time::Duration};
 use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 
 use crate::{
-    clock::Moment,
+    clock::{Anchor, Moment},
     command::Command,
     endpoint::{Prober, Resolver},
-    engine::{outbox::Outbox, trust::Trust},
+    engine::{outbox::Outbox, renewals::Renewals, trust::Trust},
     event::{Event, Finding, Messages, Sample, Shortfall, Step, What},
     fleet::{ClientKey, EndpointKey, Fleet, WorkerKey},
     lifecycle::{Effect, Lifecycle},
@@ -51,7 +52,8 @@ impl Engine {
             }
         }
         let prober = Prober::new(fleet.endpoints.clone().into(), Resolver::system());
-        let core = Core { lifecycle, pool, prober, trust: Trust::default(), outbox: Outbox::default() };
+        let (trust, renewals) = (Trust::default(), Renewals::new(&fleet));
+        let core = Core { lifecycle, pool, prober, trust, renewals, outbox: Outbox::default() };
         let task = tokio::spawn(core.run(command_receiver, event_sender));
         Engine { commands, events, task, workers }
     }
@@ -84,6 +86,7 @@ struct Core {
     pool: Pool,
     prober: Prober,
     trust: Trust,
+    renewals: Renewals,
     outbox: Outbox,
 }
 
@@ -130,6 +133,9 @@ impl Core {
             self.pool.learn(endpoint, address.ip(), anchors);
         }
         let found = finding.failure.as_ref().map_or(Ok(()), |failure| Err(failure.cause.clone()));
+        if let Some(what) = self.renewals.notice(endpoint, &finding, Anchor::now().utc(now)) {
+            self.outbox.push(Event { at: now, what });
+        }
         self.outbox.push(Event { at: now, what: What::Finding(endpoint, Arc::new(finding)) });
         self.lifecycle.probed(endpoint, found, now);
     }

@@ -1,6 +1,7 @@
 //! Defines what can happen to a fleet (the stream that flows up from the engine to every consumer); what should happen is in `command`.
 
 mod connack;
+mod expiry;
 mod finding;
 mod reason;
 
@@ -16,6 +17,7 @@ use crate::{
 
 pub use self::{
     connack::Connack,
+    expiry::Expiry,
     finding::{Certificate, Failure, Finding, Session, Stage, StageKind},
     reason::{Reason, Remedy},
 };

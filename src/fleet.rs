@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc, time::Duration};
 
+use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
@@ -167,6 +168,8 @@ pub struct Identity {
     /// The private key in PEM, which may be encrypted.
     pub key_file: PathBuf,
     pub key_password: Option<Secret>,
+    /// When the certificate ends, as its file said when the fleet file was read.
+    pub not_after: Option<DateTime<Utc>>,
 }
 
 /// A message that a client publishes, or has published for it (its will).

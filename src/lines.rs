@@ -1,6 +1,8 @@
 //! Defines the lines that scripts, pipes and log files read: events and summaries as JSON or plain text; the console's words are the UI's matter.
 
-use std::fmt::Write;
+mod connection;
+
+use std::{fmt::Write, time::Duration};
 
 use chrono::SecondsFormat;
 use serde::Serialize;
@@ -62,6 +64,8 @@ enum Line<'a> {
         granted: Option<u8>,
         detail: &'a str,
     },
+    Finding(connection::Finding<'a>),
+    Connack(connection::Connack<'a>),
     Notice {
         ts: String,
         level: &'a str,
@@ -134,7 +138,14 @@ pub fn json(fleet: &Fleet, anchor: &Anchor, event: &Event, samples: bool) -> Opt
             attempt: step.attempt,
             next_try_ms: step.next_try.map(|d| d.as_millis() as u64),
         },
-        What::Messages(_) | What::Finding(..) | What::Connack(..) | What::Subscribed(..) => return None,
+        What::Messages(_) | What::Subscribed(..) => return None,
+        What::Finding(endpoint, finding) => {
+            let endpoint = &fleet.endpoint(*endpoint).name;
+            Line::Finding(connection::Finding::of(ts, endpoint, finding, anchor.utc(event.at)))
+        }
+        What::Connack(client, connack) => {
+            Line::Connack(connection::Connack::of(ts, &fleet.client(*client).name, connack))
+        }
         What::Shortfall(shortfall) => Line::Shortfall {
             ts,
             client: &fleet.client(shortfall.client).name,
@@ -148,7 +159,7 @@ pub fn json(fleet: &Fleet, anchor: &Anchor, event: &Event, samples: bool) -> Opt
             ts,
             client: &fleet.client(sample.client).name,
             probe: sample.probe.name(),
-            rtt_us: sample.rtt.as_micros() as u64,
+            rtt_us: micros(sample.rtt),
         },
         What::SamplesLost(count) => Line::SamplesLost { ts, count: *count },
         What::Worker { worker, event, detail } => Line::Worker { ts, worker: worker.0, event: event.name(), detail },
@@ -173,6 +184,10 @@ pub fn json(fleet: &Fleet, anchor: &Anchor, event: &Event, samples: bool) -> Opt
     Some(encode(&line))
 }
 
+fn micros(time: Duration) -> u64 {
+    time.as_micros() as u64
+}
+
 /// The fleet in numbers, as a JSON line.
 pub fn json_summary(known: &Known, anchor: &Anchor, at: Moment) -> String {
     let totals = known.totals();
@@ -188,8 +203,8 @@ pub fn json_summary(known: &Known, anchor: &Anchor, at: Moment) -> String {
         slow: totals.slow,
         backoff: totals.of(State::Backoff),
         failed: totals.of(State::Failed),
-        p50_us: latency.map(|l| l.p50.as_micros() as u64),
-        p99_us: latency.map(|l| l.p99.as_micros() as u64),
+        p50_us: latency.map(|l| micros(l.p50)),
+        p99_us: latency.map(|l| micros(l.p99)),
         received: known.received(),
         published: known.published(),
     })
@@ -233,7 +248,7 @@ pub fn plain_summary(known: &Known, anchor: &Anchor, at: Moment) -> String {
         let _ = write!(line, " {} {}", totals.of(state), state.name());
     }
     if let Some(latency) = known.latency() {
-        let ms = |d: std::time::Duration| d.as_secs_f64() * 1e3;
+        let ms = |d: Duration| d.as_secs_f64() * 1e3;
         let _ = write!(line, "; p50 {:.1} ms, p99 {:.1} ms", ms(latency.p50), ms(latency.p99));
     }
     line
@@ -257,7 +272,7 @@ fn level_name(level: Level) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::Arc, time::Duration};
+    use std::sync::Arc;
 
     use chrono::TimeZone;
 

@@ -1,16 +1,24 @@
 //! Defines what the console knows and what its user looks at, both changed only by events and actions on given time; it reads no clock, does no I/O and knows nothing of drawing.
 
 mod act;
+mod connection;
 mod known;
 mod log;
 mod order;
+mod pulse;
+mod row;
+mod totals;
 mod trend;
 mod view;
 
 pub use act::Effect;
-pub use known::{Known, Latency, Pulse, Row, Totals};
+pub use connection::Connection;
+pub use known::{Known, Latency};
 pub use log::{Entry, Log, Subject};
 pub use order::{Column, Sort};
+pub use pulse::Pulse;
+pub use row::{Row, Slow};
+pub use totals::Totals;
 pub use trend::{Bucket, Trend};
 pub use view::{Confirm, Frozen, Mode, Model, Toast, Wish};
 

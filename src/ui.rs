@@ -12,7 +12,7 @@ mod paint;
 mod spark;
 mod table;
 
-use chrono::FixedOffset;
+use chrono::{DateTime, FixedOffset, Utc};
 use ratatui::{
     Frame,
     buffer::Buffer,
@@ -110,6 +110,11 @@ impl<'a> Screen<'a> {
         cursor
     }
 
+    /// The wall time of what is shown.
+    fn wall(&self) -> DateTime<Utc> {
+        self.context.anchor.utc(self.now)
+    }
+
     /// The local time of a moment, `12:04:31`.
     fn clock(&self, at: Moment) -> String {
         self.context.anchor.utc(at).with_timezone(&self.context.zone).format("%H:%M:%S").to_string()
@@ -129,7 +134,7 @@ impl<'a> Screen<'a> {
 }
 
 fn badge(row: &Row) -> Badge {
-    Badge::of(row.state, row.slow, row.is_rejected())
+    Badge::of(row.state, row.is_slow(), row.is_rejected())
 }
 
 /// `area` without its outermost columns.

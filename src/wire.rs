@@ -108,7 +108,7 @@ pub struct Identity {
 
 impl From<&fleet::Identity> for Identity {
     fn from(identity: &fleet::Identity) -> Self {
-        let fleet::Identity { cert_file, key_file, key_password } = identity.clone();
+        let fleet::Identity { cert_file, key_file, key_password, .. } = identity.clone();
         Identity { cert_file, key_file, key_password }
     }
 }

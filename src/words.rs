@@ -9,6 +9,7 @@ use crate::{
     text::Scrubbed,
 };
 
+pub mod connection;
 pub mod figures;
 
 /// One line of the log as a sentence: `1,000 clients connected to eu-1 (press-0001 … press-1000)`.
@@ -54,18 +55,12 @@ pub fn transition(fleet: &Fleet, step: &Transition) -> String {
     Step { who, range: "", many: false, endpoint, from, to, reason, detail, next_try }.sentence()
 }
 
-/// What happened to a worker: `worker 3 died: killed by signal 9; its 250 clients wait; starting it again`.
-/// A subscription that is less than what was asked for.
+/// A client's subscription that is less than what was asked for.
 pub fn shortfall(fleet: &Fleet, shortfall: &Shortfall) -> String {
-    let Shortfall { client, filter, asked, granted, detail } = shortfall;
-    let (client, filter) = (&fleet.client(*client).name, filter.as_str());
-    match granted {
-        Some(granted) => format!("{client}: subscribed to {filter} with QoS {granted} only, {asked} was asked for"),
-        None if detail.is_empty() => format!("{client}: the broker refused the subscription to {filter}"),
-        None => format!("{client}: the broker refused the subscription to {filter}: {detail}"),
-    }
+    format!("{}: {}", fleet.client(shortfall.client).name, connection::shortfall(shortfall))
 }
 
+/// What happened to a worker: `worker 3 died: killed by signal 9; its 250 clients wait; starting it again`.
 pub fn worker(worker: WorkerKey, event: WorkerEvent, detail: &Scrubbed) -> String {
     let why = if detail.is_empty() { String::new() } else { format!(": {detail}") };
     let n = worker.0;

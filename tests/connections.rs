@@ -80,8 +80,16 @@ fn a_downgrade_is_told_and_messages_are_counted() {
     ));
     let run = Headless::start(&["run", file.path()], &[]);
     run.wait_up(3);
-    let says = "ears: subscribed to data/# with QoS 1 only, 2 was asked for";
-    drop(run.wait_for("the downgrade", |h| h.of_type("notice").any(|l| l["text"] == says)));
+    let is_less = |l: &serde_json::Value| {
+        (&l["client"], &l["filter"], &l["asked"], &l["granted"])
+            == (&"ears".into(), &"data/#".into(), &2.into(), &1.into())
+    };
+    let heard = run.wait_for("the downgrade", |h| h.of_type("shortfall").any(is_less));
+    assert_eq!(heard.of_type("shortfall").count(), 1);
+    assert_eq!(heard.of_type("connack").count(), 3, "each client is told what it was accepted with");
+    assert!(heard.of_type("finding").all(|l| l["ok"] == true && l["stages_us"]["tcp"].as_u64() > Some(0)));
+    drop(heard);
+    drop(run.wait_for("a slow one", |h| h.of_type("summary").last().is_some_and(|l| l["slow"] == 1)));
     let heard =
         run.wait_for("messages", |h| h.of_type("summary").last().is_some_and(|l| l["received"].as_u64() >= Some(20)));
     let last = heard.of_type("summary").last().expect("a summary");

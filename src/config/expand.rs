@@ -5,7 +5,7 @@ use std::{collections::HashMap, ops::Range, sync::Arc};
 use super::{
     Surroundings,
     conversation::Talk,
-    identity::{Papers, Wrong},
+    identity::{Check, Papers, Seen},
     report::{Draft, Report, quoted},
     template::Template,
     tree::thousands,
@@ -46,6 +46,7 @@ pub(super) fn expand(groups: &[Group], report: &mut Report<'_>, around: &Surroun
     let mut shared: Vec<(usize, usize, Arc<str>, u64)> = Vec::new();
     let (mut total, mut texts) = (0, 0);
     let (mut id, mut username) = (String::new(), String::new());
+    let mut seen = Seen::new();
     for (index, group) in groups.iter().enumerate() {
         total += group.count;
         if total > CLIENTS_MAX {
@@ -81,11 +82,9 @@ pub(super) fn expand(groups: &[Group], report: &mut Report<'_>, around: &Surroun
         }
         let common = group.username.as_ref().filter(|t| !t.is_own()).map(|_| Arc::<str>::from(username.as_str()));
         let conversation = group.talk.common();
-        let identity = group.papers.as_ref().filter(|p| !p.is_own()).map(|p| p.fill(around.base_dir, 0, ""));
-        let mut wrong = Wrong::default();
-        if let Some(identity) = &identity {
-            wrong.check(identity);
-        }
+        let mut check = Check::new(&mut seen, around.now);
+        let papers = group.papers.as_ref().filter(|p| !p.is_own());
+        let identity = papers.map(|p| p.fill(around.base_dir, 0, "", &mut check));
         clients.reserve(group.count as usize);
         owners.reserve(group.count as usize);
         for number in group.start..group.start + group.count {
@@ -105,11 +104,7 @@ pub(super) fn expand(groups: &[Group], report: &mut Report<'_>, around: &Surroun
                 }
                 (None, None) => None,
             };
-            let own = |papers: &Papers| {
-                let identity = papers.fill(around.base_dir, number, &id);
-                wrong.check(&identity);
-                identity
-            };
+            let own = |papers: &Papers| papers.fill(around.base_dir, number, &id, &mut check);
             clients.push(Client {
                 name: Scrubbed::new(&id),
                 endpoints: group.endpoints.clone(),
@@ -123,7 +118,7 @@ pub(super) fn expand(groups: &[Group], report: &mut Report<'_>, around: &Surroun
             });
         }
         if let Some(papers) = &group.papers {
-            wrong.tell(papers.span.clone(), report);
+            check.tell(papers.span.clone(), report);
         }
     }
     for (first, second, id, times) in shared {

@@ -9,7 +9,10 @@ use super::{
     report::{Draft, Report, quoted},
     tree::{Table, Value},
 };
-use crate::fleet::{Tls, Transport};
+use crate::{
+    event::Expiry,
+    fleet::{Tls, Transport},
+};
 
 const TLS_KEYS: [&str; 3] = ["ca_file", "insecure", "alpn"];
 
@@ -23,9 +26,20 @@ pub(super) fn read(
     let tls = Tls {
         ca_file: table.get("ca_file").and_then(|v| {
             let path = around.base_dir.join(v.string(report, "a file's name in quotes")?);
-            if let Err((wrong, help)) = pem::check(&path, Pem::Certificate) {
-                let title = format!("`ca_file` {} {wrong}", quoted(&path.display().to_string()));
-                report.error(Draft::at(v.span.clone(), title).help_if(help.map(str::to_owned)));
+            let title = |what: &str| format!("`ca_file` {} {what}", quoted(&path.display().to_string()));
+            match pem::read(&path, Pem::Anchors) {
+                Ok(end) => {
+                    let soon = end.map(|end| Expiry::new(end, around.now)).filter(|expiry| expiry.is_soon());
+                    if let Some(expiry) = soon {
+                        report.warning(
+                            Draft::at(v.span.clone(), title(&expiry.to_string()))
+                                .help("add the CA that comes after it: no certificate is trusted beyond its CA's end"),
+                        );
+                    }
+                }
+                Err((wrong, help)) => {
+                    report.error(Draft::at(v.span.clone(), title(&wrong)).help_if(help.map(str::to_owned)));
+                }
             }
             Some(path)
         }),

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 
-use super::{Cause, Reason};
+use super::{Cause, Expiry, Reason};
 use crate::text::Scrubbed;
 
 /// What a probe found out.
@@ -43,6 +43,11 @@ impl Finding {
     /// The time from the first stage's begin to the last one's end.
     pub fn took(&self) -> Duration {
         self.stages.iter().map(|s| s.took).sum()
+    }
+
+    /// The certificate that the server showed as its own.
+    pub fn certificate(&self) -> Option<&Certificate> {
+        self.session.as_ref()?.chain.first()
     }
 
     /// The one trust anchor that the endpoint's verified chain ended in, as PEM: a trust file with
@@ -126,6 +131,11 @@ impl Certificate {
 
     /// Whole days until it ends; negative when it has ended.
     pub fn days_left(&self, now: DateTime<Utc>) -> Option<i64> {
-        self.not_after.map(|end| (end - now).num_seconds().div_euclid(86_400))
+        self.expiry(now).map(Expiry::days)
+    }
+
+    /// How far it is from its end, where it says so.
+    pub fn expiry(&self, now: DateTime<Utc>) -> Option<Expiry> {
+        self.not_after.map(|end| Expiry::new(end, now))
     }
 }

@@ -1,168 +1,31 @@
-//! Defines what is known of a fleet (a row a client, totals, pulse, log), kept by applying events; what part of it is looked at is the view's matter.
+//! Defines what is known of a fleet (rows, totals, pulse, log, endpoints), kept by applying events; what part of it is looked at is the view's matter.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use crate::{
     clock::Moment,
-    event::{Condition, Event, Gate, Reason, Sample, State, Transition, What, WorkerEvent},
-    fleet::{ClientKey, EndpointKey, Fleet, ProbeKind, Settings},
-    model::{
-        log::Log,
-        trend::{Bucket, Trend},
+    event::{
+        Condition, Connack, Event, Finding, Gate, Reason, Sample, Shortfall, State, Transition, What, WorkerEvent,
     },
+    fleet::{ClientKey, EndpointKey, Fleet},
+    model::{connection::Connection, log::Log, pulse::Pulse, row::Row, totals::Totals},
     text::Scrubbed,
 };
-
-/// One client as it is known.
-#[derive(Clone, Debug)]
-pub struct Row {
-    pub state: State,
-    /// Since when it is up, down, given up or off. A client that tries again is down all the while,
-    /// whichever step of its try it is at.
-    pub since: Moment,
-    pub endpoint: EndpointKey,
-    pub reason: Reason,
-    pub detail: Scrubbed,
-    pub attempt: u32,
-    pub next_try: Option<Moment>,
-    /// How often it came up again after the first time.
-    pub reconnects: u32,
-    /// The last answer: when, and how long it took.
-    pub last: Option<(Moment, Duration)>,
-    /// Messages that came.
-    pub received: u64,
-    /// Messages that it published, its probes left out.
-    pub published: u64,
-    /// Up, but its p99 is above its objective, or its probe has no answer.
-    pub slow: bool,
-    /// Whether its probe is answered, if it is up; as of the last [`Known::look`].
-    pub is_silent: bool,
-    ever_up: bool,
-    trend: Trend,
-}
-
-impl Row {
-    pub fn is_up(&self) -> bool {
-        self.state == State::Up
-    }
-
-    /// Given up because the broker refused it.
-    pub fn is_rejected(&self) -> bool {
-        self.state == State::Failed && self.reason.is_brokers()
-    }
-
-    /// The newest `count` buckets of the latency trend, oldest first.
-    pub fn trend(&self, now: Moment, count: usize) -> impl Iterator<Item = Bucket> + '_ {
-        self.trend.buckets(now, self.is_up(), count)
-    }
-
-    pub fn trend_width(&self) -> Duration {
-        self.trend.width()
-    }
-
-    pub fn p99(&self) -> Option<Duration> {
-        self.trend.p99()
-    }
-
-    /// How long a client that is up has answered nothing.
-    pub fn silence(&self, now: Moment) -> Duration {
-        now.since(self.last.map_or(self.since, |(at, _)| at))
-    }
-
-    /// What of a client's life its state belongs to.
-    fn phase(state: State) -> u8 {
-        match state {
-            State::Up => 0,
-            State::Held | State::Queued | State::Connecting | State::Backoff => 1,
-            State::Failed => 2,
-            State::Off => 3,
-        }
-    }
-}
-
-/// How many clients are in each state.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
-    by_state: [u32; State::ALL.len()],
-    /// Contained in the number of those that are up.
-    pub slow: u32,
-    /// Refused by the broker; contained in the number of those that failed.
-    pub rejected: u32,
-}
-
-impl Totals {
-    pub fn of(&self, state: State) -> u32 {
-        self.by_state[state as usize]
-    }
-
-    pub fn all(&self) -> u32 {
-        self.by_state.iter().sum()
-    }
-
-    fn add(&mut self, row: &Row) {
-        self.by_state[row.state as usize] += 1;
-        self.slow += u32::from(row.slow);
-        self.rejected += u32::from(row.is_rejected());
-    }
-
-    fn remove(&mut self, row: &Row) {
-        self.by_state[row.state as usize] -= 1;
-        self.slow -= u32::from(row.slow);
-        self.rejected -= u32::from(row.is_rejected());
-    }
-}
-
-/// What happened in each of the last [`Pulse::LEN`] seconds, over the fleet.
-#[derive(Clone, Debug)]
-pub struct Pulse {
-    second: u64,
-    ups: [u32; Pulse::LEN],
-    losses: [u32; Pulse::LEN],
-}
-
-impl Pulse {
-    pub const LEN: usize = 60;
-
-    fn new(now: Moment) -> Pulse {
-        Pulse { second: now.0 / 1_000_000, ups: [0; Self::LEN], losses: [0; Self::LEN] }
-    }
-
-    fn advance(&mut self, now: Moment) -> usize {
-        let second = now.0 / 1_000_000;
-        let first = (self.second + 1).max((second + 1).saturating_sub(Self::LEN as u64));
-        for s in first..=second {
-            self.ups[(s % Self::LEN as u64) as usize] = 0;
-            self.losses[(s % Self::LEN as u64) as usize] = 0;
-        }
-        self.second = self.second.max(second);
-        (self.second % Self::LEN as u64) as usize
-    }
-
-    /// Connections gained in each of the last `count` whole seconds before `now`, oldest first.
-    pub fn ups(&self, now: Moment, count: usize) -> impl Iterator<Item = u32> + '_ {
-        self.series(&self.ups, now, count)
-    }
-
-    /// Connections lost, likewise.
-    pub fn losses(&self, now: Moment, count: usize) -> impl Iterator<Item = u32> + '_ {
-        self.series(&self.losses, now, count)
-    }
-
-    fn series<'a>(&'a self, ring: &'a [u32; Self::LEN], now: Moment, count: usize) -> impl Iterator<Item = u32> + 'a {
-        let end = now.0 / 1_000_000;
-        let count = count.min(Self::LEN - 1) as u64;
-        (end.saturating_sub(count)..end).map(move |s| {
-            let kept = s <= self.second && s + (Self::LEN as u64) > self.second;
-            if kept { ring[(s % Self::LEN as u64) as usize] } else { 0 }
-        })
-    }
-}
 
 /// Percentiles over the last answer of every client that is up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Latency {
     pub p50: Duration,
     pub p99: Duration,
+}
+
+/// What is known of an endpoint.
+#[derive(Clone, Debug, Default)]
+struct EndpointRow {
+    gate: Option<Gate>,
+    finding: Option<(Moment, Arc<Finding>)>,
+    /// What its broker says when it accepts a client, the times left out; of the last client.
+    terms: Option<Arc<Connack>>,
 }
 
 /// All that is known of a fleet.
@@ -175,7 +38,9 @@ pub struct Known {
     by_endpoint: Vec<Totals>,
     pulse: Pulse,
     log: Log,
-    gates: Vec<Option<Gate>>,
+    endpoints: Vec<EndpointRow>,
+    /// The subscriptions, of clients that are up, that are less than was asked for.
+    shortfalls: HashMap<ClientKey, Vec<Shortfall>>,
     trouble: Option<Scrubbed>,
     samples_lost: u64,
     received: u64,
@@ -191,31 +56,13 @@ pub struct Known {
 impl Known {
     /// A fleet of which nothing has happened yet: every client is off.
     pub fn new(fleet: Arc<Fleet>, now: Moment) -> Known {
-        let row = |client: &crate::fleet::Client| Row {
-            state: State::Off,
-            since: now,
-            endpoint: client.endpoint(),
-            reason: Reason::NotStarted,
-            detail: Scrubbed::default(),
-            attempt: 0,
-            next_try: None,
-            reconnects: 0,
-            last: None,
-            slow: false,
-            is_silent: false,
-            received: 0,
-            published: 0,
-            ever_up: false,
-            trend: Trend::new(now, trend_width(&client.settings)),
-        };
-        let rows: Vec<Row> = fleet.clients.iter().map(row).collect();
-        let mut totals = Totals::default();
-        totals.by_state[State::Off as usize] = rows.len() as u32;
+        let rows: Vec<Row> = fleet.clients.iter().map(|client| Row::new(client, now)).collect();
         Known {
-            gates: vec![None; fleet.endpoints.len()],
+            endpoints: vec![EndpointRow::default(); fleet.endpoints.len()],
+            shortfalls: HashMap::new(),
+            totals: Totals::count(rows.iter()),
             fleet,
             rows,
-            totals,
             by_endpoint: Vec::new(),
             pulse: Pulse::new(now),
             log: Log::default(),
@@ -248,9 +95,7 @@ impl Known {
 
     /// The same for some clients only. Costs a pass over them.
     pub fn totals_of(&self, clients: &[ClientKey]) -> Totals {
-        let mut totals = Totals::default();
-        clients.iter().for_each(|&client| totals.add(self.row(client)));
-        totals
+        Totals::count(clients.iter().map(|&client| self.row(client)))
     }
 
     pub fn pulse(&self) -> &Pulse {
@@ -263,7 +108,17 @@ impl Known {
 
     /// How it stands with an endpoint, once anything was heard of it.
     pub fn gate(&self, endpoint: EndpointKey) -> Option<&Gate> {
-        self.gates[endpoint.index()].as_ref()
+        self.endpoints[endpoint.index()].gate.as_ref()
+    }
+
+    /// What the last probe of an endpoint found, and when.
+    pub fn finding(&self, endpoint: EndpointKey) -> Option<(Moment, &Finding)> {
+        self.endpoints[endpoint.index()].finding.as_ref().map(|(at, finding)| (*at, &**finding))
+    }
+
+    /// The subscriptions that the broker did not grant to a client as it asked, while it is up.
+    pub fn shortfalls(&self, client: ClientKey) -> &[Shortfall] {
+        self.shortfalls.get(&client).map_or(&[], Vec::as_slice)
     }
 
     /// What trouble the demo is making now.
@@ -309,19 +164,16 @@ impl Known {
         &self.by_endpoint
     }
 
-    /// Looks at what only time changes (who does not answer any more, how fast the others do) and
+    /// Looks at what only time changes (who is not answered any more, how fast the others are) and
     /// counts by endpoint. It is a pass over the fleet, for once a second.
     pub fn look(&mut self, now: Moment) {
         self.by_endpoint = vec![Totals::default(); self.fleet.endpoints.len()];
         for (row, client) in self.rows.iter_mut().zip(&self.fleet.clients) {
-            if row.is_up() && client.settings.probe.kind != ProbeKind::Off {
-                let patience = (row.trend.width() * 5 / 2).max(Duration::from_secs(2));
-                let is_silent = row.silence(now) > patience;
-                if is_silent != row.is_silent {
-                    row.is_silent = is_silent;
-                    self.changes += 1;
-                    judge(row, client.settings.slow_p99, &mut self.totals);
-                }
+            if row.is_aged(row.overdue(client, now)) {
+                self.totals.remove(row);
+                row.slow = row.judge(client, now);
+                self.totals.add(row);
+                self.changes += 1;
             }
             self.by_endpoint[row.endpoint.index()].add(row);
         }
@@ -329,7 +181,7 @@ impl Known {
     }
 
     fn measure(&self) -> Option<Latency> {
-        let answering = self.rows.iter().filter(|r| r.is_up() && !r.is_silent);
+        let answering = self.rows.iter().filter(|r| r.is_up() && !r.is_silent());
         let mut rtts: Vec<Duration> = answering.filter_map(|r| r.last.map(|(_, rtt)| rtt)).collect();
         if rtts.is_empty() {
             return None;
@@ -359,7 +211,16 @@ impl Known {
             What::SamplesLost(count) => self.samples_lost += u64::from(*count),
             What::Trouble(text) => self.trouble = Some(text.clone()),
             What::Gate(endpoint, gate) => self.apply_gate(*endpoint, gate),
-            What::Finding(..) | What::Connack(..) | What::Subscribed(..) | What::Shortfall(_) => {}
+            What::Finding(endpoint, finding) => {
+                self.endpoints[endpoint.index()].finding = Some((event.at, finding.clone()));
+            }
+            What::Connack(client, connack) => self.on_connection(event.at, *client, |connection, usual| {
+                connection.accept(connack, usual);
+            }),
+            What::Subscribed(client, took) => self.on_connection(event.at, *client, |connection, _| {
+                connection.subscribed = Some(*took);
+            }),
+            What::Shortfall(shortfall) => self.apply_shortfall(event.at, shortfall),
             What::Worker { .. } | What::Notice { .. } => {}
         }
         self.log.write(event);
@@ -371,20 +232,28 @@ impl Known {
         let was_up = row.is_up();
         row.trend.advance(at, was_up);
         self.totals.remove(row);
-        let second = self.pulse.advance(at);
+        if was_up {
+            row.slow = None;
+            if row.connection.is_short {
+                row.connection.is_short = false;
+                self.shortfalls.remove(&step.client);
+            }
+        }
         if was_up && step.to != State::Up {
-            self.pulse.losses[second] += 1;
+            self.pulse.lose(at);
             row.trend.mark_down();
-            row.slow = false;
-            row.is_silent = false;
+        }
+        if matches!(step.to, State::Connecting | State::Up) {
+            row.connection = Connection::default();
         }
         if step.to == State::Up && !was_up {
-            self.pulse.ups[second] += 1;
+            self.pulse.gain(at);
             row.reconnects += u32::from(row.ever_up);
             row.ever_up = true;
             row.last = None;
         }
-        if Row::phase(step.to) != Row::phase(row.state) {
+        // From up to up is what is left of a connection that was lost and came back unheard.
+        if Row::phase(step.to) != Row::phase(row.state) || step.to == State::Up {
             row.since = at;
         }
         row.state = step.to;
@@ -412,7 +281,7 @@ impl Known {
                 }
             }
         }
-        self.gates[endpoint.index()] = Some(gate.clone());
+        self.endpoints[endpoint.index()].gate = Some(gate.clone());
     }
 
     fn apply_sample(&mut self, at: Moment, sample: &Sample) {
@@ -423,27 +292,41 @@ impl Known {
         row.trend.advance(at, true);
         row.trend.record(sample.rtt);
         row.last = Some((at, sample.rtt));
-        row.is_silent = false;
-        judge(row, self.fleet.client(sample.client).settings.slow_p99, &mut self.totals);
+        self.judge(at, sample.client);
     }
-}
 
-/// Decides whether a client that is up counts as slow.
-fn judge(row: &mut Row, objective: Option<Duration>, totals: &mut Totals) {
-    let slow = row.is_silent || objective.is_some_and(|limit| row.trend.p99().is_some_and(|p99| p99 > limit));
-    match (row.slow, slow) {
-        (false, true) => totals.slow += 1,
-        (true, false) => totals.slow -= 1,
-        _ => {}
+    /// Changes what is kept of a connection; `usual` is what its endpoint's broker says to others.
+    fn on_connection(
+        &mut self,
+        at: Moment,
+        client: ClientKey,
+        change: impl FnOnce(&mut Connection, &mut Option<Arc<Connack>>),
+    ) {
+        let row = &mut self.rows[client.index()];
+        if row.is_up() {
+            change(&mut row.connection, &mut self.endpoints[row.endpoint.index()].terms);
+            self.judge(at, client);
+        }
     }
-    row.slow = slow;
-}
 
-/// One bucket holds about one probe.
-fn trend_width(settings: &Settings) -> Duration {
-    match settings.probe.kind {
-        ProbeKind::Heartbeat => settings.probe.every.max(settings.keep_alive),
-        ProbeKind::Ack | ProbeKind::Echo | ProbeKind::Off => settings.probe.every,
+    fn apply_shortfall(&mut self, at: Moment, shortfall: &Shortfall) {
+        let row = &mut self.rows[shortfall.client.index()];
+        if row.is_up() {
+            row.connection.is_short = true;
+            self.shortfalls.entry(shortfall.client).or_default().push(shortfall.clone());
+            self.judge(at, shortfall.client);
+        }
+    }
+
+    /// Decides whether a client that is up counts as slow.
+    fn judge(&mut self, now: Moment, client: ClientKey) {
+        let row = &mut self.rows[client.index()];
+        let slow = row.judge(self.fleet.client(client), now);
+        if slow != row.slow {
+            self.totals.remove(row);
+            row.slow = slow;
+            self.totals.add(row);
+        }
     }
 }
 

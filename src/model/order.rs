@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use crate::{
     event::State,
     fleet::{ClientKey, Fleet},
-    model::known::{Known, Row},
+    model::{known::Known, row::Row},
 };
 
 /// What the table can be sorted by, in the order of its columns.
@@ -81,7 +81,7 @@ fn urgency(row: &Row) -> u64 {
         State::Held => 2,
         State::Connecting => 3,
         State::Queued => 4,
-        State::Up if row.slow => 5,
+        State::Up if row.is_slow() => 5,
         State::Up => 6,
         State::Off => 7,
     }
@@ -133,7 +133,7 @@ fn sort_key(known: &Known, key: ClientKey, column: Column, ranks: &[u32]) -> u64
         Column::Last => row.last.filter(|_| row.is_up()).map_or(0, |(_, rtt)| rtt.as_micros() as u64),
         Column::Reconnects => row.reconnects.into(),
         Column::Since => u64::MAX - row.since.0,
-        Column::Reason => (u64::from(row.reason as u8) << 1) | u64::from(!row.slow),
+        Column::Reason => (u64::from(row.reason as u8) << 8) | row.slow.map_or(255, |slow| slow as u64),
     }
 }
 
@@ -165,7 +165,7 @@ impl Filter {
         self.is_in(&fleet.client(key).name)
             || self.is_in(&fleet.endpoint(row.endpoint).name)
             || self.is_in(row.state.name())
-            || (row.slow && self.is_in("slow"))
+            || row.slow.is_some_and(|slow| self.is_in("slow") || self.is_in(slow.words()))
             || self.is_in(row.reason.words())
             || self.is_in(&row.detail)
     }

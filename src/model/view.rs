@@ -9,8 +9,9 @@ use crate::{
     event::{Event, Level, State},
     fleet::{ClientKey, Fleet},
     model::{
-        known::{Known, Totals},
+        known::Known,
         order::{Filter, Sort, arrange, name_ranks},
+        totals::Totals,
     },
 };
 

@@ -11,7 +11,7 @@ use crate::{
     config::Badge,
     event::{Reason, State},
     fleet::ClientKey,
-    model::{Bucket, Row},
+    model::{Bucket, Row, Slow},
     text::Scrubbed,
     ui::{
         Screen, badge,
@@ -21,7 +21,7 @@ use crate::{
         paint::{Strip, nth_line, put, put_cut, put_right, put_short, span, width},
         spark,
     },
-    words::{self, figures},
+    words::{self, connection, figures},
 };
 
 pub(super) fn draw(screen: &Screen, buf: &mut Buffer, layout: &Layout) {
@@ -210,7 +210,7 @@ impl<'a> Line<'a> {
                 let is_stale = self.screen.now.since(at) > self.row.trend_width() * 3;
                 let style = match self.badge {
                     _ if is_stale => theme.dim,
-                    Badge::Slow => theme.slow,
+                    _ if matches!(self.row.slow, Some(Slow::Late | Slow::Objective)) => theme.slow,
                     _ => Style::new(),
                 };
                 put_right(buf, cell, &figures::latency(rtt), self.on(style));
@@ -229,20 +229,11 @@ impl<'a> Line<'a> {
 }
 
 /// Why a client is in its state, from the longest form to the shortest. What is well needs no reason.
-pub(super) fn why(screen: &Screen, key: ClientKey, row: &Row) -> Vec<String> {
+fn why(screen: &Screen, key: ClientKey, row: &Row) -> Vec<String> {
     let words = row.reason.words();
     let full = words::reason(row.reason, &row.detail);
     match row.state {
-        State::Up if row.is_silent => {
-            let silence = figures::age(row.silence(screen.now));
-            vec![format!("no answer for {silence}"), format!("silent {silence}")]
-        }
-        State::Up if row.slow => {
-            let limit = screen.fleet.client(key).settings.slow_p99.map(figures::latency).unwrap_or_default();
-            let p99 = row.p99().map(figures::latency).unwrap_or_default();
-            vec![format!("p99 {p99} is over {limit}"), format!("p99 over {limit}")]
-        }
-        State::Up => Vec::new(),
+        State::Up => connection::slow(screen.model.shown(), key, screen.now),
         State::Held | State::Failed if row.next_try.is_some() => {
             let due = row.next_try.map(|at| at.since(screen.now)).filter(|due| !due.is_zero());
             let soon = due.map_or("now".to_owned(), |due| format!("in {}", figures::wait(due)));
