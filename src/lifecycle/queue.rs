@@ -6,7 +6,7 @@ use crate::fleet::{ClientKey, WorkerKey};
 
 /// Who waits for one endpoint. Within a worker it is first come, first served.
 ///
-/// A worker connects its clients one after the other, however many cores there are, so a queue in
+/// Paho connects the clients of a worker one after the other, however many cores there are, so that
 /// the order of the fleet file would keep one worker busy and the others waiting. Therefore a few
 /// workers take turns, client by client. A worker's turn ends with those clients that waited when it
 /// began; who comes later waits for the next one, so that nobody is overtaken again and again.
@@ -31,7 +31,8 @@ struct Lane {
 }
 
 impl Queue {
-    /// How many workers connect side by side. More than the cores they can have brings nothing.
+    /// How many workers connect side by side. With too many, each is woken for every single client,
+    /// which costs more than the further cores bring: `cargo bench --bench fleet` tells.
     pub const WIDTH: usize = 4;
 
     /// Places, also those of clients that went elsewhere meanwhile.

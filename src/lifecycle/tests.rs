@@ -3,6 +3,7 @@
 mod ladders;
 mod routes;
 mod soak;
+mod turns;
 
 use super::*;
 use crate::{
