@@ -1,0 +1,160 @@
+//! What a blackholed endpoint with half of the fleet costs the other half (the time of their probes) and the machine (CPU); the same fleet without it is run in turn, and once more, to show what chance does.
+
+#[path = "../tests/harness/certificates.rs"]
+mod certificates;
+#[path = "../tests/harness/mosquitto.rs"]
+mod mosquitto;
+#[path = "../tests/harness/peers.rs"]
+mod peers;
+#[path = "harness/process.rs"]
+mod process;
+#[path = "harness/report.rs"]
+mod report;
+
+use std::{
+    fs,
+    io::{self, BufRead, BufReader},
+    net::SocketAddr,
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::mpsc::{Receiver, channel},
+    time::{Duration, Instant},
+};
+
+use report::{Runs, Table, count, setting, time, verdict};
+
+/// From the last connect until the program counts as calm. The first probe of a blackholed endpoint
+/// ends 5 s after the start; the others follow for as long as the program runs.
+const CALM: Duration = Duration::from_secs(3);
+
+/// What the connects may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[derive(Default)]
+struct Fleet {
+    name: &'static str,
+    is_dark: bool,
+    p50: Runs,
+    p99: Runs,
+    /// Of a core, in percent: the program and its workers.
+    cpu: Runs,
+    samples: usize,
+}
+
+fn main() -> io::Result<()> {
+    let clients = setting("MQFLEET_BENCH_HALF", 500);
+    let rounds = setting("MQFLEET_BENCH_ROUNDS", 5);
+    let watched = Duration::from_secs(setting("MQFLEET_BENCH_SECONDS", 10) as u64);
+    println!("blackhole: {} clients on a healthy endpoint, probed every 2 s", count(clients));
+    println!("  {}", process::machine());
+    println!("  {rounds} rounds of all in turn, {} s each; the median (lowest to highest)\n", watched.as_secs());
+    let (hole, broker) = (peers::Blackhole::open(), mosquitto::Mosquitto::start());
+    let folder = tempfile::tempdir()?;
+    let mut fleets = ["they alone", "a blackholed endpoint with as many", "they alone, once more"].map(|name| Fleet {
+        name,
+        is_dark: name.starts_with('a'),
+        ..Fleet::default()
+    });
+    for _ in 0..rounds {
+        for fleet in &mut fleets {
+            let file = folder.path().join("fleet.toml");
+            fs::write(&file, text(broker.address(), fleet.is_dark.then(|| hole.address()), clients))?;
+            fleet.watch(&file, clients, watched)?;
+        }
+    }
+    let mut table = Table::new(["", "probe p50", "probe p99", "CPU of a core", "samples"]);
+    for f in &fleets {
+        let [least, most] = [0.0, 1.0].map(|q| f.cpu.quantile(q));
+        let cpu = format!("{:.1} % ({least:.1} to {most:.1})", f.cpu.median());
+        table.row([f.name.into(), f.p50.times(), f.p99.times(), cpu, count(f.samples)]);
+    }
+    table.print();
+    let [alone, dark, again] = &fleets;
+    let change = |a: &Fleet, b: &Fleet| (b.p99.median() / a.p99.median() - 1.0) * 100.0;
+    let mut table = Table::new(["to the first", "", ""]);
+    let moved = change(alone, dark);
+    table.row(["p99 beside a blackholed endpoint".into(), format!("{moved:+.1} %"), verdict(moved, 10.0, "%")]);
+    table.row(["p99 by chance".into(), format!("{:+.1} %", change(alone, again)), String::new()]);
+    let cpu = dark.cpu.median();
+    table.row(["CPU beside a blackholed endpoint".into(), format!("{cpu:.1} %"), verdict(cpu, 5.0, "%")]);
+    table.print();
+    println!("  the clients' p99 alone: {}", time(alone.p99.median()));
+    Ok(())
+}
+
+fn text(well: SocketAddr, dark: Option<SocketAddr>, clients: usize) -> String {
+    let half = |name: &str, address: SocketAddr| {
+        format!(
+            "[endpoint.{name}]\nurl = \"mqtt://{address}\"\n\
+             [[client]]\nid = \"{name}-%04i\"\ncount = {clients}\nendpoints = [\"{name}\"]\n"
+        )
+    };
+    let dark = dark.map_or(String::new(), |address| half("dark", address));
+    format!("[defaults]\nprobe = {{ kind = \"ack\", every = \"2s\" }}\n{}{dark}", half("well", well))
+}
+
+impl Fleet {
+    /// Runs the program until its clients are up and calm, then watches it for a while.
+    fn watch(&mut self, file: &Path, clients: usize, watched: Duration) -> io::Result<()> {
+        let mut child = Ended(
+            Command::new(env!("CARGO_BIN_EXE_mqfleet"))
+                .arg("run")
+                .arg(file)
+                .args(["--format", "json", "--samples"])
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .spawn()?,
+        );
+        let lines = read(&mut child.0);
+        let begin = Instant::now();
+        let mut up = 0;
+        while up < clients {
+            let line = lines.recv_timeout(PATIENCE.saturating_sub(begin.elapsed())).map_err(io::Error::other)?;
+            up += usize::from(line.contains(r#""to":"up""#));
+        }
+        std::thread::sleep(CALM);
+        while lines.try_recv().is_ok() {}
+        let processes: Vec<u32> = process::children(child.0.id()).into_iter().chain([child.0.id()]).collect();
+        let used = || processes.iter().map(|&id| process::cpu(id)).sum::<Duration>();
+        let (before, since) = (used(), Instant::now());
+        std::thread::sleep(watched);
+        self.cpu.push((used() - before).as_secs_f64() / since.elapsed().as_secs_f64() * 100.0);
+        let mut times = Runs::default();
+        let micros = lines.try_iter().filter_map(|line| {
+            let line: serde_json::Value = serde_json::from_str(&line).ok()?;
+            line.get("rtt_us")?.as_u64()
+        });
+        micros.for_each(|us| times.push(us as f64 / 1e6));
+        if times.is_empty() {
+            return Err(io::Error::other("no probe was answered"));
+        }
+        self.samples += times.len();
+        self.p50.push(times.median());
+        self.p99.push(times.quantile(0.99));
+        Ok(())
+    }
+}
+
+/// The program's lines as they come.
+fn read(child: &mut Child) -> Receiver<String> {
+    let (sender, lines) = channel();
+    let out = child.stdout.take();
+    std::thread::spawn(move || {
+        for line in out.into_iter().flat_map(|out| BufReader::new(out).lines()).map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    lines
+}
+
+/// A process that ends with its owner; its workers end with it.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
