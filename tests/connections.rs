@@ -46,7 +46,7 @@ fn every_kind_of_connection_comes_up_and_answers() {
     lines.extend([vec![format!("listener {ws} 127.0.0.1")], websockets().to_vec()].concat());
     lines.extend([tls(wss, &server), websockets().to_vec()].concat());
     let users = vec![("fleet".to_owned(), "let-me-in-7".to_owned())];
-    let broker = Mosquitto::with(Setup { users, lines, verbose: false });
+    let broker = Mosquitto::with(Setup { users, lines, ..Setup::default() });
 
     let (plain, ca_file) = (broker.port(), ca.pem());
     let mut text = format!(
