@@ -1,4 +1,4 @@
-//! What a blackholed endpoint with half of the fleet costs the other half (the time of their probes) and the machine (CPU); the same fleet without it is run in turn, and once more, to show what chance does.
+//! What a blackholed endpoint with half of the fleet costs the other half (the time of their probes) and the machine (CPU); the same fleet without it runs beside it, twice, to show what chance does.
 
 #[path = "../tests/harness/certificates.rs"]
 mod certificates;
@@ -30,36 +30,33 @@ const CALM: Duration = Duration::from_secs(3);
 /// What the connects may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-#[derive(Default)]
-struct Fleet {
-    name: &'static str,
-    is_dark: bool,
-    p50: Runs,
-    p99: Runs,
-    /// Of a core, in percent: the program and its workers.
-    cpu: Runs,
-    samples: usize,
-}
-
 fn main() -> io::Result<()> {
     let clients = setting("MQFLEET_BENCH_HALF", 500);
-    let rounds = setting("MQFLEET_BENCH_ROUNDS", 5);
+    let rounds = setting("MQFLEET_BENCH_ROUNDS", 6);
     let watched = Duration::from_secs(setting("MQFLEET_BENCH_SECONDS", 10) as u64);
     println!("blackhole: {} clients on a healthy endpoint, probed every 5 s", count(clients));
     println!("  {}", process::machine());
-    println!("  {rounds} rounds of all in turn, {} s each; the median (lowest to highest)\n", watched.as_secs());
+    println!("  three programs side by side, so that what else this machine does is the same for all");
+    println!("  {rounds} times {} s; the median (lowest to highest)\n", watched.as_secs());
     let (hole, broker) = (peers::Blackhole::open(), mosquitto::Mosquitto::start());
     let folder = tempfile::tempdir()?;
-    let mut fleets = ["they alone", "a blackholed endpoint with as many", "they alone, once more"].map(|name| Fleet {
-        name,
-        is_dark: name.starts_with('a'),
-        ..Fleet::default()
-    });
+    let mut fleets = Vec::new();
+    for (name, dark) in [
+        ("they alone", None),
+        ("a blackholed endpoint with as many", Some(hole.address())),
+        ("they alone, once more", None),
+    ] {
+        let file = folder.path().join("fleet.toml");
+        fs::write(&file, text(fleets.len(), broker.address(), dark, clients))?;
+        fleets.push(Fleet::start(name, &file, clients)?);
+    }
+    std::thread::sleep(CALM);
+    fleets.iter().for_each(|fleet| while fleet.lines.try_recv().is_ok() {});
     for _ in 0..rounds {
-        for fleet in &mut fleets {
-            let file = folder.path().join("fleet.toml");
-            fs::write(&file, text(broker.address(), fleet.is_dark.then(|| hole.address()), clients))?;
-            fleet.watch(&file, clients, watched)?;
+        let (before, since): (Vec<_>, _) = (fleets.iter().map(Fleet::used).collect(), Instant::now());
+        std::thread::sleep(watched);
+        for (fleet, before) in fleets.iter_mut().zip(before) {
+            fleet.take(before, since.elapsed())?;
         }
     }
     let mut table = Table::new(["", "probe p50", "probe p99", "CPU of a core", "samples"]);
@@ -69,7 +66,7 @@ fn main() -> io::Result<()> {
         table.row([f.name.into(), f.p50.times(), f.p99.times(), cpu, count(f.samples)]);
     }
     table.print();
-    let [alone, dark, again] = &fleets;
+    let [alone, dark, again] = &fleets[..] else { return Ok(()) };
     let change = |a: &Fleet, b: &Fleet| (b.p99.median() / a.p99.median() - 1.0) * 100.0;
     let mut table = Table::new(["to the first", "", ""]);
     let moved = change(alone, dark);
@@ -83,20 +80,34 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-fn text(well: SocketAddr, dark: Option<SocketAddr>, clients: usize) -> String {
+/// The `number`th fleet file: no two fleets have a client ID in common.
+fn text(number: usize, well: SocketAddr, dark: Option<SocketAddr>, clients: usize) -> String {
     let half = |name: &str, address: SocketAddr| {
         format!(
             "[endpoint.{name}]\nurl = \"mqtt://{address}\"\n\
-             [[client]]\nid = \"{name}-%04i\"\ncount = {clients}\nendpoints = [\"{name}\"]\n"
+             [[client]]\nid = \"{name}-{number}-%04i\"\ncount = {clients}\nendpoints = [\"{name}\"]\n"
         )
     };
     let dark = dark.map_or(String::new(), |address| half("dark", address));
     format!("[defaults]\nprobe = {{ kind = \"ack\", every = \"5s\" }}\n{}{dark}", half("well", well))
 }
 
+/// A running program, and what was seen of it.
+struct Fleet {
+    name: &'static str,
+    child: Ended,
+    lines: Receiver<String>,
+    processes: Vec<u32>,
+    p50: Runs,
+    p99: Runs,
+    /// Of a core, in percent: the program and its workers.
+    cpu: Runs,
+    samples: usize,
+}
+
 impl Fleet {
-    /// Runs the program until its clients are up and calm, then watches it for a while.
-    fn watch(&mut self, file: &Path, clients: usize, watched: Duration) -> io::Result<()> {
+    /// Starts the program and waits until this many of its clients are up.
+    fn start(name: &'static str, file: &Path, clients: usize) -> io::Result<Fleet> {
         let mut child = Ended(
             Command::new(env!("CARGO_BIN_EXE_mqfleet"))
                 .arg("run")
@@ -113,21 +124,27 @@ impl Fleet {
             let line = lines.recv_timeout(PATIENCE.saturating_sub(begin.elapsed())).map_err(io::Error::other)?;
             up += usize::from(line.contains(r#""to":"up""#));
         }
-        std::thread::sleep(CALM);
-        while lines.try_recv().is_ok() {}
-        let processes: Vec<u32> = process::children(child.0.id()).into_iter().chain([child.0.id()]).collect();
-        let used = || processes.iter().map(|&id| process::cpu(id)).sum::<Duration>();
-        let (before, since) = (used(), Instant::now());
-        std::thread::sleep(watched);
-        self.cpu.push((used() - before).as_secs_f64() / since.elapsed().as_secs_f64() * 100.0);
+        let processes = process::children(child.0.id()).into_iter().chain([child.0.id()]).collect();
+        let (p50, p99, cpu) = (Runs::default(), Runs::default(), Runs::default());
+        Ok(Fleet { name, child, lines, processes, p50, p99, cpu, samples: 0 })
+    }
+
+    /// CPU time so far.
+    fn used(&self) -> Duration {
+        self.processes.iter().map(|&id| process::cpu(id)).sum()
+    }
+
+    /// Takes in what came in a round, in which it had used this much CPU time `before`.
+    fn take(&mut self, before: Duration, round: Duration) -> io::Result<()> {
+        self.cpu.push(self.used().saturating_sub(before).as_secs_f64() / round.as_secs_f64() * 100.0);
         let mut times = Runs::default();
-        let micros = lines.try_iter().filter_map(|line| {
+        let micros = self.lines.try_iter().filter_map(|line| {
             let line: serde_json::Value = serde_json::from_str(&line).ok()?;
             line.get("rtt_us")?.as_u64()
         });
         micros.for_each(|us| times.push(us as f64 / 1e6));
         if times.is_empty() {
-            return Err(io::Error::other("no probe was answered"));
+            return Err(io::Error::other(format!("process {}: no probe was answered", self.child.0.id())));
         }
         self.samples += times.len();
         self.p50.push(times.median());
