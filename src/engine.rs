@@ -160,7 +160,7 @@ impl Core {
         let placement = self.pool.placement().clone();
         match news {
             PoolNews::Ready(worker) => {
-                self.lifecycle.worker_ready(placement.clients_of(worker).iter().copied(), Moment::now());
+                self.lifecycle.worker_ready(worker, placement.clients_of(worker).iter().copied(), Moment::now());
             }
             PoolNews::Lost { worker, detail, at } => {
                 self.lifecycle.worker_lost(placement.clients_of(worker).iter().copied(), &detail, at);

@@ -89,7 +89,7 @@ fn no_secret_is_written_shown_or_handed_on_in_the_open() {
         "require_certificate true".into(),
     ];
     let users = vec![("op".to_owned(), PASSWORD.to_owned())];
-    let broker = Mosquitto::with(Setup { users, lines, verbose: false });
+    let broker = Mosquitto::with(Setup { users, lines, ..Setup::default() });
     let plain = broker.port();
     let granting = peers::serve_proxy(broker.address(), |request| {
         let basic = openssl::base64::encode_block(format!("op:{PROXY}").as_bytes());

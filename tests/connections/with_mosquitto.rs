@@ -25,7 +25,7 @@ fn open(shown: Shown) -> Peer {
         websocket(),
     ];
     let users = vec![("fleet".to_owned(), PASSWORD.to_owned())];
-    let broker = Mosquitto::with(Setup { users, lines: lines.concat(), verbose: false });
+    let broker = Mosquitto::with(Setup { users, lines: lines.concat(), ..Setup::default() });
     Peer {
         papers,
         doors: Doors { plain: broker.port(), tls, mutual, ws, wss },

@@ -3,12 +3,14 @@
 
 use std::{
     fs::{self, File},
+    io::{self, BufRead, BufReader, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     path::PathBuf,
     process::{Child, Command, Stdio},
     sync::{
         LazyLock,
         atomic::{AtomicU16, Ordering},
+        mpsc::Sender,
     },
     time::{Duration, Instant},
 };
@@ -20,6 +22,7 @@ use tempfile::TempDir;
 pub struct Mosquitto {
     dir: TempDir,
     port: u16,
+    ear: Option<Sender<(Instant, String)>>,
     child: Option<Child>,
 }
 
@@ -32,6 +35,8 @@ pub struct Setup {
     pub lines: Vec<String>,
     /// Log everything but payloads, for tests that read the log. Slow with thousands of clients.
     pub verbose: bool,
+    /// Is told each line of the log, and when it came.
+    pub ear: Option<Sender<(Instant, String)>>,
 }
 
 impl Mosquitto {
@@ -69,7 +74,7 @@ impl Mosquitto {
         }
         conf.extend(setup.lines);
         fs::write(dir.path().join("mosquitto.conf"), conf.join("\n") + "\n").expect("a configuration file");
-        let mut broker = Mosquitto { dir, port, child: None };
+        let mut broker = Mosquitto { dir, port, ear: setup.ear, child: None };
         broker.run();
         broker
     }
@@ -150,13 +155,27 @@ impl Mosquitto {
     }
 
     fn run(&mut self) {
-        let log = File::options().create(true).append(true).open(self.log_path()).expect("a log file");
+        let mut log = File::options().create(true).append(true).open(self.log_path()).expect("a log file");
+        let words: Stdio = match &self.ear {
+            None => log.into(),
+            Some(ear) => {
+                let (reader, writer) = io::pipe().expect("a pipe");
+                let ear = ear.clone();
+                std::thread::spawn(move || {
+                    for line in BufReader::new(reader).lines().map_while(Result::ok) {
+                        let _ = ear.send((Instant::now(), line.clone())); // a test that has heard enough
+                        writeln!(log, "{line}").expect("room for the log");
+                    }
+                });
+                writer.into()
+            }
+        };
         let child = Command::new(mosquitto())
             .arg("-c")
             .arg(self.dir.path().join("mosquitto.conf"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(log)
+            .stderr(words)
             .spawn()
             .expect("mosquitto: is it installed?");
         self.child = Some(child);
