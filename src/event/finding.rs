@@ -66,6 +66,7 @@ pub enum StageKind {
     Tcp,
     Proxy,
     Tls,
+    WebSocket,
 }
 
 impl StageKind {
@@ -76,6 +77,7 @@ impl StageKind {
             StageKind::Tcp => "tcp",
             StageKind::Proxy => "proxy",
             StageKind::Tls => "tls",
+            StageKind::WebSocket => "websocket",
         }
     }
 }
