@@ -23,7 +23,10 @@ pub(super) fn verdict(case: &Case<'_>) -> String {
             Failure::Probe(_, cause) | Failure::Trial(_, Why::Ended(cause)) => {
                 format!("failed at {stage}: {}", words::reason(cause.reason, &cause.detail))
             }
-            Failure::Trial(..) => format!("failed at {stage}: {}", detail(failure)),
+            Failure::Trial(_, Why::Refused) => {
+                format!("failed at {stage}: subscription refused: {}", detail(case, failure))
+            }
+            Failure::Trial(..) => format!("failed at {stage}: {}", detail(case, failure)),
         };
     }
     let took = figures::latency(case.took());
@@ -67,10 +70,17 @@ fn answers(case: &Case<'_>, took: &str) -> String {
 }
 
 /// What happened, but for the reason's own words.
-pub(super) fn detail(failure: Failure<'_>) -> String {
+pub(super) fn detail(case: &Case<'_>, failure: Failure<'_>) -> String {
     match failure {
         Failure::Probe(_, cause) | Failure::Trial(_, Why::Ended(cause)) => cause.detail.to_string(),
-        Failure::Trial(_, Why::Refused) => "the broker refused a subscription".into(),
+        Failure::Trial(_, Why::Refused) => {
+            let refused = case.trial.iter().flat_map(|t| &t.subscriptions).filter(|s| s.granted.is_none());
+            let words = |s: &Granted| match s.detail.as_str() {
+                "" => s.filter.to_string(),
+                why => format!("{}: {why}", s.filter),
+            };
+            refused.map(words).collect::<Vec<_>>().join("; ")
+        }
         Failure::Trial(_, Why::NoSuback) => "no answer to a subscription".into(),
         Failure::Trial(Step::Probe(kind), _) => format!("the {} never came", kind.name()),
         Failure::Trial(_, Why::NoEcho) => "the echo never came".into(),

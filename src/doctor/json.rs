@@ -33,7 +33,7 @@ pub(super) fn line(case: &Case<'_>, now: DateTime<Utc>) -> Value {
         "client": case.patient.map(|p| client(p, case)),
         "failed_stage": failure.map(|f| f.kind().name()),
         "reason": failure.map(reason),
-        "detail": failure.map(advice::detail),
+        "detail": failure.map(|f| advice::detail(case, f)),
         "verdict": advice::verdict(case),
         "advice": advice::advice(case, now),
     })

@@ -1,6 +1,6 @@
 //! Defines the doctor's page on an endpoint for people: its stages as bars on one time line, its certificates, what the broker allows a client, the verdict; 80 columns, ASCII, so that any terminal and mail can show it.
 
-use std::{fmt::Write, time::Duration};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use unicode_width::UnicodeWidthStr;
@@ -31,9 +31,8 @@ const SUBSCRIPTIONS: usize = 20;
 const FILTER: usize = 40;
 
 pub(super) fn text(case: &Case<'_>, now: DateTime<Utc>) -> String {
-    let mut text = String::new();
-    page(&mut text, case, now).unwrap_or_default(); // a String never refuses
-    text
+    let blocks = [title(case), time_line(case), facts(case, now), verdict(case, now)];
+    blocks.iter().filter(|block| !block.is_empty()).map(String::as_str).collect::<Vec<_>>().join("\n")
 }
 
 /// The endpoint's URL.
@@ -46,38 +45,50 @@ pub(super) fn url(endpoint: &Endpoint) -> String {
     Scrubbed::new(&format!("{}://{}{slash}{path}", endpoint.transport.scheme(), endpoint.address())).to_string()
 }
 
-fn page(out: &mut String, case: &Case<'_>, now: DateTime<Utc>) -> std::fmt::Result {
+fn title(case: &Case<'_>) -> String {
+    let (name, url) = (&case.endpoint.name, url(case.endpoint));
     // An endpoint of the command line is called by its address.
-    let name = if *case.endpoint.name == case.endpoint.address() { "" } else { &*case.endpoint.name };
-    let gap = if name.is_empty() { "" } else { "  " };
-    writeln!(out, "{name}{gap}{}\n", url(case.endpoint))?;
-    let stages = case.stages();
+    if **name == case.endpoint.address() { format!("{url}\n") } else { format!("{name}  {url}\n") }
+}
+
+/// The stages, each with its time as a figure and as a bar.
+fn time_line(case: &Case<'_>) -> String {
+    let mut out = String::new();
     let (mut begin, total) = (Duration::ZERO, case.took());
-    for stage in &stages {
+    for stage in case.stages() {
         let bar = bar(begin, stage.took, total, if stage.ok { '=' } else { 'x' });
         let (name, took) = (stage.kind.name(), figures::latency(stage.took));
-        let says = says(stage, case);
-        let row = format!("  {name:<9} {took:>7}  |{bar}|  {says}");
-        writeln!(out, "{}", ellipsize(row.trim_end(), PAGE))?;
+        let row = format!("  {name:<9} {took:>7}  |{bar}|  {}", says(&stage, case));
+        out.push_str(&ellipsize(row.trim_end(), PAGE));
+        out.push('\n');
         begin += stage.took;
     }
-    if !stages.is_empty() {
-        writeln!(out)?;
-    }
+    out
+}
+
+/// What was learnt on the way.
+fn facts(case: &Case<'_>, now: DateTime<Utc>) -> String {
+    let mut out = String::new();
     for certificate in case.finding.session.iter().flat_map(|s| &s.chain) {
-        labelled(out, "certificate", &self::certificate(certificate, now))?;
+        labelled(&mut out, "certificate", &self::certificate(certificate, now));
     }
-    if let (Some(connack), Some(patient)) = (case.trial.and_then(|t| t.connack.as_ref()), case.patient) {
-        labelled(out, "broker", &allows(connack, &patient.client.settings))?;
+    let (Some(trial), Some(patient)) = (case.trial, case.patient) else { return out };
+    if let Some(connack) = &trial.connack {
+        labelled(&mut out, "broker", &allows(connack, &patient.client.settings));
+        labelled(&mut out, "subscribed", &subscriptions(&trial.subscriptions));
+        if !patient.is_alias {
+            let note = "a client that was running with this ID has been thrown off by this test; --as ID avoids that";
+            labelled(&mut out, "note", &[note.to_owned()]);
+        }
     }
-    let subscriptions = case.trial.map_or(&[][..], |t| &t.subscriptions);
-    labelled(out, "subscribed", &self::subscriptions(subscriptions))?;
-    if case.trial.is_some_and(|t| t.connack.is_some()) && case.patient.is_some_and(|p| !p.is_alias) {
-        let note = "a client that was running with this ID has been thrown off by this test; --as ID avoids that";
-        labelled(out, "note", &[note.to_owned()])?;
-    }
-    labelled(out, "verdict", &[advice::verdict(case)])?;
-    labelled(out, "to do", advice::advice(case, now).as_slice())
+    out
+}
+
+fn verdict(case: &Case<'_>, now: DateTime<Utc>) -> String {
+    let mut out = String::new();
+    labelled(&mut out, "verdict", &[advice::verdict(case)]);
+    labelled(&mut out, "to do", advice::advice(case, now).as_slice());
+    out
 }
 
 /// Where on the time line a stage lies; at least one column wide, so that none is lost.
@@ -91,20 +102,20 @@ fn bar(begin: Duration, took: Duration, total: Duration, mark: char) -> String {
     (0..LINE).map(|at| if (from..to).contains(&at) { mark } else { ' ' }).collect()
 }
 
-/// Lines behind a label, the long ones folded at their spaces.
-fn labelled(out: &mut String, label: &str, lines: &[String]) -> std::fmt::Result {
+/// Adds lines behind a label, the long ones folded at their spaces.
+fn labelled(out: &mut String, label: &str, lines: &[String]) {
     let mut label = label;
-    for line in lines {
-        for line in folded(line, PAGE - VALUE - 2) {
-            writeln!(out, "  {label:<VALUE$}{line}")?;
-            label = "";
-        }
+    for line in lines.iter().flat_map(|line| folded(line, PAGE - VALUE - 2)) {
+        out.push_str(&format!("  {label:<VALUE$}{line}\n"));
+        label = "";
     }
-    Ok(())
 }
 
 /// Cuts a line into pieces of at most `width` columns, at spaces where there are any.
 fn folded(line: &str, width: usize) -> Vec<String> {
+    if line.width() <= width {
+        return vec![line.to_owned()];
+    }
     let mut pieces = vec![String::new()];
     for word in line.split(' ') {
         let last = pieces.last_mut().map(|l| (l.width(), l));
@@ -191,28 +202,25 @@ fn allows(connack: &Connack, settings: &Settings) -> Vec<String> {
         0 => "off".into(),
         n => seconds(n),
     };
-    let packet = connack.maximum_packet_size.map_or("no limit".into(), |n| format!("{} bytes", count(n.into())));
+    let packet = connack.maximum_packet_size.map_or("no limit".into(), |n| format!("{} B", count(n.into())));
     let left = [
         session,
         ("session expiry", expiry),
         ("keep alive", keep_alive),
-        ("maximum QoS", connack.maximum_qos.unwrap_or(2).to_string()),
         ("receive maximum", count(connack.receive_maximum.unwrap_or(u16::MAX).into())),
+        ("topic alias maximum", count(connack.topic_alias_maximum.unwrap_or(0).into())),
+        ("maximum packet size", packet),
     ];
     let right = [
-        ("maximum packet size", packet),
-        ("topic alias maximum", count(connack.topic_alias_maximum.unwrap_or(0).into())),
+        ("maximum QoS", connack.maximum_qos.unwrap_or(2).to_string()),
         ("retained messages", yes(connack.retain_available)),
         ("wildcard subscriptions", yes(connack.wildcard_subscription_available)),
         ("shared subscriptions", yes(connack.shared_subscription_available)),
+        ("subscription identifiers", yes(connack.subscription_identifiers_available)),
     ];
-    let mut lines: Vec<String> = left
-        .iter()
-        .zip(&right)
-        .map(|((left, value), (right, its))| format!("{left:<16}{value:<14}{right:<26}{its}"))
-        .collect();
-    let identifiers = yes(connack.subscription_identifiers_available);
-    lines.push(format!("{:<30}{:<26}{identifiers}", "", "subscription identifiers"));
+    let mut right = right.iter().map(|(name, value)| format!("{name:<25}{value}"));
+    let line = |(name, value)| format!("{name:<20}{value:<16}{}", right.next().unwrap_or_default());
+    let mut lines: Vec<String> = left.into_iter().map(line).map(|l| l.trim_end().to_owned()).collect();
     let words = [
         ("assigned client ID", &connack.assigned_client_id),
         ("server reference", &connack.server_reference),
@@ -278,7 +286,15 @@ mod tests {
         };
         let lines = allows(&connack, &Settings::default());
         assert!(lines.iter().all(|l| l.width() <= PAGE - VALUE - 2), "{lines:#?}");
-        insta::assert_snapshot!(lines.join("\n"), @"");
+        insta::assert_snapshot!(lines.join("\n"), @r"
+        session present     no              maximum QoS              1
+        session expiry      never           retained messages        yes
+        keep alive          60 s            wildcard subscriptions   yes
+        receive maximum     20              shared subscriptions     yes
+        topic alias maximum 0               subscription identifiers yes
+        maximum packet size 4,294,967,295 B
+        assigned client ID auto-1
+        ");
         let old = Settings { protocol: Protocol::V311, ..Settings::default() };
         assert_eq!(allows(&connack, &old), ["session present no (MQTT 3.1.1 tells no more)"]);
     }
