@@ -1,6 +1,7 @@
 //! Defines the engine: it joins pool and lifecycle, obeys commands and tells all that happens as one ordered, bounded stream of events; who listens is not its matter.
 
 mod outbox;
+mod trust;
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,7 +11,7 @@ use crate::{
     clock::Moment,
     command::Command,
     endpoint::{Prober, Resolver},
-    engine::outbox::Outbox,
+    engine::{outbox::Outbox, trust::Trust},
     event::{Event, Finding, Messages, Sample, Shortfall, Step, What},
     fleet::{ClientKey, EndpointKey, Fleet, WorkerKey},
     lifecycle::{Effect, Lifecycle},
@@ -50,7 +51,7 @@ impl Engine {
             }
         }
         let prober = Prober::new(fleet.endpoints.clone().into(), Resolver::system());
-        let core = Core { lifecycle, pool, prober, outbox: Outbox::default() };
+        let core = Core { lifecycle, pool, prober, trust: Trust::default(), outbox: Outbox::default() };
         let task = tokio::spawn(core.run(command_receiver, event_sender));
         Engine { commands, events, task, workers }
     }
@@ -82,6 +83,7 @@ struct Core {
     lifecycle: Lifecycle,
     pool: Pool,
     prober: Prober,
+    trust: Trust,
     outbox: Outbox,
 }
 
@@ -122,6 +124,11 @@ impl Core {
 
     fn probed(&mut self, endpoint: EndpointKey, finding: Finding) {
         let now = Moment::now();
+        // Before anybody connects by it.
+        if let (true, Some(address)) = (finding.is_ok(), finding.address) {
+            let anchors = self.trust.learn(endpoint, &finding);
+            self.pool.learn(endpoint, address.ip(), anchors);
+        }
         let found = finding.failure.as_ref().map_or(Ok(()), |failure| Err(failure.cause.clone()));
         self.outbox.push(Event { at: now, what: What::Finding(endpoint, Arc::new(finding)) });
         self.lifecycle.probed(endpoint, found, now);

@@ -5,41 +5,47 @@
 
 mod arrivals;
 mod cause;
+mod cell;
+mod connack;
 mod guard;
 mod line;
+mod message;
 mod options;
+mod pending;
 mod raw;
+mod route;
 mod slots;
 mod tap;
+mod trouble;
 
-use std::{
-    future::Future,
-    net::IpAddr,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, Wake, Waker},
-    time::Duration,
-};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use paho_mqtt as mqtt;
 
 use self::{
     cause::Way,
+    cell::Refusal,
+    connack::{Times, connack},
+    message::{numbered, probe_topic, qos, with_payload},
     options::{connect_options, version},
-    slots::Refusal,
     tap::last_socket,
 };
 pub use self::{
     guard::GuardError,
+    pending::Pending,
+    route::Route,
     slots::{End, News, Slots, Subject},
 };
 use crate::{
     clock::Moment,
     event::{Cause, Connack, Generation, Reason},
-    fleet::{Message, Subscription},
+    fleet::{Message, ProbeKind, Subscription},
     text::Scrubbed,
-    wire::{ClientDef, Remote, Slot, TEST_NO_GUARD},
+    wire::{ClientDef, Slot, TEST_NO_GUARD},
 };
+
+/// From an echo's order until it counts as lost, at least.
+const ECHO_LOST: Duration = Duration::from_secs(5);
 
 /// The broadcast address: the kernel refuses to connect there before anything is sent.
 const NOWHERE: &str = "tcp://255.255.255.255:1";
@@ -112,15 +118,28 @@ pub struct Accepted {
     pub connack: Connack,
 }
 
+/// How a connect ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    Accepted(Accepted),
+    Failed(End),
+    /// Paho took another connect's failure for this one's: it may well succeed if it is tried again.
+    ///
+    /// Paho 1.3.16 does so where a connect was given the number of a socket that another one of the same
+    /// process closed the moment before (`MQTTAsync_receiveThread` looks the client up by that number
+    /// again, without having held its lock between).
+    Mistaken(End),
+}
+
 impl Client {
-    /// Creates the client and orders its connect to `remote`, whose first hop (the proxy, where there
+    /// Creates the client and orders its connect by `route`, whose first hop (the proxy, where there
     /// is one) has this address. What files there are (trust anchors, certificate, key) Paho reads.
     pub fn connect(
         slots: Arc<Slots>,
         slot: Slot,
         generation: Generation,
         def: ClientDef,
-        remote: &Remote,
+        route: &Route,
         address: IpAddr,
     ) -> Result<(Client, Pending), Cause> {
         let internal = |words: &str| Cause { reason: Reason::Internal, detail: Scrubbed::new(words) };
@@ -128,7 +147,8 @@ impl Client {
         if def.id.contains('\0') || def.username.as_ref().is_some_and(|name| name.contains('\0')) {
             return Err(internal("the client ID or the user name holds a NUL, which MQTT does not allow"));
         }
-        let connect = connect_options(&def, remote, address).map_err(|e| internal(&format!("Paho: {e}")))?;
+        let connect = connect_options(&def, route, address).map_err(|e| internal(&format!("Paho: {e}")))?;
+        let remote = route.remote();
         let tls = remote.transport.tls().is_some();
         let way = Way { proxy: remote.proxy.is_some(), tls, identity: tls && def.identity.is_some() };
         let options = mqtt::CreateOptionsBuilder::new()
@@ -150,7 +170,7 @@ impl Client {
         paho.set_connection_lost_callback(move |_| {
             let at = Moment::now();
             let cell = table.cell(slot);
-            let cause = cause::lost(tap::take_trouble(cell.socket, at));
+            let cause = cause::lost(trouble::take(cell.socket, at));
             table.end(slot, generation, cell, End { at, cause });
         });
         let table = slots.clone();
@@ -175,7 +195,7 @@ impl Client {
             },
             move |_, _, rc| {
                 let at = Moment::now();
-                let fault = tap::take_trouble(None, at);
+                let fault = trouble::take(None, at);
                 let mut cell = at_failure.cell(slot);
                 if cell.generation == generation {
                     cell.refusal = Some(Refusal { at, rc, fault });
@@ -188,22 +208,22 @@ impl Client {
     }
 
     /// How the connect ended, if it did; asked again whenever the slot is marked.
-    pub fn outcome(&self, pending: &mut Pending) -> Option<Result<Accepted, End>> {
+    pub fn outcome(&self, pending: &mut Pending) -> Option<Outcome> {
         let result = pending.poll()?;
         let mut cell = self.slots.cell(self.slot);
         Some(match result {
-            Ok(answer) => Ok(Accepted {
-                at: cell.up.unwrap_or_else(Moment::now),
-                connack: Connack {
-                    session_present: answer.connect_response().is_some_and(|r| r.session_present),
-                    ..Connack::default()
-                },
-            }),
+            Ok(answer) => {
+                let at = cell.up.unwrap_or_else(Moment::now);
+                let times = Times { ordered: cell.ordered, asked: cell.asked, up: at };
+                Outcome::Accepted(Accepted { at, connack: connack(&answer, times) })
+            }
             Err(error) => {
+                let refusal = cell.refusal.take();
+                let is_mistaken = refusal.is_some() && cause::may_be_anothers(&error);
                 // Without a refusal Paho did not even accept the order.
-                let Refusal { at, rc, fault } =
-                    cell.refusal.take().unwrap_or(Refusal { at: Moment::now(), rc: -1, fault: None });
-                Err(End { at, cause: cause::refused(self.def.protocol, self.way, rc, &error, fault) })
+                let Refusal { at, rc, fault } = refusal.unwrap_or(Refusal { at: Moment::now(), rc: -1, fault: None });
+                let end = End { at, cause: cause::refused(self.def.protocol, self.way, rc, &error, fault) };
+                if is_mistaken { Outcome::Mistaken(end) } else { Outcome::Failed(end) }
             }
         })
     }
@@ -220,21 +240,37 @@ impl Client {
         self.pending(token)
     }
 
-    /// Publishes one probe at QoS 1, if none is under way and the tap can follow this client.
+    /// Whether the tap can follow this client, so that its probes can be timed.
+    pub fn is_followed(&self) -> bool {
+        tap::can_follow(&self.def.id)
+    }
+
+    /// Publishes one probe, if none is under way and the tap can follow this client.
     pub fn probe(&self) {
-        if tap::can_follow(&self.def.id) && self.slots.begin_probe(self.slot) {
-            // A failure means that the connection is ending, of which the end tells.
-            let _ = self.paho.try_publish(mqtt::Message::new(
-                probe_topic(&self.def.id),
-                line::PROBE,
-                mqtt::QoS::AtLeastOnce,
-            ));
+        if !self.is_followed() {
+            return;
         }
+        let message = match self.def.probe.kind {
+            ProbeKind::Ack => self.slots.begin_probe(self.slot).then(|| message::ack(&self.def.id)),
+            ProbeKind::Echo => {
+                let patience = self.def.probe.every.saturating_mul(3).max(ECHO_LOST);
+                let number = self.slots.begin_echo(self.slot, patience, Moment::now());
+                number.map(|number| message::echo(&self.def.id, number))
+            }
+            ProbeKind::Heartbeat | ProbeKind::Off => None,
+        };
+        // A failure means that the connection is ending, of which the end tells.
+        let _ = message.map(|message| self.paho.try_publish(message));
+    }
+
+    /// The topic of its probes.
+    pub fn probe_topic(&self) -> String {
+        probe_topic(&self.def.id)
     }
 
     /// Asks for one subscription; [`Client::granted`] tells what came of it.
     pub fn subscribe(&self, subscription: &Subscription) -> Pending {
-        let token = self.paho.subscribe(&*subscription.filter, options::qos(subscription.qos));
+        let token = self.paho.subscribe(&*subscription.filter, qos(subscription.qos));
         self.pending(token)
     }
 
@@ -252,13 +288,13 @@ impl Client {
 
     /// Publishes a message; false where Paho did not take it.
     pub fn publish(&self, message: &Message) -> bool {
-        self.paho.try_publish(options::message(message)).is_ok()
+        self.paho.try_publish(message::message(message)).is_ok()
     }
 
     /// Publishes the `number`th of a series of messages, which its payload may mention.
     pub fn publish_numbered(&self, message: &Message, number: u64) -> bool {
         let payload = numbered(&message.payload, number);
-        self.paho.try_publish(options::with_payload(message, payload)).is_ok()
+        self.paho.try_publish(with_payload(message, payload)).is_ok()
     }
 
     /// Whether Paho thinks that it is connected.
@@ -267,8 +303,7 @@ impl Client {
     }
 
     fn pending(&self, token: mqtt::Token) -> Pending {
-        let waker = Waker::from(Arc::new(Marker { slots: self.slots.clone(), slot: self.slot }));
-        Pending { token, waker }
+        Pending::new(token, self.slots.clone(), self.slot)
     }
 }
 
@@ -280,91 +315,4 @@ impl Client {
 fn discard_messages(paho: &mqtt::AsyncClient) {
     paho.set_message_callback(|_, _| {});
     paho.remove_message_callback();
-}
-
-/// `%s` in a payload is the message's number, `%%` a percent sign.
-fn numbered(payload: &[u8], number: u64) -> Vec<u8> {
-    let mut out = Vec::with_capacity(payload.len() + 8);
-    let mut rest = payload;
-    while let Some(at) = rest.iter().position(|&b| b == b'%') {
-        out.extend_from_slice(&rest[..at]);
-        match rest.get(at + 1) {
-            Some(b's') => out.extend_from_slice(number.to_string().as_bytes()),
-            Some(b'%') => out.push(b'%'),
-            Some(&other) => out.extend_from_slice(&[b'%', other]),
-            None => out.push(b'%'),
-        }
-        rest = rest.get(at + 2..).unwrap_or_default();
-    }
-    out.extend_from_slice(rest);
-    out
-}
-
-/// The topic of a client's own probes: wildcards, `$` in front and what brokers refuse in a topic
-/// (MQTT 5.0 §1.5.4, §4.7) become `_`.
-fn probe_topic(client_id: &str) -> String {
-    let safe = |c: char| if matches!(c, '+' | '#') || c.is_control() { '_' } else { c };
-    let id: String = client_id.chars().map(safe).collect();
-    let id = id.strip_prefix('$').map_or(id.clone(), |rest| format!("_{rest}"));
-    format!("mqfleet/probe/{id}")
-}
-
-/// An order that Paho has not fulfilled yet. Its completion marks the slot.
-pub struct Pending {
-    token: mqtt::Token,
-    waker: Waker,
-}
-
-impl Pending {
-    /// Whether the order is done with, well or not.
-    pub fn is_done(&mut self) -> bool {
-        self.poll().is_some()
-    }
-
-    fn poll(&mut self) -> Option<mqtt::Result<mqtt::ServerResponse>> {
-        match Future::poll(Pin::new(&mut self.token), &mut Context::from_waker(&self.waker)) {
-            Poll::Ready(result) => Some(result),
-            Poll::Pending => None,
-        }
-    }
-}
-
-/// Marks a slot when Paho completes an order.
-struct Marker {
-    slots: Arc<Slots>,
-    slot: Slot,
-}
-
-impl Wake for Marker {
-    fn wake(self: Arc<Self>) {
-        self.slots.mark(self.slot);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn a_probe_topic_keeps_the_id() {
-        assert_eq!(probe_topic("press-0001"), "mqfleet/probe/press-0001");
-        assert_eq!(probe_topic("$SYS/+/#\0\x1b"), "mqfleet/probe/_SYS/_/___");
-        assert_eq!(probe_topic(""), "mqfleet/probe/");
-    }
-
-    #[test]
-    fn a_payload_can_have_its_number() {
-        assert_eq!(numbered(b"{\"n\":%s}", 7), b"{\"n\":7}");
-        assert_eq!(numbered(b"100%% of %s%", 12), b"100% of 12%");
-        assert_eq!(numbered(b"\xff%x", 1), b"\xff%x");
-    }
-
-    proptest! {
-        #[test]
-        fn a_probe_topic_is_a_topic_name(id in "(?s).{0,80}") {
-            let topic = probe_topic(&id);
-            prop_assert!(!topic.contains(['+', '#', '\0']) && !topic.starts_with('$'));
-        }
-    }
 }

@@ -3,8 +3,9 @@
 mod orders;
 mod placement;
 mod process;
+mod remotes;
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, watch},
@@ -17,10 +18,11 @@ pub use placement::Placement;
 use crate::{
     clock::Moment,
     event::WorkerEvent,
-    fleet::{ClientKey, Fleet, WorkerKey},
+    fleet::{ClientKey, EndpointKey, Fleet, WorkerKey},
     pool::{
         orders::{Inbox, Orders},
         process::Process,
+        remotes::Remotes,
     },
     text::Scrubbed,
     wire::{FromWorker, Report, Slot, ToWorker, WireError},
@@ -50,6 +52,7 @@ pub enum PoolNews {
 #[derive(Debug)]
 pub struct Pool {
     placement: Arc<Placement>,
+    remotes: Remotes,
     orders: Vec<Orders>,
     news: mpsc::Receiver<PoolNews>,
     stop: watch::Sender<bool>,
@@ -66,6 +69,7 @@ impl Pool {
     /// Starts the workers that `fleet` needs.
     pub fn start(fleet: &Arc<Fleet>) -> Pool {
         let placement = Arc::new(Placement::new(fleet));
+        let remotes = Remotes::new(fleet);
         let (news_sender, news) = mpsc::channel(Self::NEWS);
         let (stop, stopped) = watch::channel(false);
         let mut supervisors = JoinSet::new();
@@ -79,13 +83,14 @@ impl Pool {
                 worker,
                 fleet: fleet.clone(),
                 placement: placement.clone(),
+                remotes: remotes.clone(),
                 inbox,
                 news: news_sender.clone(),
                 stop: stopped.clone(),
             };
             supervisors.spawn(supervisor.run());
         }
-        Pool { placement, orders: all_orders, news, stop, supervisors }
+        Pool { placement, remotes, orders: all_orders, news, stop, supervisors }
     }
 
     pub fn placement(&self) -> &Arc<Placement> {
@@ -99,6 +104,12 @@ impl Pool {
             self.orders[worker.index()].begin_life();
         }
         news
+    }
+
+    /// Has the workers use this address for an endpoint's first hop, and these trust anchors (PEM)
+    /// where there are any, for the connects that are ordered from now on.
+    pub fn learn(&self, endpoint: EndpointKey, address: IpAddr, anchors: Option<Arc<str>>) {
+        self.remotes.learn(endpoint, address, anchors);
     }
 
     /// Gives an order about a client to its worker. A worker that leaves so many lying that one is
@@ -122,6 +133,7 @@ struct Supervisor {
     worker: WorkerKey,
     fleet: Arc<Fleet>,
     placement: Arc<Placement>,
+    remotes: Remotes,
     inbox: Inbox,
     news: mpsc::Sender<PoolNews>,
     stop: watch::Receiver<bool>,
@@ -203,8 +215,9 @@ impl Supervisor {
     /// Talks to the worker until the pool stops (`Ok`) or the worker fails.
     async fn serve(&mut self, process: &mut Process, first: bool) -> Result<(), WireError> {
         let clients = self.placement.clients_of(self.worker);
+        let mut seen = 0;
         let greeted = tokio::select! {
-            greeted = timeout(Self::HELLO, process.greet(&self.fleet, clients)) => greeted,
+            greeted = timeout(Self::HELLO, process.greet(&self.fleet, clients, self.remotes.since(&mut seen))) => greeted,
             _ = self.stop.changed() => return Ok(()),
         };
         greeted.map_err(|_| WireError::Io(std::io::ErrorKind::TimedOut.into()))??;
@@ -234,7 +247,7 @@ impl Supervisor {
                         return Ok(());
                     }
                     let sent = timeout(Duration::from_secs(5), async {
-                        for order in batch.drain(..) {
+                        for order in self.remotes.since(&mut seen).into_iter().chain(batch.drain(..)) {
                             process.sender.feed(&order).await?;
                         }
                         process.sender.flush().await
@@ -272,8 +285,9 @@ mod tests {
         let (news, _heard) = mpsc::channel(4);
         let (_orders, inbox) = orders::queue(4);
         let placement = Arc::new(Placement::new(&fleet));
+        let remotes = Remotes::new(&fleet);
         let mut supervisor =
-            Supervisor { worker: WorkerKey(0), fleet: Arc::new(fleet), placement, inbox, news, stop: stopped };
+            Supervisor { worker: WorkerKey(0), fleet: Arc::new(fleet), placement, remotes, inbox, news, stop: stopped };
         let (end, ()) = tokio::join!(timeout(Supervisor::HELLO / 2, supervisor.serve(&mut process, true)), async {
             stop.send_replace(true);
         });

@@ -122,8 +122,9 @@ pub struct Remote {
     /// looks the name up.
     pub address: Option<IpAddr>,
     pub transport: Transport,
-    /// Trust anchors in PEM, in place of those that the transport names.
-    pub trust: Option<PathBuf>,
+    /// The trust anchors that its chain was verified against, in PEM; they serve in place of those that
+    /// the transport names.
+    pub anchors: Option<Arc<str>>,
     pub proxy: Option<Proxy>,
 }
 
@@ -135,7 +136,7 @@ impl From<&fleet::Endpoint> for Remote {
             port: endpoint.port,
             address: None,
             transport: endpoint.transport.clone(),
-            trust: None,
+            anchors: None,
             proxy: endpoint.proxy.as_ref().map(Proxy::from),
         }
     }

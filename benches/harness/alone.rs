@@ -5,7 +5,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use mqfleet::{
     clock::Moment,
     fleet::{Endpoint, Probe, ProbeKind, Protocol},
-    paho::{Client, Paho, Pending, Slots, Subject},
+    paho::{Client, Paho, Pending, Route, Slots, Subject},
     wire::{ClientDef, Remote, Slot},
 };
 
@@ -21,14 +21,14 @@ pub fn main(broker: SocketAddr, clients: usize, window: usize) -> io::Result<()>
     let (slots, mut news) = Slots::new((0..clients).map(subject).collect());
     let slots = Arc::new(slots);
     paho.follow(&slots);
-    let remote = Remote::from(&Endpoint::new("bench", &broker.ip().to_string(), broker.port()));
+    let route = Route::new(Remote::from(&Endpoint::new("bench", &broker.ip().to_string(), broker.port())));
     let begin = Moment::now();
     let mut all: Vec<(Client, Option<Pending>)> = Vec::with_capacity(clients);
     let (mut up, mut tried) = (0, 0);
     while up < clients {
         while tried < clients && tried - up < window {
             let def = define(id(tried));
-            let (client, mut pending) = Client::connect(slots.clone(), tried as Slot, 1, def, &remote, broker.ip())
+            let (client, mut pending) = Client::connect(slots.clone(), tried as Slot, 1, def, &route, broker.ip())
                 .map_err(|cause| io::Error::other(cause.detail.to_string()))?;
             // Asked once, it marks the slot when it is fulfilled.
             let fulfilled = client.outcome(&mut pending).is_some();

@@ -5,7 +5,7 @@ use std::io;
 use paho_mqtt as mqtt;
 use rustix::io::Errno;
 
-use super::tap::{Fault, Words};
+use super::trouble::{Fault, Words};
 use crate::{event::Cause, event::Reason, fleet::Protocol, text::Scrubbed};
 
 fn cause(reason: Reason, detail: &str) -> Cause {
@@ -98,11 +98,14 @@ pub(super) fn refused(protocol: Protocol, way: Way, rc: i32, error: &mqtt::Error
         mqtt::Error::TcpConnectCompletionFailure => {
             cause(Reason::ConnectionLost, "the broker closed the connection instead of answering CONNECT")
         }
-        // Paho 1.3.16 also says so of a connect that was given the number of a socket that it closed the
-        // moment before (`MQTTAsync_receiveThread` looks the client up again, without its lock between).
         mqtt::Error::SocketError(_) => cause(Reason::ConnectionLost, "the socket failed during the connect"),
         other => cause(Reason::Internal, &other.to_string()),
     }
+}
+
+/// Whether a connect that failed with this error may have had nothing to do with it.
+pub(super) fn may_be_anothers(error: &mqtt::Error) -> bool {
+    matches!(error, mqtt::Error::SocketError(_))
 }
 
 /// Why TLS ended with an alert (RFC 8446 §6.2).
@@ -119,10 +122,16 @@ fn alert(ours: bool, words: Words) -> Cause {
     cause(Reason::TlsFailed, &detail)
 }
 
-/// Why a subscription failed.
+/// Why a subscription failed, with the broker's reason string where it gave one.
 pub(super) fn subscription(error: &mqtt::Error) -> Scrubbed {
     match error {
-        mqtt::Error::ReasonCode(code, _) => Scrubbed::new(Reason::from_code(*code as u32 as u8).words()),
+        mqtt::Error::ReasonCode(code, properties) => {
+            let words = Reason::from_code(*code as u32 as u8).words();
+            match properties.get_string(mqtt::PropertyCode::ReasonString) {
+                Some(said) if !said.is_empty() => Scrubbed::new(&format!("{words}: {said}")),
+                _ => Scrubbed::new(words),
+            }
+        }
         _ => Scrubbed::default(),
     }
 }

@@ -8,8 +8,9 @@ use std::{
 
 use paho_mqtt as mqtt;
 
+use super::{Route, message::message};
 use crate::{
-    fleet::{Message, Protocol, Tls, Transport},
+    fleet::{Protocol, Tls, Transport},
     wire::{ClientDef, Proxy, Remote},
 };
 
@@ -32,7 +33,8 @@ fn named(host: &str, port: u16) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
-pub(super) fn connect_options(def: &ClientDef, remote: &Remote, hop: IpAddr) -> mqtt::Result<mqtt::ConnectOptions> {
+pub(super) fn connect_options(def: &ClientDef, route: &Route, hop: IpAddr) -> mqtt::Result<mqtt::ConnectOptions> {
+    let remote = route.remote();
     let mut options = mqtt::ConnectOptionsBuilder::with_mqtt_version(version(def.protocol));
     match def.protocol {
         Protocol::V311 => options.clean_session(def.clean_start),
@@ -54,7 +56,7 @@ pub(super) fn connect_options(def: &ClientDef, remote: &Remote, hop: IpAddr) -> 
         options.will_message(message(will));
     }
     if let Some(tls) = remote.transport.tls() {
-        options.ssl_options(ssl_options(def, remote, tls)?);
+        options.ssl_options(ssl_options(def, route, tls)?);
     }
     if let Some(proxy) = &remote.proxy {
         // Paho takes the one for plain connections, the other for TLS; it talks to both in the clear.
@@ -78,11 +80,11 @@ fn properties(def: &ClientDef) -> mqtt::Result<mqtt::Properties> {
     Ok(properties)
 }
 
-fn ssl_options(def: &ClientDef, remote: &Remote, tls: &Tls) -> mqtt::Result<mqtt::SslOptions> {
+fn ssl_options(def: &ClientDef, route: &Route, tls: &Tls) -> mqtt::Result<mqtt::SslOptions> {
     let mut ssl = mqtt::SslOptionsBuilder::new();
     // Paho's own default is not to look at the host name.
     ssl.verify(!tls.insecure).enable_server_cert_auth(!tls.insecure);
-    if let Some(trust) = remote.trust.as_ref().or(tls.ca_file.as_ref()) {
+    if let Some(trust) = route.trust() {
         ssl.trust_store(trust)?;
     }
     if let Some(identity) = &def.identity {
@@ -119,24 +121,6 @@ fn escape(text: &str, url: &mut String) {
         } else {
             let _ = write!(url, "%{byte:02X}"); // a String takes everything
         }
-    }
-}
-
-pub(super) fn message(message: &Message) -> mqtt::Message {
-    with_payload(message, message.payload.to_vec())
-}
-
-/// The same with another payload.
-pub(super) fn with_payload(message: &Message, payload: Vec<u8>) -> mqtt::Message {
-    let builder = mqtt::MessageBuilder::new().topic(&*message.topic).payload(payload);
-    builder.qos(qos(message.qos)).retained(message.retain).finalize()
-}
-
-pub(super) fn qos(level: u8) -> mqtt::QoS {
-    match level {
-        0 => mqtt::QoS::AtMostOnce,
-        1 => mqtt::QoS::AtLeastOnce,
-        _ => mqtt::QoS::ExactlyOnce,
     }
 }
 

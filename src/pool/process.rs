@@ -16,9 +16,9 @@ use tokio::{
 };
 
 use crate::{
-    fleet::{ClientKey, EndpointKey, Fleet, WorkerKey},
+    fleet::{ClientKey, Fleet, WorkerKey},
     text::Scrubbed,
-    wire::{self, ClientDef, DEFINE_PART, FromWorker, Hello, Remote, ToWorker, WireError},
+    wire::{self, ClientDef, DEFINE_PART, FromWorker, Hello, ToWorker, WireError},
 };
 
 /// A running worker and the link to it.
@@ -75,8 +75,13 @@ impl Process {
         self.child.id().unwrap_or(0)
     }
 
-    /// Exchanges hellos and tells the worker its clients, and the endpoints as the fleet has them.
-    pub async fn greet(&mut self, fleet: &Fleet, clients: &[ClientKey]) -> Result<(), WireError> {
+    /// Exchanges hellos and tells the worker its clients, and what is known of the endpoints.
+    pub async fn greet(
+        &mut self,
+        fleet: &Fleet,
+        clients: &[ClientKey],
+        remotes: Vec<ToWorker>,
+    ) -> Result<(), WireError> {
         self.sender.send(&ToWorker::Hello(Hello::new())).await?;
         match self.receiver.recv().await? {
             FromWorker::Hello(hello) => wire::check_hello(&hello)?,
@@ -86,8 +91,7 @@ impl Process {
             let defs = part.iter().map(|&key| define(fleet, key)).collect();
             self.sender.feed(&ToWorker::Define(defs)).await?;
         }
-        for (index, endpoint) in fleet.endpoints.iter().enumerate() {
-            let remote = ToWorker::Remote { endpoint: EndpointKey(index as u16), remote: Remote::from(endpoint) };
+        for remote in remotes {
             self.sender.feed(&remote).await?;
         }
         self.sender.flush().await

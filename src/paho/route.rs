@@ -1,0 +1,94 @@
+//! Defines the way to an endpoint in the form that Paho can go it; what the way is, the console says.
+
+use std::path::PathBuf;
+
+use crate::wire::Remote;
+
+/// An endpoint, and the trust anchors for it as a file: Paho takes them in no other form. It reads
+/// the file amid a connect, so a route has to live as long as one that uses it.
+pub struct Route {
+    pub(super) remote: Remote,
+    anchors: Option<AnchorFile>,
+}
+
+impl Route {
+    /// Where the anchors cannot be made a file, Paho reads what the fleet file names, as it does for
+    /// an endpoint of which no anchors are known: that is slower and no less strict.
+    pub fn new(remote: Remote) -> Route {
+        let anchors = remote.anchors.as_deref().and_then(AnchorFile::new);
+        Route { remote, anchors }
+    }
+
+    pub fn remote(&self) -> &Remote {
+        &self.remote
+    }
+
+    /// The file with the trust anchors; none for the system's trust store.
+    pub(super) fn trust(&self) -> Option<PathBuf> {
+        let own = || self.remote.transport.tls()?.ca_file.clone();
+        self.anchors.as_ref().map(AnchorFile::path).or_else(own)
+    }
+}
+
+/// A file in memory (memfd_create(2)): nothing is left of it, however the process ends.
+#[cfg(target_os = "linux")]
+struct AnchorFile(std::fs::File);
+
+#[cfg(target_os = "linux")]
+impl AnchorFile {
+    fn new(pem: &str) -> Option<AnchorFile> {
+        use std::io::Write;
+
+        let fd = rustix::fs::memfd_create("anchors", rustix::fs::MemfdFlags::CLOEXEC).ok()?;
+        let mut file = std::fs::File::from(fd);
+        file.write_all(pem.as_bytes()).ok()?;
+        Some(AnchorFile(file))
+    }
+
+    /// Opening it is opening the file anew, at its beginning.
+    fn path(&self) -> PathBuf {
+        use std::os::fd::AsRawFd;
+
+        format!("/proc/self/fd/{}", self.0.as_raw_fd()).into()
+    }
+}
+
+/// Elsewhere `/dev/fd` shares the position in the file among all who open it.
+#[cfg(not(target_os = "linux"))]
+enum AnchorFile {}
+
+#[cfg(not(target_os = "linux"))]
+impl AnchorFile {
+    fn new(_: &str) -> Option<AnchorFile> {
+        None
+    }
+
+    fn path(&self) -> PathBuf {
+        match *self {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::fleet::{Endpoint, Tls, Transport};
+
+    #[test]
+    fn what_the_probe_found_goes_before_the_fleet_file() {
+        let mut remote = Remote::from(&Endpoint::new("e", "b.example", 8883));
+        let tls = |ca_file| Transport::Tls(Tls { ca_file, ..Tls::default() }.into());
+        remote.transport = tls(None);
+        assert_eq!(Route::new(remote.clone()).trust(), None);
+        remote.transport = tls(Some("ca.pem".into()));
+        assert_eq!(Route::new(remote.clone()).trust(), Some("ca.pem".into()));
+        if cfg!(target_os = "linux") {
+            remote.anchors = Some("PEM".into());
+            let route = Route::new(remote);
+            let path = route.trust().unwrap();
+            // Every client reads it from its beginning.
+            assert_eq!([fs::read(&path).unwrap(), fs::read(&path).unwrap()], [b"PEM", b"PEM"]);
+        }
+    }
+}
