@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     event::{Cause, Reason, StageKind},
-    fleet::Protocol,
+    fleet::{ProbeKind, Protocol},
     words::{self, figures},
 };
 
@@ -47,7 +47,7 @@ fn does(step: Step) -> Option<&'static str> {
         Step::Connect => None,
         Step::Connack => Some("connects"),
         Step::Suback => Some("subscribes"),
-        // What else is measured is the client's own matter.
+        Step::Probe(ProbeKind::Echo) => Some("hears its echo"),
         Step::Probe(_) => Some("is answered"),
     }
 }
@@ -82,8 +82,8 @@ pub(super) fn detail(case: &Case<'_>, failure: Failure<'_>) -> String {
             refused.map(words).collect::<Vec<_>>().join("; ")
         }
         Failure::Trial(_, Why::NoSuback) => "no answer to a subscription".into(),
-        Failure::Trial(Step::Probe(kind), _) => format!("the {} never came", kind.name()),
-        Failure::Trial(_, Why::NoEcho) => "the echo never came".into(),
+        Failure::Trial(_, Why::NoEcho(why)) if !why.is_empty() => why.to_string(),
+        Failure::Trial(step, Why::NoEcho(_)) => format!("the {} never came", step.name()),
     }
 }
 
@@ -157,8 +157,9 @@ fn of_client(case: &Case<'_>, step: Step, cause: &Cause) -> String {
         Reason::SessionTakenOver => {
             "another client connected with this ID: stop that one first, or ask with --as ID".into()
         }
+        // Mosquitto, for one, says nothing more of it.
         Reason::ConnectionLost if is_up => {
-            "look at the broker's log; with MQTT 3.1.1 so ends also a client whose ID another one uses".into()
+            "look at the broker's log: so it ends where another client has the same ID, which --as ID would show".into()
         }
         Reason::BadCredentials => "mend the client's user name or password, or the broker's record of them".into(),
         // A broker that speaks MQTT 3.1.1 mostly says so of a wrong password, too.
@@ -204,7 +205,7 @@ fn of_rights(case: &Case<'_>, why: &Why, trial: &Trial) -> String {
             format!("let the broker's access rules (ACL) allow {client} to subscribe to {}", filters.join(", "))
         }
         Why::NoSuback => "look at the broker's log: it left a SUBSCRIBE without an answer".into(),
-        Why::NoEcho | Why::Ended(_) => {
+        Why::NoEcho(_) | Why::Ended(_) => {
             format!("let the broker's access rules (ACL) allow {client} to publish and subscribe to mqfleet/probe/#")
         }
     }

@@ -45,7 +45,7 @@ fn reason(failure: Failure<'_>) -> &'static str {
         Failure::Probe(_, cause) | Failure::Trial(_, Why::Ended(cause)) => cause.reason.name(),
         Failure::Trial(_, Why::Refused) => "subscription_refused",
         Failure::Trial(_, Why::NoSuback) => "no_suback",
-        Failure::Trial(_, Why::NoEcho) => "no_echo",
+        Failure::Trial(_, Why::NoEcho(_)) => "no_echo",
     }
 }
 

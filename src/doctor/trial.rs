@@ -77,8 +77,8 @@ pub(super) enum Why {
     Refused,
     /// No answer to a subscription.
     NoSuback,
-    /// The client's own message did not come back.
-    NoEcho,
+    /// The client's own message did not come back; why, if that is known.
+    NoEcho(Scrubbed),
 }
 
 /// Which round trip to measure. An echo needs a subscription of its own, which a session that
@@ -178,7 +178,7 @@ impl Trial {
                     self.accepted(connack, at.since(ordered.unwrap_or(at)));
                 }),
                 Step::Suback => match heard.subscribed {
-                    Some(took) => {
+                    Some(took) if !heard.shortfalls.iter().any(is_unanswered) => {
                         self.steps.push((step, took));
                         self.subscriptions = granted(subscribe, &heard.shortfalls);
                         if self.subscriptions.iter().any(|s| s.granted.is_none()) {
@@ -186,7 +186,7 @@ impl Trial {
                         }
                         Some(())
                     }
-                    None => None,
+                    Some(_) | None => None,
                 },
                 Step::Connect | Step::Probe(_) => heard.answered.map(|rtt| self.steps.push((step, rtt))),
             };
@@ -196,6 +196,13 @@ impl Trial {
             let began = Moment::now();
             if let Some(cause) = heard.ended.take() {
                 return Err(self.failed(step, ordered.unwrap_or(began), Why::Ended(cause)));
+            }
+            // What the client did not ask for itself, the probe did.
+            let own = |filter: &Scrubbed| subscribe.iter().any(|s| Scrubbed::new(&s.filter) == *filter);
+            let refused = heard.shortfalls.iter().find(|s| !own(&s.filter) && !is_unanswered(s));
+            if let (Step::Probe(_), Some(refused)) = (step, refused) {
+                let why = Why::NoEcho(refused.detail.clone());
+                return Err(self.failed(step, began, why));
             }
             let lost = |detail: Scrubbed| Why::Ended(Cause { reason: Reason::WorkerLost, detail });
             match timeout_at(deadline, pool.next()).await {
@@ -215,7 +222,7 @@ impl Trial {
                 Err(_) => {
                     let why = match step {
                         Step::Suback => Why::NoSuback,
-                        Step::Probe(_) => Why::NoEcho,
+                        Step::Probe(_) => Why::NoEcho(Scrubbed::default()),
                         Step::Connect | Step::Connack => lost(Scrubbed::new("it does not answer")),
                     };
                     return Err(self.failed(step, began, why));
@@ -251,6 +258,13 @@ impl Trial {
 fn is_of_the_way(reason: Reason) -> bool {
     let told_at_connack = matches!(reason, Reason::ConnectionLost | Reason::ConnectionReset | Reason::ConnectTimeout);
     reason.is_network() && !told_at_connack || matches!(reason, Reason::Internal | Reason::WorkerLost)
+}
+
+/// Whether a subscription only failed with its connection, of whose end the worker tells next: a broker
+/// that refuses one says why.
+fn is_unanswered(shortfall: &Shortfall) -> bool {
+    let words = shortfall.detail.trim_end();
+    shortfall.granted.is_none() && (words.is_empty() || words.ends_with(':'))
 }
 
 /// What was granted: as asked, but for the shortfalls.

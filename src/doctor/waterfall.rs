@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     event::{Certificate, Connack, Session, StageKind},
-    fleet::{Endpoint, Protocol, Settings, Transport},
+    fleet::{Endpoint, ProbeKind, Protocol, Settings, Transport},
     text::{Scrubbed, ellipsize},
     words::figures,
 };
@@ -152,7 +152,7 @@ fn says(stage: &Stage, case: &Case<'_>) -> String {
             let asked = case.trial.map_or(0, |t| t.subscriptions.len());
             format!("{asked} subscription{}", if asked == 1 { "" } else { "s" })
         }
-        Kind::Trial(Step::Probe(crate::fleet::ProbeKind::Echo)) => "a message there and back".into(),
+        Kind::Trial(Step::Probe(ProbeKind::Echo)) => "a message there and back".into(),
         Kind::Trial(Step::Probe(_)) => "a message acknowledged".into(),
     }
 }
