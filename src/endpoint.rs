@@ -91,13 +91,39 @@ async fn walk(target: &Endpoint, resolver: &Resolver, deadline: Instant, finding
     let mut stream = staged(stages, StageKind::Tls, deadline, late, handshake).await?;
     let mut wants = finding.session.as_ref().is_some_and(|s| s.wants_certificate);
     if let (Some(path), false) = (path, wants) {
-        wants = websocket(&mut stream, path, target, deadline, stages).await? == Upgrade::WantsCertificate;
+        wants = match websocket(&mut stream, path, target, deadline, stages).await {
+            Ok(upgrade) => upgrade == Upgrade::WantsCertificate,
+            Err(failure) => match finding.address {
+                Some(address) if wants_certificate(target, address, deadline).await => {
+                    stages.pop();
+                    true
+                }
+                _ => return Err(failure),
+            },
+        };
     }
     let end = close(stream).await;
     if let Some(session) = &mut finding.session {
         session.wants_certificate = wants || end.is_err_and(|error| tls::wanted_certificate(&error));
     }
     Ok(())
+}
+
+/// Whether the server wants a client's certificate. With TLS 1.3 it says so once the handshake is done, and
+/// a request that is on its way by then turns that into a reset; so this connects once more and asks
+/// for nothing.
+async fn wants_certificate(target: &Endpoint, address: SocketAddr, deadline: Instant) -> bool {
+    let look = async {
+        let tls = target.transport.tls()?;
+        let mut stream = reach::connect(&[address]).await.ok()?;
+        if let Some(proxy) = &target.proxy {
+            proxy::tunnel(&mut stream, proxy, target).await.ok()?;
+        }
+        let setup = tls::setup(tls.clone(), &target.host).await.ok()?;
+        let stream = tls::handshake(setup, stream, &mut None).await.ok()?;
+        Some(close(stream).await.is_err_and(|error| tls::wanted_certificate(&error)))
+    };
+    timeout_at(deadline, look).await.is_ok_and(|seen| seen == Some(true))
 }
 
 /// The WebSocket's stage: asks for one and takes leave of it. Where the server wants a client's

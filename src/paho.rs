@@ -219,9 +219,10 @@ impl Client {
             }
             Err(error) => {
                 let refusal = cell.refusal.take();
-                let is_mistaken = refusal.is_some() && cause::may_be_anothers(&error);
+                let is_told = refusal.is_some();
                 // Without a refusal Paho did not even accept the order.
                 let Refusal { at, rc, fault } = refusal.unwrap_or(Refusal { at: Moment::now(), rc: -1, fault: None });
+                let is_mistaken = is_told && cause::may_be_anothers(&error, fault);
                 let end = End { at, cause: cause::refused(self.def.protocol, self.way, rc, &error, fault) };
                 if is_mistaken { Outcome::Mistaken(end) } else { Outcome::Failed(end) }
             }

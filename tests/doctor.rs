@@ -14,12 +14,17 @@ use std::{
     net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
     time::{Duration, Instant},
 };
 
 use certificates::{Certified, Wanted};
 use mosquitto::{Mosquitto, Setup, free_port};
-use peers::{TlsSetup, serve, serve_tls};
+use peers::{TlsSetup, accepted, serve, serve_http, serve_tls};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -527,4 +532,21 @@ fn a_client_s_own_certificate_is_shown_and_the_want_of_one_named() {
     let (code, line) = told(&[&fleet, "--client", "bare"]);
     assert_eq!((code, &line["failed_stage"], &line["reason"]), (Some(3), &json!("connect"), &json!("tls_failed")));
     assert!(line["advice"].as_str().unwrap().starts_with("give the client a certificate"), "{line}");
+}
+
+#[test]
+fn a_websocket_that_only_the_probe_gets_is_named() {
+    let (tell, _heard) = mpsc::channel();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let address = serve_http(tell, move |request| match asked.fetch_add(1, Ordering::Relaxed) {
+        0 => accepted(request),
+        _ => "HTTP/1.1 404 Not Found\r\n\r\n".into(),
+    });
+    let (code, line) = told(&[&format!("ws://{address}/mqtt"), "--client", "x"]);
+    assert_eq!(
+        (code, stages(&line)),
+        (Some(3), vec![("tcp", true), ("websocket", true), ("connect", false)]),
+        "{line}"
+    );
+    assert_eq!((&line["reason"], &line["detail"]), (&json!("websocket_refused"), &json!("HTTP status 404")));
 }

@@ -26,7 +26,7 @@ use mqfleet::{
     fleet::{Endpoint, EndpointKey, Proxy, Secret, Tls, Transport},
 };
 use openssl::ssl::SslVersion;
-use peers::{Blackhole, TlsSetup, serve, serve_http, serve_proxy, serve_tls};
+use peers::{Blackhole, TlsSetup, accepted, serve, serve_http, serve_proxy, serve_tls};
 use tempfile::TempDir;
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -424,17 +424,6 @@ async fn proxies_are_asked_and_their_refusals_told() {
 /// An endpoint for WebSockets on this port of localhost.
 fn websocket(address: SocketAddr, path: &str) -> Endpoint {
     Endpoint { transport: Transport::WebSocket(path.into()), ..plain(address) }
-}
-
-/// What a server that takes this request answers (RFC 6455 §4.2.2).
-fn accepted(request: &str) -> String {
-    let key = request.lines().find_map(|l| l.strip_prefix("Sec-WebSocket-Key: ")).unwrap();
-    let hash = openssl::sha::sha1(format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11").as_bytes());
-    let accept = openssl::base64::encode_block(&hash);
-    format!(
-        "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
-         sec-websocket-accept: {accept}\r\nsec-websocket-protocol: mqtt\r\n\r\n"
-    )
 }
 
 #[tokio::test]

@@ -190,6 +190,9 @@ fn of_client(case: &Case<'_>, step: Step, cause: &Cause) -> String {
         Reason::ConnectTimeout => {
             format!("the connection stands, but no CONNACK comes: check the process behind {}", case.endpoint.address())
         }
+        Reason::WebSocketRefused => {
+            "the probe got one: look at what stands in front of the broker, and who answers there now".into()
+        }
         Reason::WorkerLost | Reason::Internal => "this is no fault of the broker: see what is said above".into(),
         _ => "look at the broker's log: it knows why".into(),
     }

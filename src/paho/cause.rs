@@ -69,6 +69,9 @@ pub(super) fn refused(protocol: Protocol, way: Way, rc: i32, error: &mqtt::Error
         Some(Fault::WrongName) if way.tls => {
             return cause(Reason::TlsFailed, "the broker's certificate is for another host name");
         }
+        Some(Fault::NoWebSocket { status }) => {
+            return cause(Reason::WebSocketRefused, &format!("HTTP status {status}"));
+        }
         _ => {}
     }
     match error {
@@ -104,8 +107,8 @@ pub(super) fn refused(protocol: Protocol, way: Way, rc: i32, error: &mqtt::Error
 }
 
 /// Whether a connect that failed with this error may have had nothing to do with it.
-pub(super) fn may_be_anothers(error: &mqtt::Error) -> bool {
-    matches!(error, mqtt::Error::SocketError(_))
+pub(super) fn may_be_anothers(error: &mqtt::Error, fault: Option<Fault>) -> bool {
+    matches!(error, mqtt::Error::SocketError(_)) && !matches!(fault, Some(Fault::NoWebSocket { .. }))
 }
 
 /// Why TLS ended with an alert (RFC 8446 §6.2).

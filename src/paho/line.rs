@@ -53,6 +53,9 @@ pub(super) enum Line<'a> {
     WrongName,
     /// A TLS alert that ends a connection, sent by us or by the broker.
     Alert { ours: bool, words: &'a [u8] },
+    /// The answer to this thread's request for a WebSocket is this HTTP status, which is none; the
+    /// connection ends next.
+    NoWebSocket { status: u16 },
     /// Nothing of interest.
     Other,
 }
@@ -117,6 +120,10 @@ pub(super) fn parse(line: &[u8]) -> Line<'_> {
     // The rest may hold the proxy's password.
     if text.starts_with(b"Proxy_connect: ") {
         return Line::ProxyAsked;
+    }
+    if let Some(rest) = text.strip_prefix(b"WebSocket HTTP rc ") {
+        let status = int(rest).and_then(|(status, _)| status.try_into().ok());
+        return status.map_or(Line::Other, |status| Line::NoWebSocket { status });
     }
     Line::Other
 }
@@ -316,6 +323,8 @@ mod tests {
         assert_eq!(parse(&stamped("SSL handshake done write:unknown:unknown")), Line::HandshakeDone);
         assert_eq!(parse(&stamped("X509_check_host for hostname a.example failed, rc 0")), Line::WrongName);
         assert_eq!(parse(&stamped("Proxy_connect: \"CONNECT a:1 HTTP/1.1\r\n")), Line::ProxyAsked);
+        assert_eq!(parse(&stamped("WebSocket HTTP rc 404")), Line::NoWebSocket { status: 404 });
+        assert_eq!(parse(&stamped("WebSocket HTTP rc -x")), Line::Other);
         assert_eq!(parse(b"short"), Line::Other);
         assert_eq!(parse(b""), Line::Other);
     }

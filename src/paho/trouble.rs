@@ -27,6 +27,10 @@ pub(super) enum Fault {
     Secured,
     /// The broker's certificate is for another host.
     WrongName,
+    /// There is no WebSocket, but this HTTP status.
+    NoWebSocket {
+        status: u16,
+    },
     /// An alert ended TLS: ours about the broker's part, or the broker's about ours.
     Alert {
         ours: bool,
@@ -37,7 +41,10 @@ pub(super) enum Fault {
 impl Fault {
     /// Whether it is something of the way there, and over once a packet of MQTT goes along.
     fn is_of_the_way(self) -> bool {
-        matches!(self, Fault::Proxy | Fault::Handshake | Fault::WrongName | Fault::Alert { .. })
+        matches!(
+            self,
+            Fault::Proxy | Fault::Handshake | Fault::WrongName | Fault::Alert { .. } | Fault::NoWebSocket { .. }
+        )
     }
 }
 
@@ -114,6 +121,7 @@ pub(super) fn note(line: &Line<'_>, at: Moment) {
         Line::Alert { ours, words } => {
             TROUBLE.set(Some(Trouble { at, what: Fault::Alert { ours, words: Words::new(words) } }));
         }
+        Line::NoWebSocket { status } => TROUBLE.set(Some(Trouble { at, what: Fault::NoWebSocket { status } })),
         Line::Other => {}
     }
 }

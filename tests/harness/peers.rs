@@ -80,6 +80,17 @@ pub fn serve_http(
     })
 }
 
+/// What a server answers that takes this request for a WebSocket (RFC 6455 §4.2.2).
+pub fn accepted(request: &str) -> String {
+    let key = request.lines().find_map(|l| l.strip_prefix("Sec-WebSocket-Key: ")).unwrap();
+    let hash = openssl::sha::sha1(format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11").as_bytes());
+    let accept = openssl::base64::encode_block(&hash);
+    format!(
+        "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
+         sec-websocket-accept: {accept}\r\nsec-websocket-protocol: mqtt\r\n\r\n"
+    )
+}
+
 /// The head of a request.
 fn request(mut stream: &TcpStream) -> String {
     let (mut request, mut byte) = (Vec::new(), [0]);
