@@ -214,7 +214,7 @@ fn a_client_is_followed_to_its_echo() {
     let trust = Trust::new();
     let own = trust.ca.issue(&Wanted { to: 300, ..Wanted::LOCALHOST });
     let (cert, key) = (trust.file("own.pem", &own.pem()), trust.file("own.key", &own.key_pem()));
-    let (secure, web) = (free_port(), free_port());
+    let (secure, web, both) = (free_port(), free_port(), free_port());
     let lines = vec![
         "max_qos 1".into(),
         "max_keepalive 20".into(),
@@ -222,6 +222,11 @@ fn a_client_is_followed_to_its_echo() {
         format!("certfile {}", cert.display()),
         format!("keyfile {}", key.display()),
         format!("listener {web} 127.0.0.1"),
+        "protocol websockets".into(),
+        "socket_domain ipv4".into(),
+        format!("listener {both} 127.0.0.1"),
+        format!("certfile {}", cert.display()),
+        format!("keyfile {}", key.display()),
         "protocol websockets".into(),
         "socket_domain ipv4".into(),
     ];
@@ -334,6 +339,9 @@ fn a_client_is_followed_to_its_echo() {
       verdict       press-0002 connects, subscribes and hears its echo, all within
      TIME
     ");
+    let ca = trust.ca_file().display().to_string();
+    let (code, line) = told(&[&format!("wss://localhost:{both}/mqtt"), "--ca-file", &ca]);
+    assert_eq!((code, stages(&line).last()), (Some(0), Some(&("websocket", true))), "{line}");
     let log = broker.log();
     assert!(log.contains("Received PUBLISH from press-0002") && log.contains("mqfleet/probe/press-0002"), "{log}");
     for never in ["birth/", "data/", "will/", "press-0001", "rror"] {
