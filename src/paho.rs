@@ -18,7 +18,11 @@ mod slots;
 mod tap;
 mod trouble;
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    net::IpAddr,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use paho_mqtt as mqtt;
 
@@ -109,6 +113,15 @@ pub struct Client {
     slot: Slot,
     def: ClientDef,
     way: Way,
+    /// Lives as long as Paho, or whoever waits for the connect, has hold of what was ordered.
+    order: Weak<Order>,
+}
+
+/// What the callbacks of a connect write to.
+struct Order {
+    slots: Arc<Slots>,
+    slot: Slot,
+    generation: Generation,
 }
 
 /// A connection that the broker accepted.
@@ -180,29 +193,33 @@ impl Client {
             let cause = cause::server_disconnect(code, words);
             table.end(slot, generation, table.cell(slot), End { at, cause });
         });
-        let (table, at_failure) = (slots.clone(), slots.clone());
+        let order = Arc::new(Order { slots: slots.clone(), slot, generation });
+        let (accepted, refused) = (order.clone(), order.clone());
         let token = paho.connect_with_callbacks(
             connect,
             move |_, _| {
                 let at = Moment::now();
-                let mut cell = table.cell(slot);
-                if cell.generation == generation {
+                let Order { slots, slot, generation } = &*accepted;
+                let mut cell = slots.cell(*slot);
+                if cell.generation == *generation {
                     cell.up = Some(at);
                     if let Some(socket) = last_socket() {
-                        table.bind(&mut cell, slot, socket);
+                        slots.bind(&mut cell, *slot, socket);
                     }
                 }
             },
             move |_, _, rc| {
                 let at = Moment::now();
                 let fault = trouble::take(None, at);
-                let mut cell = at_failure.cell(slot);
-                if cell.generation == generation {
+                let Order { slots, slot, generation } = &*refused;
+                let mut cell = slots.cell(*slot);
+                if cell.generation == *generation {
                     cell.refusal = Some(Refusal { at, rc, fault });
                 }
             },
         );
-        let client = Client { paho, slots, slot, def, way };
+        let order = Arc::downgrade(&order);
+        let client = Client { paho, slots, slot, def, way, order };
         let pending = client.pending(token);
         Ok((client, pending))
     }
@@ -227,6 +244,13 @@ impl Client {
                 if is_mistaken { Outcome::Mistaken(end) } else { Outcome::Failed(end) }
             }
         })
+    }
+
+    /// Whether it may be dropped. Until the callback of its connect is through, which goes on for a moment
+    /// after its outcome is known, Paho's thread has a hold of the client: where that is the last one, the
+    /// client is destroyed from the callback, and waits for ever for the lock that Paho calls it under.
+    pub fn is_free(&self) -> bool {
+        self.order.strong_count() == 0
     }
 
     /// Gives the client up without destroying it: Paho still owes it a callback, from which it would

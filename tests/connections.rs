@@ -92,7 +92,11 @@ fn every_kind_of_connection_comes_up_and_answers() {
                 _ => String::new(),
             };
             let endpoint = if endpoint == "locked" { "mutual" } else { endpoint };
-            text += &format!("[[client]]\nid = '{id}'\nprotocol = '{protocol}'\nendpoints = ['{endpoint}']\n{papers}");
+            let kind = if protocol == "5" { "echo" } else { "ack" };
+            text += &format!(
+                "[[client]]\nid = '{id}'\nprotocol = '{protocol}'\nendpoints = ['{endpoint}']\n\
+                 probe = {{ kind = '{kind}' }}\n{papers}"
+            );
             expected.insert(id);
         }
     }

@@ -43,6 +43,8 @@ pub(super) struct Driver {
     next_count: Moment,
     /// The endpoints as they were told last.
     routes: HashMap<EndpointKey, Arc<Route>>,
+    /// Clients that are done with and wait to be dropped.
+    retired: Vec<Client>,
     /// When Paho's eye for keep alives is to be set right.
     set_right: Option<Moment>,
 }
@@ -52,6 +54,7 @@ impl Driver {
         Driver {
             paho,
             slots,
+            retired: Vec::new(),
             set_right: None,
             lanes: defs.into_iter().map(Lane::new).collect(),
             timers: Timers::default(),
@@ -138,7 +141,6 @@ impl Driver {
                     Some(Outcome::Mistaken(_)) if !lane.tried_again => {
                         lane.tried_again = true;
                         lane.phase = Phase::Idle;
-                        lane.client = None;
                         self.start(slot);
                     }
                     Some(Outcome::Failed(end) | Outcome::Mistaken(end)) => {
@@ -275,10 +277,9 @@ impl Driver {
     fn hand_to_paho(&mut self, slot: Slot, address: IpAddr) -> Result<(), Cause> {
         let lane = &mut self.lanes[slot as usize];
         let Some(route) = &lane.route else { return Ok(()) };
-        // The one before, if any, is through: Paho destroys it here, not in a callback.
         let (client, pending) =
             Client::connect(self.slots.clone(), slot, lane.generation, lane.def.clone(), route, address)?;
-        lane.client = Some(client);
+        self.retired.extend(lane.client.replace(client));
         lane.phase = Phase::Connecting(pending);
         self.set_right.get_or_insert(Moment::now() + SET_RIGHT);
         Ok(())

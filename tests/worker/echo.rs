@@ -1,8 +1,9 @@
 //! Tests echoes: what a round trip through the broker takes, that only a client's own echo counts, and that a lost one is a gap.
 
 use std::{
+    collections::HashSet,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     thread,
@@ -93,7 +94,7 @@ async fn what_others_say_on_the_topic_is_no_echo() {
     assert_eq!(worker.messages.get(&3), None, "echoes are no messages");
 }
 
-/// What the payload of a PUBLISH at QoS 0 says, and the packet with another payload.
+/// The payload of a PUBLISH at QoS 0.
 fn payload(packet: &[u8], is_v5: bool) -> &[u8] {
     let topic = usize::from(packet[2]) << 8 | usize::from(packet[3]);
     &packet[4 + topic + usize::from(is_v5)..]
@@ -104,7 +105,7 @@ fn payload(packet: &[u8], is_v5: bool) -> &[u8] {
 #[tokio::test]
 async fn a_lost_echo_is_a_gap() {
     for (protocol, accept) in [(Protocol::V5, ACCEPT_V5), (Protocol::V311, ACCEPT_V311)] {
-        let sent = Arc::new(std::sync::Mutex::new(Vec::<Vec<u8>>::new()));
+        let sent = Arc::new(Mutex::new(Vec::<Vec<u8>>::new()));
         let kept = sent.clone();
         let port = peer(move |_, packet| match packet[0] >> 4 {
             1 => vec![accept.to_vec()],
@@ -140,9 +141,9 @@ async fn a_lost_echo_is_a_gap() {
         let first = worker.samples[0];
         assert!(first.rtt >= 290 * MS && first.rtt < Duration::from_secs(4), "{first:?}");
         assert!(first.at.since(up) >= Duration::from_secs(5), "{first:?} {up:?}");
-        let sent = sent.lock().expect("it");
+        let sent = sent.lock().expect("it").clone();
         let is_v5 = protocol == Protocol::V5;
-        let payloads: std::collections::HashSet<_> = sent.iter().map(|p| payload(p, is_v5)).collect();
+        let payloads: HashSet<_> = sent.iter().map(|p| payload(p, is_v5)).collect();
         assert!(payloads.len() == sent.len() && payloads.iter().all(|p| p.starts_with(b"mqfleet") && p.len() == 23));
         worker.until(SOON, |w| w.messages.contains_key(&0)).await;
         assert_eq!(worker.messages[&0].0, 2, "the two that were not ours");
@@ -214,7 +215,7 @@ async fn without_the_subscription_there_is_no_echo_and_it_is_told() {
         8 => {
             // No identifier, QoS 0, no other option: with no-local nothing would come back.
             assert_eq!(packet[4..], *b"\0\0\x11mqfleet/probe/one\0", "{packet:x?}");
-            vec![vec![&[0x90, 10, packet[2], packet[3], 6, 0x1f, 0, 3][..], b"no.", &[0x87]].concat()]
+            vec![[&[0x90, 10, packet[2], packet[3], 6, 0x1f, 0, 3][..], b"no.", &[0x87]].concat()]
         }
         3 => {
             counted.fetch_add(1, Ordering::SeqCst);

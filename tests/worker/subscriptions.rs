@@ -77,7 +77,7 @@ async fn an_answer_that_comes_too_late() {
 async fn why_a_broker_of_mqtt_5_refuses() {
     let port = peer(|_, packet| match packet[0] >> 4 {
         1 => vec![ACCEPT_V5.to_vec()],
-        8 => vec![vec![&[0x90, 14, packet[2], packet[3], 10, 0x1f, 0, 7][..], b"no\x1bway.", &[0x87]].concat()],
+        8 => vec![[&[0x90, 14, packet[2], packet[3], 10, 0x1f, 0, 7][..], b"no\x1bway.", &[0x87]].concat()],
         _ => Vec::new(),
     });
     let mut worker = Worker::start(vec![talker("one", port, &["cmd/#"])]).await;

@@ -32,6 +32,7 @@ pub(super) const COUNT: Duration = Duration::from_secs(1);
 impl Driver {
     /// Does what has fallen due.
     pub(in crate::worker) fn on_time(&mut self, now: Moment) {
+        self.retired.retain(|client| !client.is_free());
         let mut publishes = 0;
         while self.breath <= now
             && publishes < BREATH_AFTER
