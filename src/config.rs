@@ -1,6 +1,7 @@
 //! Defines the floor that reads files: the fleet file, keymaps and themes become values or errors with their places; it connects nothing and draws nothing.
 
 mod address;
+mod argument;
 mod conversation;
 mod expand;
 mod fleet_file;
@@ -30,9 +31,11 @@ use std::{
 
 use chrono::{DateTime, Utc};
 
+pub use argument::{endpoint, password_from_env, password_from_file};
 pub use glyphs::{Badge, Glyphs};
 pub use key::Key;
 pub use keymap::Keymap;
+pub use nearest::nearest;
 pub use report::{FileErrors, Warning};
 pub use theme::Theme;
 

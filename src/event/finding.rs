@@ -71,6 +71,7 @@ pub enum StageKind {
     Tcp,
     Proxy,
     Tls,
+    WebSocket,
 }
 
 impl StageKind {
@@ -81,6 +82,7 @@ impl StageKind {
             StageKind::Tcp => "tcp",
             StageKind::Proxy => "proxy",
             StageKind::Tls => "tls",
+            StageKind::WebSocket => "websocket",
         }
     }
 }

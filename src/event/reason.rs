@@ -40,6 +40,8 @@ pub enum Reason {
     ProxyRefused,
     ProxyAuthenticationRequired,
     ProxyFailed,
+    #[serde(rename = "websocket_refused")]
+    WebSocketRefused,
     NotTls,
     TlsFailed,
     CaFileUnusable,
@@ -232,6 +234,7 @@ impl Reason {
             ProxyRefused => ("proxy_refused", "refused by proxy"),
             ProxyAuthenticationRequired => ("proxy_authentication_required", "proxy wants a password"),
             ProxyFailed => ("proxy_failed", "proxy failed"),
+            WebSocketRefused => ("websocket_refused", "WebSocket refused"),
             NotTls => ("not_tls", "no TLS at this port"),
             TlsFailed => ("tls_failed", "TLS failed"),
             CaFileUnusable => ("ca_file_unusable", "CA file cannot be used"),

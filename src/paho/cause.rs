@@ -5,7 +5,7 @@ use std::io;
 use paho_mqtt as mqtt;
 use rustix::io::Errno;
 
-use super::tap::{Fault, Words};
+use super::trouble::{Fault, Words};
 use crate::{event::Cause, event::Reason, fleet::Protocol, text::Scrubbed};
 
 fn cause(reason: Reason, detail: &str) -> Cause {
@@ -76,6 +76,9 @@ pub(super) fn refused(protocol: Protocol, way: Way, rc: i32, error: &mqtt::Error
         Some(Fault::WrongName) if way.tls => {
             return cause(Reason::TlsFailed, "the broker's certificate is for another host name");
         }
+        Some(Fault::NoWebSocket { status }) => {
+            return cause(Reason::WebSocketRefused, &format!("HTTP status {status}"));
+        }
         _ => {}
     }
     match error {
@@ -103,11 +106,14 @@ pub(super) fn refused(protocol: Protocol, way: Way, rc: i32, error: &mqtt::Error
         // Paho keeps to itself what the socket said.
         mqtt::Error::TcpTlsConnectFailure => cause(Reason::ConnectionRefused, "refused or unreachable"),
         mqtt::Error::TcpConnectCompletionFailure => unanswered(way),
-        // Paho 1.3.16 also says so of a connect that was given the number of a socket that it closed the
-        // moment before (`MQTTAsync_receiveThread` looks the client up again, without its lock between).
         mqtt::Error::SocketError(_) => cause(Reason::ConnectionLost, "the socket failed during the connect"),
         other => cause(Reason::Internal, &format!("Paho: {other}")),
     }
+}
+
+/// Whether a connect that failed with this error may have had nothing to do with it.
+pub(super) fn may_be_anothers(error: &mqtt::Error, fault: Option<Fault>) -> bool {
+    matches!(error, mqtt::Error::SocketError(_)) && !matches!(fault, Some(Fault::NoWebSocket { .. }))
 }
 
 /// The broker took the connection and closed it, in order or by a reset, where a CONNACK was due.
@@ -145,10 +151,16 @@ fn alert(ours: bool, words: Words, identity: bool) -> Cause {
     cause(Reason::TlsFailed, &detail)
 }
 
-/// Why a subscription failed.
+/// Why a subscription failed, with the broker's reason string where it gave one.
 pub(super) fn subscription(error: &mqtt::Error) -> Scrubbed {
     match error {
-        mqtt::Error::ReasonCode(code, _) => Scrubbed::new(Reason::from_code(*code as u32 as u8).words()),
+        mqtt::Error::ReasonCode(code, properties) => {
+            let words = Reason::from_code(*code as u32 as u8).words();
+            match properties.get_string(mqtt::PropertyCode::ReasonString) {
+                Some(said) if !said.is_empty() => Scrubbed::new(&format!("{words}: {said}")),
+                _ => Scrubbed::new(words),
+            }
+        }
         _ => Scrubbed::default(),
     }
 }

@@ -8,9 +8,9 @@ use std::{
 
 use paho_mqtt as mqtt;
 
-use super::Route;
+use super::{Route, message::message};
 use crate::{
-    fleet::{Message, Protocol, Tls, Transport},
+    fleet::{Protocol, Tls, Transport},
     wire::{ClientDef, Proxy, Remote},
 };
 
@@ -121,24 +121,6 @@ fn escape(text: &str, url: &mut String) {
         } else {
             let _ = write!(url, "%{byte:02X}"); // a String takes everything
         }
-    }
-}
-
-pub(super) fn message(message: &Message) -> mqtt::Message {
-    with_payload(message, message.payload.to_vec())
-}
-
-/// The same with another payload.
-pub(super) fn with_payload(message: &Message, payload: Vec<u8>) -> mqtt::Message {
-    let builder = mqtt::MessageBuilder::new().topic(&*message.topic).payload(payload);
-    builder.qos(qos(message.qos)).retained(message.retain).finalize()
-}
-
-pub(super) fn qos(level: u8) -> mqtt::QoS {
-    match level {
-        0 => mqtt::QoS::AtMostOnce,
-        1 => mqtt::QoS::AtLeastOnce,
-        _ => mqtt::QoS::ExactlyOnce,
     }
 }
 

@@ -3,7 +3,8 @@
 
 use std::{
     io::{Read, Write},
-    net::{TcpListener, TcpStream},
+    net::{Shutdown, TcpListener, TcpStream},
+    sync::Arc,
     thread,
     time::Duration,
 };
@@ -57,4 +58,68 @@ fn talk(mut stream: TcpStream, answers: impl Fn() -> Vec<Vec<u8>>) {
         thread::sleep(Duration::from_millis(30));
     }
     while matches!(stream.read(&mut buffer), Ok(1..)) {}
+}
+
+/// Listens on a free loopback port and has `answer` say what goes back for each whole packet that comes;
+/// it is given the connection's number, from 0, and may take its time. Returns the port.
+pub fn peer(answer: impl Fn(usize, &[u8]) -> Vec<Vec<u8>> + Send + Sync + 'static) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let port = listener.local_addr().expect("an address").port();
+    let answer = Arc::new(answer);
+    thread::spawn(move || {
+        for (number, stream) in listener.incoming().flatten().enumerate() {
+            let answer = answer.clone();
+            thread::spawn(move || {
+                let (mut from, mut to) = (stream.try_clone().ok()?, stream);
+                while let Some(packet) = packet(&mut from) {
+                    for part in answer(number, &packet) {
+                        to.write_all(&part).ok()?;
+                    }
+                }
+                Some(())
+            });
+        }
+    });
+    port
+}
+
+/// Passes on what goes between a client and the broker at `port`, but for the client's packets of one
+/// `kind` (the first byte's upper half). Returns its own port.
+pub fn swallowing(kind: u8, port: u16) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let own = listener.local_addr().expect("an address").port();
+    thread::spawn(move || {
+        for mut client in listener.incoming().flatten() {
+            thread::spawn(move || {
+                let mut broker = TcpStream::connect(("127.0.0.1", port)).ok()?;
+                let (mut back, mut down) = (broker.try_clone().ok()?, client.try_clone().ok()?);
+                thread::spawn(move || std::io::copy(&mut back, &mut down));
+                while let Some(packet) = packet(&mut client) {
+                    if packet[0] >> 4 != kind {
+                        broker.write_all(&packet).ok()?;
+                    }
+                }
+                broker.shutdown(Shutdown::Both).ok()
+            });
+        }
+    });
+    own
+}
+
+/// Reads one packet of MQTT.
+pub fn packet(stream: &mut TcpStream) -> Option<Vec<u8>> {
+    let (mut packet, mut length, mut byte) = (vec![0], 0, [0]);
+    stream.read_exact(&mut packet).ok()?;
+    for shift in [0, 7, 14, 21] {
+        stream.read_exact(&mut byte).ok()?;
+        packet.push(byte[0]);
+        length |= usize::from(byte[0] & 0x7f) << shift;
+        if byte[0] < 0x80 {
+            break;
+        }
+    }
+    let body = packet.len();
+    packet.resize(body + length, 0);
+    stream.read_exact(&mut packet[body..]).ok()?;
+    Some(packet)
 }
