@@ -40,21 +40,25 @@ pub async fn probe(target: &Endpoint, resolver: &Resolver, limit: Duration) -> F
 }
 
 async fn walk(target: &Endpoint, resolver: &Resolver, deadline: Instant, finding: &mut Finding) -> Result<(), Failure> {
-    let (host, port) = match &target.proxy {
-        Some(proxy) => (&*proxy.host, proxy.port),
-        None => (&*target.host, target.port),
+    // Who is meant by an address must be clear: it is the proxy's where there is one.
+    let (host, port, whom) = match &target.proxy {
+        Some(proxy) => (&*proxy.host, proxy.port, "the proxy "),
+        None => (&*target.host, target.port, ""),
     };
+    let of_whom = |Cause { reason, detail }| cause(reason, &format!("{whom}{}", detail.as_str()));
     let stages = &mut finding.stages;
     let ips = match host.parse() {
         Ok(ip) => Arc::from([ip]),
         Err(_) => {
-            let late = || cause(Reason::DnsTimeout, &format!("no answer about {host}"));
-            staged(stages, StageKind::Dns, deadline, late, resolver.look_up(host)).await?
+            let late = || cause(Reason::DnsTimeout, &format!("no answer about {whom}{host}"));
+            let answer = async { resolver.look_up(host).await.map_err(of_whom) };
+            staged(stages, StageKind::Dns, deadline, late, answer).await?
         }
     };
     finding.addresses = reach::order(&ips).map(|ip| SocketAddr::new(ip, port)).collect();
-    let late = || cause(Reason::ConnectTimeout, &format!("no answer from {}", reach::list(&finding.addresses)));
-    let mut stream = staged(stages, StageKind::Tcp, deadline, late, reach::connect(&finding.addresses)).await?;
+    let late = || cause(Reason::ConnectTimeout, &format!("no answer from {whom}{}", reach::list(&finding.addresses)));
+    let connect = async { reach::connect(&finding.addresses).await.map_err(of_whom) };
+    let mut stream = staged(stages, StageKind::Tcp, deadline, late, connect).await?;
     finding.address = stream.peer_addr().ok();
     if let Some(proxy) = &target.proxy {
         let late = || cause(Reason::ConnectTimeout, "no answer from the proxy");

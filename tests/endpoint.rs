@@ -1,8 +1,8 @@
 //! Probes of real local servers, good and bad: the stage, the reason and the words of each. What the program makes of findings is tested elsewhere.
 #![allow(clippy::unwrap_used, reason = "what panics here is a failed test")]
 
-#[path = "harness/certificates.rs"]
-mod certificates;
+#[path = "harness/certs.rs"]
+mod certs;
 #[path = "harness/peers.rs"]
 mod peers;
 
@@ -20,7 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use certificates::{Certified, Wanted};
+use certs::{Certified, Wanted};
 use mqfleet::{
     endpoint::{Prober, Resolver, probe},
     event::{Finding, Reason, StageKind},
@@ -351,7 +351,7 @@ async fn what_is_no_tls_is_told() {
         let _ = std::io::Read::read(&mut s, &mut [0; 2048]);
     });
     let finding = probe_of(closes).await;
-    let words = "closed by the server in the TLS handshake: is this a TLS port?";
+    let words = "closed by the server instead of an answer in TLS (it may be no TLS port)";
     assert_eq!(failure(&finding), (StageKind::Tls, Reason::TlsFailed, words));
 
     let resets = serve(|mut s| {
@@ -359,7 +359,7 @@ async fn what_is_no_tls_is_told() {
         rustix::net::sockopt::set_socket_linger(&s, Some(Duration::ZERO)).unwrap();
     });
     let finding = probe_of(resets).await;
-    let words = "in the TLS handshake: connection reset by peer";
+    let words = "by the server instead of an answer in TLS (it may be no TLS port)";
     assert_eq!(failure(&finding), (StageKind::Tls, Reason::ConnectionReset, words));
 
     let (_keep, kept) = mpsc::channel::<()>();

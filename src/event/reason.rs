@@ -219,7 +219,7 @@ impl Reason {
             Failback => ("failback", "back to a preferred endpoint"),
             Redirected => ("redirected", "sent here by the broker"),
             DuplicateClientId => ("duplicate_client_id", "same client ID used twice"),
-            Internal => ("internal", "error inside Paho"),
+            Internal => ("internal", "internal error"),
             ConnectionLost => ("connection_lost", "connection lost"),
             ConnectionRefused => ("connection_refused", "connection refused"),
             ConnectTimeout => ("connect_timeout", "connect timed out"),

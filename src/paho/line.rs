@@ -150,6 +150,15 @@ fn socket_error(text: &[u8]) -> Option<Line<'_>> {
     Some(Line::SocketError { socket, errno })
 }
 
+/// The code of a CONNACK that refuses, at the end of its line. A client ID cannot feign one: something
+/// follows it in every line that is not cut.
+pub(super) fn refusal(rest: &[u8]) -> Option<u8> {
+    let word = b" <- CONNACK rc: ";
+    let at = rfind(rest, word)?;
+    let (code, b"") = int(&rest[at + word.len()..])? else { return None };
+    u8::try_from(code).ok().filter(|code| *code > 0)
+}
+
 /// Reads the rest of a packet's line, given the client's ID; `None` where it is another client's or
 /// about nothing of interest.
 pub(super) fn packet(rest: &[u8], client_id: &[u8]) -> Option<Packet> {
@@ -225,6 +234,21 @@ mod tests {
 
     fn stamped(text: &str) -> Vec<u8> {
         format!("20240101 123456.789 {text}").into_bytes()
+    }
+
+    #[test]
+    fn a_refusal_is_the_end_of_its_line() {
+        for (rest, code) in [
+            (&b"press <- CONNACK rc: 1"[..], Some(1)),
+            (b"press <- CONNACK rc: 135", Some(135)),
+            (b"press <- CONNACK rc: 0", None),
+            (b"press <- CONNACK rc: -1", None),
+            (b"press <- CONNACK rc: ", None),
+            (b"x <- CONNACK rc: 1 <- PINGRESP", None),
+            (b"x <- CONNACK rc: 1 <- CONNACK rc: 5", Some(5)),
+        ] {
+            assert_eq!(refusal(rest), code, "{}", String::from_utf8_lossy(rest));
+        }
     }
 
     /// Reads a whole line as the tap does.

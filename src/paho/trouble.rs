@@ -2,7 +2,7 @@
 
 use std::{cell::Cell, os::fd::RawFd, time::Duration};
 
-use super::line::Line;
+use super::line::{self, Line};
 use crate::clock::Moment;
 
 /// What went wrong last on this thread.
@@ -27,6 +27,8 @@ pub(super) enum Fault {
     Secured,
     /// The broker's certificate is for another host.
     WrongName,
+    /// A CONNACK refused with this code.
+    Refused(u8),
     /// An alert ended TLS: ours about the broker's part, or the broker's about ours.
     Alert {
         ours: bool,
@@ -37,7 +39,7 @@ pub(super) enum Fault {
 impl Fault {
     /// Whether it is something of the way there, and over once a packet of MQTT goes along.
     fn is_of_the_way(self) -> bool {
-        matches!(self, Fault::Proxy | Fault::Handshake | Fault::WrongName | Fault::Alert { .. })
+        matches!(self, Fault::Proxy | Fault::Handshake | Fault::WrongName | Fault::Refused(_) | Fault::Alert { .. })
     }
 }
 
@@ -98,6 +100,9 @@ pub(super) fn note(line: &Line<'_>, at: Moment) {
             if TROUBLE.get().is_some_and(|t| is_over(t.what)) {
                 TROUBLE.set(None);
             }
+            if let Some(code) = line::refusal(rest) {
+                TROUBLE.set(Some(Trouble { at, what: Fault::Refused(code) }));
+            }
         }
         Line::SocketError { socket, errno } => fault(Fault::System { socket, errno }),
         Line::PingTimeout => TROUBLE.set(Some(Trouble { at, what: Fault::PingTimeout })),
@@ -129,7 +134,6 @@ fn same_socket(a: Fault, b: Fault) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::paho::line;
 
     #[test]
     fn the_first_failure_of_a_socket_is_its_cause() {

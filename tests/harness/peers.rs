@@ -10,7 +10,7 @@ use std::{
 
 use openssl::ssl::{SslAcceptor, SslMethod, SslVerifyMode, SslVersion};
 
-use super::certificates::Certified;
+use super::certs::Certified;
 
 /// Serves each connection on a thread of its own.
 pub fn serve(handle: impl Fn(TcpStream) + Send + Sync + Clone + 'static) -> SocketAddr {

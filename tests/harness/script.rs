@@ -16,24 +16,42 @@ pub const ACCEPT_V5: &[u8] = &[0x20, 3, 0, 0, 0];
 /// Listens on a free loopback port, answers each CONNECT with `answers` in turn, half a breath
 /// apart, and keeps the connection open until the other end closes it. Returns the port.
 pub fn server(answers: Vec<Vec<u8>>) -> u16 {
+    server_that(move || answers.clone())
+}
+
+/// The same, with answers that may change from one CONNECT to the next.
+pub fn server_that(answers: impl Fn() -> Vec<Vec<u8>> + Clone + Send + 'static) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
     let port = listener.local_addr().expect("an address").port();
     thread::spawn(move || {
         for stream in listener.incoming() {
             let (Ok(stream), answers) = (stream, answers.clone()) else { return };
-            thread::spawn(move || talk(stream, &answers));
+            thread::spawn(move || talk(stream, answers));
         }
     });
     port
 }
 
-fn talk(mut stream: TcpStream, answers: &[Vec<u8>]) {
+/// Another program's client of MQTT 5.0 with this ID, once it is up. It ends with its stream.
+pub fn stranger(port: u16, id: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("a broker");
+    let mut connect = vec![0x10, id.len() as u8 + 13, 0, 4];
+    connect.extend(b"MQTT\x05\x02\0\x3c\0\0");
+    connect.push(id.len() as u8);
+    connect.extend(id.as_bytes());
+    let mut answer = [0; 4];
+    stream.write_all(&connect).and_then(|()| stream.read_exact(&mut answer)).expect("a CONNACK");
+    assert_eq!((answer[0], answer[3]), (0x20, 0), "refused");
+    stream
+}
+
+fn talk(mut stream: TcpStream, answers: impl Fn() -> Vec<Vec<u8>>) {
     let mut buffer = [0; 4096];
     if !matches!(stream.read(&mut buffer), Ok(1..)) {
         return;
     }
-    for answer in answers {
-        if stream.write_all(answer).is_err() {
+    for answer in answers() {
+        if stream.write_all(&answer).is_err() {
             return;
         }
         // Two packets in one segment are legal but not what is to be tested.
