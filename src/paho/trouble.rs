@@ -140,7 +140,6 @@ fn same_socket(a: Fault, b: Fault) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::paho::line;
 
     #[test]
     fn the_first_failure_of_a_socket_is_its_cause() {

@@ -139,9 +139,10 @@ pub fn works(peer: &Peer, kind: Kind) {
         _ => peer.guest.into(),
     };
     let runs = VERSIONS.map(|version| Run::start(&format!("{kind:?}"), version, &url, &trust, &client));
-    for Run { program, .. } in &runs {
+    for (version, Run { program, .. }) in VERSIONS.into_iter().zip(&runs) {
         program.wait_up(1);
-        drop(program.wait_for("an answered probe", |h| h.of_type("sample").any(|l| l["probe"] == "ack")));
+        let probe = probe(version);
+        drop(program.wait_for("an answered probe", |h| h.of_type("sample").any(|l| l["probe"] == probe)));
         let heard = program.wait_for("what it published itself", |h| {
             h.of_type("summary").last().is_some_and(|l| l["received"].as_u64() >= Some(3))
         });
@@ -206,6 +207,11 @@ pub fn refuses(peer: &Peer, refused: Refused) {
     }
 }
 
+/// Each kind of probe goes along every way.
+fn probe(version: &str) -> &'static str {
+    if version == "5" { "echo" } else { "ack" }
+}
+
 /// The program, with one client.
 struct Run {
     program: Headless,
@@ -216,13 +222,14 @@ impl Run {
     fn start(name: &str, version: &str, url: &str, trust: &str, client: &str) -> Run {
         // Tests that share a broker must not take over each other's clients.
         let id = format!("{}-{version}", name.replace(['(', ')'], "-"));
+        let probe = probe(version);
         let file = FleetFile::new(&format!(
             r#"
             [endpoint.broker]
             url = "{url}"
             {trust}
             [defaults]
-            probe = {{ kind = "ack", every = "200ms" }}
+            probe = {{ kind = "{probe}", every = "200ms" }}
             reconnect = {{ strategy = "fixed", every = "200ms", max_retries = 2 }}
             [[client]]
             id = "{id}"
