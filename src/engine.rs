@@ -13,11 +13,11 @@ use crate::{
     command::Command,
     endpoint::{Prober, Resolver},
     engine::{outbox::Outbox, renewals::Renewals, trust::Trust},
-    event::{Event, Finding, Messages, Sample, Shortfall, Step, What},
+    event::{Event, Finding, Late, Messages, Sample, Shortfall, Step, What},
     fleet::{ClientKey, EndpointKey, Fleet, WorkerKey},
     lifecycle::{Effect, Lifecycle},
     pool::{Pool, PoolNews},
-    wire::{self, Report, SlotMessages, ToWorker},
+    wire::{self, Report, SlotMessages, SlotTcp, ToWorker},
 };
 
 /// A running engine. Dropping it ends it, and its workers with it; [`Engine::stop`] does so in good
@@ -196,6 +196,17 @@ impl Core {
             if let Some(client) = placement.client(worker, sample.slot) {
                 let what = What::Sample(Sample { client, probe: sample.probe, rtt: sample.rtt });
                 self.outbox.push(Event { at: sample.at, what });
+            }
+        }
+        for late in report.late {
+            if let Some(client) = current(&self.lifecycle, late.slot, late.generation) {
+                let what = What::Late(Late { client, probe: late.probe, since: late.since });
+                self.outbox.push(Event { at: Moment::now(), what });
+            }
+        }
+        for SlotTcp { slot, generation, at, tcp } in report.tcp {
+            if let Some(client) = current(&self.lifecycle, slot, generation) {
+                self.outbox.push(Event { at, what: What::Tcp(client, tcp) });
             }
         }
         for shortfall in report.shortfalls {

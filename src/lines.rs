@@ -138,7 +138,7 @@ pub fn json(fleet: &Fleet, anchor: &Anchor, event: &Event, samples: bool) -> Opt
             attempt: step.attempt,
             next_try_ms: step.next_try.map(|d| d.as_millis() as u64),
         },
-        What::Messages(_) | What::Subscribed(..) => return None,
+        What::Messages(_) | What::Subscribed(..) | What::Late(_) | What::Tcp(..) => return None,
         What::Finding(endpoint, finding) => {
             let endpoint = &fleet.endpoint(*endpoint).name;
             Line::Finding(connection::Finding::of(ts, endpoint, finding, anchor.utc(event.at)))
@@ -218,7 +218,7 @@ pub fn plain(fleet: &Fleet, anchor: &Anchor, event: &Event) -> Option<String> {
         What::State(step) => {
             let _ = write!(line, " {}", words::transition(fleet, step));
         }
-        What::Sample(_) | What::Gate(..) | What::Messages(_) => return None,
+        What::Sample(_) | What::Late(_) | What::Tcp(..) | What::Gate(..) | What::Messages(_) => return None,
         What::Finding(..) | What::Connack(..) | What::Subscribed(..) => return None,
         What::Shortfall(shortfall) => {
             let text = words::shortfall(fleet, shortfall);
