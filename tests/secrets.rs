@@ -142,6 +142,9 @@ fn no_secret_is_written_shown_or_handed_on_in_the_open() {
     fs::write(folder.join("key"), KEY).expect("a file");
     let env = [("OP_PASSWORD", PASSWORD), ("CREDENTIALS_DIRECTORY", folder.to_str().expect("a path"))];
     let log = folder.join("events.log");
+    let mut proof = Search::default();
+    proof.look("the fleet file", &fs::read(file.path()).expect("a file"));
+    assert_eq!(proof.leaks.len(), 2, "what is there is found: {:?}", proof.leaks);
     let mut search = Search::default();
 
     // On the screen, with everything about each client, through the death of a worker.
