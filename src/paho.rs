@@ -144,6 +144,17 @@ pub enum Outcome {
     Mistaken(End),
 }
 
+/// What became of a subscription.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The QoS that was granted, 0 to 2.
+    Granted(u8),
+    /// The broker's words, where it had any.
+    Refused(Scrubbed),
+    /// The connection ended before the answer.
+    Ended,
+}
+
 impl Client {
     /// Creates the client and orders its connect by `route`, whose first hop (the proxy, where there
     /// is one) has this address. What files there are (trust anchors, certificate, key) Paho reads.
@@ -299,15 +310,16 @@ impl Client {
         self.pending(token)
     }
 
-    /// The QoS that was granted, or the broker's words where it refused; `None` while there is no answer.
-    pub fn granted(&self, pending: &mut Pending) -> Option<Result<u8, Scrubbed>> {
+    /// What became of a subscription; `None` while there is no answer.
+    pub fn granted(&self, pending: &mut Pending) -> Option<Answer> {
         Some(match pending.poll()? {
             Ok(answer) => match answer.subscribe_response().and_then(|code| u8::try_from(code).ok()) {
-                Some(qos @ 0..=2) => Ok(qos),
-                Some(code) => Err(Scrubbed::new(Reason::from_code(code).words())),
-                None => Err(Scrubbed::default()),
+                Some(qos @ 0..=2) => Answer::Granted(qos),
+                Some(code) => Answer::Refused(Scrubbed::new(Reason::from_code(code).words())),
+                None => Answer::Refused(Scrubbed::default()),
             },
-            Err(error) => Err(cause::subscription(&error)),
+            Err(mqtt::Error::OperationIncomplete) => Answer::Ended,
+            Err(error) => Answer::Refused(cause::subscription(&error)),
         })
     }
 

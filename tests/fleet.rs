@@ -363,6 +363,7 @@ fn a_check_ends_where_an_endpoint_cannot_be_reached() {
     ));
     let output = mqfleet(&["check", file.path(), "--connect"]);
     let said = String::from_utf8_lossy(&output.stdout);
-    let told = "lost could not connect to gone (127.0.0.1:1): connection refused: 127.0.0.1:1\n2 of 3 clients connected\n";
+    let told =
+        "lost could not connect to gone (127.0.0.1:1): connection refused: 127.0.0.1:1\n2 of 3 clients connected\n";
     assert_eq!((output.status.code(), &*said), (Some(3), told), "{}", String::from_utf8_lossy(&output.stderr));
 }

@@ -10,7 +10,7 @@ use crate::{
     clock::Moment,
     event::Generation,
     fleet::{ProbeKind, Subscription},
-    paho::{Client, Pending},
+    paho::{Answer, Client, Pending},
     text::Scrubbed,
     wire::{ClientDef, Shortfall, Slot, Subscribed},
 };
@@ -96,25 +96,31 @@ impl Talk {
     pub fn go_on(&mut self, mut turn: Turn<'_>) {
         let at = Moment::now();
         let def = turn.def;
+        let mut has_ended = false;
         self.asked.retain_mut(|(i, pending)| {
             let Some(answer) = turn.client.granted(pending) else { return true };
             let wanted = &def.conversation.subscribe[*i];
             match answer {
-                Ok(qos) if qos >= wanted.qos => {}
-                Ok(qos) => turn.shortfall(at, wanted, Some(qos), Scrubbed::default()),
-                Err(words) => turn.shortfall(at, wanted, None, words),
+                Answer::Granted(qos) if qos >= wanted.qos => {}
+                Answer::Granted(qos) => turn.shortfall(at, wanted, Some(qos), Scrubbed::default()),
+                Answer::Refused(words) => turn.shortfall(at, wanted, None, words),
+                Answer::Ended => has_ended = true,
             }
             false
         });
+        if has_ended {
+            return; // the end itself is on its way
+        }
         match self.echo.as_mut().and_then(|pending| turn.client.granted(pending)) {
-            Some(Ok(_)) => {
+            Some(Answer::Granted(_)) => {
                 self.echo = None;
                 turn.begin(at, def.probe.every, Due::Probe);
             }
-            Some(Err(words)) => {
+            Some(Answer::Refused(words)) => {
                 self.echo = None;
                 turn.shortfall(at, &turn.echoes(), None, of_the_probe(&words));
             }
+            Some(Answer::Ended) => self.echo = None,
             None => {}
         }
         if self.asked.is_empty() && !self.greeted {

@@ -123,6 +123,25 @@ async fn less_than_was_asked_for_is_told() {
 }
 
 #[tokio::test]
+async fn a_connection_that_ends_before_the_answer_is_no_refusal() {
+    let server = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let port = server.local_addr().expect("an address").port();
+    thread::spawn(move || {
+        let (mut stream, _) = server.accept().expect("a client");
+        let mut buffer = [0; 4096];
+        let _ = stream.read(&mut buffer);
+        let _ = stream.write_all(ACCEPT_V5);
+        let _ = stream.read(&mut buffer); // SUBSCRIBE
+    });
+    let mut one = listener("one", port, "cmd/#", 1);
+    one.protocol = Protocol::V5;
+    let mut worker = Worker::start(vec![one]).await;
+    worker.connect([0]).await;
+    assert!(worker.until(SOON, |w| w.is_ended(0)).await, "{:?}", worker.steps);
+    assert_eq!(worker.shortfalls, []);
+}
+
+#[tokio::test]
 async fn a_topic_that_is_no_text_harms_nobody() {
     // A PUBLISH at QoS 0 to a topic of a NUL between two bytes that are no UTF-8.
     for (protocol, accept, publish) in [
