@@ -7,13 +7,10 @@ use super::{
     trial::{Granted, Step, Trial, Why},
 };
 use crate::{
-    event::{Cause, Reason, StageKind},
+    event::{Cause, Expiry, Reason, StageKind},
     fleet::{ProbeKind, Protocol},
     words::{self, figures},
 };
-
-/// A certificate that ends within so many days is worth a word.
-const SOON: i64 = 21;
 
 /// What is to be said of an endpoint, and of the client there, in one sentence.
 pub(super) fn verdict(case: &Case<'_>) -> String {
@@ -100,7 +97,7 @@ pub(super) fn advice(case: &Case<'_>, now: DateTime<Utc>) -> Option<String> {
 /// What a certificate asks for that is still good, or is not looked at.
 fn of_certificates(case: &Case<'_>, now: DateTime<Utc>) -> Option<String> {
     let days = case.finding.session.iter().flat_map(|s| &s.chain).filter_map(|c| c.days_left(now)).min()?;
-    (days < SOON).then(|| match days {
+    (days < Expiry::SOON).then(|| match days {
         ..0 => format!("renew a certificate of the chain: one ended {} ago", self::days(-days)),
         _ => format!("renew a certificate of the chain: one ends in {}", self::days(days)),
     })
