@@ -8,13 +8,15 @@ use std::{
 
 use crate::{
     clock::{Anchor, Moment},
-    event::{Event, State, What, WorkerEvent},
-    fleet::{Fleet, Settings, Strategy},
+    event::{Condition, Event, State, What, WorkerEvent},
+    fleet::{ClientKey, EndpointKey, Fleet, Settings, Strategy},
     headless::{Format, engine_ended},
     lines,
     model::Known,
     signals::Signals,
     source::Source,
+    text::Scrubbed,
+    words,
 };
 
 /// Connects every client once and prints who could not, and why. The exit code is 0 where all came
@@ -41,13 +43,18 @@ pub async fn connect(fleet: Fleet, format: Format) -> io::Result<ExitCode> {
                         writeln!(out, "{line}")?;
                     }
                 }
-                let totals = known.totals();
-                if totals.of(State::Up) + totals.of(State::Failed) == totals.all() {
+                if fleet.keys().all(|client| is_settled(&known, client)) {
                     break None;
                 }
             }
         }
     };
+    if format == Format::Text {
+        for client in fleet.keys().filter(|client| known.row(*client).state == State::Held) {
+            let row = known.row(client);
+            writeln!(out, "{}", failure(&fleet, NEVER, client, row.endpoint, &words::reason(row.reason, &row.detail)))?;
+        }
+    }
     let summary = match format {
         Format::Json => lines::json_summary(&known, &Anchor::now(), Moment::now()),
         Format::Text => verdict(&known),
@@ -61,6 +68,28 @@ pub async fn connect(fleet: Fleet, format: Format) -> io::Result<ExitCode> {
         None => ExitCode::from(3),
     })
 }
+
+/// Whether nothing more is to be expected of a client: it is up, or given up, or none of its
+/// endpoints can be reached.
+fn is_settled(known: &Known, client: ClientKey) -> bool {
+    let row = known.row(client);
+    let is_shut = |endpoint: &EndpointKey| {
+        known.gate(*endpoint).is_some_and(|gate| matches!(gate.condition, Condition::Shut { .. }))
+    };
+    match row.state {
+        State::Up | State::Failed => true,
+        State::Held => row.reason.is_network() && known.fleet().client(client).endpoints.iter().all(is_shut),
+        _ => false,
+    }
+}
+
+/// Why a client is not up.
+fn failure(fleet: &Fleet, what: &str, client: ClientKey, endpoint: EndpointKey, why: &str) -> String {
+    let (name, endpoint) = (&fleet.client(client).name, fleet.endpoint(endpoint));
+    format!("{name} {what} {} ({}): {why}", endpoint.name, Scrubbed::new(&endpoint.address()))
+}
+
+const NEVER: &str = "could not connect to";
 
 /// The same fleet, with every client to be connected, and none of them twice.
 fn once_each(mut fleet: Fleet) -> Fleet {
@@ -93,11 +122,8 @@ fn line(fleet: &Fleet, anchor: &Anchor, event: &Event, format: Format) -> Option
         },
         (_, What::Worker { .. }) | (Format::Json, _) => None,
         (Format::Text, What::State(step)) if step.to == State::Failed => {
-            let detail = if step.detail.is_empty() { String::new() } else { format!(": {}", step.detail) };
-            let name = &fleet.client(step.client).name;
-            let endpoint = fleet.endpoint(step.endpoint);
-            let what = if step.from == State::Up { "was connected, and lost" } else { "could not connect to" };
-            Some(format!("{name} {what} {} ({}): {}{detail}", endpoint.name, endpoint.address(), step.reason.words()))
+            let what = if step.from == State::Up { "was connected, and lost" } else { NEVER };
+            Some(failure(fleet, what, step.client, step.endpoint, &words::reason(step.reason, &step.detail)))
         }
         (Format::Text, What::State(_)) => None,
         (Format::Text, _) => lines::plain(fleet, anchor, event),
@@ -113,7 +139,7 @@ fn verdict(known: &Known) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{fleet::WorkerKey, text::Scrubbed};
+    use crate::fleet::WorkerKey;
 
     #[test]
     fn a_worker_that_cannot_start_is_told_in_both_forms() {

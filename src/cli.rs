@@ -15,14 +15,16 @@ use crate::{
     check,
     config::{self, FileErrors},
     console::{self, Look},
-    doctor,
-    fleet::Fleet,
+    doctor::{self, Patient},
+    fleet::{Client, EndpointKey, Fleet, Settings},
     headless::{self, Format},
     pool::Placement,
     recording::{Limits, Recorder, Recording},
     replay::{self, Place, Speed},
     report,
     source::{LogFile, Source},
+    text::Scrubbed,
+    words::figures,
     worker,
 };
 
@@ -54,13 +56,17 @@ enum Command {
         format: Format,
     },
     /// Reach for every endpoint of a fleet file, or for one URL, and say which stage fails, why, and what to do
+    ///
+    /// The exit code is 0 where all is well, 3 where something is not, 2 for wrong usage.
     Doctor {
         /// The fleet file, or mqtt://, mqtts://, ws:// or wss://HOST[:PORT]
         #[arg(value_name = "FILE|URL")]
         target: String,
+        #[command(flatten)]
+        patient: PatientArgs,
         #[arg(long, value_enum, default_value = "text")]
         format: Format,
-        /// The longest an endpoint may take
+        /// The longest an endpoint may take, a client's connect to it, and what comes after that
         #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
         timeout: Duration,
         /// For a URL: trust the CA certificates of this file, not those of the system
@@ -134,6 +140,83 @@ enum Command {
     #[cfg(feature = "demo")]
     #[command(hide = true)]
     DemoSite,
+}
+
+/// Which client the doctor connects, if any.
+#[derive(Debug, Args)]
+struct PatientArgs {
+    /// Connect this client too: up to its CONNACK, its subscriptions and a message to itself
+    ///
+    /// A client of the fleet file, at each of its endpoints; with a URL, one with this client ID. It is
+    /// the real thing: a client that is running with this ID is thrown off, as MQTT has it, and
+    /// comes back by itself if it reconnects; messages that come in meanwhile are lost to it. Of the
+    /// client's own no birth, no will and no traffic is published. --as avoids all that.
+    #[arg(long, value_name = "ID")]
+    client: Option<String>,
+    /// Connect under this client ID instead, which throws nobody off and leaves no session behind
+    ///
+    /// A broker that judges clients by their ID may judge this one otherwise.
+    #[arg(long = "as", value_name = "ID", requires = "client")]
+    alias: Option<String>,
+    /// For a URL: the client's user name
+    #[arg(long, value_name = "NAME", requires = "client")]
+    username: Option<String>,
+    /// For a URL: the environment variable that holds the client's password
+    #[arg(long, value_name = "VARIABLE", requires = "client", conflicts_with = "password_file")]
+    password_env: Option<String>,
+    /// For a URL: the file that holds the client's password
+    #[arg(long, value_name = "FILE", requires = "client")]
+    password_file: Option<PathBuf>,
+}
+
+impl PatientArgs {
+    /// A client that no fleet file describes.
+    fn of_url(&self) -> Option<Client> {
+        let mut client = Client::new(self.client.as_deref()?, EndpointKey(0), Arc::default());
+        client.username = self.username.as_deref().map(Into::into);
+        let from_env = self.password_env.as_deref().map(config::password_from_env);
+        let from_file = self.password_file.as_deref().map(config::password_from_file);
+        client.password = from_env.or(from_file).map(|read| read.unwrap_or_else(|why| wrong_usage(&why)));
+        Some(client)
+    }
+
+    /// The client of a fleet that has this ID.
+    fn of_fleet(&self, fleet: &Fleet) -> Option<Client> {
+        if self.username.is_some() || self.password_env.is_some() || self.password_file.is_some() {
+            wrong_usage("--username and --password-… are for a URL; in a fleet file each client says so itself");
+        }
+        let id = self.client.as_deref()?;
+        let client = fleet.clients.iter().find(|client| *client.id == *id);
+        Some(client.unwrap_or_else(|| wrong_usage(&unknown_client(id, fleet))).clone())
+    }
+
+    /// The client as it is to connect.
+    fn patient(&self, mut client: Client) -> Patient {
+        if let Some(alias) = &self.alias {
+            client.id = alias.as_str().into();
+            client.name = Scrubbed::new(alias);
+            let settings = Settings::clone(&client.settings);
+            let settings = Settings { clean_start: true, session_expiry: Duration::ZERO, ..settings };
+            client.settings = Arc::new(settings);
+        }
+        Patient { client, is_alias: self.alias.is_some() }
+    }
+}
+
+fn unknown_client(id: &str, fleet: &Fleet) -> String {
+    let ids = || fleet.clients.iter().map(|client| &*client.id);
+    let near: Vec<&str> = match config::nearest(id, ids()) {
+        Some(near) => vec![near],
+        None => ids().filter(|known| known.starts_with(id)).take(3).collect(),
+    };
+    let hint = match (near.as_slice(), fleet.clients.as_slice()) {
+        ([], [first, .., last]) => {
+            format!("it has {}, {} to {}", figures::clients(fleet.clients.len() as u64), first.name, last.name)
+        }
+        ([], all) => all.iter().map(|client| format!("it has {}", client.name)).collect(),
+        (near, _) => format!("did you mean {}?", Scrubbed::new(&near.join(" or "))),
+    };
+    format!("no client of fleet {} has the ID \"{}\": {hint}", fleet.name, Scrubbed::new(id))
 }
 
 /// How a run is shown, and for how long.
@@ -232,17 +315,22 @@ fn dispatch(command: Command) -> Result<ExitCode> {
                 Ok(ExitCode::SUCCESS)
             }
         }
-        Command::Doctor { target, format, timeout, ca_file, insecure } => {
-            let endpoints = if doctor::is_url(&target) {
-                let endpoint = doctor::endpoint(&target, ca_file, insecure);
-                vec![endpoint.unwrap_or_else(|why| wrong_usage(&why))]
+        Command::Doctor { target, patient: which, format, timeout, ca_file, insecure } => {
+            let (endpoints, patient) = if doctor::is_url(&target) {
+                let endpoint = config::endpoint(&target, ca_file, insecure);
+                (vec![endpoint.unwrap_or_else(|why| wrong_usage(&why))], which.of_url())
             } else if ca_file.is_some() || insecure {
                 wrong_usage("--ca-file and --insecure are for a URL; in a fleet file each endpoint says so itself")
             } else {
-                load(Path::new(&target))?.endpoints
+                let fleet = load(Path::new(&target))?;
+                let client = which.of_fleet(&fleet);
+                // A client's own endpoints, as it prefers them.
+                let own = client.as_ref().map(|c| c.endpoints.iter().map(|&key| fleet.endpoint(key).clone()).collect());
+                (own.unwrap_or(fleet.endpoints), client)
             };
+            let patient = patient.map(|client| which.patient(client));
             raise_file_limit();
-            Ok(runtime()?.block_on(doctor::run(endpoints, format, timeout)).context("cannot print")?)
+            Ok(runtime()?.block_on(doctor::run(endpoints, patient, format, timeout)).context("cannot print")?)
         }
         Command::Replay { file, plain: _, format, samples, speed, from, to } => {
             let recording = Recording::open(&file)?;

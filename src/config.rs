@@ -1,6 +1,7 @@
 //! Defines the floor that reads files: the fleet file, keymaps and themes become values or errors with their places; it connects nothing and draws nothing.
 
 mod address;
+mod argument;
 mod conversation;
 mod expand;
 mod fleet_file;
@@ -30,9 +31,11 @@ use std::{
 
 use chrono::{DateTime, Utc};
 
+pub use argument::{endpoint, password_from_env, password_from_file};
 pub use glyphs::{Badge, Glyphs};
 pub use key::Key;
 pub use keymap::Keymap;
+pub use nearest::nearest;
 pub use report::{FileErrors, Warning};
 pub use theme::Theme;
 
@@ -323,13 +326,13 @@ mod tests {
         assert_eq!(seen("soon", "good").1, "", "of several CAs the last one counts");
         let (days, said) = seen("good", "soon");
         assert_eq!(days, Some(20));
-        assert!(said.contains("soon.pem\" ends in 20 days\n") && said.contains("fleet.toml:12:13"), "{said}");
+        assert!(said.contains("soon.pem\" ends in 20 days\n") && said.contains("fleet.toml:13:13"), "{said}");
         let (days, said) = seen("ended", "ended");
         assert_eq!(days, Some(-3));
         assert!(said.contains("`ca_file`") && said.contains("ended.pem\" ended 2 days ago"), "{said}");
         assert!(said.contains("`cert_file`") && said.contains("fleet.toml:8:11"), "{said}");
-        std::fs::write(dir.path().join("own-0.pem"), certificate(5)).unwrap();
-        std::fs::write(dir.path().join("own-1.pem"), certificate(-30)).unwrap();
+        std::fs::write(dir.path().join("own-1.pem"), certificate(5)).unwrap();
+        std::fs::write(dir.path().join("own-2.pem"), certificate(-30)).unwrap();
         let (_, said) = seen("good", "own-%i");
         assert!(said.contains("; so it is with 2 certificates of this table"), "{said}");
     }

@@ -1,4 +1,4 @@
-//! Defines the doctor: what every endpoint of a fleet, or one URL, has to say when it is probed, for people and for scripts; the probe itself is the endpoint's.
+//! Defines the doctor: what every endpoint of a fleet, or one URL, has to say when it is probed, and how one client fares there, for people and for scripts; the probe itself is the endpoint's, the connection a worker's.
 
 use std::{
     io::{self, Write},
@@ -15,19 +15,32 @@ use crate::{
     headless::Format,
 };
 
-mod address;
 mod advice;
+mod case;
 mod json;
+mod trial;
 mod waterfall;
 
-pub use address::{endpoint, is_url};
+use case::Case;
+pub use case::Patient;
 
-/// Probes all endpoints side by side and prints what was found, in their order. The exit code is 0
-/// where all are well, 3 where some are not.
+/// Whether the argument is a URL, and not a file's name.
+pub fn is_url(argument: &str) -> bool {
+    argument.contains("://")
+}
+
+/// Probes all endpoints side by side, has the patient, if any, connect at each that answers, one after
+/// the other, and prints what was found, in their order. Each probe, each connect and what comes after
+/// one may take `limit`. The exit code is 0 where all is well, 3 where something is not.
 ///
 /// # Errors
 /// Where standard output fails.
-pub async fn run(endpoints: Vec<Endpoint>, format: Format, limit: Duration) -> io::Result<ExitCode> {
+pub async fn run(
+    endpoints: Vec<Endpoint>,
+    patient: Option<Patient>,
+    format: Format,
+    limit: Duration,
+) -> io::Result<ExitCode> {
     let endpoints: Arc<[Endpoint]> = endpoints.into();
     let mut prober = Prober::new(endpoints.clone(), Resolver::system());
     let mut findings = vec![None; endpoints.len()];
@@ -41,14 +54,20 @@ pub async fn run(endpoints: Vec<Endpoint>, format: Format, limit: Duration) -> i
         findings[news.endpoint.index()] = Some(news.finding);
         // In the order of the file: one that comes early waits for those before it.
         while let Some(finding) = findings.get_mut(told).and_then(Option::take) {
-            failed |= !finding.is_ok();
-            let endpoint = &endpoints[told];
+            let patient = patient.as_ref();
+            let mut case = Case { endpoint: &endpoints[told], finding: &finding, patient, trial: None };
+            let trial = match patient.filter(|_| finding.is_ok()) {
+                Some(patient) => Some(trial::run(&patient.client, case.endpoint, case.hop(), limit).await),
+                None => None,
+            };
+            case.trial = trial.as_ref();
+            failed |= !case.is_ok();
             match format {
                 Format::Text => {
                     let gap = if told > 0 { "\n" } else { "" };
-                    write!(out, "{gap}{}", waterfall::text(endpoint, &finding, Utc::now()))?;
+                    write!(out, "{gap}{}", waterfall::text(&case, Utc::now()))?;
                 }
-                Format::Json => writeln!(out, "{}", json::line(endpoint, &finding, Utc::now()))?,
+                Format::Json => writeln!(out, "{}", json::line(&case, Utc::now()))?,
             }
             out.flush()?;
             told += 1;

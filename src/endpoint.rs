@@ -1,4 +1,4 @@
-//! Defines the probe of one endpoint, stage by stage (DNS, TCP, proxy, TLS), and what it finds; when to probe is the lifecycle's to say, and no MQTT packet is ever sent.
+//! Defines the probe of one endpoint, stage by stage (DNS, TCP, proxy, TLS, WebSocket), and what it finds; when to probe is the lifecycle's to say, and no MQTT packet is ever sent.
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -15,20 +15,24 @@ use crate::{
 };
 
 mod certificate;
+mod http;
 mod prober;
 mod proxy;
 mod reach;
 mod resolver;
 mod tls;
+mod websocket;
 
 pub use prober::{News, Prober};
 pub use resolver::Resolver;
+
+use self::websocket::Upgrade;
 
 /// Goes through all stages of an endpoint, closes the connection in order and tells what was found.
 /// All stages together take at most `limit`, and closing 250 ms more.
 pub async fn probe(target: &Endpoint, resolver: &Resolver, limit: Duration) -> Finding {
     let mut finding = Finding {
-        stages: Vec::with_capacity(4),
+        stages: Vec::with_capacity(5),
         addresses: Arc::default(),
         address: None,
         session: None,
@@ -40,50 +44,109 @@ pub async fn probe(target: &Endpoint, resolver: &Resolver, limit: Duration) -> F
 }
 
 async fn walk(target: &Endpoint, resolver: &Resolver, deadline: Instant, finding: &mut Finding) -> Result<(), Failure> {
-    let (host, port) = match &target.proxy {
-        Some(proxy) => (&*proxy.host, proxy.port),
-        None => (&*target.host, target.port),
+    // Who is meant by an address must be clear: it is the proxy's where there is one.
+    let (host, port, whom) = match &target.proxy {
+        Some(proxy) => (&*proxy.host, proxy.port, "the proxy "),
+        None => (&*target.host, target.port, ""),
     };
+    let of_whom = |Cause { reason, detail }| cause(reason, &format!("{whom}{}", detail.as_str()));
     let stages = &mut finding.stages;
     let ips = match host.parse() {
         Ok(ip) => Arc::from([ip]),
         Err(_) => {
-            let late = || cause(Reason::DnsTimeout, &format!("no answer about {host}"));
-            staged(stages, StageKind::Dns, deadline, late, resolver.look_up(host)).await?
+            let late = || cause(Reason::DnsTimeout, &format!("no answer about {whom}{host}"));
+            let answer = async { resolver.look_up(host).await.map_err(of_whom) };
+            staged(stages, StageKind::Dns, deadline, late, answer).await?
         }
     };
     finding.addresses = reach::order(&ips).map(|ip| SocketAddr::new(ip, port)).collect();
-    let late = || cause(Reason::ConnectTimeout, &format!("no answer from {}", reach::list(&finding.addresses)));
-    let mut stream = staged(stages, StageKind::Tcp, deadline, late, reach::connect(&finding.addresses)).await?;
+    let late = || cause(Reason::ConnectTimeout, &format!("no answer from {whom}{}", reach::list(&finding.addresses)));
+    let connect = async { reach::connect(&finding.addresses).await.map_err(of_whom) };
+    let mut stream = staged(stages, StageKind::Tcp, deadline, late, connect).await?;
     finding.address = stream.peer_addr().ok();
     if let Some(proxy) = &target.proxy {
         let late = || cause(Reason::ConnectTimeout, "no answer from the proxy");
         let tunnel = proxy::tunnel(&mut stream, proxy, target);
         staged(stages, StageKind::Proxy, deadline, late, tunnel).await?;
     }
-    match &target.transport {
-        Transport::Tcp | Transport::WebSocket(_) => drop(close(stream).await),
-        Transport::Tls(tls) | Transport::SecureWebSocket(_, tls) => {
-            // Reading a trust store is no part of the endpoint's time, so it is no part of the stage.
-            let setup = timeout_at(deadline, tls::setup(tls.clone(), &target.host)).await;
-            let late = || Err(cause(Reason::CaFileUnusable, "reading the trust anchors took too long"));
-            let setup = match setup.unwrap_or_else(|_| late()) {
-                Ok(setup) => setup,
-                Err(cause) => {
-                    stages.push(Stage { kind: StageKind::Tls, took: Duration::ZERO });
-                    return Err(Failure { stage: StageKind::Tls, cause });
-                }
-            };
-            let late = || cause(Reason::ConnectTimeout, "no answer in the TLS handshake");
-            let handshake = tls::handshake(setup, stream, &mut finding.session);
-            let stream = staged(stages, StageKind::Tls, deadline, late, handshake).await?;
-            let end = close(stream).await;
-            if let (Some(session), Err(error)) = (&mut finding.session, end) {
-                session.wants_certificate |= tls::wanted_certificate(&error);
-            }
+    let path = match &target.transport {
+        Transport::WebSocket(path) | Transport::SecureWebSocket(path, _) => Some(&**path),
+        Transport::Tcp | Transport::Tls(_) => None,
+    };
+    let Some(tls) = target.transport.tls() else {
+        if let Some(path) = path {
+            websocket(&mut stream, path, target, deadline, stages).await?;
         }
+        let _ = close(stream).await;
+        return Ok(());
+    };
+    // Reading a trust store is no part of the endpoint's time, so it is no part of the stage.
+    let setup = timeout_at(deadline, tls::setup(tls.clone(), &target.host)).await;
+    let late = || Err(cause(Reason::CaFileUnusable, "reading the trust anchors took too long"));
+    let setup = match setup.unwrap_or_else(|_| late()) {
+        Ok(setup) => setup,
+        Err(cause) => {
+            stages.push(Stage { kind: StageKind::Tls, took: Duration::ZERO });
+            return Err(Failure { stage: StageKind::Tls, cause });
+        }
+    };
+    let late = || cause(Reason::ConnectTimeout, "no answer in the TLS handshake");
+    let handshake = tls::handshake(setup, stream, &mut finding.session);
+    let mut stream = staged(stages, StageKind::Tls, deadline, late, handshake).await?;
+    let mut wants = finding.session.as_ref().is_some_and(|s| s.wants_certificate);
+    if let (Some(path), false) = (path, wants) {
+        wants = match websocket(&mut stream, path, target, deadline, stages).await {
+            Ok(upgrade) => upgrade == Upgrade::WantsCertificate,
+            Err(failure) => match finding.address {
+                Some(address) if wants_certificate(target, address, deadline).await => {
+                    stages.pop();
+                    true
+                }
+                _ => return Err(failure),
+            },
+        };
+    }
+    let end = close(stream).await;
+    if let Some(session) = &mut finding.session {
+        session.wants_certificate = wants || end.is_err_and(|error| tls::wanted_certificate(&error));
     }
     Ok(())
+}
+
+/// Whether the server wants a client's certificate. With TLS 1.3 it says so once the handshake is done, and
+/// a request that is on its way by then turns that into a reset; so this connects once more and asks
+/// for nothing.
+async fn wants_certificate(target: &Endpoint, address: SocketAddr, deadline: Instant) -> bool {
+    let look = async {
+        let tls = target.transport.tls()?;
+        let mut stream = reach::connect(&[address]).await.ok()?;
+        if let Some(proxy) = &target.proxy {
+            proxy::tunnel(&mut stream, proxy, target).await.ok()?;
+        }
+        let setup = tls::setup(tls.clone(), &target.host).await.ok()?;
+        let stream = tls::handshake(setup, stream, &mut None).await.ok()?;
+        Some(close(stream).await.is_err_and(|error| tls::wanted_certificate(&error)))
+    };
+    timeout_at(deadline, look).await.is_ok_and(|seen| seen == Some(true))
+}
+
+/// The WebSocket's stage: asks for one and takes leave of it. Where the server wants a client's
+/// certificate first there is no such stage.
+async fn websocket(
+    stream: &mut (impl AsyncReadExt + AsyncWriteExt + Unpin),
+    path: &str,
+    target: &Endpoint,
+    deadline: Instant,
+    stages: &mut Vec<Stage>,
+) -> Result<Upgrade, Failure> {
+    let late = || cause(Reason::ConnectTimeout, "no answer to the request for a WebSocket");
+    let upgrade = websocket::upgrade(stream, path, target);
+    let upgrade = staged(stages, StageKind::WebSocket, deadline, late, upgrade).await?;
+    match upgrade {
+        Upgrade::Done => websocket::close(stream).await,
+        Upgrade::WantsCertificate => drop(stages.pop()),
+    }
+    Ok(upgrade)
 }
 
 /// Times a stage and ends it when its time is up; `late` is what to say then.

@@ -12,13 +12,12 @@ use crate::{
     command::Command,
     endpoint::{Prober, Resolver},
     engine::{renewals::Renewals, trust::Trust},
-    event::{Event, Finding, Messages, Sample, Shortfall, Step, What},
+    event::{Event, Finding, Late, Messages, Sample, Shortfall, Step, What},
     fleet::{ClientKey, EndpointKey, Fleet, WorkerKey},
     lifecycle::{Effect, Lifecycle},
     outbox::Outbox,
     pool::{Pool, PoolNews},
-    text::Scrubbed,
-    wire::{self, Report, SlotMessages, ToWorker},
+    wire::{self, Report, SlotMessages, SlotTcp, ToWorker},
 };
 
 /// A running engine. Dropping it ends it, and its workers with it; [`Engine::stop`] does so in good
@@ -53,9 +52,8 @@ impl Engine {
             }
         }
         let prober = Prober::new(fleet.endpoints.clone().into(), Resolver::system());
-        let names = fleet.endpoints.iter().map(|endpoint| endpoint.name.clone()).collect();
-        let (trust, outbox, renewals) = (Trust::default(), Outbox::default(), Renewals::default());
-        let core = Core { lifecycle, pool, prober, trust, outbox, renewals, names };
+        let (trust, renewals) = (Trust::default(), Renewals::new(&fleet));
+        let core = Core { lifecycle, pool, prober, trust, renewals, outbox: Outbox::default() };
         let task = tokio::spawn(core.run(command_receiver, event_sender));
         Engine { commands, events, task, workers }
     }
@@ -88,10 +86,8 @@ struct Core {
     pool: Pool,
     prober: Prober,
     trust: Trust,
-    outbox: Outbox,
     renewals: Renewals,
-    /// Of the endpoints.
-    names: Vec<Scrubbed>,
+    outbox: Outbox,
 }
 
 impl Core {
@@ -137,8 +133,7 @@ impl Core {
             self.pool.learn(endpoint, address.ip(), anchors);
         }
         let found = finding.failure.as_ref().map_or(Ok(()), |failure| Err(failure.cause.clone()));
-        let name = &self.names[endpoint.index()];
-        if let Some(what) = self.renewals.notice(endpoint, name, &finding, Anchor::now().utc(now)) {
+        if let Some(what) = self.renewals.notice(endpoint, &finding, Anchor::now().utc(now)) {
             self.outbox.push(Event { at: now, what });
         }
         self.outbox.push(Event { at: now, what: What::Finding(endpoint, Arc::new(finding)) });
@@ -165,7 +160,7 @@ impl Core {
         let placement = self.pool.placement().clone();
         match news {
             PoolNews::Ready(worker) => {
-                self.lifecycle.worker_ready(placement.clients_of(worker).iter().copied(), Moment::now());
+                self.lifecycle.worker_ready(worker, placement.clients_of(worker).iter().copied(), Moment::now());
             }
             PoolNews::Lost { worker, detail, at } => {
                 self.lifecycle.worker_lost(placement.clients_of(worker).iter().copied(), &detail, at);
@@ -201,6 +196,17 @@ impl Core {
             if let Some(client) = placement.client(worker, sample.slot) {
                 let what = What::Sample(Sample { client, probe: sample.probe, rtt: sample.rtt });
                 self.outbox.push(Event { at: sample.at, what });
+            }
+        }
+        for late in report.late {
+            if let Some(client) = current(&self.lifecycle, late.slot, late.generation) {
+                let what = What::Late(Late { client, probe: late.probe, since: late.since });
+                self.outbox.push(Event { at: Moment::now(), what });
+            }
+        }
+        for SlotTcp { slot, generation, at, tcp } in report.tcp {
+            if let Some(client) = current(&self.lifecycle, slot, generation) {
+                self.outbox.push(Event { at, what: What::Tcp(client, tcp) });
             }
         }
         for shortfall in report.shortfalls {

@@ -4,6 +4,7 @@ mod connack;
 mod expiry;
 mod finding;
 mod reason;
+mod tcp;
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,6 +21,7 @@ pub use self::{
     expiry::Expiry,
     finding::{Certificate, Failure, Finding, Session, Stage, StageKind},
     reason::{Reason, Remedy},
+    tcp::{Tcp, TcpState},
 };
 
 /// One thing that happened.
@@ -38,6 +40,10 @@ pub enum What {
     Standing(Box<Standing>),
     /// A probe of a client was answered.
     Sample(Sample),
+    /// A client's probe has no answer yet. Its answer, or the connection's end, puts an end to that.
+    Late(Late),
+    /// What the kernel says of a client's connection.
+    Tcp(ClientKey, Tcp),
     /// A worker process started, died or was restarted.
     Worker { worker: WorkerKey, event: WorkerEvent, detail: Scrubbed },
     /// This many samples were thrown away somewhere because a queue was full.
@@ -116,6 +122,15 @@ pub struct Shortfall {
     pub granted: Option<u8>,
     /// Why it was not granted, where that is known.
     pub detail: Scrubbed,
+}
+
+/// A probe that should have been answered by now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Late {
+    pub client: ClientKey,
+    pub probe: ProbeKind,
+    /// When it went out.
+    pub since: Moment,
 }
 
 /// An endpoint's gate: every connect of a client goes through it.

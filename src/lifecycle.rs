@@ -6,6 +6,7 @@ mod failover;
 mod gate;
 mod health;
 mod ladder;
+mod queue;
 
 use std::{
     cmp::Reverse,
@@ -17,7 +18,7 @@ use std::{
 use crate::{
     clock::Moment,
     event::{Cause, Gate, Generation, Reason, State, Step, Transition},
-    fleet::{Client, ClientKey, EndpointKey, Fleet, Settings},
+    fleet::{Client, ClientKey, EndpointKey, Fleet, Settings, WorkerKey},
     lifecycle::gate::Access,
     text::Scrubbed,
 };
@@ -62,8 +63,10 @@ struct Machine {
     sent_to: Option<EndpointKey>,
     /// It is where a broker sent it, and stays.
     is_redirected: bool,
-    /// Its worker takes orders.
-    worker: bool,
+    /// Its worker, while that takes orders.
+    worker: Option<WorkerKey>,
+    /// When it was let through to connect the last time; before the first time, when it was made.
+    admitted: Moment,
     /// The number of the timer or the place in a queue that counts; older ones are dead.
     ticket: u32,
 }
@@ -84,7 +87,8 @@ impl Machine {
             taken_over: None,
             sent_to: None,
             is_redirected: false,
-            worker: false,
+            worker: None,
+            admitted: now,
             ticket: 0,
         }
     }
@@ -199,10 +203,10 @@ impl Lifecycle {
     }
 
     /// A worker is there and takes orders for these clients.
-    pub fn worker_ready(&mut self, clients: impl IntoIterator<Item = ClientKey>, now: Moment) {
+    pub fn worker_ready(&mut self, worker: WorkerKey, clients: impl IntoIterator<Item = ClientKey>, now: Moment) {
         for client in clients {
             let machine = &mut self.machines[client.index()];
-            machine.worker = true;
+            machine.worker = Some(worker);
             if machine.state == State::Held {
                 let reason = if machine.generation == 0 { Reason::Start } else { Reason::WorkerReady };
                 self.line_up(client, reason, now);
@@ -214,7 +218,7 @@ impl Lifecycle {
     pub fn worker_lost(&mut self, clients: impl IntoIterator<Item = ClientKey>, detail: &Scrubbed, now: Moment) {
         for client in clients {
             let machine = &mut self.machines[client.index()];
-            machine.worker = false;
+            machine.worker = None;
             if matches!(machine.state, State::Queued | State::Connecting | State::Up) {
                 machine.generation += 1;
                 self.change(client, State::Held, Reason::WorkerLost, detail.clone(), None, now);
@@ -268,14 +272,16 @@ impl Lifecycle {
         self.ask_unknown(client, now);
         let reason = self.choose(client, now).unwrap_or(reason);
         let machine = &self.machines[client.index()];
-        let obstacle = match machine.worker {
-            true => self.accesses[machine.endpoint.index()].obstacle(now),
-            false => Some((reason, Scrubbed::default(), None)),
-        };
-        let Some((why, detail, next_try)) = obstacle else {
-            self.change(client, State::Queued, reason, Scrubbed::default(), None, now);
-            let machine = &self.machines[client.index()];
-            return self.accesses[machine.endpoint.index()].admission.enqueue(client, machine.ticket);
+        let obstacle = self.accesses[machine.endpoint.index()].obstacle(now);
+        let (why, detail, next_try) = match (machine.worker, obstacle) {
+            (Some(worker), None) => {
+                self.change(client, State::Queued, reason, Scrubbed::default(), None, now);
+                let machine = &self.machines[client.index()];
+                let gate = &mut self.accesses[machine.endpoint.index()].admission;
+                return gate.enqueue(worker, client, machine.ticket);
+            }
+            (Some(_), Some(obstacle)) => obstacle,
+            (None, _) => (reason, Scrubbed::default(), None),
         };
         // What it is held for already is no news; the gate tells when its endpoint is asked next.
         if (machine.state, machine.reason) != (State::Held, why) {

@@ -70,6 +70,20 @@ enum Line<'a> {
         received: u32,
         published: u32,
     },
+    Late {
+        ts: String,
+        client: &'a str,
+        probe: &'a str,
+        since: String,
+    },
+    Tcp {
+        ts: String,
+        client: &'a str,
+        state: &'a str,
+        rtt_us: u64,
+        retransmits: u32,
+        unacknowledged: u32,
+    },
     Standing {
         ts: String,
         client: &'a str,
@@ -163,7 +177,7 @@ pub fn json_start(fleet: &Fleet, workers: usize, anchor: &Anchor, at: Moment) ->
 /// An event as a JSON line. Samples have one only where `samples` says so.
 pub fn json(fleet: &Fleet, anchor: &Anchor, event: &Event, samples: bool) -> Option<String> {
     match &event.what {
-        What::Messages(_) | What::Subscribed(..) | What::Standing(_) => None,
+        What::Messages(_) | What::Subscribed(..) | What::Standing(_) | What::Late(_) | What::Tcp(..) => None,
         What::Sample(_) if !samples => None,
         _ => Some(encode(&line(fleet, anchor, event))),
     }
@@ -209,6 +223,20 @@ fn line<'a>(fleet: &'a Fleet, anchor: &Anchor, event: &'a Event) -> Line<'a> {
         What::Subscribed(client, took) => {
             Line::Subscribed { ts, client: &fleet.client(*client).name, took_us: micros(*took) }
         }
+        What::Late(late) => Line::Late {
+            ts,
+            client: &fleet.client(late.client).name,
+            probe: late.probe.name(),
+            since: stamp(anchor, late.since),
+        },
+        What::Tcp(client, tcp) => Line::Tcp {
+            ts,
+            client: &fleet.client(*client).name,
+            state: tcp.state.name(),
+            rtt_us: micros(tcp.rtt),
+            retransmits: tcp.retransmits,
+            unacknowledged: tcp.unacknowledged,
+        },
         What::Finding(endpoint, finding) => {
             let endpoint = &fleet.endpoint(*endpoint).name;
             Line::Finding(connection::Finding::of(ts, endpoint, finding, anchor.utc(event.at)))
@@ -295,7 +323,8 @@ pub fn plain(fleet: &Fleet, anchor: &Anchor, event: &Event) -> Option<String> {
         What::State(step) => {
             let _ = write!(line, " {}", words::transition(fleet, step));
         }
-        What::Sample(_) | What::Gate(..) | What::Messages(_) | What::Standing(_) => return None,
+        What::Sample(_) | What::Late(_) | What::Tcp(..) | What::Gate(..) => return None,
+        What::Messages(_) | What::Standing(_) => return None,
         What::Finding(..) | What::Connack(..) | What::Subscribed(..) => return None,
         What::Shortfall(shortfall) => {
             let text = words::shortfall(fleet, shortfall);

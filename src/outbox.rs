@@ -54,13 +54,16 @@ impl Outbox {
         let mut last_sample = Moment(0);
         let mut place: HashMap<ClientKey, usize> = HashMap::new();
         let mut gates: HashMap<EndpointKey, Event> = HashMap::new();
+        let mut lates: HashMap<ClientKey, Event> = HashMap::new();
+        let mut tcps: HashMap<ClientKey, Event> = HashMap::new();
         let mut findings: HashMap<EndpointKey, Event> = HashMap::new();
         let mut connacks: HashMap<ClientKey, Event> = HashMap::new();
         let mut kept: Vec<Event> = Vec::new();
         let mut counted: HashMap<ClientKey, usize> = HashMap::new();
         for event in self.events.drain(..) {
             match event.what {
-                What::Sample(_) => {
+                What::Sample(sample) => {
+                    lates.remove(&sample.client); // it has its answer
                     samples = samples.saturating_add(1);
                     dropped += 1;
                     last_sample = event.at;
@@ -94,6 +97,12 @@ impl Outbox {
                         kept.push(Event { at: event.at, what: What::State(step) });
                     }
                 },
+                What::Late(late) => {
+                    lates.insert(late.client, event);
+                }
+                What::Tcp(client, _) => {
+                    tcps.insert(client, event);
+                }
                 What::Connack(client, _) => {
                     connacks.insert(client, event); // the newest says all
                 }
@@ -106,11 +115,15 @@ impl Outbox {
                 what => kept.push(Event { at: event.at, what }),
             }
         }
-        self.folded += (before - dropped - kept.len() - gates.len() - findings.len() - connacks.len()) as u64;
+        let newest = gates.len() + findings.len() + lates.len() + tcps.len() + connacks.len();
+        self.folded += (before - dropped - kept.len() - newest) as u64;
         if samples > 0 {
             kept.push(Event { at: last_sample, what: What::SamplesLost(samples) });
         }
-        kept.extend(gates.into_values().chain(findings.into_values()).chain(connacks.into_values()));
+        for newest in [lates, tcps, connacks] {
+            kept.extend(newest.into_values());
+        }
+        kept.extend(gates.into_values().chain(findings.into_values()));
         kept.sort_by_key(|e| e.at);
         self.folded_to = kept.len();
         self.events = kept;

@@ -5,20 +5,22 @@
 
 mod arrivals;
 mod cause;
+mod cell;
+mod connack;
 mod guard;
 mod line;
+mod message;
 mod options;
+mod pending;
 mod raw;
 mod route;
 mod slots;
 mod tap;
+mod trouble;
 
 use std::{
-    future::Future,
     net::IpAddr,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, Wake, Waker},
+    sync::{Arc, Weak},
     time::Duration,
 };
 
@@ -26,22 +28,28 @@ use paho_mqtt as mqtt;
 
 use self::{
     cause::Way,
+    cell::Refusal,
+    connack::{Times, connack},
+    message::{numbered, probe_topic, qos, with_payload},
     options::{connect_options, version},
-    slots::Refusal,
     tap::last_socket,
 };
 pub use self::{
     guard::GuardError,
+    pending::Pending,
     route::Route,
     slots::{End, News, Slots, Subject},
 };
 use crate::{
     clock::Moment,
     event::{Cause, Connack, Generation, Reason},
-    fleet::{Message, Subscription},
+    fleet::{Message, ProbeKind, Subscription},
     text::Scrubbed,
     wire::{ClientDef, Slot, TEST_NO_GUARD},
 };
+
+/// From an echo's order until it counts as lost, at least.
+const ECHO_LOST: Duration = Duration::from_secs(5);
 
 /// The broadcast address: the kernel refuses to connect there before anything is sent.
 const NOWHERE: &str = "tcp://255.255.255.255:1";
@@ -105,6 +113,15 @@ pub struct Client {
     slot: Slot,
     def: ClientDef,
     way: Way,
+    /// Lives as long as Paho, or whoever waits for the connect, has hold of what was ordered.
+    order: Weak<Order>,
+}
+
+/// What the callbacks of a connect write to.
+struct Order {
+    slots: Arc<Slots>,
+    slot: Slot,
+    generation: Generation,
 }
 
 /// A connection that the broker accepted.
@@ -112,6 +129,30 @@ pub struct Client {
 pub struct Accepted {
     pub at: Moment,
     pub connack: Connack,
+}
+
+/// How a connect ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    Accepted(Accepted),
+    Failed(End),
+    /// Paho took another connect's failure for this one's: it may well succeed if it is tried again.
+    ///
+    /// Paho 1.3.16 does so where a connect was given the number of a socket that another one of the same
+    /// process closed the moment before (`MQTTAsync_receiveThread` looks the client up by that number
+    /// again, without having held its lock between).
+    Mistaken(End),
+}
+
+/// What became of a subscription.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The QoS that was granted, 0 to 2.
+    Granted(u8),
+    /// The broker's words, where it had any.
+    Refused(Scrubbed),
+    /// The connection ended before the answer.
+    Ended,
 }
 
 impl Client {
@@ -153,7 +194,7 @@ impl Client {
         paho.set_connection_lost_callback(move |_| {
             let at = Moment::now();
             let cell = table.cell(slot);
-            let cause = cause::lost(tap::take_trouble(cell.socket, at));
+            let cause = cause::lost(trouble::take(cell.socket, at));
             table.end(slot, generation, cell, End { at, cause });
         });
         let table = slots.clone();
@@ -163,52 +204,64 @@ impl Client {
             let cause = cause::server_disconnect(code, words);
             table.end(slot, generation, table.cell(slot), End { at, cause });
         });
-        let (table, at_failure) = (slots.clone(), slots.clone());
+        let order = Arc::new(Order { slots: slots.clone(), slot, generation });
+        let (accepted, refused) = (order.clone(), order.clone());
         let token = paho.connect_with_callbacks(
             connect,
             move |_, _| {
                 let at = Moment::now();
-                let mut cell = table.cell(slot);
-                if cell.generation == generation {
+                let Order { slots, slot, generation } = &*accepted;
+                let mut cell = slots.cell(*slot);
+                if cell.generation == *generation {
                     cell.up = Some(at);
                     if let Some(socket) = last_socket() {
-                        table.bind(&mut cell, slot, socket);
+                        slots.bind(&mut cell, *slot, socket);
                     }
                 }
             },
             move |_, _, rc| {
                 let at = Moment::now();
-                let fault = tap::take_trouble(None, at);
-                let mut cell = at_failure.cell(slot);
-                if cell.generation == generation {
+                let fault = trouble::take(None, at);
+                let Order { slots, slot, generation } = &*refused;
+                let mut cell = slots.cell(*slot);
+                if cell.generation == *generation {
                     cell.refusal = Some(Refusal { at, rc, fault });
                 }
             },
         );
-        let client = Client { paho, slots, slot, def, way };
+        let order = Arc::downgrade(&order);
+        let client = Client { paho, slots, slot, def, way, order };
         let pending = client.pending(token);
         Ok((client, pending))
     }
 
     /// How the connect ended, if it did; asked again whenever the slot is marked.
-    pub fn outcome(&self, pending: &mut Pending) -> Option<Result<Accepted, End>> {
+    pub fn outcome(&self, pending: &mut Pending) -> Option<Outcome> {
         let result = pending.poll()?;
         let mut cell = self.slots.cell(self.slot);
         Some(match result {
-            Ok(answer) => Ok(Accepted {
-                at: cell.up.unwrap_or_else(Moment::now),
-                connack: Connack {
-                    session_present: answer.connect_response().is_some_and(|r| r.session_present),
-                    ..Connack::default()
-                },
-            }),
+            Ok(answer) => {
+                let at = cell.up.unwrap_or_else(Moment::now);
+                let times = Times { ordered: cell.ordered, asked: cell.asked, up: at };
+                Outcome::Accepted(Accepted { at, connack: connack(&answer, times) })
+            }
             Err(error) => {
+                let refusal = cell.refusal.take();
+                let is_told = refusal.is_some();
                 // Without a refusal Paho did not even accept the order.
-                let Refusal { at, rc, fault } =
-                    cell.refusal.take().unwrap_or(Refusal { at: Moment::now(), rc: -1, fault: None });
-                Err(End { at, cause: cause::refused(self.def.protocol, self.way, rc, &error, fault) })
+                let Refusal { at, rc, fault } = refusal.unwrap_or(Refusal { at: Moment::now(), rc: -1, fault: None });
+                let is_mistaken = is_told && cause::may_be_anothers(&error, fault);
+                let end = End { at, cause: cause::refused(self.def.protocol, self.way, rc, &error, fault) };
+                if is_mistaken { Outcome::Mistaken(end) } else { Outcome::Failed(end) }
             }
         })
+    }
+
+    /// Whether it may be dropped. Until the callback of its connect is through, which goes on for a moment
+    /// after its outcome is known, Paho's thread has a hold of the client: where that is the last one, the
+    /// client is destroyed from the callback, and waits for ever for the lock that Paho calls it under.
+    pub fn is_free(&self) -> bool {
+        self.order.strong_count() == 0
     }
 
     /// Gives the client up without destroying it: Paho still owes it a callback, from which it would
@@ -223,45 +276,62 @@ impl Client {
         self.pending(token)
     }
 
-    /// Publishes one probe at QoS 1, if none is under way and the tap can follow this client.
+    /// Whether the tap can follow this client, so that its probes can be timed.
+    pub fn is_followed(&self) -> bool {
+        tap::can_follow(&self.def.id)
+    }
+
+    /// Publishes one probe, if none is under way and the tap can follow this client.
     pub fn probe(&self) {
-        if tap::can_follow(&self.def.id) && self.slots.begin_probe(self.slot) {
-            // A failure means that the connection is ending, of which the end tells.
-            let _ = self.paho.try_publish(mqtt::Message::new(
-                probe_topic(&self.def.id),
-                line::PROBE,
-                mqtt::QoS::AtLeastOnce,
-            ));
+        if !self.is_followed() {
+            return;
         }
+        let message = match self.def.probe.kind {
+            ProbeKind::Ack => self.slots.begin_probe(self.slot).then(|| message::ack(&self.def.id)),
+            ProbeKind::Echo => {
+                let patience = self.def.probe.every.saturating_mul(3).max(ECHO_LOST);
+                let number = self.slots.begin_echo(self.slot, patience, Moment::now());
+                number.map(|number| message::echo(&self.def.id, number))
+            }
+            ProbeKind::Heartbeat | ProbeKind::Off => None,
+        };
+        // A failure means that the connection is ending, of which the end tells.
+        let _ = message.map(|message| self.paho.try_publish(message));
+    }
+
+    /// The topic of its probes.
+    pub fn probe_topic(&self) -> String {
+        probe_topic(&self.def.id)
     }
 
     /// Asks for one subscription; [`Client::granted`] tells what came of it.
     pub fn subscribe(&self, subscription: &Subscription) -> Pending {
-        let token = self.paho.subscribe(&*subscription.filter, options::qos(subscription.qos));
+        let token = self.paho.subscribe(&*subscription.filter, qos(subscription.qos));
         self.pending(token)
     }
 
-    /// The QoS that was granted, or the broker's words where it refused; `None` while there is no answer.
-    pub fn granted(&self, pending: &mut Pending) -> Option<Result<u8, Scrubbed>> {
+    /// What became of a subscription; `None` while there is no answer.
+    pub fn granted(&self, pending: &mut Pending) -> Option<Answer> {
         Some(match pending.poll()? {
             Ok(answer) => match answer.subscribe_response().and_then(|code| u8::try_from(code).ok()) {
-                Some(qos @ 0..=2) => Ok(qos),
-                Some(code) => Err(Scrubbed::new(Reason::from_code(code).words())),
-                None => Err(Scrubbed::default()),
+                Some(qos @ 0..=2) => Answer::Granted(qos),
+                Some(code) => Answer::Refused(Scrubbed::new(Reason::from_code(code).words())),
+                None => Answer::Refused(Scrubbed::default()),
             },
-            Err(error) => Err(cause::subscription(&error)),
+            Err(mqtt::Error::OperationIncomplete) => Answer::Ended,
+            Err(error) => Answer::Refused(cause::subscription(&error)),
         })
     }
 
     /// Publishes a message; false where Paho did not take it.
     pub fn publish(&self, message: &Message) -> bool {
-        self.paho.try_publish(options::message(message)).is_ok()
+        self.paho.try_publish(message::message(message)).is_ok()
     }
 
     /// Publishes the `number`th of a series of messages, which its payload may mention.
     pub fn publish_numbered(&self, message: &Message, number: u64) -> bool {
         let payload = numbered(&message.payload, number);
-        self.paho.try_publish(options::with_payload(message, payload)).is_ok()
+        self.paho.try_publish(with_payload(message, payload)).is_ok()
     }
 
     /// Whether Paho thinks that it is connected.
@@ -270,8 +340,7 @@ impl Client {
     }
 
     fn pending(&self, token: mqtt::Token) -> Pending {
-        let waker = Waker::from(Arc::new(Marker { slots: self.slots.clone(), slot: self.slot }));
-        Pending { token, waker }
+        Pending::new(token, self.slots.clone(), self.slot)
     }
 }
 
@@ -283,91 +352,4 @@ impl Client {
 fn discard_messages(paho: &mqtt::AsyncClient) {
     paho.set_message_callback(|_, _| {});
     paho.remove_message_callback();
-}
-
-/// `%s` in a payload is the message's number, `%%` a percent sign.
-fn numbered(payload: &[u8], number: u64) -> Vec<u8> {
-    let mut out = Vec::with_capacity(payload.len() + 8);
-    let mut rest = payload;
-    while let Some(at) = rest.iter().position(|&b| b == b'%') {
-        out.extend_from_slice(&rest[..at]);
-        match rest.get(at + 1) {
-            Some(b's') => out.extend_from_slice(number.to_string().as_bytes()),
-            Some(b'%') => out.push(b'%'),
-            Some(&other) => out.extend_from_slice(&[b'%', other]),
-            None => out.push(b'%'),
-        }
-        rest = rest.get(at + 2..).unwrap_or_default();
-    }
-    out.extend_from_slice(rest);
-    out
-}
-
-/// The topic of a client's own probes: wildcards, `$` in front and what brokers refuse in a topic
-/// (MQTT 5.0 §1.5.4, §4.7) become `_`.
-fn probe_topic(client_id: &str) -> String {
-    let safe = |c: char| if matches!(c, '+' | '#') || c.is_control() { '_' } else { c };
-    let id: String = client_id.chars().map(safe).collect();
-    let id = id.strip_prefix('$').map_or(id.clone(), |rest| format!("_{rest}"));
-    format!("mqfleet/probe/{id}")
-}
-
-/// An order that Paho has not fulfilled yet. Its completion marks the slot.
-pub struct Pending {
-    token: mqtt::Token,
-    waker: Waker,
-}
-
-impl Pending {
-    /// Whether the order is done with, well or not.
-    pub fn is_done(&mut self) -> bool {
-        self.poll().is_some()
-    }
-
-    fn poll(&mut self) -> Option<mqtt::Result<mqtt::ServerResponse>> {
-        match Future::poll(Pin::new(&mut self.token), &mut Context::from_waker(&self.waker)) {
-            Poll::Ready(result) => Some(result),
-            Poll::Pending => None,
-        }
-    }
-}
-
-/// Marks a slot when Paho completes an order.
-struct Marker {
-    slots: Arc<Slots>,
-    slot: Slot,
-}
-
-impl Wake for Marker {
-    fn wake(self: Arc<Self>) {
-        self.slots.mark(self.slot);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn a_probe_topic_keeps_the_id() {
-        assert_eq!(probe_topic("press-0001"), "mqfleet/probe/press-0001");
-        assert_eq!(probe_topic("$SYS/+/#\0\x1b"), "mqfleet/probe/_SYS/_/___");
-        assert_eq!(probe_topic(""), "mqfleet/probe/");
-    }
-
-    #[test]
-    fn a_payload_can_have_its_number() {
-        assert_eq!(numbered(b"{\"n\":%s}", 7), b"{\"n\":7}");
-        assert_eq!(numbered(b"100%% of %s%", 12), b"100% of 12%");
-        assert_eq!(numbered(b"\xff%x", 1), b"\xff%x");
-    }
-
-    proptest! {
-        #[test]
-        fn a_probe_topic_is_a_topic_name(id in "(?s).{0,80}") {
-            let topic = probe_topic(&id);
-            prop_assert!(!topic.contains(['+', '#', '\0']) && !topic.starts_with('$'));
-        }
-    }
 }

@@ -169,12 +169,15 @@ impl Supervisor {
                 0 | 1 => Duration::ZERO,
                 n => (Duration::from_millis(250) * (1 << n.min(6))).min(Self::MAX_PAUSE),
             };
-            let held = self.placement.clients_of(self.worker).len();
+            let held = match self.placement.clients_of(self.worker).len() {
+                1 => "client waits".to_owned(),
+                n => format!("{n} clients wait"),
+            };
             let again = match pause {
                 Duration::ZERO => "starting it again".to_owned(),
                 pause => format!("starting it again in {:.1} s", pause.as_secs_f64()),
             };
-            let detail = Scrubbed::new(&format!("{detail}; its {held} clients wait; {again}"));
+            let detail = Scrubbed::new(&format!("{detail}; its {held}; {again}"));
             let event = WorkerEvent::Died;
             if self.tell(PoolNews::Event { worker: self.worker, event, detail }).await.is_err() {
                 return;

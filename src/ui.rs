@@ -12,7 +12,7 @@ mod paint;
 mod spark;
 mod table;
 
-use chrono::FixedOffset;
+use chrono::{DateTime, FixedOffset, Utc};
 use ratatui::{
     Frame,
     buffer::Buffer,
@@ -110,6 +110,11 @@ impl<'a> Screen<'a> {
             _ => {}
         }
         cursor
+    }
+
+    /// The wall time of what is shown.
+    fn wall(&self) -> DateTime<Utc> {
+        self.context.anchor.utc(self.now)
     }
 
     /// The local time of a moment, `12:04:31`.

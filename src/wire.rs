@@ -15,7 +15,7 @@ use tokio_util::{
 
 use crate::{
     clock::Moment,
-    event::{Generation, Step},
+    event::{Generation, Step, Tcp},
     fleet::{self, Conversation, EndpointKey, Probe, ProbeKind, Protocol, Secret, Transport},
     text::Scrubbed,
 };
@@ -35,7 +35,7 @@ pub struct Hello {
 impl Hello {
     pub const MAGIC: [u8; 8] = *b"mqfleet\n";
     /// Raised with every change of a frame.
-    pub const VERSION: u16 = 3;
+    pub const VERSION: u16 = 4;
 
     pub fn new() -> Hello {
         Hello { magic: Self::MAGIC, version: Self::VERSION }
@@ -171,6 +171,10 @@ pub enum FromWorker {
 pub struct Report {
     pub news: Vec<News>,
     pub samples: Vec<SlotSample>,
+    /// Probes that were without an answer for a while; told once each.
+    pub late: Vec<SlotLate>,
+    /// What the kernel says of the connections, from time to time.
+    pub tcp: Vec<SlotTcp>,
     /// Samples that a full queue swallowed since the last report.
     pub samples_lost: u32,
     /// Subscriptions that the broker did not grant as they were asked for.
@@ -228,6 +232,25 @@ pub struct SlotSample {
     pub probe: ProbeKind,
     pub at: Moment,
     pub rtt: Duration,
+}
+
+/// A probe of a slot that has no answer yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlotLate {
+    pub slot: Slot,
+    pub generation: Generation,
+    pub probe: ProbeKind,
+    /// When it went out.
+    pub since: Moment,
+}
+
+/// What the kernel says of a slot's connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlotTcp {
+    pub slot: Slot,
+    pub generation: Generation,
+    pub at: Moment,
+    pub tcp: Tcp,
 }
 
 /// A secret crosses the pipe in clear: the pipe is a socketpair between parent and child.

@@ -1,8 +1,10 @@
 //! Defines the worker process: orders in and reports out over the socket that is its standard input, MQTT clients inside; which client belongs into which worker is the pool's matter.
 
 mod driver;
+mod lane;
 mod names;
 mod outbox;
+mod talk;
 mod timers;
 mod watchdog;
 

@@ -164,7 +164,7 @@ fn wrong_client_keys_say_what_is_wrong() {
         ("birth = { topic = 'a', retain = 1 }", "must be true or false"),
         ("publish = { topic = 'a' }", "`publish` needs `every`"),
         ("publish = { topic = 'a', every = '1ms' }", "`every` must be 10ms to"),
-        ("probe = { kind = 'echo' }", "\"echo\" is not supported yet"),
+        ("probe = { kind = 'ping' }", "it can be \"heartbeat\", \"ack\", \"echo\", \"off\""),
         ("probe = { kind = 'hartbeat' }", "did you mean \"heartbeat\"?"),
         ("probe = { every = '1ms' }", "`every` must be 100ms to 1h"),
         ("probe = 'ack'", "`probe` must be a table, not a string"),

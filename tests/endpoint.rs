@@ -1,8 +1,8 @@
 //! Probes of real local servers, good and bad: the stage, the reason and the words of each. What the program makes of findings is tested elsewhere.
 #![allow(clippy::unwrap_used, reason = "what panics here is a failed test")]
 
-#[path = "harness/certificates.rs"]
-mod certificates;
+#[path = "harness/certs.rs"]
+mod certs;
 #[path = "harness/peers.rs"]
 mod peers;
 
@@ -11,7 +11,6 @@ use std::{
     io::Write,
     net::{SocketAddr, TcpListener},
     path::Path,
-    process::Command,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -20,14 +19,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use certificates::{Certified, Wanted};
+use certs::{Certified, Wanted};
 use mqfleet::{
     endpoint::{Prober, Resolver, probe},
     event::{Finding, Reason, StageKind},
     fleet::{Endpoint, EndpointKey, Proxy, Secret, Tls, Transport},
 };
 use openssl::ssl::SslVersion;
-use peers::{Blackhole, TlsSetup, serve, serve_proxy, serve_tls};
+use peers::{Blackhole, TlsSetup, accepted, serve, serve_http, serve_proxy, serve_tls};
 use tempfile::TempDir;
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -351,7 +350,7 @@ async fn what_is_no_tls_is_told() {
         let _ = std::io::Read::read(&mut s, &mut [0; 2048]);
     });
     let finding = probe_of(closes).await;
-    let words = "closed by the server in the TLS handshake: is this a TLS port?";
+    let words = "closed by the server instead of an answer in TLS (it may be no TLS port)";
     assert_eq!(failure(&finding), (StageKind::Tls, Reason::TlsFailed, words));
 
     let resets = serve(|mut s| {
@@ -359,7 +358,7 @@ async fn what_is_no_tls_is_told() {
         rustix::net::sockopt::set_socket_linger(&s, Some(Duration::ZERO)).unwrap();
     });
     let finding = probe_of(resets).await;
-    let words = "in the TLS handshake: connection reset by peer";
+    let words = "by the server instead of an answer in TLS (it may be no TLS port)";
     assert_eq!(failure(&finding), (StageKind::Tls, Reason::ConnectionReset, words));
 
     let (_keep, kept) = mpsc::channel::<()>();
@@ -422,93 +421,84 @@ async fn proxies_are_asked_and_their_refusals_told() {
     assert_eq!((failure(&finding).0, failure(&finding).1), (StageKind::Tcp, Reason::ConnectionRefused));
 }
 
-/// The doctor's exit code and what it printed, with ports, times and days made alike.
-fn doctor(arguments: &[&str], ca_of_the_system: &Path) -> (Option<i32>, String, String) {
-    let done = Command::new(env!("CARGO_BIN_EXE_mqfleet"))
-        .arg("doctor")
-        .args(arguments)
-        .env("SSL_CERT_FILE", ca_of_the_system)
-        .env_remove("SSL_CERT_DIR")
-        .output()
-        .unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (done.status.code(), text(done.stdout), text(done.stderr))
+/// An endpoint for WebSockets on this port of localhost.
+fn websocket(address: SocketAddr, path: &str) -> Endpoint {
+    Endpoint { transport: Transport::WebSocket(path.into()), ..plain(address) }
 }
 
-#[test]
-fn the_doctor_tells_a_fleet_s_endpoints() {
+#[tokio::test]
+async fn a_websocket_is_asked_for_as_paho_does_and_closed_in_order() {
+    let (tell, heard) = mpsc::channel();
+    let address = serve_http(tell, accepted);
+    let finding = find(&websocket(address, "/mqtt?x=1")).await;
+    assert!(finding.is_ok(), "{finding:?}");
+    assert_eq!(kinds(&finding), ["dns", "tcp", "websocket"]);
+    let (request, rest) = heard.recv_timeout(PATIENCE).unwrap();
+    let host = format!("localhost:{}", address.port());
+    let lines: Vec<&str> = request.lines().filter(|l| !l.starts_with("Sec-WebSocket-Key: ")).collect();
+    assert_eq!(
+        lines,
+        [
+            "GET /mqtt?x=1 HTTP/1.1",
+            &format!("Host: {host}"),
+            "Upgrade: websocket",
+            "Connection: Upgrade",
+            &format!("Origin: http://{host}"),
+            "Sec-WebSocket-Version: 13",
+            "Sec-WebSocket-Protocol: mqtt",
+            ""
+        ]
+    );
+    // One masked frame that closes, with 1000 in it (RFC 6455 §5.5.1, §7.4.1), and no byte of MQTT.
+    let [0x88, 0x82, ref mask @ .., high, low] = rest[..] else { panic!("{rest:?}") };
+    assert_eq!([high ^ mask[0], low ^ mask[1]], 1000u16.to_be_bytes());
+    assert_eq!(mask.len(), 4);
+}
+
+#[tokio::test]
+async fn a_websocket_that_is_refused_says_why() {
+    let (tell, _heard) = mpsc::channel();
+    let answers = |words: &'static str| serve_http(tell.clone(), move |_| format!("{words}\r\n\r\n"));
+    let replay = "HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+    for (address, words) in [
+        (answers("HTTP/1.1 404 Not Found"), "404 Not Found: is the path right?"),
+        (answers("HTTP/1.1 503 Go\x1b[31m away"), "503 Go␛[31m away"),
+        (answers("HTTP/1.1 307 Elsewhere\r\nLocation: /ws"), "307 Elsewhere: it points to /ws"),
+        (answers(replay), "101 Switching Protocols, but its Sec-WebSocket-Accept does not belong to this request"),
+        // A broker of MQTT 5.0 may say DISCONNECT (protocol error) before it goes.
+        (answers("\u{4}\u{1}x"), "it does not speak HTTP: ␄␁x"),
+        (serve(drop), "instead of answering: is it HTTP at this port?"),
+    ] {
+        let finding = find(&websocket(address, "/mqtt")).await;
+        let (stage, reason, detail) = failure(&finding);
+        assert_eq!((stage, reason), (StageKind::WebSocket, Reason::WebSocketRefused));
+        assert!(detail.contains(words), "{detail}");
+    }
+    let (_keep, kept) = mpsc::channel::<()>();
+    let kept = Arc::new(Mutex::new(kept));
+    let silent = serve(move |_stream| kept.lock().unwrap().recv().unwrap_or_default());
+    let finding = probe(&websocket(silent, "/"), &Resolver::system(), Duration::from_millis(500)).await;
+    let words = "no answer to the request for a WebSocket";
+    assert_eq!(failure(&finding), (StageKind::WebSocket, Reason::ConnectTimeout, words));
+}
+
+#[tokio::test]
+async fn a_secure_websocket_has_both_stages_and_may_want_a_certificate_first() {
     let trust = Trust::new();
-    let well = serve(drop);
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let fleet = |ports: &[u16]| {
-        let endpoints: String = ports
-            .iter()
-            .enumerate()
-            .map(|(n, p)| format!("[endpoint.e{n}]\nurl = \"mqtt://127.0.0.1:{p}\"\n"))
-            .collect();
-        let file = trust.file("fleet.toml", &format!("{endpoints}[[client]]\nid = \"x\"\nendpoints = [\"e0\"]\n"));
-        file.display().to_string()
+    let own = trust.ca.issue(&Wanted::LOCALHOST);
+    let secure = |address| {
+        let tls = Tls { ca_file: Some(trust.ca_file()), ..Tls::default() };
+        Endpoint { transport: Transport::SecureWebSocket("/mqtt".into(), Arc::new(tls)), ..plain(address) }
     };
-    let (code, out, err) = doctor(&[&fleet(&[well.port(), free.port()])], &trust.ca_file());
-    assert_eq!((code, err.as_str()), (Some(3), ""));
-    insta::with_settings!({filters => vec![
-        (r"\|[ =x]{24}\|", "|bar|"),
-        (r" +[\d.]+(µs|ms|s)\b", " TIME"),
-        (r"127\.0\.0\.1:\d+", "ADDRESS"),
-    ]}, { insta::assert_snapshot!(out, @r"
-    e0  mqtt://ADDRESS
-      tcp TIME  |bar|  ADDRESS
-      verdict: answers after TIME
-
-    e1  mqtt://ADDRESS
-      tcp TIME  |bar|  failed
-      verdict: failed at tcp: connection refused: ADDRESS
-      to do: check that a broker at ADDRESS is running, and the port
-    ") });
-    assert_eq!(doctor(&[&fleet(&[well.port()])], &trust.ca_file()).0, Some(0));
-    let (code, _, err) = doctor(&["/nowhere/fleet.toml"], &trust.ca_file());
-    assert!(code == Some(2) && err.contains("cannot open"), "{code:?} {err}");
-    let (code, _, err) = doctor(&["mqtt://user:hunter2@a"], &trust.ca_file());
-    assert!(code == Some(2) && err.contains("has no user") && !err.contains("hunter2"), "{code:?} {err}");
-}
-
-#[test]
-fn the_doctor_verifies_against_the_system_s_store() {
-    let trust = Trust::new();
-    let own = trust.ca.issue(&Wanted { names: &["localhost", "x\x1b[2J"], to: 10, ..Wanted::LOCALHOST });
-    let url = format!("mqtts://localhost:{}", serve_tls(&own, TlsSetup::default()).port());
-    let (code, out, err) = doctor(&[&url], &trust.ca_file());
-    assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
-    insta::with_settings!({filters => vec![
-        (r"\|[ =x]{24}\|", "|bar|"),
-        (r" +[\d.]+(µs|ms|s)\b", " TIME"),
-        (r"(localhost|127\.0\.0\.1):\d+", "ADDRESS"),
-        (r"\|  (::1, )?127\.0\.0\.1(, ::1)?", "|  ADDRESSES"),
-        (r"\d{4}-\d\d-\d\d", "DAY"),
-        (r"[\d,]+ days", "N days"),
-        (r"TLS_\w+", "CIPHER"),
-    ]}, { insta::assert_snapshot!(out, @r"
-    ADDRESS  mqtts://ADDRESS
-      dns TIME  |bar|  ADDRESSES
-      tcp TIME  |bar|  ADDRESS
-      tls TIME  |bar|  TLSv1.3, CIPHER
-      certificate CN=broker, for localhost, x␛[2J, issued by CN=Test CA, DAY to DAY (N days left)
-      certificate CN=Test CA, issued by itself, DAY to DAY (N days left)
-      verdict: answers after TIME
-      to do: renew a certificate of the chain: one ends in N days
-    ") });
-
-    let foreign = trust.file("foreign.pem", &Certified::ca("Foreign").pem());
-    let (code, out, _) = doctor(&[&url, "--format", "json"], &foreign);
-    assert_eq!(code, Some(3));
-    let line: serde_json::Value = serde_json::from_str(&out).unwrap();
-    assert_eq!((&line["ok"], &line["failed_stage"]), (&false.into(), &"tls".into()));
-    assert_eq!(line["reason"], "certificate_unknown_ca");
-    assert_eq!(line["stages"][2]["ok"], false);
-    assert_eq!(line["tls"]["chain"][0]["names"][1], "x␛[2J");
-    assert_eq!(line["tls"]["chain"][0]["days_left"], 9);
-    let ca = trust.ca_file().display().to_string();
-    assert_eq!(doctor(&[&url, "--ca-file", &ca], &foreign).0, Some(0));
-    let (code, out, _) = doctor(&[&url, "--insecure"], &foreign);
-    assert!(code == Some(0) && out.contains("was not verified: certificate of unknown CA"), "{out}");
+    // It reads, and hangs up.
+    let finding = find(&secure(serve_tls(&own, TlsSetup::default()))).await;
+    assert_eq!((failure(&finding).0, failure(&finding).1), (StageKind::WebSocket, Reason::WebSocketRefused));
+    assert!(finding.session.is_some_and(|s| !s.wants_certificate));
+    for version in [SslVersion::TLS1_2, SslVersion::TLS1_3] {
+        let setup = TlsSetup { client_ca: Some(trust.ca.clone()), version: Some(version), ..TlsSetup::default() };
+        let finding = find(&secure(serve_tls(&own, setup))).await;
+        assert!(finding.is_ok(), "{finding:?}");
+        assert_eq!(kinds(&finding), ["dns", "tcp", "tls"], "what comes after it cannot be known");
+        assert!(finding.session.unwrap().wants_certificate);
+    }
 }

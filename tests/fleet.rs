@@ -339,3 +339,31 @@ fn a_log_that_finds_its_disk_full_keeps_its_lines_and_writes_them_when_there_is_
     assert!(Command::new("umount").arg("-l").arg(&disk).status().unwrap().success());
     result.unwrap();
 }
+
+#[test]
+fn a_check_ends_where_an_endpoint_cannot_be_reached() {
+    let broker = Mosquitto::start();
+    let file = FleetFile::new(&format!(
+        r#"
+        [endpoint.here]
+        url = "mqtt://127.0.0.1:{}"
+        [endpoint.gone]
+        url = "mqtt://127.0.0.1:1"
+        [[client]]
+        id = "good"
+        endpoints = ["here"]
+        [[client]]
+        id = "second-choice"
+        endpoints = ["gone", "here"]
+        [[client]]
+        id = "lost"
+        endpoints = ["gone"]
+        "#,
+        broker.port()
+    ));
+    let output = mqfleet(&["check", file.path(), "--connect"]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    let told =
+        "lost could not connect to gone (127.0.0.1:1): connection refused: 127.0.0.1:1\n2 of 3 clients connected\n";
+    assert_eq!((output.status.code(), &*said), (Some(3), told), "{}", String::from_utf8_lossy(&output.stderr));
+}

@@ -20,6 +20,7 @@ if [ -e "$here/stale" ] || [ -e "$here/broken" ]; then exit 100; fi
 for package; do
     case "$package" in
     cmake | mosquitto) echo '#!/bin/sh' >"$here/$package" && /bin/chmod +x "$here/$package" ;;
+    ejabberd) echo '#!/bin/sh' >"$here/ejabberdctl" && /bin/chmod +x "$here/ejabberdctl" ;;
     libssl-dev | openssl-devel | openssl) : >"$here/openssl.pc" ;;
     openssl@3) /bin/mkdir -p "$here/opt/openssl@3" ;;
     pkg-config | pkgconf | pkgconf-pkg-config)
@@ -110,7 +111,7 @@ const APT: &str = "apt-get install -y -q --no-install-recommends";
 #[test]
 fn each_manager_gets_its_own_names_and_a_second_run_nothing() {
     let cases = [
-        ("apt-get", "Linux", format!("{APT} cmake libssl-dev pkg-config mosquitto")),
+        ("apt-get", "Linux", format!("{APT} cmake libssl-dev pkg-config mosquitto ejabberd")),
         ("dnf", "Linux", "dnf install -y cmake openssl-devel pkgconf-pkg-config mosquitto".into()),
         ("pacman", "Linux", "pacman -S --needed --noconfirm cmake openssl pkgconf mosquitto".into()),
         ("brew", "Darwin", "brew install cmake openssl@3 mosquitto".into()),
@@ -131,11 +132,13 @@ fn each_manager_gets_its_own_names_and_a_second_run_nothing() {
 }
 
 #[test]
-fn a_build_does_not_ask_for_the_broker() {
+fn a_build_does_not_ask_for_brokers() {
     let machine = Machine::of_user(0, "Linux");
     machine.add("apt-get", MANAGER);
     assert_eq!(machine.run(&[]).ran, [format!("{APT} cmake libssl-dev pkg-config")]);
-    assert_eq!(machine.run(&["--tests"]).ran, [format!("{APT} mosquitto")]);
+    assert_eq!(machine.run(&["--tests"]).ran, [format!("{APT} mosquitto ejabberd")]);
+    assert_eq!(machine.remove("mosquitto").run(&["--tests"]).ran, [format!("{APT} mosquitto")]);
+    assert_eq!(machine.remove("ejabberdctl").run(&["--tests"]).ran, [format!("{APT} ejabberd")]);
 }
 
 #[test]

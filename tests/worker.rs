@@ -11,8 +11,12 @@ mod script;
 
 #[path = "worker/causes.rs"]
 mod causes;
+#[path = "worker/connack.rs"]
+mod connack;
 #[path = "worker/death.rs"]
 mod death;
+#[path = "worker/echo.rs"]
+mod echo;
 #[path = "worker/ends.rs"]
 mod ends;
 #[path = "worker/figures.rs"]
@@ -21,6 +25,8 @@ mod figures;
 mod orders;
 #[path = "worker/samples.rs"]
 mod samples;
+#[path = "worker/subscriptions.rs"]
+mod subscriptions;
 #[path = "worker/talk.rs"]
 mod talk;
 #[path = "worker/trust.rs"]

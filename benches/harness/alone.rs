@@ -5,7 +5,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use mqfleet::{
     clock::Moment,
     fleet::{Endpoint, Probe, ProbeKind, Protocol},
-    paho::{Client, Paho, Pending, Route, Slots, Subject},
+    paho::{Client, Outcome, Paho, Pending, Route, Slots, Subject},
     wire::{ClientDef, Remote, Slot},
 };
 
@@ -45,11 +45,11 @@ pub fn main(broker: SocketAddr, clients: usize, window: usize) -> io::Result<()>
         let Some(pending) = waiting else { continue };
         match client.outcome(pending) {
             None => {}
-            Some(Ok(_)) => {
+            Some(Outcome::Accepted(_)) => {
                 *waiting = None;
                 up += 1;
             }
-            Some(Err(failure)) => return Err(io::Error::other(format!("{failure:?}"))),
+            Some(failure) => return Err(io::Error::other(format!("{failure:?}"))),
         }
     }
     phases.up(begin, Moment::now())?;

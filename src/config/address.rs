@@ -27,7 +27,7 @@ pub(super) enum Scheme {
 }
 
 impl Scheme {
-    fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Scheme::Mqtt => "mqtt",
             Scheme::Mqtts => "mqtts",
@@ -67,14 +67,18 @@ pub(super) fn read(value: &Value<'_>, report: &mut Report<'_>) -> Option<Address
     }
 }
 
-fn parse(text: &str) -> Result<Address, (String, String)> {
+/// The same of a text by itself.
+///
+/// # Errors
+/// What is wrong with it, and what to do about it.
+pub(super) fn parse(text: &str) -> Result<Address, (String, String)> {
     let wrong = |title: &str, help: &str| Err((title.to_owned(), help.to_owned()));
     if text.contains('@') {
         // Nothing of such a URL may be repeated: it may hold a password.
-        return wrong("a user does not belong into `url`", "give `username` and `password` to the clients");
+        return wrong("a URL here has no user", "user name and password belong to the clients");
     }
     let Some((scheme, rest)) = text.split_once("://") else {
-        return Err(("`url` has no scheme".into(), format!("write \"mqtt://{}\"", scrap(text))));
+        return Err(("the URL has no scheme".into(), format!("write \"mqtt://{}\"", scrap(text))));
     };
     let scheme = match scheme.to_ascii_lowercase().as_str() {
         "mqtt" => Scheme::Mqtt,
@@ -100,11 +104,11 @@ fn parse(text: &str) -> Result<Address, (String, String)> {
     let path = &rest[authority.len()..];
     if !scheme.has_path() && !matches!(path, "" | "/") {
         let help = format!("only ws:// and wss:// have one: {}://host:port", scheme.name());
-        return Err(("`url` has a path".into(), help));
+        return Err(("the URL has a path".into(), help));
     }
     if path.contains('#') || path.chars().any(|c| c.is_control() || c == ' ' || !c.is_ascii()) {
         return wrong(
-            "`url` has a path that HTTP does not allow",
+            "the URL has a path that HTTP does not allow",
             "such as wss://host/mqtt; other signs are written %XX",
         );
     }
@@ -112,16 +116,19 @@ fn parse(text: &str) -> Result<Address, (String, String)> {
         Some((host, port)) => match host.parse::<Ipv6Addr>() {
             Ok(_) => (host, port),
             Err(_) => {
-                return wrong("`url` has no valid IPv6 address in its brackets", "such as mqtt://[2001:db8::1]:1883");
+                return wrong("the URL has no valid IPv6 address in its brackets", "such as mqtt://[2001:db8::1]:1883");
             }
         },
         None if authority.matches(':').count() > 1 => {
-            return wrong("`url` has too many colons", "an IPv6 address stands in brackets: mqtt://[2001:db8::1]:1883");
+            return wrong(
+                "the URL has too many colons",
+                "an IPv6 address stands in brackets: mqtt://[2001:db8::1]:1883",
+            );
         }
         None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
     };
     if host.is_empty() {
-        return wrong("`url` has no host", "such as mqtt://broker.example:1883");
+        return wrong("the URL has no host", "such as mqtt://broker.example:1883");
     }
     let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
     if !host.chars().all(is_name) || host.len() > 253 {
@@ -134,7 +141,7 @@ fn parse(text: &str) -> Result<Address, (String, String)> {
             Some(port) => port,
             None => {
                 let help = format!("a port is 1 to 65535; without one it is {}", scheme.port());
-                return Err(("`url` has no valid port".into(), help));
+                return Err(("the URL has no valid port".into(), help));
             }
         },
     };
@@ -199,8 +206,8 @@ mod tests {
             ("mqtt://[::1]1883", "no valid port", ""),
             ("mqtt://a b", "\"a b\" is not a host name", ""),
             ("mqtt://größe", "not a host name", "xn--"),
-            ("mqtt://u:hunter2@a", "a user does not belong", "`password`"),
-            ("hunter2@a", "a user does not belong", ""),
+            ("mqtt://u:hunter2@a", "has no user", "password"),
+            ("hunter2@a", "has no user", ""),
         ] {
             let (t, h) = parse(text).unwrap_err();
             assert!(t.contains(title) && h.contains(help), "{text}: {t}; {h}");

@@ -2,7 +2,7 @@
 
 /// The word of `words` that is at most two slips away from `typed` (one for short words), if any.
 /// The nearest wins, then the first.
-pub(super) fn nearest<'w>(typed: &str, words: impl IntoIterator<Item = &'w str>) -> Option<&'w str> {
+pub fn nearest<'w>(typed: &str, words: impl IntoIterator<Item = &'w str>) -> Option<&'w str> {
     let slips = match typed.chars().count() {
         0..=1 => return None,
         2..=3 => 1,

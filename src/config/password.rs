@@ -1,6 +1,7 @@
 //! Defines where a password comes from (the environment, a file, a systemd credential, the fleet file itself) and refuses what cannot be one; no message ever holds its text.
 
 use std::{
+    ffi::OsString,
     fs::File,
     io::{self, Read},
     os::unix::fs::MetadataExt,
@@ -40,11 +41,25 @@ pub(super) fn read(value: &Value<'_>, report: &mut Report<'_>, around: &Surround
         return None;
     };
     let text = source.string(report, "a text in quotes")?;
-    let password = match source.key.as_str() {
-        "env" => from_env(text, source, report, around),
-        "file" => from_file(&around.base_dir.join(text), source, report),
-        _ => from_credential(text, source, report, around),
-    }?;
+    let read = match source.key.as_str() {
+        "env" => from_env(text, around.env),
+        "file" => {
+            let path = around.base_dir.join(text);
+            if is_open(&path) {
+                let title = format!("others than its owner can reach the password file {}", named(&path));
+                report.warning(Draft::at(source.span.clone(), title).help("chmod 600 it"));
+            }
+            from_file(&path)
+        }
+        _ => from_credential(text, around.env),
+    };
+    let password = match read {
+        Ok(password) => password,
+        Err(Wrong { title, help }) => {
+            report.error(Draft::at(source.span.clone(), title).help_if(help.map(str::to_owned)));
+            return None;
+        }
+    };
     if password.is_empty() {
         report.error(Draft::at(source.span.clone(), format!("the password's `{}` is empty", source.key)));
         return None;
@@ -52,96 +67,85 @@ pub(super) fn read(value: &Value<'_>, report: &mut Report<'_>, around: &Surround
     checked(password, value, report)
 }
 
-fn checked(password: String, value: &Value<'_>, report: &mut Report<'_>) -> Option<Secret> {
-    let wrong = if password.len() > LONGEST {
-        "a password has at most 65,535 bytes (MQTT 5.0 §1.5.6)"
-    } else if password.contains('\0') {
-        "a password with a NUL character is not supported"
-    } else {
-        return Some(Secret::new(password));
-    };
-    report.error(Draft::at(value.span.clone(), wrong));
-    None
+/// Why there is no password, and what helps.
+#[derive(Debug)]
+pub(super) struct Wrong {
+    pub title: String,
+    pub help: Option<&'static str>,
 }
 
-fn from_env(name: &str, source: &Value<'_>, report: &mut Report<'_>, around: &Surroundings<'_>) -> Option<String> {
+impl Wrong {
+    fn new(title: impl Into<String>) -> Wrong {
+        Wrong { title: title.into(), help: None }
+    }
+
+    fn help(self, help: &'static str) -> Wrong {
+        Wrong { help: Some(help), ..self }
+    }
+}
+
+fn checked(password: String, value: &Value<'_>, report: &mut Report<'_>) -> Option<Secret> {
+    match secret(password) {
+        Ok(secret) => Some(secret),
+        Err(wrong) => {
+            report.error(Draft::at(value.span.clone(), wrong.title));
+            None
+        }
+    }
+}
+
+/// A password as MQTT can carry it.
+pub(super) fn secret(password: String) -> Result<Secret, Wrong> {
+    if password.len() > LONGEST {
+        Err(Wrong::new("a password has at most 65,535 bytes (MQTT 5.0 §1.5.6)"))
+    } else if password.contains('\0') {
+        Err(Wrong::new("a password with a NUL character is not supported"))
+    } else {
+        Ok(Secret::new(password))
+    }
+}
+
+/// The value of an environment variable.
+pub(super) fn from_env(name: &str, env: &dyn Fn(&str) -> Option<OsString>) -> Result<String, Wrong> {
     // Someone may have written the password itself here: it must not be repeated.
     let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     if !is_name || name.starts_with(|c: char| c.is_ascii_digit()) {
-        report.error(
-            Draft::at(source.span.clone(), "`env` must be the name of an environment variable")
-                .help("letters, digits and _, such as \"PRESS_PASSWORD\""),
-        );
-        return None;
+        return Err(Wrong::new("`env` must be the name of an environment variable")
+            .help("letters, digits and _, such as \"PRESS_PASSWORD\""));
     }
-    let Some(value) = (around.env)(name) else {
-        report.error(
-            Draft::at(source.span.clone(), format!("the environment variable {} is not set", quoted(name)))
-                .help("set it where mqfleet is started"),
-        );
-        return None;
+    let unset = || {
+        Wrong::new(format!("the environment variable {} is not set", quoted(name)))
+            .help("set it where mqfleet is started")
     };
-    let value = value.into_string().ok();
-    if value.is_none() {
-        report.error(Draft::at(source.span.clone(), format!("the environment variable {} is not UTF-8", quoted(name))));
-    }
-    value
+    let value = env(name).ok_or_else(unset)?;
+    value.into_string().map_err(|_| Wrong::new(format!("the environment variable {} is not UTF-8", quoted(name))))
 }
 
-fn from_credential(
-    name: &str,
-    source: &Value<'_>,
-    report: &mut Report<'_>,
-    around: &Surroundings<'_>,
-) -> Option<String> {
+fn from_credential(name: &str, env: &dyn Fn(&str) -> Option<OsString>) -> Result<String, Wrong> {
     if name.is_empty() || name.contains('/') || name.starts_with('.') {
-        report
-            .error(Draft::at(source.span.clone(), "`credential` must be a systemd credential's name, without a path"));
-        return None;
+        return Err(Wrong::new("`credential` must be a systemd credential's name, without a path"));
     }
-    let Some(directory) = (around.env)("CREDENTIALS_DIRECTORY") else {
-        report.error(
-            Draft::at(source.span.clone(), format!("there is no credential {}", quoted(name)))
-                .help("$CREDENTIALS_DIRECTORY is not set: start mqfleet from a systemd unit with LoadCredential="),
-        );
-        return None;
+    let none = || {
+        Wrong::new(format!("there is no credential {}", quoted(name)))
+            .help("$CREDENTIALS_DIRECTORY is not set: start mqfleet from a systemd unit with LoadCredential=")
     };
-    from_file(&Path::new(&directory).join(name), source, report)
+    let directory = env("CREDENTIALS_DIRECTORY").ok_or_else(none)?;
+    from_file(&Path::new(&directory).join(name))
 }
 
-fn from_file(path: &Path, source: &Value<'_>, report: &mut Report<'_>) -> Option<String> {
-    let name = path.display().to_string();
+/// What a file holds, but for the line end.
+pub(super) fn from_file(path: &Path) -> Result<String, Wrong> {
     let mut bytes = Vec::new();
     let read = File::open(path).and_then(|file| {
-        let meta = file.metadata()?;
-        if meta.is_dir() {
+        if file.metadata()?.is_dir() {
             return Err(io::Error::from(io::ErrorKind::IsADirectory));
         }
         // Room for the line end that is taken off, and one byte to see that it is too much.
-        file.take(LONGEST as u64 + 3).read_to_end(&mut bytes)?;
-        Ok(meta.mode())
+        file.take(LONGEST as u64 + 3).read_to_end(&mut bytes)
     });
-    match read {
-        Ok(mode) if source.key == "file" && mode & 0o077 != 0 => report.warning(
-            Draft::at(
-                source.span.clone(),
-                format!("others than its owner can reach the password file {}", quoted(&name)),
-            )
-            .help("chmod 600 it"),
-        ),
-        Ok(_) => {}
-        Err(error) => {
-            report.error(Draft::at(
-                source.span.clone(),
-                format!("cannot read the password file {}: {error}", quoted(&name)),
-            ));
-            return None;
-        }
-    }
-    let Ok(mut password) = String::from_utf8(bytes) else {
-        report.error(Draft::at(source.span.clone(), format!("the password file {} is not UTF-8", quoted(&name))));
-        return None;
-    };
+    read.map_err(|error| Wrong::new(format!("cannot read the password file {}: {error}", named(path))))?;
+    let no_text = |_| Wrong::new(format!("the password file {} is not UTF-8", named(path)));
+    let mut password = String::from_utf8(bytes).map_err(no_text)?;
     // Editors and `echo` end a file with a line end, which is no part of the password.
     if password.ends_with('\n') {
         password.pop();
@@ -149,5 +153,14 @@ fn from_file(path: &Path, source: &Value<'_>, report: &mut Report<'_>) -> Option
             password.pop();
         }
     }
-    Some(password)
+    Ok(password)
+}
+
+/// Whether others than its owner may read it or write to it.
+fn is_open(path: &Path) -> bool {
+    path.metadata().is_ok_and(|meta| meta.is_file() && meta.mode() & 0o077 != 0)
+}
+
+fn named(path: &Path) -> String {
+    quoted(&path.display().to_string())
 }

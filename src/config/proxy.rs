@@ -34,28 +34,33 @@ pub(super) fn read(value: &Value<'_>, report: &mut Report<'_>) -> Option<Proxy> 
     }
 }
 
+/// The proxy that the environment names for this address; a variable that makes no sense is reported.
+pub(super) fn from_environment(address: &Address, report: &mut Report<'_>, around: &Surroundings<'_>) -> Option<Proxy> {
+    named(address, around.env).unwrap_or_else(|wrong| {
+        report.error(Draft::of_file(wrong).help(HELP));
+        None
+    })
+}
+
 /// The proxy that the environment names for this address: `https_proxy` for TLS, `http_proxy` else
 /// (in capitals that one may be a web request's header), `all_proxy` for both, but for this very host
 /// and what `no_proxy` lists.
-pub(super) fn from_environment(address: &Address, report: &mut Report<'_>, around: &Surroundings<'_>) -> Option<Proxy> {
+///
+/// # Errors
+/// Which variable makes no sense, and why.
+pub(super) fn named(address: &Address, env: &dyn Fn(&str) -> Option<OsString>) -> Result<Option<Proxy>, String> {
     let names: &[&str] = match address.scheme {
         Scheme::Mqtts | Scheme::Wss => &["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"],
         Scheme::Mqtt | Scheme::Ws => &["http_proxy", "all_proxy", "ALL_PROXY"],
     };
-    let get = |name: &str| (around.env)(name).filter(|value| !value.is_empty());
-    let (name, value) = names.iter().find_map(|name| Some((*name, get(name)?)))?;
+    let get = |name: &str| env(name).filter(|value| !value.is_empty());
+    let Some((name, value)) = names.iter().find_map(|name| Some((*name, get(name)?))) else { return Ok(None) };
     let exceptions = get("no_proxy").or_else(|| get("NO_PROXY")).unwrap_or_default();
     if is_here(&address.host) || is_excepted(&address.host, address.port, &exceptions) {
-        return None;
+        return Ok(None);
     }
     let parsed = value.to_str().ok_or("is not UTF-8").and_then(parse);
-    match parsed {
-        Ok(proxy) => Some(proxy),
-        Err(wrong) => {
-            report.error(Draft::of_file(format!("the environment variable \"{name}\" {wrong}")).help(HELP));
-            None
-        }
-    }
+    parsed.map(Some).map_err(|wrong| format!("the environment variable \"{name}\" {wrong}"))
 }
 
 fn is_here(host: &str) -> bool {

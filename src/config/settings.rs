@@ -326,22 +326,14 @@ fn whole_seconds(
 }
 
 fn probe(probe: &mut Probe, table: &Table<'_>, report: &mut Report<'_>) {
-    const WORDS: [(&str, Option<ProbeKind>); 4] = [
-        ("heartbeat", Some(ProbeKind::Heartbeat)),
-        ("ack", Some(ProbeKind::Ack)),
-        ("off", Some(ProbeKind::Off)),
-        ("echo", None),
+    const WORDS: [(&str, ProbeKind); 4] = [
+        ("heartbeat", ProbeKind::Heartbeat),
+        ("ack", ProbeKind::Ack),
+        ("echo", ProbeKind::Echo),
+        ("off", ProbeKind::Off),
     ];
     table.check(format::PROBE, report);
-    if let Some(value) = table.get("kind") {
-        match value.word(report, &WORDS) {
-            Some(Some(kind)) => probe.kind = kind,
-            Some(None) => report.error(
-                Draft::at(value.span, "probe kind \"echo\" is not supported yet").help("\"ack\" comes nearest to it"),
-            ),
-            None => {}
-        }
-    }
+    set(&mut probe.kind, table.get("kind").and_then(|v| v.word(report, &WORDS)));
     set(&mut probe.every, table.get("every").and_then(|v| v.duration(report, Duration::from_millis(100), HOUR)));
 }
 

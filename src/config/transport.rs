@@ -63,19 +63,32 @@ pub(super) fn read(
                     .help("give the broker's authority as `ca_file` instead"),
             );
         }
-    } else if address.host.contains(':') {
+    } else if let Err((title, help)) = check_host(address) {
         let span = table.get("url").map_or(table.span.clone(), |v| v.span);
-        report.error(
-            Draft::at(span, "Paho cannot check a certificate against an IPv6 address")
-                .help("give the host's name, or insecure = true"),
-        );
+        report.error(Draft::at(span, title).help(help));
     }
+    of(address, tls)
+}
+
+/// What carries MQTT to this address; `tls` is left out where its scheme has none.
+pub(super) fn of(address: &Address, tls: Tls) -> Transport {
     match address.scheme {
         Scheme::Mqtt => Transport::Tcp,
         Scheme::Mqtts => Transport::Tls(Arc::new(tls)),
         Scheme::Ws => Transport::WebSocket(address.path.as_str().into()),
         Scheme::Wss => Transport::SecureWebSocket(address.path.as_str().into(), Arc::new(tls)),
     }
+}
+
+/// Whether a certificate can be held against the host; else what is wrong, and what helps.
+pub(super) fn check_host(address: &Address) -> Result<(), (&'static str, &'static str)> {
+    if address.host.contains(':') {
+        return Err((
+            "Paho cannot check a certificate against an IPv6 address",
+            "give the host's name, or insecure = true",
+        ));
+    }
+    Ok(())
 }
 
 fn alpn(value: &Value<'_>, report: &mut Report<'_>) -> Option<Vec<String>> {

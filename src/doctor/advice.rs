@@ -1,54 +1,121 @@
-//! Defines the doctor's verdict on an endpoint in one sentence, and what to do about it; how a reason is called is the words' matter.
+//! Defines the doctor's verdict in one sentence, and what to do about it; how a reason is called is the words' matter.
 
 use chrono::{DateTime, Utc};
 
+use super::{
+    case::{Case, Failure},
+    trial::{Granted, Step, Trial, Why},
+};
 use crate::{
-    event::{Failure, Finding, Reason, StageKind},
-    fleet::Endpoint,
+    event::{Cause, Expiry, Reason, StageKind},
+    fleet::{ProbeKind, Protocol},
     words::{self, figures},
 };
 
-/// A certificate that ends within so many days is worth a word.
-const SOON: i64 = 21;
-
-/// What is to be said of an endpoint in one sentence.
-pub(super) fn verdict(finding: &Finding) -> String {
-    if let Some(Failure { stage, cause }) = &finding.failure {
-        return format!("failed at {}: {}", stage.name(), words::reason(cause.reason, &cause.detail));
-    }
-    let answers = format!("answers after {}", figures::latency(finding.took()));
-    match &finding.session {
-        Some(session) if session.wants_certificate => format!("{answers}, but only to clients with a certificate"),
-        Some(session) => match &session.overlooked {
-            Some(flaw) => {
-                format!("{answers}, but was not verified: {}", words::reason(flaw.reason, &flaw.detail))
+/// What is to be said of an endpoint, and of the client there, in one sentence.
+pub(super) fn verdict(case: &Case<'_>) -> String {
+    if let Some(failure) = case.failure() {
+        let stage = failure.kind().name();
+        return match failure {
+            Failure::Probe(_, cause) | Failure::Trial(_, Why::Ended(cause)) => {
+                format!("failed at {stage}: {}", words::reason(cause.reason, &cause.detail))
             }
-            None => answers,
-        },
+            Failure::Trial(_, Why::Refused) => {
+                format!("failed at {stage}: subscription refused: {}", detail(case, failure))
+            }
+            Failure::Trial(..) => format!("failed at {stage}: {}", detail(case, failure)),
+        };
+    }
+    let took = figures::latency(case.took());
+    let Some(trial) = case.trial else { return answers(case, &took) };
+    let client = case.patient.map_or("the client", |p| p.client.name.as_str());
+    let does: Vec<&str> = trial.steps.iter().filter_map(|(step, _)| does(*step)).collect();
+    let does = match does.split_last() {
+        Some((last, before)) if !before.is_empty() => format!("{} and {last}", before.join(", ")),
+        _ => does.concat(),
+    };
+    let lesser: Vec<String> = trial.subscriptions.iter().filter_map(lesser).collect();
+    let lesser = if lesser.is_empty() { String::new() } else { format!(", but {}", lesser.join(", ")) };
+    format!("{client} {does}, all within {took}{lesser}")
+}
+
+fn does(step: Step) -> Option<&'static str> {
+    match step {
+        Step::Connect => None,
+        Step::Connack => Some("connects"),
+        Step::Suback => Some("subscribes"),
+        Step::Probe(ProbeKind::Echo) => Some("hears its echo"),
+        Step::Probe(_) => Some("is answered"),
+    }
+}
+
+fn lesser(s: &Granted) -> Option<String> {
+    let granted = s.granted.filter(|granted| *granted < s.asked)?;
+    Some(format!("gets {} with QoS {granted} instead of {}", s.filter, s.asked))
+}
+
+fn answers(case: &Case<'_>, took: &str) -> String {
+    let answers = format!("answers after {took}");
+    let Some(session) = &case.finding.session else { return answers };
+    if session.wants_certificate {
+        return format!("{answers}, but only to clients with a certificate");
+    }
+    match &session.overlooked {
+        Some(flaw) => format!("{answers}, but was not verified: {}", words::reason(flaw.reason, &flaw.detail)),
         None => answers,
     }
 }
 
+/// What happened, but for the reason's own words.
+pub(super) fn detail(case: &Case<'_>, failure: Failure<'_>) -> String {
+    match failure {
+        Failure::Probe(_, cause) | Failure::Trial(_, Why::Ended(cause)) => cause.detail.to_string(),
+        Failure::Trial(_, Why::Refused) => {
+            let refused = case.trial.iter().flat_map(|t| &t.subscriptions).filter(|s| s.granted.is_none());
+            let words = |s: &Granted| match s.detail.as_str() {
+                "" => s.filter.to_string(),
+                why => format!("{}: {why}", s.filter),
+            };
+            refused.map(words).collect::<Vec<_>>().join("; ")
+        }
+        Failure::Trial(_, Why::NoSuback) => "no answer to a subscription".into(),
+        Failure::Trial(_, Why::NoEcho(why)) if !why.is_empty() => why.to_string(),
+        Failure::Trial(step, Why::NoEcho(_)) => format!("the {} never came", step.name()),
+    }
+}
+
 /// What to do about it, if anything.
-pub(super) fn advice(endpoint: &Endpoint, finding: &Finding, now: DateTime<Utc>) -> Option<String> {
-    let Some(Failure { stage, cause }) = &finding.failure else {
-        let days = finding.session.iter().flat_map(|s| &s.chain).filter_map(|c| c.days_left(now)).min()?;
-        return (days < SOON).then(|| match days {
-            ..0 => format!("renew a certificate of the chain: one ended {} ago", self::days(-days)),
-            _ => format!("renew a certificate of the chain: one ends in {}", self::days(days)),
-        });
-    };
+pub(super) fn advice(case: &Case<'_>, now: DateTime<Utc>) -> Option<String> {
+    match (case.failure(), case.trial) {
+        (Some(Failure::Probe(stage, cause)), _) => Some(at_endpoint(case, stage, cause)),
+        (Some(Failure::Trial(step, Why::Ended(cause))), _) => Some(of_client(case, step, cause)),
+        (Some(Failure::Trial(_, why)), Some(trial)) => Some(of_rights(case, why, trial)),
+        _ => of_certificates(case, now),
+    }
+}
+
+/// What a certificate asks for that is still good, or is not looked at.
+fn of_certificates(case: &Case<'_>, now: DateTime<Utc>) -> Option<String> {
+    let days = case.finding.session.iter().flat_map(|s| &s.chain).filter_map(|c| c.days_left(now)).min()?;
+    (days < Expiry::SOON).then(|| match days {
+        ..0 => format!("renew a certificate of the chain: one ended {} ago", self::days(-days)),
+        _ => format!("renew a certificate of the chain: one ends in {}", self::days(days)),
+    })
+}
+
+fn at_endpoint(case: &Case<'_>, stage: StageKind, cause: &Cause) -> String {
+    let endpoint = case.endpoint;
     let address = endpoint.address();
-    let to_proxy = endpoint.proxy.is_some() && *stage < StageKind::Proxy;
+    let to_proxy = endpoint.proxy.is_some() && stage < StageKind::Proxy;
     let whom = match &endpoint.proxy {
         Some(proxy) if to_proxy => format!("the proxy {}:{}", proxy.host, proxy.port),
         _ => format!("a broker at {address}"),
     };
-    Some(match cause.reason {
+    match cause.reason {
         Reason::NameNotResolved => "check the host name for typing errors, and that this host's DNS knows it".into(),
         Reason::DnsTimeout => "check this host's name servers (/etc/resolv.conf): they do not answer".into(),
         Reason::ConnectionRefused => format!("check that {whom} is running, and the port"),
-        Reason::ConnectTimeout if *stage == StageKind::Tcp => {
+        Reason::ConnectTimeout if stage == StageKind::Tcp => {
             format!("check that {whom} is running and accepts connections, and the firewalls on the way")
         }
         Reason::ConnectTimeout => {
@@ -56,25 +123,92 @@ pub(super) fn advice(endpoint: &Endpoint, finding: &Finding, now: DateTime<Utc>)
         }
         Reason::HostUnreachable | Reason::NetworkUnreachable => "check routes, VPN and firewalls of this host".into(),
         // Mosquitto resets what is no MQTT on its plain port.
-        Reason::NotTls | Reason::TlsFailed | Reason::ConnectionReset if *stage == StageKind::Tls => {
+        Reason::NotTls | Reason::TlsFailed | Reason::ConnectionReset if stage == StageKind::Tls => {
             "check that this is the broker's TLS port (8883 is usual), and the broker's log".into()
         }
         Reason::ConnectionReset => "look at the broker's log, and for a firewall or load balancer on the way".into(),
         Reason::ProxyRefused => format!("let the proxy allow CONNECT to {address}"),
         Reason::ProxyAuthenticationRequired => "give the proxy's user name and password, or mend them".into(),
         Reason::ProxyFailed => format!("check that it is an HTTP proxy and that it reaches {address}"),
+        Reason::WebSocketRefused => {
+            "check port and path (/mqtt is usual), and what stands in front of the broker".into()
+        }
         Reason::CaFileUnusable => "name a readable file with the CA's certificate in PEM".into(),
         Reason::CertificateExpired => "renew the broker's certificate; if it is new, check this host's clock".into(),
         Reason::CertificateNotYetValid => "check the clocks of this host and of the certificate's issuer".into(),
         Reason::CertificateSelfSigned => {
             "name this certificate as ca_file, once you know that it is the broker's".into()
         }
-        Reason::CertificateUnknownCa => {
-            "name its CA as ca_file; if that is right, let the broker send its intermediate certificates too".into()
-        }
+        Reason::CertificateUnknownCa => "name the certificate of the CA that issued it as ca_file".into(),
         Reason::CertificateNameMismatch => "connect by a name that the certificate has, or have it issued anew".into(),
         _ => "look at the broker's log".into(),
-    })
+    }
+}
+
+/// What to do where a client got no connection, or lost it again.
+fn of_client(case: &Case<'_>, step: Step, cause: &Cause) -> String {
+    let is_up = !matches!(step, Step::Connect | Step::Connack);
+    let settings = case.patient.map(|p| &p.client.settings);
+    let wants_certificate = case.finding.session.as_ref().is_some_and(|s| s.wants_certificate);
+    match cause.reason {
+        Reason::SessionTakenOver => {
+            "another client connected with this ID: stop that one first, or ask with --as ID".into()
+        }
+        // Mosquitto, for one, says nothing more of it.
+        Reason::ConnectionLost if is_up => {
+            "look at the broker's log: so it ends where another client has the same ID, which --as ID would show".into()
+        }
+        Reason::BadCredentials => "mend the client's user name or password, or the broker's record of them".into(),
+        // A broker that speaks MQTT 3.1.1 mostly says so of a wrong password, too.
+        Reason::NotAuthorized => {
+            "check user name and password, and which clients the broker's access rules (ACL) let in".into()
+        }
+        Reason::ClientIdRejected => "give the client an ID that the broker takes: it may mind length or signs".into(),
+        Reason::UnsupportedProtocolVersion => match settings.map(|s| s.protocol) {
+            Some(Protocol::V311) => "set protocol = \"5\" for this client".into(),
+            _ => "set protocol = \"3.1.1\" for this client".into(),
+        },
+        Reason::ServerUnavailable | Reason::ServerBusy | Reason::QuotaExceeded | Reason::ConnectionRateExceeded => {
+            "ask again later; if it stays so, look at the broker's load and its limits for clients".into()
+        }
+        Reason::ServerShuttingDown => "ask again when the broker is back".into(),
+        Reason::Banned | Reason::AdministrativeAction => "ask whoever runs the broker: they have shut it out".into(),
+        Reason::BadAuthenticationMethod => {
+            "let the broker accept user name and password: there is no enhanced authentication here".into()
+        }
+        Reason::UseAnotherServer | Reason::ServerMoved => {
+            "connect to the broker that it names, or set follow_redirects = true".into()
+        }
+        Reason::PacketTooLarge => "shorten what the client says of itself: ID, user name, properties".into(),
+        Reason::TlsFailed if wants_certificate && case.patient.is_some_and(|p| p.client.identity.is_none()) => {
+            "give the client a certificate: cert_file and key_file".into()
+        }
+        Reason::TlsFailed => "check the client's certificate, its key, and which CA the broker trusts".into(),
+        Reason::ConnectTimeout => {
+            format!("the connection stands, but no CONNACK comes: check the process behind {}", case.endpoint.address())
+        }
+        Reason::WebSocketRefused => {
+            "the probe got one: look at what stands in front of the broker, and who answers there now".into()
+        }
+        Reason::WorkerLost | Reason::Internal => "this is no fault of the broker: see what is said above".into(),
+        _ => "look at the broker's log: it knows why".into(),
+    }
+}
+
+/// What to do where the broker accepts a client, but not all that it wants.
+fn of_rights(case: &Case<'_>, why: &Why, trial: &Trial) -> String {
+    let client = case.patient.map_or("this client", |p| p.client.name.as_str());
+    match why {
+        Why::Refused => {
+            let refused = trial.subscriptions.iter().filter(|s| s.granted.is_none());
+            let filters: Vec<&str> = refused.map(|s| s.filter.as_str()).collect();
+            format!("let the broker's access rules (ACL) allow {client} to subscribe to {}", filters.join(", "))
+        }
+        Why::NoSuback => "look at the broker's log: it left a SUBSCRIBE without an answer".into(),
+        Why::NoEcho(_) | Why::Ended(_) => {
+            format!("let the broker's access rules (ACL) allow {client} to publish and subscribe to mqfleet/probe/#")
+        }
+    }
 }
 
 /// A number of days and its noun.

@@ -5,38 +5,84 @@ use std::time::Duration;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 
-use super::{advice, waterfall};
+use super::{
+    advice,
+    case::{Case, Failure, Patient},
+    trial::{Granted, Why},
+    waterfall,
+};
 use crate::{
     event::Cause,
-    event::{Certificate, Finding, Session},
-    fleet::Endpoint,
+    event::{Certificate, Connack, Session},
 };
 
-pub(super) fn line(endpoint: &Endpoint, finding: &Finding, now: DateTime<Utc>) -> Value {
-    let failure = finding.failure.as_ref();
-    let stages: Vec<Value> = finding
-        .stages
-        .iter()
-        .map(|stage| {
-            let ok = failure.is_none_or(|f| f.stage != stage.kind);
-            json!({ "stage": stage.kind.name(), "ms": ms(stage.took), "ok": ok })
-        })
-        .collect();
+pub(super) fn line(case: &Case<'_>, now: DateTime<Utc>) -> Value {
+    let failure = case.failure();
+    let stages = case.stages();
+    let stages = stages.iter().map(|s| json!({ "stage": s.kind.name(), "ms": ms(s.took), "ok": s.ok }));
     json!({
         "type": "endpoint",
-        "endpoint": endpoint.name,
-        "url": waterfall::url(endpoint),
-        "ok": finding.is_ok(),
-        "ms": ms(finding.took()),
-        "stages": stages,
-        "addresses": *finding.addresses,
-        "address": finding.address,
-        "tls": finding.session.as_ref().map(|s| session(s, now)),
-        "failed_stage": failure.map(|f| f.stage.name()),
-        "reason": failure.map(|f| f.cause.reason.name()),
-        "detail": failure.map(|f| f.cause.detail.as_str()),
-        "verdict": advice::verdict(finding),
-        "advice": advice::advice(endpoint, finding, now),
+        "endpoint": case.endpoint.name,
+        "url": waterfall::url(case.endpoint),
+        "ok": case.is_ok(),
+        "ms": ms(case.took()),
+        "stages": stages.collect::<Vec<_>>(),
+        "addresses": *case.finding.addresses,
+        "address": case.finding.address,
+        "tls": case.finding.session.as_ref().map(|s| session(s, now)),
+        "client": case.patient.map(|p| client(p, case)),
+        "failed_stage": failure.map(|f| f.kind().name()),
+        "reason": failure.map(reason),
+        "detail": failure.map(|f| advice::detail(case, f)),
+        "verdict": advice::verdict(case),
+        "advice": advice::advice(case, now),
+    })
+}
+
+/// The name of a reason; those that only a trial has are called here.
+fn reason(failure: Failure<'_>) -> &'static str {
+    match failure {
+        Failure::Probe(_, cause) | Failure::Trial(_, Why::Ended(cause)) => cause.reason.name(),
+        Failure::Trial(_, Why::Refused) => "subscription_refused",
+        Failure::Trial(_, Why::NoSuback) => "no_suback",
+        Failure::Trial(_, Why::NoEcho(_)) => "no_echo",
+    }
+}
+
+fn client(patient: &Patient, case: &Case<'_>) -> Value {
+    let subscription = |s: &Granted| {
+        json!({
+            "filter": s.filter,
+            "asked_qos": s.asked,
+            "granted_qos": s.granted,
+            "detail": Some(s.detail.as_str()).filter(|d| !d.is_empty()),
+        })
+    };
+    json!({
+        "client_id": patient.client.name,
+        "own_id": !patient.is_alias,
+        "connack": case.trial.and_then(|t| t.connack.as_ref()).map(connack),
+        "subscriptions": case.trial.map(|t| t.subscriptions.iter().map(subscription).collect::<Vec<_>>()),
+    })
+}
+
+/// What the broker did not say is null.
+fn connack(connack: &Connack) -> Value {
+    json!({
+        "session_present": connack.session_present,
+        "session_expiry_s": connack.session_expiry,
+        "receive_maximum": connack.receive_maximum,
+        "maximum_qos": connack.maximum_qos,
+        "retain_available": connack.retain_available,
+        "maximum_packet_size": connack.maximum_packet_size,
+        "assigned_client_id": connack.assigned_client_id,
+        "topic_alias_maximum": connack.topic_alias_maximum,
+        "reason_string": connack.reason_string,
+        "wildcard_subscription_available": connack.wildcard_subscription_available,
+        "subscription_identifiers_available": connack.subscription_identifiers_available,
+        "shared_subscription_available": connack.shared_subscription_available,
+        "server_keep_alive_s": connack.server_keep_alive,
+        "server_reference": connack.server_reference,
     })
 }
 

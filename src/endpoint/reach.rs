@@ -58,7 +58,7 @@ fn judged(failures: &[(SocketAddr, io::Error)]) -> Cause {
     let reason = telling.or_else(|| reasons.clone().next()).unwrap_or(Reason::Internal);
     let detail = |(address, error): &(SocketAddr, io::Error)| match words(error) {
         // The reason says it already.
-        words if words == reason.words() => address.to_string(),
+        words if words.replace(" is ", " ") == reason.words() => address.to_string(),
         words => format!("{address}: {words}"),
     };
     cause(reason, &failures.iter().map(detail).collect::<Vec<_>>().join("; "))
@@ -71,6 +71,8 @@ pub(super) fn reason(error: &io::Error) -> Reason {
         ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe => Reason::ConnectionReset,
         ErrorKind::HostUnreachable => Reason::HostUnreachable,
         ErrorKind::NetworkUnreachable | ErrorKind::NetworkDown => Reason::NetworkUnreachable,
+        // No address of this host fits, or all its ports to there are in use (EADDRNOTAVAIL).
+        ErrorKind::AddrNotAvailable => Reason::NetworkUnreachable,
         // A route or a packet filter that prohibits it (EACCES, EPERM), or a blackhole route (EINVAL).
         ErrorKind::PermissionDenied | ErrorKind::InvalidInput => Reason::NetworkUnreachable,
         ErrorKind::TimedOut => Reason::ConnectTimeout,

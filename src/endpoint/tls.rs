@@ -10,7 +10,7 @@ use std::{
 use chrono::Utc;
 use openssl::{
     error::ErrorStack,
-    ssl::{self, Ssl, SslContext, SslMethod, SslVerifyMode},
+    ssl::{self, Ssl, SslContext, SslMethod, SslRef, SslVerifyMode},
     stack::StackRef,
     x509::{X509, X509VerifyResult},
 };
@@ -136,7 +136,7 @@ pub(super) async fn handshake(
             return Ok(stream);
         }
         (Err(_), Some(refused)) if !insecure => refused,
-        (Err(error), _) => broken(&error),
+        (Err(error), _) => broken(&error, has_answered(ssl)),
     };
     if !learnt.chain.is_empty() {
         *session = Some(learnt);
@@ -215,22 +215,36 @@ pub(super) fn wanted_certificate(error: &io::Error) -> bool {
     error.is_some_and(|e| codes(e).any(|code| code == 1116))
 }
 
-fn broken(error: &ssl::Error) -> Cause {
+/// Whether the server's hello came (RFC 8446 §4.1.3): until then nothing shows that it speaks TLS.
+fn has_answered(ssl: &SslRef) -> bool {
+    let mut random = [0; 32];
+    ssl.server_random(&mut random);
+    random != [0; 32]
+}
+
+fn broken(error: &ssl::Error, has_answered: bool) -> Cause {
     if let Some(error) = error.io_error() {
-        let reason = match reach::reason(error) {
-            Reason::ConnectionReset => Reason::ConnectionReset,
-            _ => Reason::TlsFailed,
+        return match (reach::reason(error), has_answered) {
+            (Reason::ConnectionReset, false) => {
+                cause(Reason::ConnectionReset, "by the server instead of an answer in TLS (it may be no TLS port)")
+            }
+            (Reason::ConnectionReset, true) => {
+                cause(Reason::ConnectionReset, "in the middle of the TLS handshake, by the server or on the way there")
+            }
+            _ => cause(Reason::TlsFailed, &format!("in the TLS handshake: {}", reach::words(error))),
         };
-        return cause(reason, &format!("in the TLS handshake: {}", reach::words(error)));
     }
-    const CLOSED: &str = "closed by the server in the TLS handshake: is this a TLS port?";
-    let Some(stack) = error.ssl_error() else { return cause(Reason::TlsFailed, CLOSED) };
+    let closed = match has_answered {
+        true => "closed by the server in the middle of the TLS handshake",
+        false => "closed by the server instead of an answer in TLS (it may be no TLS port)",
+    };
+    let Some(stack) = error.ssl_error() else { return cause(Reason::TlsFailed, closed) };
     match codes(error).next() {
         // BAD_PACKET_LENGTH…, HTTP_REQUEST, HTTPS_PROXY_REQUEST, PACKET_LENGTH_TOO_LONG, UNKNOWN_PROTOCOL,
         // WRONG_VERSION_NUMBER: the first bytes are no TLS record.
         Some(155 | 156 | 198 | 252 | 267) => cause(Reason::NotTls, "the server answered, but not in TLS"),
         // UNEXPECTED_EOF_WHILE_READING
-        Some(294) => cause(Reason::TlsFailed, CLOSED),
+        Some(294) => cause(Reason::TlsFailed, closed),
         _ => cause(Reason::TlsFailed, &stack_words(stack)),
     }
 }

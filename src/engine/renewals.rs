@@ -1,28 +1,29 @@
 //! Defines when the operator is told that an endpoint's certificate will soon end: once for each certificate; what a probe finds is the endpoint's matter.
 
-use std::collections::HashMap;
-
 use chrono::{DateTime, Utc};
 
 use crate::{
     event::{Finding, Level, What},
-    fleet::EndpointKey,
+    fleet::{EndpointKey, Fleet},
     text::Scrubbed,
 };
 
-/// The certificates of which the operator was told, by their end.
-#[derive(Debug, Default)]
-pub(super) struct Renewals {
-    told: HashMap<EndpointKey, DateTime<Utc>>,
-}
+/// The endpoints by name, each with the end of the certificate of which the operator was told.
+#[derive(Debug)]
+pub(super) struct Renewals(Vec<(Scrubbed, Option<DateTime<Utc>>)>);
 
 impl Renewals {
+    pub fn new(fleet: &Fleet) -> Renewals {
+        Renewals(fleet.endpoints.iter().map(|endpoint| (endpoint.name.clone(), None)).collect())
+    }
+
     /// What is to be said of the certificate that a probe was shown. Where it was refused, that is
     /// said by the clients that are held.
-    pub fn notice(&mut self, endpoint: EndpointKey, name: &str, finding: &Finding, now: DateTime<Utc>) -> Option<What> {
+    pub fn notice(&mut self, endpoint: EndpointKey, finding: &Finding, now: DateTime<Utc>) -> Option<What> {
         let certificate = finding.certificate().filter(|_| finding.is_ok())?;
         let (end, expiry) = (certificate.not_after?, certificate.expiry(now)?);
-        if !expiry.is_soon() || self.told.insert(endpoint, end) == Some(end) {
+        let (name, told) = &mut self.0[endpoint.index()];
+        if !expiry.is_soon() || told.replace(end) == Some(end) {
             return None;
         }
         let level = if expiry.is_over() { Level::Error } else { Level::Warning };
@@ -59,9 +60,9 @@ mod tests {
 
     #[test]
     fn each_certificate_is_told_of_once_and_only_when_it_ends_soon() {
-        let (mut renewals, key) = (Renewals::default(), EndpointKey(0));
+        let (mut renewals, key) = (Renewals(vec![(Scrubbed::new("eu-1"), None)]), EndpointKey(0));
         let now = "2026-11-20T11:00:00Z".parse().unwrap();
-        let mut said = |finding: &Finding| match renewals.notice(key, "eu-1", finding, now) {
+        let mut said = |finding: &Finding| match renewals.notice(key, finding, now) {
             Some(What::Notice { text, .. }) => Some(text.to_string()),
             _ => None,
         };

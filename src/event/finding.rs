@@ -73,6 +73,8 @@ pub enum StageKind {
     Tcp,
     Proxy,
     Tls,
+    #[serde(rename = "websocket")]
+    WebSocket,
 }
 
 impl StageKind {
@@ -83,6 +85,7 @@ impl StageKind {
             StageKind::Tcp => "tcp",
             StageKind::Proxy => "proxy",
             StageKind::Tls => "tls",
+            StageKind::WebSocket => "websocket",
         }
     }
 }

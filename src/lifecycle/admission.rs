@@ -1,16 +1,17 @@
 //! Defines an endpoint's gate: who may connect when, so that a broker that comes back is not stormed; what a client does while it waits is not its matter.
 
-use std::{collections::VecDeque, time::Duration};
+use std::time::Duration;
 
 use crate::{
     clock::Moment,
-    fleet::{ClientKey, Endpoint},
+    fleet::{ClientKey, Endpoint, WorkerKey},
+    lifecycle::queue::Queue,
 };
 
-/// First come, first served, at most `connect_rate` a second and `max_connecting` at once.
+/// At most `connect_rate` a second and `max_connecting` at once, in the order of the queue.
 #[derive(Debug)]
 pub(super) struct Admission {
-    queue: VecDeque<(ClientKey, u32)>,
+    queue: Queue,
     /// Those of the queue that did not go elsewhere meanwhile.
     waiting: u32,
     in_flight: u32,
@@ -24,8 +25,6 @@ pub(super) struct Admission {
     /// When the next connect is due if all keep their distance (the "theoretical arrival time" of
     /// the generic cell rate algorithm, ITU-T I.371), in nanoseconds.
     due: u64,
-    /// The client that was let through last: whoever comes after it is next in turn.
-    last: ClientKey,
 }
 
 impl Admission {
@@ -40,7 +39,7 @@ impl Admission {
 
     pub fn new(endpoint: &Endpoint, now: Moment) -> Admission {
         Admission {
-            queue: VecDeque::new(),
+            queue: Queue::default(),
             waiting: 0,
             in_flight: 0,
             max_in_flight: endpoint.max_connecting.max(1),
@@ -48,38 +47,30 @@ impl Admission {
             share: 1.0,
             adjusted: None,
             due: nanos(now),
-            last: ClientKey(0),
         }
     }
 
-    pub fn enqueue(&mut self, client: ClientKey, ticket: u32) {
-        self.queue.push_back((client, ticket));
+    pub fn enqueue(&mut self, worker: WorkerKey, client: ClientKey, ticket: u32) {
+        self.queue.push(worker, client, ticket);
     }
 
     /// Drops the places of those that went elsewhere, where they are most of the queue.
     pub fn tidy(&mut self, waits: impl Fn(ClientKey, u32) -> bool) {
         if self.queue.len() > 2 * self.waiting as usize + 64 {
-            self.queue.retain(|&(client, ticket)| waits(client, ticket));
+            self.queue.retain(waits);
         }
     }
 
     /// The next client that may connect now. Those for whom `waits` is false went elsewhere meanwhile.
     pub fn admit(&mut self, now: Moment, waits: impl Fn(ClientKey, u32) -> bool) -> Option<ClientKey> {
-        while let Some(&(client, ticket)) = self.queue.front() {
-            if !waits(client, ticket) {
-                self.queue.pop_front();
-                continue;
-            }
-            let now = nanos(now);
-            if self.in_flight >= self.max_in_flight || self.due > now {
-                return None;
-            }
-            self.queue.pop_front();
-            self.due = self.due.max(now.saturating_sub(Self::SLACK.as_nanos() as u64)) + self.spacing();
-            self.last = client;
-            return Some(client);
+        let client = self.queue.next(waits)?;
+        let now = nanos(now);
+        if self.in_flight >= self.max_in_flight || self.due > now {
+            return None;
         }
-        None
+        self.queue.pop();
+        self.due = self.due.max(now.saturating_sub(Self::SLACK.as_nanos() as u64)) + self.spacing();
+        Some(client)
     }
 
     /// A client came into the queue.
@@ -150,10 +141,6 @@ impl Admission {
     /// How long the last in the queue has to wait, as far as the rate decides.
     pub fn eta(&self) -> Duration {
         Duration::from_nanos(self.spacing().saturating_mul(u64::from(self.waiting)))
-    }
-
-    pub fn last(&self) -> ClientKey {
-        self.last
     }
 
     /// The time between two connects, in nanoseconds.

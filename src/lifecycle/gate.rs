@@ -7,7 +7,7 @@ use crate::{
     event::{Cause, Condition, Gate, Reason, State},
     fleet::{ClientKey, EndpointKey, Fleet, Strategy},
     lifecycle::{
-        Effect, Lifecycle,
+        Effect, Lifecycle, Machine,
         admission::Admission,
         health::{Due, Health},
     },
@@ -184,6 +184,7 @@ impl Lifecycle {
             let Some(client) = self.accesses[endpoint.index()].admission.admit(now, waits) else { break };
             let machine = &mut self.machines[client.index()];
             machine.generation += 1;
+            machine.admitted = now;
             let generation = machine.generation;
             let late = now + machine.settings.connect_timeout + Self::GRACE;
             self.change(client, State::Connecting, Reason::Admitted, Scrubbed::default(), None, now);
@@ -194,23 +195,22 @@ impl Lifecycle {
 
     /// Lets everybody whom it concerns look anew where to wait: those in the queue of an endpoint
     /// that is shut, those who are held and may come here, and, where it `came_back`, those who wait
-    /// for another try at it although it is mended. Who came last comes last again.
+    /// for another try at it although it is mended. Who was let through last comes last again.
     fn resettle(&mut self, endpoint: EndpointKey, came_back: bool, now: Moment) {
-        let access = &self.accesses[endpoint.index()];
-        let is_blocked = access.obstacle(now).is_some();
-        let (first, count) = (access.admission.last().0 + 1, self.machines.len() as u32);
-        for client in (0..count).map(|n| ClientKey((first + n) % count)) {
-            let machine = &self.machines[client.index()];
-            let is_concerned = match machine.state {
-                State::Held => machine.worker && machine.endpoints.contains(&endpoint),
-                State::Queued => is_blocked && machine.endpoint == endpoint,
-                State::Backoff => came_back && machine.endpoint == endpoint && machine.reason.is_network(),
-                _ => false,
-            };
-            if is_concerned {
-                let reason = if machine.generation == 0 { Reason::Start } else { Reason::EndpointOpen };
-                self.line_up(client, reason, now);
-            }
+        let is_blocked = self.accesses[endpoint.index()].obstacle(now).is_some();
+        let is_concerned = |machine: &Machine| match machine.state {
+            State::Held => machine.worker.is_some() && machine.endpoints.contains(&endpoint),
+            State::Queued => is_blocked && machine.endpoint == endpoint,
+            State::Backoff => came_back && machine.endpoint == endpoint && machine.reason.is_network(),
+            _ => false,
+        };
+        let keys = (0..self.machines.len() as u32).map(ClientKey);
+        let mut clients: Vec<_> = keys.filter(|c| is_concerned(&self.machines[c.index()])).collect();
+        clients.sort_by_key(|c| self.machines[c.index()].admitted);
+        for client in clients {
+            let is_first = self.machines[client.index()].generation == 0;
+            let reason = if is_first { Reason::Start } else { Reason::EndpointOpen };
+            self.line_up(client, reason, now);
         }
     }
 }

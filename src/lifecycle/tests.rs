@@ -3,11 +3,12 @@
 mod ladders;
 mod routes;
 mod soak;
+mod turns;
 
 use super::*;
 use crate::{
     event::Condition,
-    fleet::{Endpoint, Reconnect, Strategy},
+    fleet::{Endpoint, Reconnect, Strategy, WorkerKey},
 };
 
 fn fleet(clients: u32, rate: u32, settings: Settings) -> Fleet {
@@ -66,7 +67,7 @@ fn connecting(settings: Settings) -> (Lifecycle, ClientKey, Generation) {
     l.start(client, ms(0));
     assert_eq!(l.state(client), State::Held);
     settle(&mut l, ms(0));
-    l.worker_ready([client], ms(1));
+    l.worker_ready(WorkerKey(0), [client], ms(1));
     l.poll(ms(1));
     let connect = settle(&mut l, ms(1)).into_iter().find(|e| matches!(e, Effect::Connect(..)));
     let Some(Effect::Connect(_, generation, EndpointKey(0))) = connect else { panic!("{connect:?}") };
@@ -160,7 +161,7 @@ fn a_dead_worker_holds_its_clients_and_only_those() {
     let (a, b) = (ClientKey(0), ClientKey(1));
     for c in [a, b] {
         l.start(c, ms(0));
-        l.worker_ready([c], ms(0));
+        l.worker_ready(WorkerKey(0), [c], ms(0));
     }
     settle(&mut l, ms(0));
     l.poll(ms(50));
@@ -170,7 +171,7 @@ fn a_dead_worker_holds_its_clients_and_only_those() {
     }
     l.worker_lost([a], &Scrubbed::new("killed by signal 9"), ms(80));
     assert_eq!((l.state(a), l.state(b)), (State::Held, State::Up));
-    l.worker_ready([a], ms(200));
+    l.worker_ready(WorkerKey(0), [a], ms(200));
     l.poll(ms(300));
     assert_eq!(l.state(a), State::Connecting);
     assert_eq!(l.state(b), State::Up);
@@ -183,7 +184,7 @@ fn the_gate_keeps_its_rate_for_first_connects_and_retries_alike() {
     for &c in &all {
         l.start(c, ms(0));
     }
-    l.worker_ready(all.iter().copied(), ms(0));
+    l.worker_ready(WorkerKey(0), all.iter().copied(), ms(0));
     let mut connects = Vec::new();
     for t in 0..9_000 {
         l.poll(ms(t));
@@ -209,7 +210,7 @@ fn no_more_than_the_allowed_connects_are_in_flight() {
     let mut l = Lifecycle::new(&fleet(200, 100_000, Settings::default()), 1, ms(0));
     for c in (0..200).map(ClientKey) {
         l.start(c, ms(0));
-        l.worker_ready([c], ms(0));
+        l.worker_ready(WorkerKey(0), [c], ms(0));
     }
     settle(&mut l, ms(0));
     l.poll(ms(100));

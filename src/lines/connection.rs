@@ -31,6 +31,7 @@ impl<'a> Finding<'a> {
                 StageKind::Tcp => &mut stages_us.tcp,
                 StageKind::Proxy => &mut stages_us.proxy,
                 StageKind::Tls => &mut stages_us.tls,
+                StageKind::WebSocket => &mut stages_us.websocket,
             };
             *place = Some(micros(stage.took));
         }
@@ -95,6 +96,8 @@ struct Stages {
     proxy: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tls: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    websocket: Option<u64>,
 }
 
 /// The broker's own certificate.

@@ -222,7 +222,7 @@ impl Known {
                 connection.subscribed = Some(*took);
             }),
             What::Shortfall(shortfall) => self.apply_shortfall(event.at, shortfall),
-            What::Worker { .. } | What::Notice { .. } => {}
+            What::Late(_) | What::Tcp(..) | What::Worker { .. } | What::Notice { .. } => {}
         }
         self.log.write(event);
     }

@@ -108,7 +108,13 @@ impl Log {
             What::Shortfall(shortfall) => {
                 self.write_shortfall(event.at, shortfall);
             }
-            What::Sample(_) | What::SamplesLost(_) | What::Gate(..) | What::Messages(_) | What::Standing(_) => {}
+            What::Sample(_)
+            | What::Late(_)
+            | What::Tcp(..)
+            | What::SamplesLost(_)
+            | What::Gate(..)
+            | What::Messages(_)
+            | What::Standing(_) => {}
             What::Finding(..) | What::Connack(..) | What::Subscribed(..) => {}
         }
     }

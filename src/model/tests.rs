@@ -10,8 +10,8 @@ use crate::{
     action::Action,
     clock::Moment,
     command::Command,
-    event::{Event, Reason, Sample, State, Transition, What},
-    fleet::{Client, ClientKey, Endpoint, EndpointKey, Fleet, ProbeKind, Settings},
+    event::{Connack, Event, Finding, Reason, Sample, Shortfall, State, Transition, What},
+    fleet::{Client, ClientKey, Conversation, Endpoint, EndpointKey, Fleet, ProbeKind, Settings, Subscription},
     text::Scrubbed,
 };
 
@@ -134,6 +134,103 @@ fn a_client_that_answers_no_more_counts_as_slow_and_is_left_out_of_the_latency()
     let event = step(&known, ms(121_000), 1, State::Backoff, Reason::ConnectionLost);
     known.apply(&event);
     assert_eq!(known.totals().slow, 0);
+}
+
+/// A fleet whose only client asks for two subscriptions, after it came up.
+fn subscriber() -> Known {
+    let mut fleet = Fleet::clone(&fleet(1));
+    let filter = |filter: &str| Subscription { filter: filter.into(), qos: 1 };
+    fleet.clients[0].conversation =
+        Arc::new(Conversation { subscribe: vec![filter("cmd/#"), filter("all")], ..Conversation::default() });
+    let mut known = Known::new(Arc::new(fleet), ms(0));
+    known.apply(&step(&known, ms(0), 0, State::Up, Reason::Connected));
+    known
+}
+
+fn less(filter: &str, granted: Option<u8>) -> What {
+    let (client, filter) = (ClientKey(0), Scrubbed::new(filter));
+    What::Shortfall(Shortfall { client, filter, asked: 1, granted, detail: Scrubbed::default() })
+}
+
+fn tell(known: &mut Known, at: Moment, what: What) {
+    known.apply(&Event { at, what });
+}
+
+#[test]
+fn a_subscription_that_is_less_than_asked_makes_a_client_slow_for_this_connection_only() {
+    let (mut known, client) = (subscriber(), ClientKey(0));
+    tell(&mut known, ms(5), less("cmd/#", Some(0)));
+    tell(&mut known, ms(5), less("all", None));
+    tell(&mut known, ms(6), What::Subscribed(client, Duration::from_millis(6)));
+    assert_eq!((known.row(client).slow, known.totals().slow), (Some(Slow::Short), 1));
+    assert_eq!(known.shortfalls(client).len(), 2);
+    assert_eq!(known.row(client).connection.subscribed, Some(Duration::from_millis(6)));
+    known.apply(&step(&known, ms(7), 0, State::Backoff, Reason::ConnectionLost));
+    assert_eq!((known.row(client).slow, known.totals().slow, known.shortfalls(client).len()), (None, 0, 0));
+    tell(&mut known, ms(8), less("cmd/#", Some(0)));
+    assert!(known.shortfalls(client).is_empty(), "news of a connection that is gone");
+    known.apply(&step(&known, ms(9), 0, State::Up, Reason::Connected));
+    tell(&mut known, ms(10), less("all", None));
+    known.apply(&step(&known, ms(11), 0, State::Up, Reason::Connected));
+    assert_eq!((known.row(client).slow, known.shortfalls(client).len()), (None, 0), "a loss that was folded away");
+    assert_eq!(known.row(client).since, ms(11));
+}
+
+#[test]
+fn a_subscription_without_an_answer_makes_a_client_slow_after_a_while() {
+    let (mut known, client) = (subscriber(), ClientKey(0));
+    known.look(ms(10_000));
+    assert_eq!(known.row(client).slow, None);
+    known.look(ms(10_001));
+    assert_eq!((known.row(client).slow, known.totals().slow), (Some(Slow::Unsubscribed), 1));
+    tell(&mut known, ms(12_000), What::Subscribed(client, Duration::from_secs(12)));
+    assert_eq!((known.row(client).slow, known.totals().slow), (None, 0));
+    // The gravest of several reasons is the one that is told.
+    tell(&mut known, ms(13_000), less("all", Some(0)));
+    let sample = Sample { client, probe: ProbeKind::Heartbeat, rtt: Duration::from_secs(1) };
+    tell(&mut known, ms(14_000), What::Sample(sample));
+    assert_eq!(known.row(client).slow, Some(Slow::Short));
+    known.look(ms(90_000));
+    assert_eq!((known.row(client).slow, known.totals().slow), (Some(Slow::Late), 1));
+    assert!(known.row(client).is_silent());
+}
+
+#[test]
+fn a_keep_alive_that_the_broker_sets_decides_when_an_answer_is_late() {
+    let (mut known, client) = (Known::new(fleet(1), ms(0)), ClientKey(0));
+    known.apply(&step(&known, ms(0), 0, State::Up, Reason::Connected));
+    let connack =
+        Connack { server_keep_alive: Some(300), reached: Some(Duration::from_millis(9)), ..Connack::default() };
+    tell(&mut known, ms(1), What::Connack(client, Arc::new(connack)));
+    assert_eq!(known.row(client).connection.reached, Some(Duration::from_millis(9)));
+    known.look(ms(700_000));
+    assert_eq!(known.row(client).slow, None);
+    known.look(ms(750_001));
+    assert_eq!(known.row(client).slow, Some(Slow::Late));
+    known.apply(&step(&known, ms(760_000), 0, State::Backoff, Reason::KeepAliveTimeout));
+    assert!(known.row(client).connection.terms.is_some(), "what the last connect was is still of interest");
+    known.apply(&step(&known, ms(761_000), 0, State::Connecting, Reason::Retry));
+    assert!(known.row(client).connection.terms.is_none() && known.row(client).connection.reached.is_none());
+}
+
+#[test]
+fn the_newest_finding_of_an_endpoint_is_kept() {
+    let mut known = Known::new(fleet(1), ms(0));
+    assert!(known.finding(EndpointKey(0)).is_none());
+    for (at, words) in [(1, "first"), (2, "second")] {
+        tell(&mut known, ms(at), What::Finding(EndpointKey(0), Arc::new(Finding::broken(words))));
+    }
+    let (at, finding) = known.finding(EndpointKey(0)).unwrap();
+    assert_eq!((at, finding.failure.as_ref().unwrap().cause.detail.as_str()), (ms(2), "second"));
+}
+
+#[test]
+fn a_filter_finds_clients_by_what_makes_them_slow() {
+    let mut known = subscriber();
+    let shows = |known: &Known, text: &str| order::Filter::new(text).lets_through(known, ClientKey(0));
+    assert!(!shows(&known, "slow") && !shows(&known, "subscription"));
+    tell(&mut known, ms(5), less("cmd/#", Some(0)));
+    assert!(shows(&known, "slow") && shows(&known, "subscription less") && !shows(&known, "p99"));
 }
 
 #[test]

@@ -27,27 +27,40 @@ pub(super) struct Arrivals(Arc<Table>);
 
 struct Table {
     epoll: OwnedFd,
-    /// By descriptor: when something arrived since it was expected; 0 for not yet.
+    /// By descriptor: when something arrived since it was expected; 0 for nothing, and while something
+    /// is expected [`EXPECTED`] and which time that is, so that a late word about an earlier one is told
+    /// from it.
     at: Box<[AtomicU64]>,
+    /// How often something was expected.
+    times: AtomicU64,
 }
+
+/// No moment has this bit.
+const EXPECTED: u64 = 1 << 63;
 
 impl Arrivals {
     const SOCKETS: usize = 8192;
 
     pub(super) fn start() -> io::Result<Arrivals> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
-        let table = Arc::new(Table { epoll, at: (0..Self::SOCKETS).map(|_| AtomicU64::new(0)).collect() });
+        let table = Arc::new(Table {
+            epoll,
+            at: (0..Self::SOCKETS).map(|_| AtomicU64::new(0)).collect(),
+            times: AtomicU64::new(0),
+        });
         let watched = table.clone();
         thread::Builder::new().name("arrivals".into()).stack_size(128 << 10).spawn(move || watched.watch())?;
         Ok(Arrivals(table))
     }
 
-    /// From now on the next arrival on this socket counts. To be called by Paho's threads only, so
-    /// that the socket cannot be closed meanwhile; the kernel forgets it when Paho closes it.
+    /// From now on the next arrival on this socket counts; so does what has arrived and was not read.
+    /// To be called by Paho's threads only, so that the socket cannot be closed meanwhile; the kernel
+    /// forgets it when Paho closes it.
     pub(super) fn expect(&self, socket: RawFd) {
         let Some(at) = self.0.slot(socket) else { return };
-        at.store(0, Ordering::SeqCst);
-        let (fd, data) = (raw::borrow(socket), EventData::new_u64(socket as u64));
+        let time = self.0.times.fetch_add(1, Ordering::Relaxed) & u64::from(u32::MAX);
+        at.store(EXPECTED | time, Ordering::SeqCst);
+        let (fd, data) = (raw::borrow(socket), EventData::new_u64(time << 32 | socket as u64));
         let once = EventFlags::IN | EventFlags::ONESHOT;
         if epoll::modify(&self.0.epoll, fd, data, once) == Err(Errno::NOENT) {
             // Where even this fails the line's own stamp has to do.
@@ -57,8 +70,13 @@ impl Arrivals {
 
     /// When something arrived since [`Arrivals::expect`], if it was seen.
     pub(super) fn take(&self, socket: RawFd) -> Option<Moment> {
-        let at = self.0.slot(socket)?.swap(0, Ordering::SeqCst);
-        (at != 0).then_some(Moment(at))
+        let slot = self.0.slot(socket)?;
+        let at = slot.load(Ordering::SeqCst);
+        if at == 0 || at & EXPECTED != 0 {
+            return None;
+        }
+        slot.store(0, Ordering::SeqCst);
+        Some(Moment(at))
     }
 }
 
@@ -78,8 +96,9 @@ impl Table {
             let now = Moment::now();
             for event in &events {
                 let data = event.data;
-                if let Some(at) = self.slot(data.u64() as RawFd) {
-                    let _ = at.compare_exchange(0, now.0, Ordering::SeqCst, Ordering::SeqCst);
+                let (socket, time) = (data.u64() as u32 as RawFd, data.u64() >> 32);
+                if let Some(at) = self.slot(socket) {
+                    let _ = at.compare_exchange(EXPECTED | time, now.0, Ordering::SeqCst, Ordering::SeqCst);
                 }
             }
         }

@@ -5,7 +5,7 @@ use std::io;
 use paho_mqtt as mqtt;
 use rustix::io::Errno;
 
-use super::tap::{Fault, Words};
+use super::trouble::{Fault, Words};
 use crate::{event::Cause, event::Reason, fleet::Protocol, text::Scrubbed};
 
 fn cause(reason: Reason, detail: &str) -> Cause {
@@ -28,7 +28,7 @@ pub(super) fn lost(fault: Option<Fault>) -> Cause {
             Some(Fault::PingTimeout) => {
                 cause(Reason::KeepAliveTimeout, "no PINGRESP within one and a half times the keep alive")
             }
-            Some(Fault::Alert { ours, words }) => alert(ours, words),
+            Some(Fault::Alert { ours, words }) => alert(ours, words, true),
             // An orderly end of the stream is no error to the system, so there is no line about it.
             _ => cause(Reason::ConnectionLost, "the broker closed the connection"),
         };
@@ -64,10 +64,20 @@ pub(super) fn refused(protocol: Protocol, way: Way, rc: i32, error: &mqtt::Error
         };
     }
     match fault {
+        // A broker of MQTT 3 answers in its own way, which Paho, at MQTT 5.0, takes for no code at all.
+        Some(Fault::Refused(code)) => {
+            let reason = Reason::from_return_code(code);
+            let is_version = reason == Reason::UnsupportedProtocolVersion;
+            return cause(reason, if is_version { "it answers in MQTT 3" } else { "" });
+        }
+        Some(Fault::System { errno, .. }) if !way.tls && is_hang_up(errno) => return unanswered(way),
         Some(Fault::System { errno, .. }) => return system(errno),
-        Some(Fault::Alert { ours, words }) if way.tls => return alert(ours, words),
+        Some(Fault::Alert { ours, words }) if way.tls => return alert(ours, words, way.identity),
         Some(Fault::WrongName) if way.tls => {
             return cause(Reason::TlsFailed, "the broker's certificate is for another host name");
+        }
+        Some(Fault::NoWebSocket { status }) => {
+            return cause(Reason::WebSocketRefused, &format!("HTTP status {status}"));
         }
         _ => {}
     }
@@ -77,7 +87,7 @@ pub(super) fn refused(protocol: Protocol, way: Way, rc: i32, error: &mqtt::Error
             cause(Reason::ProxyRefused, "the proxy did not open the way to the broker")
         }
         mqtt::Error::TcpTlsConnectFailure if way.tls && fault == Some(Fault::Handshake) => {
-            cause(Reason::TlsFailed, "the handshake was cut short: does TLS listen on this port?")
+            cause(Reason::TlsFailed, "the handshake was cut short (it may be no TLS port)")
         }
         mqtt::Error::TcpTlsConnectFailure | mqtt::Error::TcpConnectCompletionFailure
             if way.tls && fault == Some(Fault::Secured) =>
@@ -95,34 +105,62 @@ pub(super) fn refused(protocol: Protocol, way: Way, rc: i32, error: &mqtt::Error
         }
         // Paho keeps to itself what the socket said.
         mqtt::Error::TcpTlsConnectFailure => cause(Reason::ConnectionRefused, "refused or unreachable"),
-        mqtt::Error::TcpConnectCompletionFailure => {
-            cause(Reason::ConnectionLost, "the broker closed the connection instead of answering CONNECT")
-        }
-        // Paho 1.3.16 also says so of a connect that was given the number of a socket that it closed the
-        // moment before (`MQTTAsync_receiveThread` looks the client up again, without its lock between).
+        mqtt::Error::TcpConnectCompletionFailure => unanswered(way),
         mqtt::Error::SocketError(_) => cause(Reason::ConnectionLost, "the socket failed during the connect"),
-        other => cause(Reason::Internal, &other.to_string()),
+        other => cause(Reason::Internal, &format!("Paho: {other}")),
     }
 }
 
-/// Why TLS ended with an alert (RFC 8446 §6.2).
-fn alert(ours: bool, words: Words) -> Cause {
+/// Whether a connect that failed with this error may have had nothing to do with it.
+pub(super) fn may_be_anothers(error: &mqtt::Error, fault: Option<Fault>) -> bool {
+    matches!(error, mqtt::Error::SocketError(_)) && !matches!(fault, Some(Fault::NoWebSocket { .. }))
+}
+
+/// The broker took the connection and closed it, in order or by a reset, where a CONNACK was due.
+fn unanswered(way: Way) -> Cause {
+    let what = "the broker closed the connection instead of answering CONNECT";
+    let detail = if way.tls { what.to_owned() } else { format!("{what} (it may want TLS at this port, or be full)") };
+    cause(Reason::ConnectionLost, &detail)
+}
+
+fn is_hang_up(errno: i32) -> bool {
+    matches!(Errno::from_raw_os_error(errno), Errno::CONNRESET | Errno::PIPE | Errno::CONNABORTED)
+}
+
+/// Why TLS ended with an alert (RFC 8446 §6.2). Without a certificate of the client (`identity`) TLS 1.2
+/// has no other word for that than "handshake failure" (RFC 5246 §7.4.6).
+fn alert(ours: bool, words: Words, identity: bool) -> Cause {
     let name = Scrubbed::from_bytes(words.bytes());
     let detail = match (ours, words.bytes()) {
         (true, b"unknown CA") => "nobody trusted here has signed the broker's certificate".to_owned(),
         (true, b"certificate expired") => "the broker's certificate has expired".to_owned(),
         (true, b"bad certificate") => "the broker's certificate is not valid, or not yet".to_owned(),
         (true, _) => format!("the broker's part of the handshake is not accepted: {}", name.as_str()),
-        (false, b"certificate required") => "the broker demands a certificate of the client".to_owned(),
+        // OpenSSL 3.0 has no name yet for what TLS 1.3 says then (alert 116).
+        (false, b"certificate required" | b"unknown") if !identity => {
+            "the broker demands a certificate of the client".to_owned()
+        }
+        (false, b"handshake failure") if !identity => {
+            "the broker refused the handshake: it may demand a certificate of the client".to_owned()
+        }
+        (false, b"unknown CA") => "the broker does not trust the CA of the client's certificate".to_owned(),
+        (false, b"certificate expired") => "to the broker the client's certificate has expired".to_owned(),
+        (false, b"bad certificate") => "the broker does not accept the client's certificate".to_owned(),
         (false, _) => format!("the broker refused: {}", name.as_str()),
     };
     cause(Reason::TlsFailed, &detail)
 }
 
-/// Why a subscription failed.
+/// Why a subscription failed, with the broker's reason string where it gave one.
 pub(super) fn subscription(error: &mqtt::Error) -> Scrubbed {
     match error {
-        mqtt::Error::ReasonCode(code, _) => Scrubbed::new(Reason::from_code(*code as u32 as u8).words()),
+        mqtt::Error::ReasonCode(code, properties) => {
+            let words = Reason::from_code(*code as u32 as u8).words();
+            match properties.get_string(mqtt::PropertyCode::ReasonString) {
+                Some(said) if !said.is_empty() => Scrubbed::new(&format!("{words}: {said}")),
+                _ => Scrubbed::new(words),
+            }
+        }
         _ => Scrubbed::default(),
     }
 }

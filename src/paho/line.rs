@@ -12,11 +12,23 @@ const STAMP: usize = 20;
 const TEXT_MAX: usize = 256;
 
 /// The longest client ID, in bytes, whose lines are never cut before what is read of them: the rest
-/// is a socket number, and ` -> PUBLISH msgid: 65535 qos: 1 retained: 0 rc -22 payload len(7): mqfleet`.
-pub(super) const ID_MAX: usize = TEXT_MAX - 11 - 80;
+/// is a socket number, and
+/// ` <- PUBLISH msgid: 65535 qos: 0 retained: 0 payload len(23): mqfleet0123456789abcdef`.
+pub(super) const ID_MAX: usize = TEXT_MAX - 11 - 84;
 
-/// What the messages of our own probes say: the trace shows no topic, only how a payload begins.
+/// What the messages of our own probes say: the trace shows no topic, only how a payload begins, in 30
+/// characters at most.
 pub(super) const PROBE: &[u8] = b"mqfleet";
+
+/// The digits after that in an echo's message.
+const DIGITS: usize = 16;
+
+/// What the message of an echo says.
+pub(super) fn echo(number: u64) -> Vec<u8> {
+    let mut payload = PROBE.to_vec();
+    payload.extend(format!("{number:0DIGITS$x}").bytes());
+    payload
+}
 
 /// A line, as far as its client is not needed to read it.
 #[derive(Debug, PartialEq, Eq)]
@@ -41,6 +53,9 @@ pub(super) enum Line<'a> {
     WrongName,
     /// A TLS alert that ends a connection, sent by us or by the broker.
     Alert { ours: bool, words: &'a [u8] },
+    /// The answer to this thread's request for a WebSocket is this HTTP status, which is none; the
+    /// connection ends next.
+    NoWebSocket { status: u16 },
     /// Nothing of interest.
     Other,
 }
@@ -61,8 +76,19 @@ pub(super) enum Packet {
     PubAck {
         id: u16,
     },
-    /// A message from the broker.
+    /// The message of an echo on its way out.
+    Echo {
+        number: u64,
+        sent: bool,
+    },
+    /// What reads like the message of an echo that came back; whose it is the number tells.
+    Echoed {
+        number: u64,
+    },
+    /// Another message from the broker.
     Message,
+    /// Another packet from the broker.
+    Received,
 }
 
 pub(super) fn parse(line: &[u8]) -> Line<'_> {
@@ -94,6 +120,10 @@ pub(super) fn parse(line: &[u8]) -> Line<'_> {
     // The rest may hold the proxy's password.
     if text.starts_with(b"Proxy_connect: ") {
         return Line::ProxyAsked;
+    }
+    if let Some(rest) = text.strip_prefix(b"WebSocket HTTP rc ") {
+        let status = int(rest).and_then(|(status, _)| status.try_into().ok());
+        return status.map_or(Line::Other, |status| Line::NoWebSocket { status });
     }
     Line::Other
 }
@@ -127,6 +157,15 @@ fn socket_error(text: &[u8]) -> Option<Line<'_>> {
     Some(Line::SocketError { socket, errno })
 }
 
+/// The code of a CONNACK that refuses, at the end of its line. A client ID cannot feign one: something
+/// follows it in every line that is not cut.
+pub(super) fn refusal(rest: &[u8]) -> Option<u8> {
+    let word = b" <- CONNACK rc: ";
+    let at = rfind(rest, word)?;
+    let (code, b"") = int(&rest[at + word.len()..])? else { return None };
+    u8::try_from(code).ok().filter(|code| *code > 0)
+}
+
 /// Reads the rest of a packet's line, given the client's ID; `None` where it is another client's or
 /// about nothing of interest.
 pub(super) fn packet(rest: &[u8], client_id: &[u8]) -> Option<Packet> {
@@ -144,8 +183,15 @@ pub(super) fn packet(rest: &[u8], client_id: &[u8]) -> Option<Packet> {
         let (id, b"") = int(rest)? else { return None };
         return Some(Packet::PubAck { id: id.try_into().ok()? });
     }
-    if rest.starts_with(b"<- PUBLISH ") {
-        return Some(Packet::Message);
+    if let Some(rest) = rest.strip_prefix(b"<- PUBLISH ") {
+        return Some(echoed(rest).map_or(Packet::Message, |number| Packet::Echoed { number }));
+    }
+    if rest.starts_with(b"<- ") {
+        return Some(Packet::Received);
+    }
+    if let Some(rest) = rest.strip_prefix(b"-> PUBLISH qos: 0 retained: 0 rc: ") {
+        let (rc, rest) = int(rest)?;
+        return Some(Packet::Echo { number: echo_number(rest)?, sent: rc == 0 });
     }
     if let Some(rest) = rest.strip_prefix(b"-> PUBLISH msgid: ") {
         let (id, rest) = int(rest)?;
@@ -157,6 +203,23 @@ pub(super) fn packet(rest: &[u8], client_id: &[u8]) -> Option<Packet> {
         return is_probe.then_some(Packet::Probe { id: id.try_into().ok()?, sent: rc == 0 });
     }
     None
+}
+
+/// The number of an echo, from what follows `<- PUBLISH `. A retained message is none: ours never are.
+fn echoed(rest: &[u8]) -> Option<u64> {
+    let (_, rest) = int(rest.strip_prefix(b"msgid: ")?)?;
+    echo_number(rest.strip_prefix(b" qos: 0 retained: 0")?)
+}
+
+/// ` payload len(23): mqfleet0123456789abcdef`, and nothing after it.
+fn echo_number(rest: &[u8]) -> Option<u64> {
+    let (length, payload) = int(rest.strip_prefix(b" payload len(")?)?;
+    let digits = payload.strip_prefix(b"): ")?.strip_prefix(PROBE)?;
+    let whole = length as usize == PROBE.len() + DIGITS && digits.len() == DIGITS;
+    if !whole || !digits.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
 /// A decimal number at the front, and what follows it.
@@ -180,6 +243,21 @@ mod tests {
         format!("20240101 123456.789 {text}").into_bytes()
     }
 
+    #[test]
+    fn a_refusal_is_the_end_of_its_line() {
+        for (rest, code) in [
+            (&b"press <- CONNACK rc: 1"[..], Some(1)),
+            (b"press <- CONNACK rc: 135", Some(135)),
+            (b"press <- CONNACK rc: 0", None),
+            (b"press <- CONNACK rc: -1", None),
+            (b"press <- CONNACK rc: ", None),
+            (b"x <- CONNACK rc: 1 <- PINGRESP", None),
+            (b"x <- CONNACK rc: 1 <- CONNACK rc: 5", Some(5)),
+        ] {
+            assert_eq!(refusal(rest), code, "{}", String::from_utf8_lossy(rest));
+        }
+    }
+
     /// Reads a whole line as the tap does.
     fn read(text: &str, id: &str) -> Option<(c_int, Packet)> {
         let line = stamped(text);
@@ -194,7 +272,8 @@ mod tests {
         assert_eq!(read("15 good -> PINGREQ (-1)", "good"), Some((15, Packet::PingReq { sent: false })));
         assert_eq!(read("15 good <- PINGRESP", "good"), Some((15, Packet::PingResp)));
         assert_eq!(read("15 good <- PUBACK msgid: 65535", "good"), Some((15, Packet::PubAck { id: 65535 })));
-        assert_eq!(read("7 good <- DISCONNECT (142)", "good"), None);
+        assert_eq!(read("7 good <- DISCONNECT (142)", "good"), Some((7, Packet::Received)));
+        assert_eq!(read("7 good -> DISCONNECT (0)", "good"), None);
         assert_eq!(
             read("15 good -> PUBLISH msgid: 9 qos: 1 retained: 0 rc 0 payload len(7): mqfleet", "good"),
             Some((15, Packet::Probe { id: 9, sent: true }))
@@ -209,6 +288,27 @@ mod tests {
     }
 
     #[test]
+    fn echoes_are_known_by_their_number_and_nothing_else_is_one() {
+        let payload = String::from_utf8(echo(0x2a)).expect("text");
+        let out = |rc| format!("15 good -> PUBLISH qos: 0 retained: 0 rc: {rc} payload len(23): {payload}");
+        assert_eq!(read(&out(0), "good"), Some((15, Packet::Echo { number: 0x2a, sent: true })));
+        assert_eq!(read(&out(-22), "good"), Some((15, Packet::Echo { number: 0x2a, sent: false })));
+        let back = |flags: &str, payload: &str| {
+            read(&format!("15 good <- PUBLISH msgid: 0 {flags} payload len({}): {payload}", payload.len()), "good")
+        };
+        assert_eq!(back("qos: 0 retained: 0", &payload), Some((15, Packet::Echoed { number: 0x2a })));
+        let message = Some((15, Packet::Message));
+        assert_eq!(back("qos: 0 retained: 1", &payload), message);
+        assert_eq!(back("qos: 1 retained: 0", &payload), message);
+        for other in ["mqfleet", "mqfleet+00000000000002a", "mqfleet000000000000002", "mqfleet000000000000002a0", ""] {
+            assert_eq!(back("qos: 0 retained: 0", other), message, "{other}");
+        }
+        // A longer message of which the line shows this much.
+        let cut = format!("15 good <- PUBLISH msgid: 0 qos: 0 retained: 0 payload len(24): {payload}");
+        assert_eq!(read(&cut, "good"), message);
+    }
+
+    #[test]
     fn another_clients_line_is_not_taken() {
         assert_eq!(read("15 good2 <- PINGRESP", "good"), None);
         assert_eq!(read("15 goo <- PINGRESP", "good"), None);
@@ -218,7 +318,7 @@ mod tests {
     fn hostile_ids_do_not_speak_for_packets() {
         let id = "x <- PINGRESP";
         assert_eq!(read(&format!("15 {id} -> PINGREQ (0)"), id), Some((15, Packet::PingReq { sent: true })));
-        assert_eq!(read(&format!("15 {id} <- CONNACK rc: 0"), id), None);
+        assert_eq!(read(&format!("15 {id} <- CONNACK rc: 0"), id), Some((15, Packet::Received)));
         let id = "12 x -> PUBLISH msgid: 1 qos: 1 retained: 0 rc 0 payload len(0): ";
         assert_eq!(read(&format!("15 {id} <- PINGRESP"), id), Some((15, Packet::PingResp)));
         let id = "\x1b[31m温度\n-> CONNECT ";
@@ -247,6 +347,8 @@ mod tests {
         assert_eq!(parse(&stamped("SSL handshake done write:unknown:unknown")), Line::HandshakeDone);
         assert_eq!(parse(&stamped("X509_check_host for hostname a.example failed, rc 0")), Line::WrongName);
         assert_eq!(parse(&stamped("Proxy_connect: \"CONNECT a:1 HTTP/1.1\r\n")), Line::ProxyAsked);
+        assert_eq!(parse(&stamped("WebSocket HTTP rc 404")), Line::NoWebSocket { status: 404 });
+        assert_eq!(parse(&stamped("WebSocket HTTP rc -x")), Line::Other);
         assert_eq!(parse(b"short"), Line::Other);
         assert_eq!(parse(b""), Line::Other);
     }
@@ -259,6 +361,15 @@ mod tests {
             read(&whole[..whole.len().min(TEXT_MAX)], &id),
             Some((99_999, Packet::Probe { id: 65535, sent: true }))
         );
+        let payload = String::from_utf8(echo(u64::MAX)).expect("text");
+        for (line, packet) in [
+            (" -> PUBLISH qos: 0 retained: 0 rc: -22", Packet::Echo { number: u64::MAX, sent: false }),
+            (" <- PUBLISH msgid: 65535 qos: 0 retained: 0", Packet::Echoed { number: u64::MAX }),
+        ] {
+            let whole = format!("{} {id}{line} payload len({}): {payload}", i32::MAX, payload.len());
+            assert!(whole.len() <= TEXT_MAX, "{} bytes", whole.len());
+            assert_eq!(read(&whole, &id), Some((i32::MAX, packet)));
+        }
     }
 
     proptest! {

@@ -8,17 +8,18 @@ use std::{
 
 use paho_mqtt as mqtt;
 
-use super::Route;
+use super::{Route, message::message};
 use crate::{
-    fleet::{Message, Protocol, Tls, Transport},
+    fleet::{Protocol, Tls, Transport},
     wire::{ClientDef, Proxy, Remote},
 };
 
 /// Where Paho is to connect. It is given an address wherever that does, since it would look up a name
-/// under its process-wide lock. For TLS it needs the name, which it sends (SNI) and verifies; where a
-/// proxy stands between, it is the proxy that looks the name up.
+/// under its process-wide lock. For TLS it needs the name, which it sends (SNI) and verifies; for a
+/// WebSocket too, since one address may serve many hosts (`Host`, RFC 9110 §7.2); where a proxy stands
+/// between, it is the proxy that looks the name up.
 pub(super) fn uri(remote: &Remote, address: IpAddr) -> String {
-    let by_name = remote.proxy.is_some() || remote.transport.tls().is_some();
+    let by_name = remote.proxy.is_some() || remote.transport != Transport::Tcp;
     let host =
         if by_name { named(&remote.host, remote.port) } else { SocketAddr::new(address, remote.port).to_string() };
     match &remote.transport {
@@ -124,24 +125,6 @@ fn escape(text: &str, url: &mut String) {
     }
 }
 
-pub(super) fn message(message: &Message) -> mqtt::Message {
-    with_payload(message, message.payload.to_vec())
-}
-
-/// The same with another payload.
-pub(super) fn with_payload(message: &Message, payload: Vec<u8>) -> mqtt::Message {
-    let builder = mqtt::MessageBuilder::new().topic(&*message.topic).payload(payload);
-    builder.qos(qos(message.qos)).retained(message.retain).finalize()
-}
-
-pub(super) fn qos(level: u8) -> mqtt::QoS {
-    match level {
-        0 => mqtt::QoS::AtMostOnce,
-        1 => mqtt::QoS::AtLeastOnce,
-        _ => mqtt::QoS::ExactlyOnce,
-    }
-}
-
 pub(super) fn version(protocol: Protocol) -> u32 {
     match protocol {
         Protocol::V311 => mqtt::MQTT_VERSION_3_1_1,
@@ -170,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn paho_is_given_an_address_where_no_name_is_checked() {
+    fn paho_is_given_an_address_where_no_name_is_needed() {
         let address = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
         let tls = Arc::new(Tls::default());
         let mut remote = Remote::from(&Endpoint::new("e", "b.example", 1884));
@@ -179,7 +162,7 @@ mod tests {
             uri(&remote, address)
         };
         assert_eq!(seen(Transport::Tcp), "tcp://192.0.2.7:1884");
-        assert_eq!(seen(Transport::WebSocket("/mqtt".into())), "ws://192.0.2.7:1884/mqtt");
+        assert_eq!(seen(Transport::WebSocket("/mqtt".into())), "ws://b.example:1884/mqtt");
         assert_eq!(seen(Transport::Tls(tls.clone())), "ssl://b.example:1884");
         assert_eq!(seen(Transport::SecureWebSocket("/m".into(), tls)), "wss://b.example:1884/m");
         remote.transport = Transport::Tcp;

@@ -8,13 +8,14 @@ use std::{
     os::fd::RawFd,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use tokio::sync::mpsc;
 
-use super::tap::Fault;
+use super::cell::{Cell, Echo};
 use crate::{
     clock::Moment,
     event::{Cause, Generation},
@@ -29,31 +30,18 @@ pub struct End {
     pub cause: Cause,
 }
 
-/// What the failure callback of a connect was told: the code, above 0 where it is the broker's, and
-/// what the trace said just before.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Refusal {
-    pub at: Moment,
-    pub rc: i32,
-    pub fault: Option<Fault>,
+/// The numbers of a slot's echoes. They begin anywhere, so that those of other clients, of other runs
+/// and of other fleets on the same topic are told from them.
+struct Echoes {
+    first: u64,
+    next: AtomicU64,
 }
 
-/// What the callbacks know of one slot.
-#[derive(Debug, Default)]
-pub(super) struct Cell {
-    /// The connect order that Paho works on or has fulfilled; callbacks of others change nothing.
-    pub generation: Generation,
-    pub up: Option<Moment>,
-    pub refusal: Option<Refusal>,
-    pub end: Option<End>,
-    /// The socket, while the connection is up.
-    pub socket: Option<RawFd>,
-    /// When the PINGREQ went out that was not answered yet.
-    pub ping: Option<Moment>,
-    /// The probe's message that was not acknowledged yet, and when it went out.
-    pub publish: Option<(u16, Moment)>,
-    /// Whether a probe was ordered and not acknowledged yet.
-    pub probing: bool,
+impl Echoes {
+    fn new() -> Echoes {
+        let first = fastrand::u64(..);
+        Echoes { first, next: AtomicU64::new(first) }
+    }
 }
 
 /// What the table must know of a client.
@@ -72,8 +60,11 @@ pub struct Slots {
     samples_lost: AtomicU32,
     /// Messages that came for each slot since this was last asked.
     received: Box<[AtomicU32]>,
+    echoes: Box<[Echoes]>,
     /// Which slot a socket belongs to, by descriptor; `FREE` for none.
     sockets: Box<[AtomicU32]>,
+    /// When the trace last told of a packet on a socket, and of the one before, by descriptor.
+    lines: Box<[[AtomicU64; 2]]>,
 }
 
 /// The reading ends of a [`Slots`] table.
@@ -102,7 +93,9 @@ impl Slots {
             samples: samples_in,
             samples_lost: AtomicU32::new(0),
             received: (0..n).map(|_| AtomicU32::new(0)).collect(),
+            echoes: (0..n).map(|_| Echoes::new()).collect(),
             sockets: (0..Self::SOCKETS).map(|_| AtomicU32::new(Self::FREE)).collect(),
+            lines: (0..Self::SOCKETS).map(|_| Default::default()).collect(),
         };
         (slots, News { marks, samples })
     }
@@ -111,7 +104,7 @@ impl Slots {
     pub fn open(&self, slot: Slot, generation: Generation) {
         let mut cell = self.cell(slot);
         self.release(&mut cell, slot);
-        *cell = Cell { generation, ..Cell::default() };
+        *cell = Cell { generation, ordered: Moment::now(), ..Cell::default() };
     }
 
     /// Accepts that a slot's mark was received. To be called before its cell is read.
@@ -127,6 +120,24 @@ impl Slots {
     /// Notes that a probe goes out; false where the one before was not answered yet.
     pub fn begin_probe(&self, slot: Slot) -> bool {
         !std::mem::replace(&mut self.cell(slot).probing, true)
+    }
+
+    /// Notes that an echo goes out and gives its number; `None` while one is awaited that was ordered less
+    /// than `patience` ago. A message of QoS 0 may be lost, and then nothing tells.
+    pub fn begin_echo(&self, slot: Slot, patience: Duration, now: Moment) -> Option<u64> {
+        let mut cell = self.cell(slot);
+        if cell.echo.is_some_and(|echo| now.since(echo.ordered) < patience) {
+            return None;
+        }
+        let number = self.echoes[slot as usize].next.fetch_add(1, Ordering::Relaxed);
+        cell.echo = Some(Echo { number, ordered: now, sent: None });
+        Some(number)
+    }
+
+    /// Whether a number is that of an echo of this slot's, awaited or not.
+    pub(super) fn is_own_echo(&self, slot: Slot, number: u64) -> bool {
+        let Echoes { first, next } = &self.echoes[slot as usize];
+        number.wrapping_sub(*first) < next.load(Ordering::Relaxed).wrapping_sub(*first)
     }
 
     /// The number of samples that found the queue full since this was last asked.
@@ -166,17 +177,27 @@ impl Slots {
         }
     }
 
+    /// Notes that the trace tells of a packet on this socket.
+    pub(super) fn line(&self, socket: RawFd, at: Moment) {
+        if let Some([last, before]) = usize::try_from(socket).ok().and_then(|s| self.lines.get(s)) {
+            before.store(last.swap(at.0, Ordering::Relaxed), Ordering::Relaxed);
+        }
+    }
+
     /// The slot of a socket whose connection is up.
     pub(super) fn owner(&self, socket: RawFd) -> Option<Slot> {
         let slot = self.sockets.get(usize::try_from(socket).ok()?)?.load(Ordering::Relaxed);
         (slot != Self::FREE).then_some(slot)
     }
 
-    /// From now on lines about this socket are lines about this slot.
+    /// From now on lines about this socket are lines about this slot. To be called between the line about
+    /// the CONNACK and the next: the one before it was about the CONNECT.
     pub(super) fn bind(&self, cell: &mut Cell, slot: Slot, socket: RawFd) {
-        if let Some(owner) = usize::try_from(socket).ok().and_then(|s| self.sockets.get(s)) {
+        let Ok(place) = usize::try_from(socket) else { return };
+        if let (Some(owner), Some([_, before])) = (self.sockets.get(place), self.lines.get(place)) {
             owner.store(slot, Ordering::Relaxed);
             cell.socket = Some(socket);
+            cell.asked = Some(Moment(before.load(Ordering::Relaxed))).filter(|&at| at >= cell.ordered);
         }
     }
 
@@ -187,7 +208,7 @@ impl Slots {
             let owner = &self.sockets[socket as usize];
             let _ = owner.compare_exchange(slot, Self::FREE, Ordering::Relaxed, Ordering::Relaxed);
         }
-        (cell.ping, cell.publish) = (None, None);
+        (cell.ping, cell.publish, cell.echo) = (None, None, None);
     }
 
     /// Notes the end of a generation, once, and marks the slot.
@@ -243,6 +264,19 @@ mod tests {
         assert_eq!(slots.owner(15), None);
         assert_eq!(slots.take_end(0).map(|e| e.cause.reason), Some(Reason::SessionTakenOver));
         assert_eq!(slots.take_end(0), None);
+    }
+
+    #[test]
+    fn a_lost_echo_is_given_up_and_not_taken_for_the_next() {
+        let (slots, _news) = table(2);
+        let patience = Duration::from_secs(5);
+        let first = slots.begin_echo(0, patience, Moment(0)).expect("a number");
+        assert_eq!(slots.begin_echo(0, patience, Moment(4_999_999)), None);
+        assert_eq!(slots.begin_echo(0, patience, Moment(5_000_000)), Some(first.wrapping_add(1)));
+        assert_eq!(slots.cell(0).echo.map(|e| e.number), Some(first.wrapping_add(1)));
+        let own = [first.wrapping_sub(1), first, first.wrapping_add(1), first.wrapping_add(2)];
+        assert_eq!(own.map(|n| slots.is_own_echo(0, n)), [false, true, true, false]);
+        assert!(!slots.is_own_echo(1, first));
     }
 
     #[test]

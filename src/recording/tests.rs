@@ -149,7 +149,7 @@ fn day() -> impl Strategy<Value = Option<DateTime<Utc>>> {
 }
 
 fn finding() -> impl Strategy<Value = Finding> {
-    let kind = || select(vec![StageKind::Dns, StageKind::Tcp, StageKind::Proxy, StageKind::Tls]);
+    let kind = || select(vec![StageKind::Dns, StageKind::Tcp, StageKind::Proxy, StageKind::WebSocket]);
     let stage = (kind(), time()).prop_map(|(kind, took)| Stage { kind, took });
     let address = || {
         (any::<[u8; 16]>(), any::<u16>(), any::<bool>()).prop_map(|(ip, port, v4)| match v4 {
@@ -235,6 +235,20 @@ fn gate() -> impl Strategy<Value = Gate> {
     })
 }
 
+fn tcp() -> impl Strategy<Value = Tcp> {
+    let state = select(vec![TcpState::Established, TcpState::CloseWait, TcpState::FinWait1]);
+    (state, time(), time(), any::<[u32; 2]>(), time()).prop_map(
+        |(state, rtt, rtt_variation, [retransmits, unacknowledged], since_received)| Tcp {
+            state,
+            rtt,
+            rtt_variation,
+            retransmits,
+            unacknowledged,
+            since_received,
+        },
+    )
+}
+
 fn what() -> impl Strategy<Value = What> {
     let probe = select(vec![ProbeKind::Heartbeat, ProbeKind::Ack, ProbeKind::Echo]);
     let worker = select(vec![WorkerEvent::Started, WorkerEvent::Died, WorkerEvent::Restarted]);
@@ -249,6 +263,8 @@ fn what() -> impl Strategy<Value = What> {
             detail
         }),
         any::<u32>().prop_map(What::SamplesLost),
+        (client(), moment()).prop_map(|(client, since)| What::Late(Late { client, probe: ProbeKind::Echo, since })),
+        (client(), tcp()).prop_map(|(client, tcp)| What::Tcp(client, tcp)),
         (endpoint(), gate()).prop_map(|(endpoint, gate)| What::Gate(endpoint, gate)),
         (endpoint(), finding()).prop_map(|(endpoint, finding)| What::Finding(endpoint, Arc::new(finding))),
         (client(), connack()).prop_map(|(client, connack)| What::Connack(client, Arc::new(connack))),

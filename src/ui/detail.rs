@@ -1,21 +1,27 @@
-//! Defines the detail view: everything about the client under the cursor, in a pane or over the table, and the endpoints while there is no such client; secrets are not among it.
+//! Defines the detail view: everything about the client under the cursor, in a pane or over the table, and the endpoints while there is no such client; what is said is in `facts`.
 
-use std::time::Duration;
+mod endpoints;
+mod facts;
+mod stages;
 
 use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 
 use crate::{
     config::Badge,
-    fleet::{ClientKey, ProbeKind, Protocol},
+    event::Expiry,
+    fleet::{ClientKey, Endpoint},
     model::{Bucket, Mode, Row, Trend},
     text::Scrubbed,
     ui::{
-        Screen, badge, header,
-        paint::{Strip, draw_box, from, nth_line, put, put_cut, put_right, put_short, span, width},
-        spark, table,
+        Screen, badge,
+        paint::{draw_box, from, nth_line, put, put_cut, put_right, put_short, span, width},
+        spark,
     },
     words::{self, figures},
 };
+
+use facts::{Fact, Facts};
+use stages::Stages;
 
 /// The pane beside the table of a wide screen.
 pub(super) fn pane(screen: &Screen, buf: &mut Buffer, area: Rect) {
@@ -25,36 +31,9 @@ pub(super) fn pane(screen: &Screen, buf: &mut Buffer, area: Rect) {
         put(buf, Rect { x: area.x, y, width: 1, height: 1 }, screen.glyphs.bar, style);
     }
     let inside = Rect { x: area.x + 2, width: area.width.saturating_sub(3), ..area };
-    let Some(key) = screen.model.cursor() else { return endpoints(screen, buf, inside) };
+    let Some(key) = screen.model.cursor() else { return endpoints::draw(screen, buf, inside) };
     state(screen, buf, nth_line(inside, 0), key, &screen.fleet.client(key).name);
     contents(screen, buf, Rect { y: inside.y + 1, height: inside.height - 1, ..inside }, key);
-}
-
-/// Where the fleet's clients are, and how they are there.
-fn endpoints(screen: &Screen, buf: &mut Buffer, area: Rect) {
-    let theme = screen.theme;
-    put(buf, nth_line(area, 0), "endpoints", theme.title);
-    let known = screen.model.shown();
-    let room = usize::from(area.height.saturating_sub(4) / 3);
-    for (n, (endpoint, totals)) in screen.fleet.endpoints.iter().zip(known.totals_by_endpoint()).enumerate() {
-        let y = 2 + 3 * n as u16;
-        if n == room && room < screen.fleet.endpoints.len() {
-            let more = format!("and {} more", screen.fleet.endpoints.len() - n);
-            put_cut(buf, nth_line(area, y), &more, theme.dim);
-            return;
-        }
-        let x = put_short(buf, nth_line(area, y), &endpoint.name, theme.text);
-        let address = format!("  {}", Scrubbed::new(&endpoint.address()));
-        put_cut(buf, from(nth_line(area, y), x), &address, theme.dim);
-        let mut strip = Strip::new(2);
-        for badge in Badge::ALL {
-            let count = header::worn(totals, badge);
-            if count > 0 {
-                strip.left(u8::from(badge == Badge::Up), header::counted(screen, badge, count));
-            }
-        }
-        strip.draw(buf, nth_line(area, y + 1));
-    }
 }
 
 /// The same over the table of a smaller screen.
@@ -75,17 +54,57 @@ fn state(screen: &Screen, buf: &mut Buffer, line: Rect, key: ClientKey, title: &
     put_short(buf, Rect { width: room, ..line }, title, screen.theme.title);
 }
 
+/// The URL of an endpoint, without its path.
+fn url(endpoint: &Endpoint) -> Scrubbed {
+    Scrubbed::new(&format!("{}://{}", endpoint.transport.scheme(), endpoint.address()))
+}
+
+fn expiry_style(screen: &Screen, expiry: Expiry) -> Style {
+    match expiry {
+        _ if expiry.is_over() => screen.theme.error,
+        _ if expiry.is_soon() => screen.theme.warning,
+        _ => screen.theme.text,
+    }
+}
+
+/// The columns of a fact's name.
+const NAMES: u16 = 13;
+/// Steps of the client's life that are worth more than facts of high rank.
+const STEPS: u16 = 3;
+/// From this rank on a fact gives way to air and to the client's last steps.
+const MINOR: u8 = 4;
+
 fn contents(screen: &Screen, buf: &mut Buffer, area: Rect, key: ClientKey) {
-    let known = screen.model.shown();
-    let row = known.row(key);
-    let roomy = area.height >= 18;
-    let mut y = u16::from(roomy);
-    for group in [identity(screen, key, row), course(screen, key, row)] {
-        for (name, text, style) in group {
-            fact(screen, buf, nth_line(area, y), name, &text, style);
+    let row = screen.model.shown().row(key);
+    let facts = Facts::new(screen, key, area.width.saturating_sub(NAMES));
+    let stages = Stages::of(screen, row);
+    let steps = screen.model.shown().log().of_client(key).take(area.height.into()).count() as u16;
+
+    let groups = |has_bars| [facts.course(), facts.connection(&stages, has_bars), facts.identity()];
+    let least = steps.min(STEPS);
+    // Bars are for where nothing has to give way to them, and the trend still has its place.
+    let with_bars = height(&groups(true)) + 2 + stages.height() + 2;
+    let has_bars = stages.height() > 0 && with_bars + 10 + least <= area.height;
+    let bars_height = if has_bars { stages.height() + 1 } else { 0 };
+    let mut groups = groups(has_bars);
+    let has_air = fit(&mut groups, area.height.saturating_sub(bars_height), least);
+
+    let mut y = u16::from(has_air);
+    for (n, group) in groups.iter().enumerate() {
+        for Fact { name, spans, .. } in group {
+            let line = nth_line(area, y);
+            put(buf, Rect { width: line.width.min(NAMES), ..line }, name, screen.theme.dim);
+            let mut rest = from(line, line.x + NAMES);
+            for span in spans {
+                rest = from(rest, put_cut(buf, rest, &span.content, span.style));
+            }
             y += 1;
         }
-        y += u16::from(roomy);
+        y += u16::from(has_air && !group.is_empty());
+        if n == 1 && has_bars {
+            stages.bars(screen, buf, Rect { y: area.y + y, height: stages.height(), ..area }, NAMES);
+            y += bars_height;
+        }
     }
     // Of what is left, the trend takes a part where it leaves the history some lines.
     let left = area.height.saturating_sub(y);
@@ -103,69 +122,33 @@ fn contents(screen: &Screen, buf: &mut Buffer, area: Rect, key: ClientKey) {
     history(screen, buf, Rect { y: area.y + y.min(area.height), height: area.height.saturating_sub(y), ..area }, key);
 }
 
-fn fact(screen: &Screen, buf: &mut Buffer, line: Rect, name: &str, text: &str, style: Style) {
-    const NAMES: u16 = 12;
-    put(buf, Rect { width: line.width.min(NAMES), ..line }, name, screen.theme.dim);
-    put_cut(buf, from(line, line.x + NAMES), text, style);
+fn height(groups: &[Vec<Fact>]) -> u16 {
+    groups.iter().map(|group| group.len() as u16).sum()
 }
 
-type Facts = Vec<(&'static str, String, Style)>;
-
-fn identity(screen: &Screen, key: ClientKey, row: &Row) -> Facts {
-    let client = screen.fleet.client(key);
-    let settings = &client.settings;
-    let endpoint = screen.fleet.endpoint(row.endpoint);
-    let plain = screen.theme.text;
-    let protocol = match settings.protocol {
-        Protocol::V311 => "MQTT 3.1.1",
-        Protocol::V5 => "MQTT 5.0",
-    };
-    let session = if settings.clean_start { "clean start" } else { "session kept" };
-    let keep_alive = match settings.keep_alive {
-        Duration::ZERO => "keep alive off".to_owned(),
-        time => format!("keep alive {} s", time.as_secs()),
-    };
-    // Whether there is a password is told, never what it is.
-    let login = match (&client.username, &client.password) {
-        (None, None) => "none".to_owned(),
-        (Some(name), None) => format!("{}, no password", Scrubbed::new(name)),
-        (Some(name), Some(_)) => format!("{}, with a password", Scrubbed::new(name)),
-        (None, Some(_)) => "no name, with a password".to_owned(),
-    };
-    vec![
-        ("endpoint", format!("{}  {}", endpoint.name, Scrubbed::new(&endpoint.address())), plain),
-        ("protocol", format!("{protocol}, {session}, {keep_alive}"), plain),
-        ("user name", login, plain),
-    ]
-}
-
-fn course(screen: &Screen, key: ClientKey, row: &Row) -> Facts {
-    let (plain, theme) = (screen.theme.text, screen.theme);
-    let badge = badge(row);
-    let since = format!("{}, {} ago", screen.clock(row.since), figures::age(screen.now.since(row.since)));
-    let reason = table::why(screen, key, row).into_iter().next();
-    let reason = reason.unwrap_or_else(|| words::reason(row.reason, &row.detail));
-    let reason_style = if matches!(badge, Badge::Up | Badge::Off) { plain } else { theme.badge(badge) };
-    let answer = match row.last {
-        Some((at, rtt)) if row.is_up() => {
-            let p99 = row.p99().map(|p99| format!(", p99 {}", figures::latency(p99))).unwrap_or_default();
-            let ago = figures::age(screen.now.since(at));
-            format!("{}{p99}, measured {ago} ago", figures::latency(rtt))
+/// Leaves out facts until they fit, those of the highest rank first: minor ones also give way to air
+/// around the groups and to a `rest` of lines. Says whether there is air.
+fn fit(groups: &mut [Vec<Fact>], room: u16, rest: u16) -> bool {
+    let air = groups.len() as u16 + 1;
+    let mut shrink = |room: u16, least: u8| {
+        loop {
+            let highest = groups.iter().flatten().map(|fact| fact.rank).max().unwrap_or(0);
+            if height(groups) <= room || highest < least {
+                return height(groups) <= room;
+            }
+            // The last of them: what comes first in a group is what it is about.
+            let group = groups.iter_mut().rev().find(|group| group.iter().any(|fact| fact.rank == highest));
+            if let Some(group) = group
+                && let Some(place) = group.iter().rposition(|fact| fact.rank == highest)
+            {
+                group.remove(place);
+            }
         }
-        _ => "-".to_owned(),
     };
-    let probe = &screen.fleet.client(key).settings.probe;
-    let measured = match probe.kind {
-        ProbeKind::Off => "off".to_owned(),
-        kind => format!("{}, every {}", kind.name(), figures::age(row.trend_width())),
-    };
-    vec![
-        ("since", since, plain),
-        ("reason", reason, reason_style),
-        ("reconnects", figures::count(row.reconnects), plain),
-        ("latency", answer, if badge == Badge::Slow { theme.slow } else { plain }),
-        ("probe", measured, plain),
-    ]
+    shrink(room.saturating_sub(air + rest), MINOR) || {
+        shrink(room, 1);
+        false
+    }
 }
 
 /// The whole trend, tall, with its scale and its span of time.
@@ -196,5 +179,29 @@ fn history(screen: &Screen, buf: &mut Buffer, area: Rect, key: ClientKey) {
             text = format!("{text}; retry in {}", figures::wait(wait));
         }
         put_cut(buf, from(line, x + Badge::WORD_WIDTH as u16 + 1), &text, theme.text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_least_important_facts_give_way_and_what_must_stay_stays() {
+        let fact = |rank, name| Fact { rank, name, spans: Vec::new() };
+        let groups = || [vec![fact(0, "a"), fact(7, "b")], vec![fact(1, "c"), fact(5, "d"), fact(5, "e")]];
+        let shown = |room: u16| {
+            let mut groups = groups();
+            let has_air = fit(&mut groups, room + 2, 2);
+            (groups.iter().flatten().map(|f| f.name).collect::<String>(), has_air)
+        };
+        assert_eq!(shown(8), ("abcde".into(), true));
+        assert_eq!(shown(7), ("acde".into(), true));
+        assert_eq!(shown(6), ("acd".into(), true));
+        assert_eq!(shown(5), ("ac".into(), true));
+        assert_eq!(shown(4), ("ac".into(), false));
+        let mut tight = groups();
+        assert!(!fit(&mut tight, 1, 2));
+        assert_eq!(tight.iter().flatten().map(|f| f.name).collect::<String>(), "a");
     }
 }

@@ -108,7 +108,7 @@ fn both(screen: &Screen, first: Action, second: Action) -> String {
 fn meaning(badge: Badge) -> &'static str {
     match badge {
         Badge::Up => "connected",
-        Badge::Slow => "p99 over limit",
+        Badge::Slow => "up, see REASON",
         Badge::Connecting => "connecting",
         Badge::Queued => "waits for a turn",
         Badge::Backoff => "waits to retry",

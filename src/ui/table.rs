@@ -11,7 +11,7 @@ use crate::{
     config::Badge,
     event::{Reason, State},
     fleet::ClientKey,
-    model::{Bucket, Row},
+    model::{Bucket, Row, Slow},
     text::Scrubbed,
     ui::{
         Screen, badge,
@@ -210,7 +210,7 @@ impl<'a> Line<'a> {
                 let is_stale = self.screen.now.since(at) > self.row.trend_width() * 3;
                 let style = match self.badge {
                     _ if is_stale => theme.dim,
-                    Badge::Slow => theme.slow,
+                    _ if matches!(self.row.slow, Some(Slow::Late | Slow::Objective)) => theme.slow,
                     _ => Style::new(),
                 };
                 put_right(buf, cell, &figures::latency(rtt), self.on(style));
@@ -229,7 +229,7 @@ impl<'a> Line<'a> {
 }
 
 /// Why a client is in its state, from the longest form to the shortest. What is well needs no reason.
-pub(super) fn why(screen: &Screen, key: ClientKey, row: &Row) -> Vec<String> {
+fn why(screen: &Screen, key: ClientKey, row: &Row) -> Vec<String> {
     let words = row.reason.words();
     let full = words::reason(row.reason, &row.detail);
     match row.state {

@@ -67,7 +67,7 @@ pub fn limits(connack: &Connack, settings: &Settings) -> Vec<String> {
         said("server reference", connack.server_reference.as_ref().map(|s| s.to_string())),
         said("client ID", connack.assigned_client_id.as_ref().map(|id| id.to_string())),
         said("maximum QoS", connack.maximum_qos.filter(|qos| *qos < 2).map(|qos| qos.to_string())),
-        said("keep alive", keep_alive.map(|s| format!("{s} s, set by the broker"))),
+        said("keep alive", keep_alive.map(|s| format!("{s} s by the broker"))),
         said("receive maximum", receive_maximum.map(figures::count)),
         said("packets up to", connack.maximum_packet_size.map(|n| format!("{} bytes", figures::count(n)))),
         said(
@@ -273,7 +273,7 @@ mod tests {
         };
         let says = [
             "maximum QoS 1",
-            "keep alive 60 s, set by the broker",
+            "keep alive 60 s by the broker",
             "receive maximum 20",
             "packets up to 65,536 bytes",
             "no retain",

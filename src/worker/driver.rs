@@ -1,51 +1,34 @@
-//! Defines what a worker does with its slots: it obeys orders and reports; it never tries again on its own and knows no limit of rate.
+//! Defines what a worker does with its slots: it obeys orders and reports; it knows no limit of rate and, but for a connect that Paho took for another, never tries again on its own.
 //!
 //! Every generation ends once. `Lane::owed` holds the generation whose end is still to be reported,
 //! and only [`Driver::finish`] takes it out.
 
+mod due;
+
 use std::{collections::HashMap, net::IpAddr, rc::Rc, sync::Arc, time::Duration};
 
 use super::{
+    lane::{Lane, Phase},
     names::{Answer, Names},
     outbox::Outbox,
+    talk::{Talk, Turn},
     timers::{Due, Timers},
 };
 use crate::{
     clock::Moment,
-    event::Reason,
-    event::{Cause, Generation, Step},
-    fleet::{EndpointKey, ProbeKind},
-    paho::{Client, End, Paho, Pending, Route, Slots},
+    event::{Cause, Generation, Reason, Step},
+    fleet::EndpointKey,
+    paho::{Accepted, Client, End, Outcome, Paho, Route, Slots},
     text::Scrubbed,
-    wire::{ClientDef, News, Remote, Shortfall, Slot, SlotMessages, Subscribed},
+    wire::{ClientDef, News, Remote, Slot},
 };
 
 /// How long Paho may take over a DISCONNECT: it writes one packet and closes.
 const LEAVE: Duration = Duration::from_secs(2);
 
-/// Paho looks for connects that took too long every 3 s; beyond its own timeout and this much it
-/// does not come back to one.
-const GIVE_UP: Duration = Duration::from_secs(10);
-
 /// From a connect, which may make Paho look at the keep alives too seldom, until that is set right:
 /// well within the shortest keep alive, and once for a burst of connects.
 const SET_RIGHT: Duration = Duration::from_millis(200);
-
-/// The least time between two probes of a client, whatever was asked for.
-const SHORTEST: Duration = Duration::from_millis(1);
-
-/// Publishes ordered in one go. Paho looks for a free message ID through the queued commands of all
-/// clients of a process (`MQTTAsync_assignMsgId`): hundreds queued at once cost it cubic time.
-const BREATH_AFTER: u32 = 32;
-
-/// The pause after that many, for Paho to send them.
-const BREATH: Duration = Duration::from_millis(1);
-
-/// The time between two looks for connections that ended without a callback.
-const LOOK: Duration = Duration::from_secs(5);
-
-/// The time between two counts of the messages that came and went.
-const COUNT: Duration = Duration::from_secs(1);
 
 pub(super) struct Driver {
     paho: Rc<Paho>,
@@ -60,75 +43,26 @@ pub(super) struct Driver {
     next_count: Moment,
     /// The endpoints as they were told last.
     routes: HashMap<EndpointKey, Arc<Route>>,
+    /// Clients that are done with and wait to be dropped.
+    retired: Vec<Client>,
     /// When Paho's eye for keep alives is to be set right.
     set_right: Option<Moment>,
 }
 
-struct Lane {
-    def: ClientDef,
-    client: Option<Client>,
-    phase: Phase,
-    /// The generation that `phase` is about.
-    generation: Generation,
-    /// The generation whose end was not reported yet.
-    owed: Option<Generation>,
-    /// A connect that waits until Paho is through with the connection before.
-    next: Option<(Generation, Arc<Route>)>,
-    /// Where the present generation connects.
-    route: Option<Arc<Route>>,
-    /// Subscriptions without an answer yet, by their place in the definition.
-    asked: Vec<(usize, Pending)>,
-    /// Whether the greeting is over: subscriptions answered, birth published.
-    greeted: bool,
-    /// When the broker accepted it.
-    up: Moment,
-    /// The number of messages of its own traffic in this run, and how many were not reported yet.
-    number: u64,
-    published: u32,
-    /// Whether the last look found it disconnected without a word.
-    suspect: bool,
-}
-
-enum Phase {
-    Idle,
-    /// The host name is being looked up.
-    Resolving,
-    Connecting(Pending),
-    Up,
-    /// A DISCONNECT was ordered.
-    Leaving(Pending),
-    /// The connect was given up, but Paho cannot abort one: it is cut as soon as it comes up.
-    Draining(Pending),
-}
-
 impl Driver {
     pub(super) fn new(paho: Rc<Paho>, slots: Arc<Slots>, defs: Vec<ClientDef>, names: Names) -> Driver {
-        let lane = |def| Lane {
-            def,
-            client: None,
-            phase: Phase::Idle,
-            generation: 0,
-            owed: None,
-            next: None,
-            route: None,
-            asked: Vec::new(),
-            greeted: false,
-            up: Moment(0),
-            number: 0,
-            published: 0,
-            suspect: false,
-        };
         Driver {
             paho,
             slots,
+            retired: Vec::new(),
             set_right: None,
-            lanes: defs.into_iter().map(lane).collect(),
+            lanes: defs.into_iter().map(Lane::new).collect(),
             timers: Timers::default(),
             names,
             outbox: Outbox::default(),
-            next_look: Moment::now() + LOOK,
+            next_look: Moment::now() + due::LOOK,
             breath: Moment(0),
-            next_count: Moment::now() + COUNT,
+            next_count: Moment::now() + due::COUNT,
             routes: HashMap::new(),
         }
     }
@@ -195,34 +129,33 @@ impl Driver {
             match &mut lane.phase {
                 Phase::Connecting(pending) => match client.outcome(pending) {
                     None => return,
-                    Some(Ok(accepted)) => {
+                    Some(Outcome::Accepted(Accepted { at, connack })) => {
                         lane.phase = Phase::Up;
                         lane.suspect = false;
-                        let step = Step::Up(Box::new(accepted.connack));
                         let generation = lane.generation;
-                        if lane.def.probe.kind == ProbeKind::Ack {
-                            // Spread, so that clients that came up together do not probe together.
-                            let first = lane.def.probe.every.mul_f64(fastrand::f64());
-                            self.timers.push(accepted.at + first, slot, generation, Due::Probe);
+                        self.outbox.news(News { slot, generation, at, step: Step::Up(Box::new(connack)) });
+                        if let Some((talk, turn)) = self.turn(slot, generation) {
+                            talk.begin(turn, at);
                         }
-                        self.outbox.news(News { slot, generation, at: accepted.at, step });
-                        lane.asked = lane
-                            .def
-                            .conversation
-                            .subscribe
-                            .iter()
-                            .enumerate()
-                            .map(|(i, subscription)| (i, client.subscribe(subscription)))
-                            .collect();
-                        (lane.greeted, lane.up) = (false, accepted.at);
                     }
-                    Some(Err(end)) => {
+                    Some(Outcome::Mistaken(_)) if !lane.tried_again => {
+                        lane.tried_again = true;
+                        lane.phase = Phase::Idle;
+                        self.start(slot);
+                    }
+                    Some(Outcome::Failed(end) | Outcome::Mistaken(end)) => {
                         lane.phase = Phase::Idle;
                         self.finish(slot, end);
                     }
                 },
                 Phase::Up => match self.slots.take_end(slot) {
-                    None => return self.greet(slot),
+                    None => {
+                        let generation = lane.generation;
+                        if let Some((talk, turn)) = self.turn(slot, generation) {
+                            talk.go_on(turn);
+                        }
+                        return;
+                    }
                     Some(end) => {
                         lane.phase = Phase::Idle;
                         self.finish(slot, end);
@@ -237,53 +170,21 @@ impl Driver {
                 }
                 Phase::Draining(pending) => match client.outcome(pending) {
                     None => return,
-                    Some(Ok(_)) => {
+                    Some(Outcome::Accepted(_)) => {
                         lane.phase = Phase::Leaving(client.disconnect());
                         self.timers.push(Moment::now() + LEAVE, slot, lane.generation, Due::PahoTimeout);
                     }
-                    Some(Err(_)) => lane.phase = Phase::Idle,
+                    Some(Outcome::Failed(_) | Outcome::Mistaken(_)) => lane.phase = Phase::Idle,
                 },
                 Phase::Idle | Phase::Resolving => return,
             }
         }
     }
 
-    /// Does what has fallen due.
-    pub(super) fn on_time(&mut self, now: Moment) {
-        let mut publishes = 0;
-        while self.breath <= now
-            && publishes < BREATH_AFTER
-            && let Some((slot, generation, due)) = self.timers.pop(now)
-        {
-            publishes += u32::from(matches!(due, Due::Probe | Due::Traffic));
-            match due {
-                Due::ConnectTimeout => self.connect_timeout(slot, generation, now),
-                Due::PahoTimeout => self.paho_timeout(slot, generation, now),
-                Due::Probe => self.probe(slot, generation, now),
-                Due::Traffic => self.traffic(slot, generation, now),
-            }
-        }
-        if publishes == BREATH_AFTER {
-            self.breath = now + BREATH;
-        }
-        if self.set_right.is_some_and(|at| at <= now) {
-            self.set_right = None;
-            self.paho.look_often();
-        }
-        if self.next_count <= now {
-            self.next_count = now + COUNT;
-            self.count();
-        }
-        if self.next_look <= now {
-            self.next_look = now + LOOK;
-            self.look(now);
-        }
-    }
-
     /// Ends what is there and what waits, without waiting for Paho.
     fn cut(&mut self, slot: Slot, why: &str) {
         let lane = &mut self.lanes[slot as usize];
-        lane.asked.clear();
+        lane.talk.end();
         if let Some((generation, _)) = lane.next.take() {
             self.outbox.news(ended(slot, generation, ordered(why)));
         }
@@ -292,7 +193,7 @@ impl Driver {
             Phase::Connecting(pending) => {
                 // Paho cannot abort a connect. This one's end is told now, and kept from the next.
                 lane.phase = Phase::Draining(pending);
-                let patience = lane.def.connect_timeout.saturating_add(GIVE_UP);
+                let patience = lane.def.connect_timeout.saturating_add(due::GIVE_UP);
                 self.timers.push(now + patience, slot, lane.generation, Due::PahoTimeout);
                 self.finish(slot, ordered(why));
             }
@@ -313,16 +214,37 @@ impl Driver {
         let Some((generation, route)) = lane.next.take() else { return false };
         lane.generation = generation;
         lane.owed = Some(generation);
-        lane.asked.clear();
+        lane.talk.end();
+        lane.route = Some(route);
+        lane.tried_again = false;
+        self.start(slot)
+    }
+
+    /// Starts the connect of the slot's generation by its route; true where it got as far as Paho.
+    fn start(&mut self, slot: Slot) -> bool {
+        let lane = &mut self.lanes[slot as usize];
+        let Some(route) = &lane.route else { return false };
         let answer = match route.remote().address {
             Some(address) => Some(Ok(address)),
-            None => self.names.get(first_hop(&route), Moment::now()),
+            None => self.names.get(first_hop(route), Moment::now()),
         };
-        lane.route = Some(route);
         if answer.is_none() {
             lane.phase = Phase::Resolving;
         }
         answer.is_some_and(|answer| self.connect_to(slot, answer))
+    }
+
+    /// What a client that is up in this generation has to say, and what it says it with.
+    fn turn(&mut self, slot: Slot, generation: Generation) -> Option<(&mut Talk, Turn<'_>)> {
+        let Driver { lanes, timers, outbox, .. } = self;
+        match &mut lanes[slot as usize] {
+            Lane { phase: Phase::Up, client: Some(client), generation: present, def, talk, .. }
+                if *present == generation =>
+            {
+                Some((talk, Turn { slot, generation, client, def, timers, outbox }))
+            }
+            _ => None,
+        }
     }
 
     /// Connects those that waited for a host's address.
@@ -355,10 +277,9 @@ impl Driver {
     fn hand_to_paho(&mut self, slot: Slot, address: IpAddr) -> Result<(), Cause> {
         let lane = &mut self.lanes[slot as usize];
         let Some(route) = &lane.route else { return Ok(()) };
-        // The one before, if any, is through: Paho destroys it here, not in a callback.
         let (client, pending) =
             Client::connect(self.slots.clone(), slot, lane.generation, lane.def.clone(), route, address)?;
-        lane.client = Some(client);
+        self.retired.extend(lane.client.replace(client));
         lane.phase = Phase::Connecting(pending);
         self.set_right.get_or_insert(Moment::now() + SET_RIGHT);
         Ok(())
@@ -368,139 +289,6 @@ impl Driver {
     fn finish(&mut self, slot: Slot, end: End) {
         if let Some(generation) = self.lanes[slot as usize].owed.take() {
             self.outbox.news(ended(slot, generation, end));
-        }
-    }
-
-    fn connect_timeout(&mut self, slot: Slot, generation: Generation, now: Moment) {
-        let lane = &mut self.lanes[slot as usize];
-        let end = |detail: &str| End {
-            at: now,
-            cause: Cause { reason: Reason::ConnectTimeout, detail: Scrubbed::new(detail) },
-        };
-        if lane.next.as_ref().is_some_and(|(next, _)| *next == generation) {
-            lane.next = None;
-            let end = end("Paho is still busy with the connect before");
-            self.outbox.news(ended(slot, generation, end));
-            return;
-        }
-        if lane.generation != generation {
-            return;
-        }
-        match std::mem::replace(&mut lane.phase, Phase::Idle) {
-            Phase::Connecting(pending) => {
-                lane.phase = Phase::Draining(pending);
-                self.timers.push(now + GIVE_UP, slot, generation, Due::PahoTimeout);
-                let timeout = humantime::format_duration(lane.def.connect_timeout);
-                self.finish(slot, end(&format!("no CONNACK within {timeout}")));
-            }
-            Phase::Resolving => self.finish(slot, end("no answer about the host name")),
-            phase => lane.phase = phase,
-        }
-    }
-
-    fn paho_timeout(&mut self, slot: Slot, generation: Generation, now: Moment) {
-        let lane = &mut self.lanes[slot as usize];
-        if lane.generation != generation || !matches!(lane.phase, Phase::Leaving(_) | Phase::Draining(_)) {
-            return;
-        }
-        match lane.client.take() {
-            Some(client) if client.is_connected() => {
-                lane.phase = Phase::Leaving(client.disconnect());
-                lane.client = Some(client);
-                self.timers.push(now + LEAVE, slot, generation, Due::PahoTimeout);
-            }
-            client => {
-                if let Some(client) = client {
-                    client.abandon();
-                }
-                lane.phase = Phase::Idle;
-                self.finish(slot, ordered(""));
-            }
-        }
-        self.settle(slot);
-    }
-
-    fn probe(&mut self, slot: Slot, generation: Generation, now: Moment) {
-        let lane = &mut self.lanes[slot as usize];
-        if let (Phase::Up, Some(client), true) = (&lane.phase, &lane.client, lane.generation == generation) {
-            client.probe();
-            let next = lane.def.probe.every.max(SHORTEST).mul_f64(0.9 + 0.2 * fastrand::f64());
-            self.timers.push(now + next, slot, generation, Due::Probe);
-        }
-    }
-
-    /// Goes on with what a client does once it is up: it subscribes, then says that it is there, then
-    /// begins its traffic. What is asked of a connection that ends meanwhile ends with it.
-    fn greet(&mut self, slot: Slot) {
-        let lane = &mut self.lanes[slot as usize];
-        let (Some(client), false) = (&lane.client, lane.greeted) else { return };
-        let (generation, at) = (lane.generation, Moment::now());
-        let conversation = &lane.def.conversation;
-        lane.asked.retain_mut(|(i, pending)| {
-            let Some(answer) = client.granted(pending) else { return true };
-            let wanted = &conversation.subscribe[*i];
-            let (granted, detail) = match answer {
-                Ok(qos) if qos >= wanted.qos => return false,
-                Ok(qos) => (Some(qos), Scrubbed::default()),
-                Err(words) => (None, words),
-            };
-            let filter = Scrubbed::new(&wanted.filter);
-            self.outbox.shortfall(Shortfall { slot, generation, at, filter, asked: wanted.qos, granted, detail });
-            false
-        });
-        if !lane.asked.is_empty() {
-            return;
-        }
-        lane.greeted = true;
-        if !conversation.subscribe.is_empty() {
-            self.outbox.subscribed(Subscribed { slot, generation, at, took: at.since(lane.up) });
-        }
-        if let Some(birth) = &conversation.birth {
-            lane.published += u32::from(client.publish(birth));
-        }
-        if let Some(traffic) = &conversation.publish {
-            // Spread, as the probes are.
-            let first = traffic.every.mul_f64(fastrand::f64());
-            self.timers.push(at + first, slot, generation, Due::Traffic);
-        }
-    }
-
-    fn traffic(&mut self, slot: Slot, generation: Generation, now: Moment) {
-        let lane = &mut self.lanes[slot as usize];
-        let Some(traffic) = &lane.def.conversation.publish else { return };
-        if let (Phase::Up, Some(client), true) = (&lane.phase, &lane.client, lane.generation == generation) {
-            if client.publish_numbered(&traffic.message, lane.number + 1) {
-                lane.number += 1;
-                lane.published += 1;
-            }
-            self.timers.push(now + traffic.every.max(SHORTEST), slot, generation, Due::Traffic);
-        }
-    }
-
-    /// Reports how many messages came and went since the last time.
-    pub(super) fn count(&mut self) {
-        for slot in 0..self.lanes.len() as Slot {
-            let published = std::mem::take(&mut self.lanes[slot as usize].published);
-            let received = self.slots.take_received(slot);
-            if published > 0 || received > 0 {
-                self.outbox.messages(SlotMessages { slot, received, published });
-            }
-        }
-    }
-
-    /// Looks for connections that Paho dropped without a word: twice, since a callback may be on its way.
-    fn look(&mut self, now: Moment) {
-        for slot in 0..self.lanes.len() as Slot {
-            let lane = &mut self.lanes[slot as usize];
-            let Some(client) = lane.client.as_ref().filter(|_| matches!(lane.phase, Phase::Up)) else { continue };
-            if client.is_connected() {
-                lane.suspect = false;
-            } else if std::mem::replace(&mut lane.suspect, true) {
-                lane.phase = Phase::Idle;
-                let cause = Cause { reason: Reason::ConnectionLost, detail: Scrubbed::default() };
-                self.finish(slot, End { at: now, cause });
-                self.settle(slot);
-            }
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     clock::Moment,
-    wire::{News, Report, Shortfall, SlotMessages, SlotSample, Subscribed},
+    wire::{News, Report, Shortfall, SlotLate, SlotMessages, SlotSample, SlotTcp, Subscribed},
 };
 
 /// The time between two reports, so that a storm of callbacks becomes few frames.
@@ -20,6 +20,8 @@ const SHORTFALLS: usize = 16;
 pub(super) struct Outbox {
     news: Vec<News>,
     samples: Vec<SlotSample>,
+    late: Vec<SlotLate>,
+    tcp: Vec<SlotTcp>,
     samples_lost: u32,
     shortfalls: Vec<Shortfall>,
     subscribed: Vec<Subscribed>,
@@ -75,6 +77,8 @@ impl Outbox {
     pub(super) fn due(&self) -> Option<Moment> {
         let quiet = self.news.is_empty()
             && self.samples.is_empty()
+            && self.late.is_empty()
+            && self.tcp.is_empty()
             && self.samples_lost == 0
             && self.shortfalls.is_empty()
             && self.subscribed.is_empty()
@@ -94,6 +98,8 @@ impl Outbox {
             messages: std::mem::take(&mut self.messages),
             news: std::mem::replace(&mut self.news, rest),
             samples: std::mem::take(&mut self.samples),
+            late: std::mem::take(&mut self.late),
+            tcp: std::mem::take(&mut self.tcp),
             samples_lost: std::mem::take(&mut self.samples_lost),
         }
     }

@@ -11,6 +11,8 @@ pub(super) enum Due {
     ConnectTimeout,
     /// Paho took too long over a DISCONNECT, or over a connect that was given up.
     PahoTimeout,
+    /// The subscriptions waited for their answers as long as they may.
+    Answers,
     /// The next probe.
     Probe,
     /// The next message of the client's own traffic.

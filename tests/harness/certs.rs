@@ -1,39 +1,44 @@
-//! Certificates for tests, made by the `openssl` program in a directory of their own; what they are held against is for the tests to say.
+//! Certificates for tests, in memory and as files: a CA, and what it issues for good or for bad; made anew each time, and known to nobody else.
+#![allow(clippy::unwrap_used, reason = "what panics here is a failed test")]
 #![allow(dead_code, reason = "every test binary uses another part of it")]
 
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
 };
 
+use openssl::{
+    asn1::Asn1Time,
+    bn::{BigNum, MsbOption},
+    ec::{EcGroup, EcKey},
+    hash::MessageDigest,
+    nid::Nid,
+    pkey::{PKey, Private},
+    symm::Cipher,
+    x509::{
+        X509, X509Builder, X509NameBuilder,
+        extension::{BasicConstraints, KeyUsage, SubjectAlternativeName},
+    },
+};
 use tempfile::TempDir;
 
-/// From well before now to well after it.
-pub const VALID: (&str, &str) = ("20200101000000Z", "20490101000000Z");
-pub const EXPIRED: (&str, &str) = ("20200101000000Z", "20210101000000Z");
-pub const NOT_YET: (&str, &str) = ("20480101000000Z", "20490101000000Z");
+/// From when to when a certificate is valid, in days from now.
+pub type Validity = (i64, i64);
+pub const VALID: Validity = (-1, 365);
+pub const EXPIRED: Validity = (-9, -2);
+pub const NOT_YET: Validity = (3, 365);
 
-/// An authority and what it has signed.
+/// A CA whose papers are files, in a folder of its own.
 pub struct Authority {
     dir: TempDir,
+    ca: Certified,
 }
 
 impl Authority {
-    pub fn new(name: &str) -> Authority {
-        let ca = Authority { dir: TempDir::new().expect("a directory") };
-        let conf = format!(
-            "[ca]\ndefault_ca = d\n[d]\ndatabase = {0}/index\nnew_certs_dir = {0}\nrand_serial = yes\n\
-             default_md = sha256\npolicy = p\ncertificate = {0}/ca.pem\nprivate_key = {0}/ca.key\n\
-             unique_subject = no\n[p]\ncommonName = supplied\n",
-            ca.dir.path().display()
-        );
-        fs::write(ca.path("conf"), conf).expect("a file");
-        fs::write(ca.path("index"), "").expect("a file");
-        ca.key("ca");
-        let subject = format!("/CN={name}");
-        ca.openssl(&["req", "-x509", "-new", "-key", "ca.key", "-out", "ca.pem", "-days", "3650", "-subj", &subject]);
-        ca
+    pub fn new(subject: &str) -> Authority {
+        let authority = Authority { dir: TempDir::new().unwrap(), ca: Certified::ca(subject) };
+        authority.put("ca", &authority.ca);
+        authority
     }
 
     pub fn path(&self, file: &str) -> PathBuf {
@@ -45,50 +50,112 @@ impl Authority {
         self.path("ca.pem")
     }
 
-    /// Signs a new key for `names`, such as `DNS:localhost`, and returns certificate and key.
-    pub fn issue(&self, file: &str, names: &str, (from, to): (&str, &str)) -> (PathBuf, PathBuf) {
-        self.key(file);
-        let (key, request, cert, extra) =
-            (format!("{file}.key"), format!("{file}.csr"), format!("{file}.pem"), format!("{file}.ext"));
-        let subject = format!("/CN={file}");
-        self.openssl(&["req", "-new", "-key", &key, "-out", &request, "-subj", &subject]);
-        fs::write(self.path(&extra), format!("subjectAltName = {names}\n")).expect("a file");
-        self.openssl(&[
-            "ca",
-            "-batch",
-            "-notext",
-            "-config",
-            "conf",
-            "-in",
-            &request,
-            "-out",
-            &cert,
-            "-extfile",
-            &extra,
-            "-startdate",
-            from,
-            "-enddate",
-            to,
-        ]);
-        (self.path(&cert), self.path(&key))
+    /// Signs a new key for `names`, as OpenSSL writes them (`DNS:localhost,IP:127.0.0.1`), and returns
+    /// certificate and key. `subject` names the files as well.
+    pub fn issue(&self, subject: &str, names: &str, (from, to): Validity) -> (PathBuf, PathBuf) {
+        let names: Vec<&str> = names.split(',').map(|name| name.split_once(':').unwrap().1).collect();
+        self.put(subject, &self.ca.issue(&Wanted { subject, names: &names, from, to, is_ca: false }))
     }
 
     /// The same key, encrypted.
     pub fn encrypted(&self, key: &Path, password: &str) -> PathBuf {
         let to = key.with_extension("locked");
-        let pass = format!("pass:{password}");
-        let (from, out) = (key.to_str().expect("a path"), to.to_str().expect("a path"));
-        self.openssl(&["pkcs8", "-topk8", "-v2", "aes-256-cbc", "-in", from, "-out", out, "-passout", &pass]);
+        let key = PKey::private_key_from_pem(&fs::read(key).unwrap()).unwrap();
+        fs::write(&to, key.private_key_to_pem_pkcs8_passphrase(Cipher::aes_256_cbc(), password.as_bytes()).unwrap())
+            .unwrap();
         to
     }
 
-    fn key(&self, file: &str) {
-        let key = format!("{file}.key");
-        self.openssl(&["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", &key]);
+    fn put(&self, name: &str, certified: &Certified) -> (PathBuf, PathBuf) {
+        let (certificate, key) = (self.path(&format!("{name}.pem")), self.path(&format!("{name}.key")));
+        fs::write(&certificate, certified.pem()).unwrap();
+        fs::write(&key, certified.key_pem()).unwrap();
+        (certificate, key)
+    }
+}
+
+/// A certificate and its key.
+#[derive(Clone)]
+pub struct Certified {
+    pub certificate: X509,
+    pub key: PKey<Private>,
+}
+
+/// What a certificate is to say.
+pub struct Wanted<'a> {
+    pub subject: &'a str,
+    /// Host names; those that are addresses become addresses.
+    pub names: &'a [&'a str],
+    /// Days from now.
+    pub from: i64,
+    pub to: i64,
+    pub is_ca: bool,
+}
+
+impl Wanted<'_> {
+    /// A good one for localhost by name.
+    pub const LOCALHOST: Wanted<'static> =
+        Wanted { subject: "broker", names: &["localhost"], from: -1, to: 30, is_ca: false };
+}
+
+impl Certified {
+    /// A CA that vouches for itself.
+    pub fn ca(subject: &str) -> Certified {
+        Certified::make(&Wanted { subject, names: &[], from: -1, to: 3650, is_ca: true }, None)
     }
 
-    fn openssl(&self, args: &[&str]) {
-        let done = Command::new("openssl").args(args).current_dir(self.dir.path()).output().expect("openssl");
-        assert!(done.status.success(), "openssl {args:?}: {}", String::from_utf8_lossy(&done.stderr));
+    /// A certificate that vouches for itself.
+    pub fn alone(wanted: &Wanted<'_>) -> Certified {
+        Certified::make(wanted, None)
+    }
+
+    /// A certificate that this one vouches for.
+    pub fn issue(&self, wanted: &Wanted<'_>) -> Certified {
+        Certified::make(wanted, Some(self))
+    }
+
+    pub fn pem(&self) -> String {
+        String::from_utf8(self.certificate.to_pem().unwrap()).unwrap()
+    }
+
+    pub fn key_pem(&self) -> String {
+        String::from_utf8(self.key.private_key_to_pem_pkcs8().unwrap()).unwrap()
+    }
+
+    fn make(wanted: &Wanted<'_>, issuer: Option<&Certified>) -> Certified {
+        let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
+        let key = PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap();
+        let mut name = X509NameBuilder::new().unwrap();
+        name.append_entry_by_nid(Nid::COMMONNAME, wanted.subject).unwrap();
+        let name = name.build();
+        let mut serial = BigNum::new().unwrap();
+        serial.rand(120, MsbOption::MAYBE_ZERO, false).unwrap();
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() as i64;
+        let time = |days: i64| Asn1Time::from_unix(now + days * 86_400).unwrap();
+        let mut builder = X509Builder::new().unwrap();
+        builder.set_version(2).unwrap();
+        builder.set_serial_number(&serial.to_asn1_integer().unwrap()).unwrap();
+        builder.set_subject_name(&name).unwrap();
+        builder.set_issuer_name(issuer.map_or(&name, |i| i.certificate.subject_name())).unwrap();
+        builder.set_not_before(&time(wanted.from)).unwrap();
+        builder.set_not_after(&time(wanted.to)).unwrap();
+        builder.set_pubkey(&key).unwrap();
+        if wanted.is_ca {
+            builder.append_extension(BasicConstraints::new().critical().ca().build().unwrap()).unwrap();
+            builder.append_extension(KeyUsage::new().critical().key_cert_sign().build().unwrap()).unwrap();
+        }
+        if !wanted.names.is_empty() {
+            let mut names = SubjectAlternativeName::new();
+            for host in wanted.names {
+                match host.parse::<std::net::IpAddr>() {
+                    Ok(_) => names.ip(host),
+                    Err(_) => names.dns(host),
+                };
+            }
+            let names = names.build(&builder.x509v3_context(issuer.map(|i| &*i.certificate), None)).unwrap();
+            builder.append_extension(names).unwrap();
+        }
+        builder.sign(issuer.map_or(&key, |i| &i.key), MessageDigest::sha256()).unwrap();
+        Certified { certificate: builder.build(), key }
     }
 }

@@ -98,8 +98,9 @@ impl Headless {
             let left = end.saturating_duration_since(Instant::now());
             let counts = heard.counts.clone();
             if left.is_zero() || heard.ended {
+                let last = heard.of_type("state").last().map(ToString::to_string).unwrap_or_default();
                 drop(heard);
-                panic!("not heard within {SOON:?}: {what}; states: {counts:?}");
+                panic!("not heard within {SOON:?}: {what}; states: {counts:?}; the last step: {last}");
             }
             heard = self.heard.1.wait_timeout(heard, left).unwrap_or_else(PoisonError::into_inner).0;
         }

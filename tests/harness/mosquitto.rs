@@ -3,20 +3,26 @@
 
 use std::{
     fs::{self, File},
-    io,
+    io::{self, BufRead, BufReader, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     path::PathBuf,
     process::{Child, Command, Stdio},
+    sync::{
+        LazyLock,
+        atomic::{AtomicU16, Ordering},
+        mpsc::Sender,
+    },
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use tempfile::TempDir;
 
 /// One broker on one loopback port. The port stays the same over restarts.
 pub struct Mosquitto {
     dir: TempDir,
     port: u16,
+    ear: Option<Sender<(Instant, String)>>,
     child: Option<Child>,
 }
 
@@ -29,6 +35,8 @@ pub struct Setup {
     pub lines: Vec<String>,
     /// Log everything but payloads, for tests that read the log. Slow with thousands of clients.
     pub verbose: bool,
+    /// Is told each line of the log, and when it came.
+    pub ear: Option<Sender<(Instant, String)>>,
 }
 
 impl Mosquitto {
@@ -66,7 +74,7 @@ impl Mosquitto {
         }
         conf.extend(setup.lines);
         fs::write(dir.path().join("mosquitto.conf"), conf.join("\n") + "\n").expect("a configuration file");
-        let mut broker = Mosquitto { dir, port, child: None };
+        let mut broker = Mosquitto { dir, port, ear: setup.ear, child: None };
         broker.run();
         broker
     }
@@ -111,6 +119,32 @@ impl Mosquitto {
         self.signal(Signal::CONT);
     }
 
+    /// The lowest descriptor that it has not, once nobody is connected.
+    pub fn files_at_rest(&self) -> u64 {
+        let id = self.child.as_ref().map(Child::id).expect("a running broker");
+        let deadline = Instant::now() + Self::PATIENCE;
+        // Each line of the table: number, own address (port as four hexadecimal digits), far address,
+        // state; 01 is established, 08 what the other side has closed.
+        let own = format!(":{:04X}", self.port);
+        let is_connected = |line: &str| {
+            let mut words = line.split_whitespace().skip(1);
+            let is_own = words.next().is_some_and(|address| address.ends_with(&own));
+            is_own && words.nth(1).is_some_and(|state| matches!(state, "01" | "08"))
+        };
+        while fs::read_to_string("/proc/net/tcp").expect("a table").lines().any(is_connected) {
+            assert!(Instant::now() < deadline, "somebody stays connected");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let has = |file: &u64| fs::symlink_metadata(format!("/proc/{id}/fd/{file}")).is_ok();
+        (0..).find(|file| !has(file)).expect("a number")
+    }
+
+    /// Sets how many files it may have.
+    pub fn limit_files(&self, limit: Rlimit) {
+        let id = Pid::from_child(self.child.as_ref().expect("a running broker"));
+        prlimit(Some(id), Resource::Nofile, limit).expect("to set its limit");
+    }
+
     /// All that it logged since its first start.
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(self.log_path()).unwrap_or_default()).into_owned()
@@ -121,13 +155,27 @@ impl Mosquitto {
     }
 
     fn run(&mut self) {
-        let log = File::options().create(true).append(true).open(self.log_path()).expect("a log file");
+        let mut log = File::options().create(true).append(true).open(self.log_path()).expect("a log file");
+        let words: Stdio = match &self.ear {
+            None => log.into(),
+            Some(ear) => {
+                let (reader, writer) = io::pipe().expect("a pipe");
+                let ear = ear.clone();
+                std::thread::spawn(move || {
+                    for line in BufReader::new(reader).lines().map_while(Result::ok) {
+                        let _ = ear.send((Instant::now(), line.clone())); // a test that has heard enough
+                        writeln!(log, "{line}").expect("room for the log");
+                    }
+                });
+                writer.into()
+            }
+        };
         let child = Command::new(mosquitto())
             .arg("-c")
             .arg(self.dir.path().join("mosquitto.conf"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(log)
+            .stderr(words)
             .spawn()
             .expect("mosquitto: is it installed?");
         self.child = Some(child);
@@ -159,8 +207,11 @@ fn mosquitto() -> PathBuf {
     if sbin.exists() { sbin } else { "mosquitto".into() }
 }
 
-/// A loopback port that was free a moment ago.
+/// A loopback port that nobody uses. It is none of those that the kernel gives to whoever asks for any
+/// (from 32768 on Linux), so that it is still free when a server comes for it, or comes back to it.
 pub fn free_port() -> u16 {
-    let bound = TcpListener::bind(("127.0.0.1", 0)).and_then(|l| l.local_addr());
-    bound.map(|a| a.port()).unwrap_or_else(|e: io::Error| panic!("no free port: {e}"))
+    // Processes start anywhere, so that they do not meet.
+    static NEXT: LazyLock<AtomicU16> = LazyLock::new(|| AtomicU16::new(fastrand::u16(..)));
+    let mut ports = (0..1_000).map(|_| 20_000 + NEXT.fetch_add(1, Ordering::Relaxed) % 12_000);
+    ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a free port")
 }

@@ -10,7 +10,7 @@ use std::{
 
 use openssl::ssl::{SslAcceptor, SslMethod, SslVerifyMode, SslVersion};
 
-use super::certificates::Certified;
+use super::certs::Certified;
 
 /// Serves each connection on a thread of its own.
 pub fn serve(handle: impl Fn(TcpStream) + Send + Sync + Clone + 'static) -> SocketAddr {
@@ -64,6 +64,42 @@ pub fn serve_tls(own: &Certified, setup: TlsSetup) -> SocketAddr {
     })
 }
 
+/// A server of HTTP that gives `answer` to every request, and tells `heard` what it was asked and,
+/// after that, all that came until the other side closed.
+pub fn serve_http(
+    heard: std::sync::mpsc::Sender<(String, Vec<u8>)>,
+    answer: impl Fn(&str) -> String + Send + Sync + Clone + 'static,
+) -> SocketAddr {
+    let heard = std::sync::Arc::new(std::sync::Mutex::new(heard));
+    serve(move |mut stream| {
+        let request = request(&stream);
+        stream.write_all(answer(&request).as_bytes()).unwrap();
+        let mut rest = Vec::new();
+        let _ = stream.read_to_end(&mut rest);
+        let _ = heard.lock().unwrap().send((request, rest));
+    })
+}
+
+/// What a server answers that takes this request for a WebSocket (RFC 6455 §4.2.2).
+pub fn accepted(request: &str) -> String {
+    let key = request.lines().find_map(|l| l.strip_prefix("Sec-WebSocket-Key: ")).unwrap();
+    let hash = openssl::sha::sha1(format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11").as_bytes());
+    let accept = openssl::base64::encode_block(&hash);
+    format!(
+        "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
+         sec-websocket-accept: {accept}\r\nsec-websocket-protocol: mqtt\r\n\r\n"
+    )
+}
+
+/// The head of a request.
+fn request(mut stream: &TcpStream) -> String {
+    let (mut request, mut byte) = (Vec::new(), [0]);
+    while !request.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|n| n > 0) {
+        request.push(byte[0]);
+    }
+    String::from_utf8_lossy(&request).into_owned()
+}
+
 /// An HTTP proxy that connects to `target`, whatever it is asked for, once the request satisfies it;
 /// else it gives that answer.
 pub fn serve_proxy(
@@ -71,11 +107,7 @@ pub fn serve_proxy(
     judge: impl Fn(&str) -> Option<&'static str> + Send + Sync + Clone + 'static,
 ) -> SocketAddr {
     serve(move |stream| {
-        let (mut request, mut byte) = (Vec::new(), [0]);
-        while !request.ends_with(b"\r\n\r\n") && (&stream).read(&mut byte).is_ok_and(|n| n > 0) {
-            request.push(byte[0]);
-        }
-        if let Some(refusal) = judge(&String::from_utf8_lossy(&request)) {
+        if let Some(refusal) = judge(&request(&stream)) {
             let _ = (&stream).write_all(format!("{refusal}\r\n\r\n").as_bytes());
             return;
         }

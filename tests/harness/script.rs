@@ -3,7 +3,8 @@
 
 use std::{
     io::{Read, Write},
-    net::{TcpListener, TcpStream},
+    net::{Shutdown, TcpListener, TcpStream},
+    sync::Arc,
     thread,
     time::Duration,
 };
@@ -15,28 +16,110 @@ pub const ACCEPT_V5: &[u8] = &[0x20, 3, 0, 0, 0];
 /// Listens on a free loopback port, answers each CONNECT with `answers` in turn, half a breath
 /// apart, and keeps the connection open until the other end closes it. Returns the port.
 pub fn server(answers: Vec<Vec<u8>>) -> u16 {
+    server_that(move || answers.clone())
+}
+
+/// The same, with answers that may change from one CONNECT to the next.
+pub fn server_that(answers: impl Fn() -> Vec<Vec<u8>> + Clone + Send + 'static) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
     let port = listener.local_addr().expect("an address").port();
     thread::spawn(move || {
         for stream in listener.incoming() {
             let (Ok(stream), answers) = (stream, answers.clone()) else { return };
-            thread::spawn(move || talk(stream, &answers));
+            thread::spawn(move || talk(stream, answers));
         }
     });
     port
 }
 
-fn talk(mut stream: TcpStream, answers: &[Vec<u8>]) {
+/// Another program's client of MQTT 5.0 with this ID, once it is up. It ends with its stream.
+pub fn stranger(port: u16, id: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("a broker");
+    let mut connect = vec![0x10, id.len() as u8 + 13, 0, 4];
+    connect.extend(b"MQTT\x05\x02\0\x3c\0\0");
+    connect.push(id.len() as u8);
+    connect.extend(id.as_bytes());
+    let mut answer = [0; 4];
+    stream.write_all(&connect).and_then(|()| stream.read_exact(&mut answer)).expect("a CONNACK");
+    assert_eq!((answer[0], answer[3]), (0x20, 0), "refused");
+    stream
+}
+
+fn talk(mut stream: TcpStream, answers: impl Fn() -> Vec<Vec<u8>>) {
     let mut buffer = [0; 4096];
     if !matches!(stream.read(&mut buffer), Ok(1..)) {
         return;
     }
-    for answer in answers {
-        if stream.write_all(answer).is_err() {
+    for answer in answers() {
+        if stream.write_all(&answer).is_err() {
             return;
         }
         // Two packets in one segment are legal but not what is to be tested.
         thread::sleep(Duration::from_millis(30));
     }
     while matches!(stream.read(&mut buffer), Ok(1..)) {}
+}
+
+/// Listens on a free loopback port and has `answer` say what goes back for each whole packet that comes;
+/// it is given the connection's number, from 0, and may take its time. Returns the port.
+pub fn peer(answer: impl Fn(usize, &[u8]) -> Vec<Vec<u8>> + Send + Sync + 'static) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let port = listener.local_addr().expect("an address").port();
+    let answer = Arc::new(answer);
+    thread::spawn(move || {
+        for (number, stream) in listener.incoming().flatten().enumerate() {
+            let answer = answer.clone();
+            thread::spawn(move || {
+                let (mut from, mut to) = (stream.try_clone().ok()?, stream);
+                while let Some(packet) = packet(&mut from) {
+                    for part in answer(number, &packet) {
+                        to.write_all(&part).ok()?;
+                    }
+                }
+                Some(())
+            });
+        }
+    });
+    port
+}
+
+/// Passes on what goes between a client and the broker at `port`, but for the client's packets of one
+/// `kind` (the first byte's upper half). Returns its own port.
+pub fn swallowing(kind: u8, port: u16) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let own = listener.local_addr().expect("an address").port();
+    thread::spawn(move || {
+        for mut client in listener.incoming().flatten() {
+            thread::spawn(move || {
+                let mut broker = TcpStream::connect(("127.0.0.1", port)).ok()?;
+                let (mut back, mut down) = (broker.try_clone().ok()?, client.try_clone().ok()?);
+                thread::spawn(move || std::io::copy(&mut back, &mut down));
+                while let Some(packet) = packet(&mut client) {
+                    if packet[0] >> 4 != kind {
+                        broker.write_all(&packet).ok()?;
+                    }
+                }
+                broker.shutdown(Shutdown::Both).ok()
+            });
+        }
+    });
+    own
+}
+
+/// Reads one packet of MQTT.
+pub fn packet(stream: &mut TcpStream) -> Option<Vec<u8>> {
+    let (mut packet, mut length, mut byte) = (vec![0], 0, [0]);
+    stream.read_exact(&mut packet).ok()?;
+    for shift in [0, 7, 14, 21] {
+        stream.read_exact(&mut byte).ok()?;
+        packet.push(byte[0]);
+        length |= usize::from(byte[0] & 0x7f) << shift;
+        if byte[0] < 0x80 {
+            break;
+        }
+    }
+    let body = packet.len();
+    packet.resize(body + length, 0);
+    stream.read_exact(&mut packet[body..]).ok()?;
+    Some(packet)
 }

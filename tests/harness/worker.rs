@@ -15,7 +15,7 @@ use mqfleet::{
     fleet::{Endpoint, EndpointKey},
     wire::{
         self, ClientDef, DEFINE_PART, FromWorker, Hello, Receiver, Remote, Report, Sender, Shortfall, Slot, SlotSample,
-        ToWorker, check_hello,
+        Subscribed, ToWorker, check_hello,
     },
 };
 
@@ -57,6 +57,7 @@ pub struct Worker {
     pub samples_lost: u32,
     pub reports: usize,
     pub shortfalls: Vec<Shortfall>,
+    pub subscribed: Vec<Subscribed>,
     /// Messages received and published, by slot.
     pub messages: HashMap<Slot, (u32, u32)>,
     generation: HashMap<Slot, u32>,
@@ -103,6 +104,7 @@ impl Worker {
             samples_lost: 0,
             reports: 0,
             shortfalls: Vec::new(),
+            subscribed: Vec::new(),
             messages: HashMap::new(),
             generation: HashMap::new(),
             stderr,
@@ -171,6 +173,7 @@ impl Worker {
         }
         self.samples.extend(report.samples);
         self.shortfalls.extend(report.shortfalls);
+        self.subscribed.extend(report.subscribed);
         for more in report.messages {
             let (received, published) = self.messages.entry(more.slot).or_default();
             *received += more.received;

@@ -127,7 +127,9 @@ fn hostile_texts_reach_no_cell_and_move_no_column() {
 
 #[test]
 fn plain_terminals_get_plain_ascii() {
-    for mut s in [hostile(), scenes::trouble(), scenes::detail(), scenes::help(), scenes::confirm_many()] {
+    for mut s in
+        [hostile(), scenes::trouble(), scenes::detail(), scenes::detail_short(), scenes::help(), scenes::confirm_many()]
+    {
         for (width, height) in [(30, 5), (40, 10), (80, 24), (200, 60)] {
             let (buffer, _) = s.draw(width, height, "mono", Glyphs::ASCII);
             assert!(buffer.content.iter().all(|cell| cell.symbol().is_ascii()));
@@ -146,8 +148,16 @@ fn no_password_is_ever_shown() {
 #[test]
 fn every_size_is_drawn_and_the_table_is_as_high_as_promised() {
     let glyphs: Vec<&str> = Badge::ALL.iter().map(|b| Glyphs::UNICODE.badge(*b)).collect();
-    let mut scenes =
-        [scenes::trouble(), scenes::filter(), scenes::confirm_many(), scenes::detail(), scenes::help(), scenes::quit()];
+    let mut scenes = [
+        scenes::trouble(),
+        scenes::filter(),
+        scenes::confirm_many(),
+        scenes::detail(),
+        scenes::detail_short(),
+        scenes::endpoints(),
+        scenes::help(),
+        scenes::quit(),
+    ];
     // Every width at some heights, every height at the widths where the layout changes.
     let widths = (20..=220).flat_map(|w| [5, 9, 10, 16, 24, 40, 60].map(|h| (w, h)));
     let heights = (5..=70).flat_map(|h| [39, 40, 48, 80, 90, 110, 160, 220].map(|w| (w, h)));

@@ -10,8 +10,14 @@ use mqfleet::{
     action::Action,
     clock::{Anchor, Moment},
     config::{Glyphs, Keymap, Theme},
-    event::{Event, Level, Reason, Sample, State, Transition, What, WorkerEvent},
-    fleet::{Client, ClientKey, Endpoint, EndpointKey, Fleet, Probe, ProbeKind, Secret, Settings, WorkerKey},
+    event::{
+        Cause, Certificate, Condition, Connack, Event, Failure, Finding, Gate, Level, Messages, Reason, Sample,
+        Session, Shortfall, Stage as Leg, StageKind, State, Transition, What, WorkerEvent,
+    },
+    fleet::{
+        Client, ClientKey, Conversation, Endpoint, EndpointKey, Fleet, Identity, Probe, ProbeKind, Secret, Settings,
+        Subscription, Tls, Transport, WorkerKey,
+    },
     model::Model,
     text::Scrubbed,
     ui::{self, Context, Widths},
@@ -115,6 +121,16 @@ impl Stage {
         self.tell(at, What::Sample(Sample { client: ClientKey(client), probe: ProbeKind::Ack, rtt }));
     }
 
+    /// A client comes up, is told `connack` and has its subscriptions answered.
+    pub fn up(&mut self, at: Moment, client: u32, connack: &Connack, short: &[Shortfall]) {
+        let usual = self.usual(client);
+        self.step(at, client, State::Up, Reason::Connected);
+        let connack = Connack { reached: Some(usual * 9), answered: Some(usual), ..connack.clone() };
+        self.tell(at, What::Connack(ClientKey(client), Arc::new(connack)));
+        short.iter().for_each(|short| self.tell(at, What::Shortfall(short.clone())));
+        self.tell(at, What::Subscribed(ClientKey(client), usual + Duration::from_micros(300)));
+    }
+
     /// The answer of a client's broker when nothing is wrong: near ones fast, far ones slow.
     fn usual(&mut self, client: u32) -> Duration {
         let base = match client {
@@ -155,13 +171,19 @@ impl Stage {
         }
     }
 
-    pub fn arrange(mut self) -> Stage {
+    /// Now, before anybody has pressed a key.
+    pub fn untouched(mut self) -> Stage {
         self.now = NOW;
         self.model.tick(NOW);
         self.model.set_height(14);
-        // The user has been at the top since some seconds ago: nothing is held.
-        self.model.act(Action::Top, ago(5.0));
         self
+    }
+
+    pub fn arrange(self) -> Stage {
+        let mut s = self.untouched();
+        // The user has been at the top since some seconds ago: nothing is held.
+        s.model.act(Action::Top, ago(5.0));
+        s
     }
 
     pub fn act(&mut self, action: Action) {
@@ -370,6 +392,143 @@ pub fn detail() -> Stage {
     go_to(&mut s, "oven-0053");
     s.act(Action::Detail);
     s
+}
+
+/// The same fleet with TLS, certificates, subscriptions; one endpoint's certificate has expired, and
+/// another's soon will.
+pub fn secure() -> Stage {
+    let mut plant = fleet(None);
+    let tls = Arc::new(Tls { alpn: vec!["mqtt".to_owned()], ..Tls::default() });
+    for endpoint in &mut plant.endpoints {
+        endpoint.port = 8883;
+        endpoint.transport = Transport::Tls(tls.clone());
+    }
+    let filter = |filter: String, qos| Subscription { filter: filter.into(), qos };
+    for (n, client) in plant.clients.iter_mut().enumerate() {
+        let name = client.name.clone();
+        let days = chrono::Duration::days(if n == 601 { 9 } else { 212 });
+        client.identity = Some(Arc::new(Identity {
+            cert_file: format!("/etc/mqfleet/certs/{name}.pem").into(),
+            key_file: format!("/etc/mqfleet/certs/{name}.key").into(),
+            key_password: None,
+            not_after: Some(anchor().utc(NOW) + days),
+        }));
+        client.labels = Arc::new([(Scrubbed::new("site"), Scrubbed::new("hall-3"))].into());
+        client.conversation = Arc::new(Conversation {
+            subscribe: vec![filter(format!("cmd/{name}/#"), 1), filter("cmd/all".to_owned(), 1)],
+            ..Conversation::default()
+        });
+    }
+    let mut s = Stage::new(plant, ago(8_050.0));
+    for (endpoint, days) in [(0, 212), (1, 12), (2, 90)] {
+        s.tell(ago(8_049.5), What::Finding(EndpointKey(endpoint), Arc::new(found(endpoint, days))));
+    }
+    let mut expired = found(3, -3);
+    let detail = Scrubbed::new("CN=sa-1.example.net ended on 2026-11-17");
+    let cause = Cause { reason: Reason::CertificateExpired, detail: detail.clone() };
+    expired.failure = Some(Failure { stage: StageKind::Tls, cause: cause.clone() });
+    s.tell(ago(8_049.5), What::Finding(EndpointKey(3), Arc::new(expired.clone())));
+    for client in 0..990 {
+        s.step(ago(8_049.0), client, State::Queued, Reason::Start);
+    }
+    for client in 990..1_000 {
+        s.step_with(ago(8_049.0), client, State::Held, Reason::CertificateExpired, &detail, 0, Some(60.0));
+    }
+    for client in 0..990 {
+        let at = ago(8_048.0 - f64::from(client) * 0.001);
+        s.step(at, client, State::Connecting, Reason::Admitted);
+        s.up(at, client, &Connack { session_present: client % 2 == 0, ..Connack::default() }, &[]);
+    }
+    s.answers(118.0, 60.0, |_, usual| usual);
+    // One is thrown off and comes back to a broker that grants it less, and binds it to more.
+    s.step_with(ago(50.0), 601, State::Backoff, Reason::KeepAliveTimeout, "", 1, Some(0.8));
+    s.step(ago(49.0), 601, State::Queued, Reason::Retry);
+    s.step(ago(49.0), 601, State::Connecting, Reason::Admitted);
+    let strict = Connack {
+        maximum_qos: Some(0),
+        receive_maximum: Some(20),
+        server_keep_alive: Some(60),
+        maximum_packet_size: Some(65_536),
+        retain_available: Some(false),
+        ..Connack::default()
+    };
+    let short = |granted, filter: &str| Shortfall {
+        client: ClientKey(601),
+        filter: Scrubbed::new(filter),
+        asked: 1,
+        granted,
+        detail: Scrubbed::new(if granted.is_none() { "not authorized" } else { "" }),
+    };
+    s.up(ago(48.9), 601, &strict, &[short(Some(0), "cmd/oven-0002/#"), short(None, "cmd/all")]);
+    s.answers(48.0, 0.0, |_, usual| usual);
+    s.tell(ago(2.0), What::Messages(Messages { client: ClientKey(2), received: 12_407, published: 3 }));
+    let gate = Gate {
+        condition: Condition::Shut { cause, next_probe: Some(NOW + Duration::from_secs(43)) },
+        waiting: 0,
+        in_flight: 0,
+        rate_set: 100,
+        rate: 100,
+        eta: Duration::ZERO,
+    };
+    s.tell(ago(0.0), What::Finding(EndpointKey(3), Arc::new(expired)));
+    s.tell(ago(0.0), What::Gate(EndpointKey(3), gate));
+    s
+}
+
+/// What a probe of an endpoint finds whose certificate has so many days left.
+fn found(endpoint: u16, days: i64) -> Finding {
+    let host = ["eu-1", "eu-2", "ap-2", "sa-1"][usize::from(endpoint)];
+    let leg = |kind, us| Leg { kind, took: Duration::from_micros(us * (1 + u64::from(endpoint) * 9)) };
+    let address = format!("192.0.2.{}:8883", endpoint + 1).parse().unwrap();
+    let certificate = Certificate {
+        subject: Scrubbed::new(&format!("CN={host}.example.net, O=Example")),
+        issuer: Scrubbed::new("CN=Example CA"),
+        names: vec![Scrubbed::new(&format!("{host}.example.net"))],
+        not_before: Some(anchor().utc(NOW) - chrono::Duration::days(90)),
+        not_after: Some(anchor().utc(NOW) + chrono::Duration::days(days) + chrono::Duration::hours(5)),
+    };
+    Finding {
+        stages: vec![leg(StageKind::Dns, 1_100), leg(StageKind::Tcp, 600), leg(StageKind::Tls, 4_300)],
+        addresses: [address].into(),
+        address: Some(address),
+        session: Some(Session {
+            protocol: Some("TLSv1.3"),
+            cipher: Some(Scrubbed::new("TLS_AES_256_GCM_SHA384")),
+            alpn: Some(Scrubbed::new("mqtt")),
+            chain: vec![certificate],
+            anchor: None,
+            overlooked: None,
+            wants_certificate: false,
+        }),
+        failure: None,
+    }
+}
+
+/// A healthy client with TLS.
+pub fn detail_tls() -> Stage {
+    detail_of("press-0003")
+}
+
+/// A client that is held because its broker's certificate has expired.
+pub fn detail_expired() -> Stage {
+    detail_of("yard-0004")
+}
+
+/// A client whose subscriptions are less than what was asked for.
+pub fn detail_short() -> Stage {
+    detail_of("oven-0002")
+}
+
+fn detail_of(client: &str) -> Stage {
+    let mut s = secure().arrange();
+    go_to(&mut s, client);
+    s.act(Action::Detail);
+    s
+}
+
+/// Nobody is under the cursor, and the pane shows the endpoints.
+pub fn endpoints() -> Stage {
+    secure().untouched()
 }
 
 pub fn help() -> Stage {

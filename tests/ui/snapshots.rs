@@ -68,8 +68,12 @@ fn picture(name: &str, buffer: &Buffer, cursor: Option<(u16, u16)>) {
     }
 }
 
-fn check(name: &str, mut stage: Stage) {
-    for (width, height) in SIZES {
+fn check(name: &str, stage: Stage) {
+    check_at(&SIZES, name, stage);
+}
+
+fn check_at(sizes: &[(u16, u16)], name: &str, mut stage: Stage) {
+    for &(width, height) in sizes {
         let (buffer, cursor) = stage.draw(width, height, "terminal", Glyphs::UNICODE);
         picture(&format!("ui-{name}-{width}x{height}.png"), &buffer, cursor);
         compare(&format!("{name}-{width}x{height}"), &buffer, cursor);
@@ -100,6 +104,19 @@ scenes!(
     quit,
     toast
 );
+
+/// Only the detail view differs from what is compared above.
+#[test]
+fn connections() {
+    for (name, stage) in [
+        ("detail_tls", scenes::detail_tls()),
+        ("detail_expired", scenes::detail_expired()),
+        ("detail_short", scenes::detail_short()),
+    ] {
+        check_at(&[(80, 24), (200, 60)], name, stage);
+    }
+    check_at(&[(200, 60)], "endpoints", scenes::endpoints());
+}
 
 #[test]
 fn plain() {

@@ -82,7 +82,7 @@ fn two_of_ours_with_one_id_are_found_out_though_the_broker_only_closes_the_socke
     for c in fleet.keys() {
         l.start(c, ms(0));
     }
-    l.worker_ready(fleet.keys(), ms(0));
+    l.worker_ready(WorkerKey(0), fleet.keys(), ms(0));
     let mut up: Option<(ClientKey, Generation)> = None;
     for t in 0..30_000 {
         l.poll(ms(t));
@@ -107,7 +107,7 @@ fn two_of_ours_with_one_id_are_found_out_though_the_broker_only_closes_the_socke
 fn an_endpoint_on_hold_lets_nobody_through_and_leaves_those_alone_who_are_up() {
     let mut l = Lifecycle::new(&fleet(2, 1_000, Settings::default()), 1, ms(0));
     let (a, b) = (ClientKey(0), ClientKey(1));
-    l.worker_ready([a, b], ms(0));
+    l.worker_ready(WorkerKey(0), [a, b], ms(0));
     l.start(a, ms(0));
     settle(&mut l, ms(0));
     l.poll(ms(1));

@@ -35,7 +35,7 @@ impl Site {
         let mut l = Lifecycle::new(fleet, 11, ms(0));
         let keys: Vec<_> = fleet.keys().collect();
         keys.iter().for_each(|c| l.start(*c, ms(0)));
-        l.worker_ready(keys.iter().copied(), ms(0));
+        l.worker_ready(WorkerKey(0), keys.iter().copied(), ms(0));
         let up = vec![None; keys.len()];
         Site { l, keys, now: 0, alive: [true; 2], pending: vec![], up, connects: vec![], probes: vec![] }
     }
@@ -169,7 +169,7 @@ fn a_thousand_are_back_two_seconds_after_their_broker() {
 fn held_clients_say_why_and_until_when() {
     let mut l = Lifecycle::new(&fleet(2, 100, Settings::default()), 1, ms(0));
     let (a, b) = (ClientKey(0), ClientKey(1));
-    l.worker_ready([a, b], ms(0));
+    l.worker_ready(WorkerKey(0), [a, b], ms(0));
     l.start(a, ms(0));
     let effects: Vec<_> = l.drain().collect();
     assert!(effects.contains(&Effect::Probe(HOME)));
@@ -195,7 +195,7 @@ fn an_endpoint_that_answers_but_refuses_is_left_after_three_tries() {
     let fleet = two_endpoints(1, 100, Settings::default());
     let mut l = Lifecycle::new(&fleet, 1, ms(0));
     let c = ClientKey(0);
-    l.worker_ready([c], ms(0));
+    l.worker_ready(WorkerKey(0), [c], ms(0));
     l.start(c, ms(0));
     let mut went = Vec::new();
     for t in (0..20_000).step_by(10) {
@@ -215,7 +215,7 @@ fn an_endpoint_that_answers_but_refuses_is_left_after_three_tries() {
 fn where_nobody_answers_clients_wait_and_take_the_first_that_comes() {
     let mut l = Lifecycle::new(&two_endpoints(1, 100, Settings::default()), 1, ms(0));
     let c = ClientKey(0);
-    l.worker_ready([c], ms(0));
+    l.worker_ready(WorkerKey(0), [c], ms(0));
     l.start(c, ms(0));
     settle_with(&mut l, ms(0), |_| false);
     assert_eq!(l.state(c), State::Held);
@@ -241,7 +241,7 @@ fn a_redirect_is_followed_only_where_allowed_and_only_along_the_list() {
         let settings = Settings { follow_redirects: allowed, ..Settings::default() };
         let mut l = Lifecycle::new(&two_endpoints(1, 100, settings), 1, ms(0));
         let c = ClientKey(0);
-        l.worker_ready([c], ms(0));
+        l.worker_ready(WorkerKey(0), [c], ms(0));
         l.start(c, ms(0));
         settle(&mut l, ms(0));
         l.poll(ms(1));

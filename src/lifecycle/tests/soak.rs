@@ -71,7 +71,7 @@ impl World {
             }
             11..20 => {
                 self.workers[i] = true;
-                self.l.worker_ready([client], self.now);
+                self.l.worker_ready(WorkerKey(c % 6), [client], self.now);
             }
             20 => self.l.hold(endpoint, self.now),
             21..24 => self.l.release(endpoint, self.now),

@@ -1,0 +1,102 @@
+//! Defines how an endpoint and a password are read from the command line, by the readers of the fleet file; which option is which is the command line's to say.
+
+use std::path::{Path, PathBuf};
+
+use super::{address, password, password::Wrong, proxy, transport};
+use crate::fleet::{Endpoint, Secret, Tls};
+
+/// The endpoint that a URL names, called by its address, with the proxy that the environment names
+/// for it.
+///
+/// # Errors
+/// What is wrong and what to do about it, in words that repeat no password.
+pub fn endpoint(url: &str, ca_file: Option<PathBuf>, insecure: bool) -> Result<Endpoint, String> {
+    let address = address::parse(url).map_err(|(title, help)| sentence(&title, &help))?;
+    let scheme = address.scheme;
+    if !scheme.is_tls() && (ca_file.is_some() || insecure) {
+        let title = format!("{}:// has no certificate: --ca-file and --insecure say nothing", scheme.name());
+        return Err(sentence(&title, "TLS is mqtts:// or wss://"));
+    }
+    if scheme.is_tls() && !insecure {
+        transport::check_host(&address).map_err(|(title, _)| sentence(title, "give the host's name, or --insecure"))?;
+    }
+    let transport = transport::of(&address, Tls { ca_file, insecure, alpn: Vec::new() });
+    let proxy = proxy::named(&address, &|name| std::env::var_os(name))?;
+    let name = Endpoint::new("", &address.host, address.port).address();
+    Ok(Endpoint { transport, proxy, ..Endpoint::new(&name, &address.host, address.port) })
+}
+
+/// The password in an environment variable.
+///
+/// # Errors
+/// What is wrong; an argument that is no variable's name is not repeated: it may be the password.
+pub fn password_from_env(name: &str) -> Result<Secret, String> {
+    password::from_env(name, &|name| std::env::var_os(name)).and_then(filled).map_err(said)
+}
+
+/// The password in a file, but for its line end.
+///
+/// # Errors
+/// What is wrong with the file.
+pub fn password_from_file(path: &Path) -> Result<Secret, String> {
+    password::from_file(path).and_then(filled).map_err(said)
+}
+
+fn filled(password: String) -> Result<Secret, Wrong> {
+    if password.is_empty() {
+        Err(Wrong { title: "the password is empty".into(), help: None })
+    } else {
+        password::secret(password)
+    }
+}
+
+fn said(Wrong { title, help }: Wrong) -> String {
+    let title = title.replace("`env`", "--password-env");
+    help.map_or(title.clone(), |help| sentence(&title, help))
+}
+
+fn sentence(title: &str, help: &str) -> String {
+    format!("{title}: {help}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_becomes_an_endpoint() {
+        for (text, scheme, address) in [
+            ("mqtt://localhost", "mqtt", "localhost:1883"),
+            ("mqtts://broker.example", "mqtts", "broker.example:8883"),
+            ("MQTTS://10.0.0.7:1/", "mqtts", "10.0.0.7:1"),
+            ("ws://[2001:db8::1]/mqtt", "ws", "[2001:db8::1]:80"),
+            ("wss://a:444", "wss", "a:444"),
+        ] {
+            let endpoint = endpoint(text, None, false).unwrap();
+            assert_eq!((endpoint.transport.scheme(), endpoint.address().as_str()), (scheme, address), "{text}");
+            assert_eq!(endpoint.name.as_str(), address);
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_without_passwords() {
+        for (text, ca_file, insecure, why) in [
+            ("mqtt://u:hunter2@a", None, false, "has no user"),
+            ("http://a", None, false, "\"http://\" is unknown"),
+            ("mqtt://a/b", None, false, "has a path"),
+            ("mqtt://a\x1b[31m", None, false, "is not a host name"),
+            ("mqtt://a", Some("ca.pem"), false, "--ca-file"),
+            ("ws://a", None, true, "--insecure"),
+            ("mqtts://[::1]", None, false, "IPv6 address: give the host's name, or --insecure"),
+        ] {
+            let said = endpoint(text, ca_file.map(PathBuf::from), insecure).unwrap_err();
+            assert!(said.contains(why) && !said.contains("hunter2") && !said.contains('\x1b'), "{text}: {said}");
+        }
+        assert!(endpoint("mqtts://[::1]", None, true).is_ok());
+        let said = password_from_env("my hunter2!").unwrap_err();
+        assert!(said.contains("--password-env must be the name") && !said.contains("hunter2"), "{said}");
+        let said = password_from_file(Path::new("/nowhere/pw")).unwrap_err();
+        assert!(said.contains("cannot read the password file \"/nowhere/pw\""), "{said}");
+        assert!(password_from_file(Path::new("/dev/null")).unwrap_err().contains("empty"));
+    }
+}

@@ -1,0 +1,256 @@
+//! Defines what is said of a client, one fact a line, and which of it is the first to give way; where the lines stand is the detail view's matter. Secrets are not among it.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use ratatui::{style::Style, text::Span};
+
+use super::{expiry_style, stages::Stages, url};
+use crate::{
+    config::Badge,
+    event::{Expiry, State},
+    fleet::{Client, ClientKey, ProbeKind, Protocol},
+    model::{Row, Slow},
+    text::{Scrubbed, ellipsize},
+    ui::{
+        Screen, badge,
+        paint::{span, width, wrap},
+    },
+    words::{self, connection, figures},
+};
+
+/// One line of the detail view.
+pub(super) struct Fact {
+    /// Where there is no room for all, the highest goes first; 0 stays.
+    pub rank: u8,
+    pub name: &'static str,
+    pub spans: Vec<Span<'static>>,
+}
+
+/// All that is said of one client.
+pub(super) struct Facts<'a> {
+    screen: &'a Screen<'a>,
+    key: ClientKey,
+    client: &'a Client,
+    row: &'a Row,
+    /// Columns that a value has.
+    columns: u16,
+}
+
+impl<'a> Facts<'a> {
+    /// Shortfalls that get a line each.
+    const SHORTFALLS: usize = 4;
+
+    pub fn new(screen: &'a Screen<'a>, key: ClientKey, columns: u16) -> Facts<'a> {
+        let (client, row) = (screen.fleet.client(key), screen.model.shown().row(key));
+        Facts { screen, key, client, row, columns }
+    }
+
+    /// How it stands with the client, and what comes next.
+    pub fn course(&self) -> Vec<Fact> {
+        let (screen, row, theme) = (self.screen, self.row, self.screen.theme);
+        let again = match row.reconnects {
+            0 => String::new(),
+            1 => ", 1 reconnect".to_owned(),
+            n => format!(", {} reconnects", figures::count(n)),
+        };
+        let age = figures::age(screen.now.since(row.since));
+        let mut facts = vec![self.fact(1, "since", format!("{}, {age} ago{again}", screen.clock(row.since)))];
+        facts.extend(self.reason());
+        facts.push(self.fact(1, "next", connection::next(screen.model.shown(), self.key, screen.now)));
+        facts.extend(self.latency());
+        facts.extend(self.subscriptions());
+        if row.received + row.published > 0 {
+            let counts = (figures::count(row.received), figures::count(row.published));
+            facts.push(self.fact(7, "messages", format!("{} received, {} published", counts.0, counts.1)));
+        }
+        if row.is_up() && row.slow.is_some_and(|slow| slow != Slow::Short) {
+            facts.extend(self.shortfalls("shortfall", theme.text));
+        }
+        facts
+    }
+
+    /// What its connection is made of; the stages are left to bars where `has_bars`.
+    pub fn connection(&self, stages: &Stages, has_bars: bool) -> Vec<Fact> {
+        let (screen, row) = (self.screen, self.row);
+        let endpoint = screen.fleet.endpoint(row.endpoint);
+        let finding = screen.model.shown().finding(row.endpoint).map(|(_, finding)| finding);
+        let mut text = vec![span(format!("{}  {}", endpoint.name, url(endpoint)), screen.theme.text)];
+        if let Some(address) = finding.and_then(|f| f.address).filter(|a| a.ip().to_string() != *endpoint.host) {
+            text.push(span(format!("  {}", address.ip()), screen.theme.dim));
+        }
+        let mut facts = vec![Fact { rank: 1, name: "endpoint", spans: text }];
+        if !has_bars && !stages.probe.is_empty() {
+            facts.push(Fact { rank: 2, name: "probed", spans: stages.probe_line(screen) });
+        }
+        if !has_bars && !stages.own.is_empty() {
+            facts.push(Fact { rank: 2, name: "last connect", spans: stages.own_line(screen) });
+        }
+        if let Some(session) = finding.and_then(|f| f.session.as_ref()) {
+            let parts = [session.protocol.map(str::to_owned), session.cipher.as_ref().map(|c| c.to_string())];
+            let text = parts.into_iter().flatten().collect::<Vec<_>>().join(", ");
+            match &session.overlooked {
+                Some(flaw) => {
+                    let text = format!("{text}, not verified: {}", words::reason(flaw.reason, &flaw.detail));
+                    facts.push(self.styled(3, "tls", text, screen.theme.warning));
+                }
+                None if !text.is_empty() => facts.push(self.fact(4, "tls", text)),
+                None => {}
+            }
+        }
+        if let Some(certificate) = finding.and_then(|f| f.certificate())
+            && let Some(end) = certificate.not_after
+        {
+            facts.push(self.certificate("broker cert", end, &certificate.subject));
+        }
+        if let Some(terms) = row.connection.terms.as_ref().filter(|_| row.is_up()) {
+            let session = match (terms.session_present, self.client.settings.clean_start) {
+                (true, _) => "present: the broker still had it",
+                (false, true) => "new, as asked for",
+                (false, false) => "new: the broker had none",
+            };
+            facts.push(self.fact(5, "session", session.to_owned()));
+            let limits = connection::limits(terms, &self.client.settings).join(", ");
+            if !limits.is_empty() {
+                facts.extend(self.wrapped(2, "limits", &limits, screen.theme.text));
+            }
+        }
+        facts
+    }
+
+    /// Who the client is.
+    pub fn identity(&self) -> Vec<Fact> {
+        let (client, settings) = (self.client, &self.client.settings);
+        let protocol = match settings.protocol {
+            Protocol::V311 => "MQTT 3.1.1",
+            Protocol::V5 => "MQTT 5.0",
+        };
+        let session = if settings.clean_start { "clean start" } else { "session kept" };
+        let keep_alive = match settings.keep_alive {
+            Duration::ZERO => "keep alive off".to_owned(),
+            time => format!("keep alive {} s", time.as_secs()),
+        };
+        // Whether there is a password is told, never what it is.
+        let login = match (&client.username, &client.password) {
+            (None, None) => "none".to_owned(),
+            (Some(name), None) => format!("{}, no password", Scrubbed::new(name)),
+            (Some(name), Some(_)) => format!("{}, with a password", Scrubbed::new(name)),
+            (None, Some(_)) => "no name, with a password".to_owned(),
+        };
+        let mut facts = vec![
+            self.fact(3, "protocol", format!("{protocol}, {session}, {keep_alive}")),
+            self.fact(5, "user name", login),
+        ];
+        if let Some(identity) = &client.identity {
+            let file = Scrubbed::new(&identity.cert_file.display().to_string());
+            facts.push(match identity.not_after {
+                Some(end) => self.certificate("own cert", end, &file),
+                None => self.fact(5, "own cert", ellipsize(&file, self.columns.into())),
+            });
+        }
+        if !client.labels.is_empty() {
+            let labels = client.labels.iter().map(|(name, value)| format!("{name}={value}"));
+            facts.push(self.fact(8, "labels", labels.collect::<Vec<_>>().join(", ")));
+        }
+        facts
+    }
+
+    /// Why it is in its state; what is well needs no reason.
+    fn reason(&self) -> Vec<Fact> {
+        let (screen, row) = (self.screen, self.row);
+        let style = match badge(row) {
+            Badge::Off => screen.theme.text,
+            badge => screen.theme.badge(badge),
+        };
+        match (row.state, row.slow) {
+            (State::Up, None) => Vec::new(),
+            (State::Up, Some(Slow::Short)) => self.shortfalls("reason", style),
+            (State::Up, Some(_)) => {
+                let texts = connection::slow(screen.model.shown(), self.key, screen.now);
+                texts.into_iter().take(1).map(|text| self.styled(0, "reason", text, style)).collect()
+            }
+            _ => self.wrapped(0, "reason", &words::reason(row.reason, &row.detail), style),
+        }
+    }
+
+    fn latency(&self) -> Option<Fact> {
+        let (screen, row) = (self.screen, self.row);
+        let probe = &self.client.settings.probe;
+        if !row.is_up() || probe.kind == ProbeKind::Off {
+            return None;
+        }
+        let every = format!("{} every {}", probe.kind.name(), figures::age(row.trend_width()));
+        let (text, style) = match row.last {
+            None => (format!("not measured yet, {every}"), screen.theme.text),
+            Some((at, rtt)) => {
+                let p99 = row.p99().map(|p99| format!(", p99 {}", figures::latency(p99))).unwrap_or_default();
+                let ago = figures::age(screen.now.since(at));
+                let is_slow = matches!(row.slow, Some(Slow::Late | Slow::Objective));
+                let style = if is_slow { screen.theme.slow } else { screen.theme.text };
+                (format!("{}{p99}, {ago} ago, {every}", figures::latency(rtt)), style)
+            }
+        };
+        Some(self.styled(2, "latency", text, style))
+    }
+
+    fn subscriptions(&self) -> Option<Fact> {
+        let asked = self.client.conversation.subscribe.len();
+        if asked == 0 || !self.row.is_up() {
+            return None;
+        }
+        let short = self.screen.model.shown().shortfalls(self.key).len();
+        let text = match self.row.connection.subscribed {
+            None => format!("{} asked for, not all answered", figures::count(asked)),
+            Some(_) if short == 0 => format!("{} granted as asked", figures::count(asked)),
+            Some(_) => format!("{} of {asked} granted as asked", figures::count(asked.saturating_sub(short))),
+        };
+        Some(self.fact(4, "subscribed", text))
+    }
+
+    /// The subscriptions that are less than what was asked for.
+    fn shortfalls(&self, name: &'static str, style: Style) -> Vec<Fact> {
+        let shortfalls = self.screen.model.shown().shortfalls(self.key);
+        let mut facts = Vec::new();
+        for shortfall in shortfalls.iter().take(Self::SHORTFALLS) {
+            facts.extend(self.wrapped(1, name, &connection::shortfall(shortfall), style));
+        }
+        if shortfalls.len() > Self::SHORTFALLS {
+            let more = format!("and {} more", shortfalls.len() - Self::SHORTFALLS);
+            facts.push(self.styled(1, name, more, style));
+        }
+        // Only the first line is named.
+        facts.iter_mut().skip(1).for_each(|fact| fact.name = "");
+        facts
+    }
+
+    fn certificate(&self, name: &'static str, end: DateTime<Utc>, whose: &str) -> Fact {
+        let theme = self.screen.theme;
+        let expiry = Expiry::new(end, self.screen.wall());
+        let when = format!("{expiry} ({})  ", end.format("%Y-%m-%d"));
+        let whose = ellipsize(whose, self.columns.saturating_sub(width(&when)).into());
+        let spans = vec![span(when, expiry_style(self.screen, expiry)), span(whose, theme.dim)];
+        Fact { rank: if expiry.is_soon() { 1 } else { 4 }, name, spans }
+    }
+
+    fn fact(&self, rank: u8, name: &'static str, text: String) -> Fact {
+        self.styled(rank, name, text, self.screen.theme.text)
+    }
+
+    fn styled(&self, rank: u8, name: &'static str, text: String, style: Style) -> Fact {
+        Fact { rank, name, spans: vec![span(text, style)] }
+    }
+
+    /// A fact that may take three lines; what is longer is cut. Its first line is the last to go.
+    fn wrapped(&self, rank: u8, name: &'static str, text: &str, style: Style) -> Vec<Fact> {
+        let mut lines = wrap(text, self.columns);
+        if lines.len() > 3 {
+            let rest = lines.split_off(2).join(" ");
+            lines.push(rest);
+        }
+        let line = |(n, text)| match n {
+            0 => self.styled(rank, name, text, style),
+            _ => self.styled(rank + 1, "", text, style),
+        };
+        lines.into_iter().enumerate().map(line).collect()
+    }
+}

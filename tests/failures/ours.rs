@@ -1,0 +1,60 @@
+//! Failures on this host: workers that die or cannot start, and patience that ends.
+
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
+
+use crate::{Run, headless::Heard, mosquitto::Mosquitto};
+
+fn url(broker: &Mosquitto) -> String {
+    format!("mqtt://127.0.0.1:{}", broker.port())
+}
+
+fn kill_worker(run: &Run) {
+    let worker = Pid::from_raw(run.program.workers()[&0] as i32).expect("a process");
+    kill_process(worker, Signal::KILL).expect("to kill a worker");
+}
+
+#[test]
+fn worker_killed() {
+    let broker = Mosquitto::start();
+    let mut run = Run::at(&url(&broker));
+    run.comes_up();
+    kill_worker(&run);
+    run.expect("worker_killed");
+    run.comes_up();
+}
+
+#[test]
+fn worker_cannot_start() {
+    let broker = Mosquitto::start();
+    let mut run = Run::at(&url(&broker));
+    run.comes_up();
+    // The program keeps the files that it has and is given no further one.
+    let program = Pid::from_raw(run.program.id() as i32).expect("a process");
+    let limit = getrlimit(Resource::Nofile);
+    prlimit(Some(program), Resource::Nofile, Rlimit { current: Some(3), ..limit }).expect("to set its limit");
+    kill_worker(&run);
+    run.expect("worker_cannot_start");
+    let told = |h: &Heard| {
+        let starts = "cannot start: Too many open files (os error 24); its client waits; starting it again in ";
+        h.of_type("worker").any(|l| l["event"] == "died" && l["detail"].as_str().is_some_and(|d| d.starts_with(starts)))
+    };
+    drop(run.program.wait_for("why it cannot start", told));
+    prlimit(Some(program), Resource::Nofile, limit).expect("to set its limit");
+    run.comes_up();
+}
+
+#[test]
+fn retries_exhausted() {
+    // It accepts and closes.
+    let hangs_up = crate::peers::serve(|mut s| {
+        let _ = std::io::Read::read(&mut s, &mut [0; 256]);
+    });
+    let client = "reconnect = { max_retries = 2 }";
+    let mut run = Run::with(&format!("mqtt://{hangs_up}"), "", client);
+    for _ in 0..2 {
+        let step = run.step("a try", crate::is_failure);
+        assert_eq!((&step["to"], &step["reason"]), (&"backoff".into(), &"connection_lost".into()));
+    }
+    run.expect("retries_exhausted");
+    run.waits_for_the_operator();
+}

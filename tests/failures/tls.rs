@@ -1,0 +1,223 @@
+//! Failures of TLS: certificates of either side, and ports that are not what they are taken for.
+
+use std::{fs, path::PathBuf};
+
+use openssl::ssl::SslVersion;
+use tempfile::TempDir;
+
+use crate::{
+    Run,
+    certs::{Authority, EXPIRED, NOT_YET, VALID},
+    certs::{Certified, Wanted},
+    mosquitto::{Mosquitto, Setup, free_port},
+    peers::{TlsSetup, serve_tls},
+    relay::Relay,
+};
+
+const NAMES: &str = "DNS:localhost,IP:127.0.0.1";
+
+type Files = (PathBuf, PathBuf);
+
+/// A broker with TLS, whose certificate can be changed.
+struct Secure {
+    ca: Authority,
+    broker: Mosquitto,
+    port: u16,
+}
+
+impl Secure {
+    /// With the certificate that `issue` makes, and further lines for its listener.
+    fn with(issue: impl FnOnce(&Authority) -> Files, more: impl FnOnce(&Authority) -> Vec<String>) -> Secure {
+        let ca = Authority::new("plant CA");
+        let port = free_port();
+        let (cert, key) = (ca.path("its.pem"), ca.path("its.key"));
+        let mut lines = vec![
+            format!("listener {port} 127.0.0.1"),
+            format!("certfile {}", cert.display()),
+            format!("keyfile {}", key.display()),
+        ];
+        lines.extend(more(&ca));
+        put(&ca, issue(&ca));
+        let broker = Mosquitto::with(Setup { lines, ..Setup::default() });
+        Secure { ca, broker, port }
+    }
+
+    fn good() -> Secure {
+        Secure::with(|ca| ca.issue("broker", NAMES, VALID), |_| Vec::new())
+    }
+
+    /// A broker that demands a certificate of its own CA from each client.
+    ///
+    /// In TLS 1.3 its refusal comes when the client's CONNECT is under way already (RFC 8446
+    /// §4.4.2.4): mosquitto then resets the connection, and whether the client still reads the refusal
+    /// is a race. So the table has two sentences for each.
+    fn strict() -> Secure {
+        let demand = |ca: &Authority| vec![format!("cafile {}", ca.pem().display()), "require_certificate true".into()];
+        Secure::with(|ca| ca.issue("broker", NAMES, VALID), demand)
+    }
+
+    fn run(&self, client: &str) -> Run {
+        self.run_at(self.port, client)
+    }
+
+    /// A client that trusts the CA, at this port.
+    fn run_at(&self, port: u16, client: &str) -> Run {
+        let trust = format!("ca_file = \"{}\"", self.ca.pem().display());
+        Run::with(&format!("mqtts://localhost:{port}"), &trust, client)
+    }
+
+    /// Gives it a good certificate.
+    fn mend(&mut self) {
+        put(&self.ca, self.ca.issue("mended", NAMES, VALID));
+        self.broker.restart();
+    }
+}
+
+/// Makes these the broker's certificate and key.
+fn put(ca: &Authority, (cert, key): Files) {
+    fs::copy(cert, ca.path("its.pem")).expect("a certificate");
+    fs::copy(key, ca.path("its.key")).expect("a key");
+}
+
+/// A broker with this certificate is refused, and taken once it has a good one.
+fn refuses(name: &str, issue: impl FnOnce(&Authority) -> Files) {
+    let mut server = Secure::with(issue, |_| Vec::new());
+    let mut run = server.run("");
+    run.expect(name);
+    server.mend();
+    run.comes_up();
+}
+
+#[test]
+fn expired() {
+    refuses("expired", |ca| ca.issue("broker", NAMES, EXPIRED));
+}
+
+#[test]
+fn not_yet_valid() {
+    refuses("not_yet_valid", |ca| ca.issue("broker", NAMES, NOT_YET));
+}
+
+#[test]
+fn wrong_name() {
+    refuses("wrong_name", |ca| ca.issue("broker", "DNS:elsewhere.example", VALID));
+}
+
+#[test]
+fn unknown_ca() {
+    let other = Authority::new("another CA");
+    refuses("unknown_ca", |_| other.issue("broker", NAMES, VALID));
+}
+
+#[test]
+fn self_signed() {
+    let own = Authority::new("broker");
+    refuses("self_signed", |_| (own.pem(), own.path("ca.key")));
+}
+
+#[test]
+fn reset_in_tls() {
+    let server = Secure::good();
+    let way = Relay::to(([127, 0, 0, 1], server.port).into());
+    way.cut_handshakes(true);
+    let mut run = server.run_at(way.port(), "");
+    run.expect("reset_in_tls");
+    way.cut_handshakes(false);
+    run.comes_up();
+}
+
+#[test]
+fn tls_on_plain_port() {
+    let server = Secure::good();
+    server.run_at(server.broker.port(), "").expect("tls_on_plain_port");
+}
+
+#[test]
+fn plain_on_tls_port() {
+    let server = Secure::good();
+    Run::at(&format!("mqtt://127.0.0.1:{}", server.port)).expect("plain_on_tls_port");
+}
+
+#[test]
+fn client_certificate_missing() {
+    Secure::strict().run("").expect("client_certificate_missing");
+}
+
+/// The lines that give a client these.
+fn papers((cert, key): &Files, more: &str) -> String {
+    format!("cert_file = '{}'\nkey_file = '{}'\n{more}", cert.display(), key.display())
+}
+
+/// A client whose certificate the broker refuses until there is a better one in its place.
+fn is_refused(name: &str, issue: impl FnOnce(&Authority) -> Files) {
+    let server = Secure::strict();
+    let own = issue(&server.ca);
+    let mut run = server.run(&papers(&own, ""));
+    run.expect(name);
+    let (cert, key) = server.ca.issue("mended", "DNS:press", VALID);
+    fs::copy(cert, own.0).expect("a certificate");
+    fs::copy(key, own.1).expect("a key");
+    run.comes_up();
+}
+
+#[test]
+fn client_certificate_of_wrong_ca() {
+    let other = Authority::new("another CA");
+    is_refused("client_certificate_of_wrong_ca", |_| other.issue("press", "DNS:press", VALID));
+}
+
+#[test]
+fn client_certificate_expired() {
+    is_refused("client_certificate_expired", |ca| ca.issue("press", "DNS:press", EXPIRED));
+}
+
+/// A server that demands a certificate of its own CA in TLS 1.2, where its refusal is part of the
+/// handshake. (Mosquitto cannot be kept from TLS 1.3.)
+fn refuses_in_12(name: &str, own: Option<Certified>) {
+    let dir = TempDir::new().expect("a folder");
+    let put = |file: &str, text: String| {
+        fs::write(dir.path().join(file), text).expect("a file");
+        dir.path().join(file)
+    };
+    let ca = Certified::ca("plant CA");
+    let setup = TlsSetup { client_ca: Some(ca.clone()), version: Some(SslVersion::TLS1_2), ..TlsSetup::default() };
+    let port = serve_tls(&ca.issue(&Wanted::LOCALHOST), setup).port();
+    let own = own.map(|own| papers(&(put("press.pem", own.pem()), put("press.key", own.key_pem())), ""));
+    let trust = format!("ca_file = '{}'", put("ca.pem", ca.pem()).display());
+    Run::with(&format!("mqtts://localhost:{port}"), &trust, &own.unwrap_or_default()).expect(name);
+}
+
+#[test]
+fn client_certificate_missing_12() {
+    refuses_in_12("client_certificate_missing_12", None);
+}
+
+#[test]
+fn client_certificate_of_wrong_ca_12() {
+    let other = Certified::ca("another CA");
+    refuses_in_12("client_certificate_of_wrong_ca_12", Some(other.issue(&Wanted::LOCALHOST)));
+}
+
+#[test]
+fn key_password_wrong() {
+    let server = Secure::strict();
+    let (cert, key) = server.ca.issue("press", "DNS:press", VALID);
+    let locked = server.ca.encrypted(&key, "open-sesame-5");
+    server.run(&papers(&(cert, locked), "key_password = 'open-sesame-6'")).expect("key_password_wrong");
+}
+
+/// It was good when the program started: else that would not start.
+#[test]
+fn ca_file_unusable() {
+    let mut server = Secure::good();
+    let mut run = server.run("");
+    run.comes_up();
+    server.broker.kill9();
+    run.step("held", |step| step["to"] == "held");
+    let good = fs::read(server.ca.pem()).expect("a file");
+    fs::write(server.ca.pem(), "what once was a certificate").expect("a file");
+    server.broker.restart();
+    run.expect("ca_file_unusable");
+    fs::write(server.ca.pem(), good).expect("a file");
+    run.comes_up();
+}

@@ -1,0 +1,190 @@
+//! Every kind of secret that a fleet can have, looked for in all that the program writes and shows, in what its processes are called with, and in what they know of the environment.
+
+#[path = "harness/certs.rs"]
+mod certs;
+#[path = "harness/console.rs"]
+mod console;
+#[path = "harness/fleet_file.rs"]
+mod fleet_file;
+#[path = "harness/mosquitto.rs"]
+mod mosquitto;
+#[path = "harness/peers.rs"]
+mod peers;
+
+use std::{
+    fs,
+    process::{Command, Output},
+};
+
+use certs::{Authority, VALID};
+use console::{Console, descendants, signal_process};
+use fleet_file::FleetFile;
+use mosquitto::{Mosquitto, Setup, free_port};
+use rustix::process::Signal;
+
+const PASSWORD: &str = "let-me-in-7";
+const WRONG: &str = "not-the-one-9";
+const KEY: &str = "open-sesame-5";
+const PROXY: &str = "tunnel-vision-3";
+const DENIED: &str = "no-way-through-4";
+
+/// Each secret in the forms it takes on its way: as it is, as in a URL, as in `Proxy-Authorization`.
+fn forms() -> Vec<Vec<u8>> {
+    let secrets = [PASSWORD, WRONG, KEY, PROXY, DENIED];
+    let forms = secrets.iter().flat_map(|secret| {
+        let basic = openssl::base64::encode_block(format!("op:{secret}").as_bytes());
+        [secret.to_string(), secret.replace('-', "%2D"), basic]
+    });
+    forms.map(String::into_bytes).collect()
+}
+
+/// What was looked through, and the secrets in it.
+#[derive(Default)]
+struct Search {
+    places: usize,
+    leaks: Vec<String>,
+}
+
+impl Search {
+    fn look(&mut self, place: &str, bytes: &[u8]) {
+        assert!(!bytes.is_empty(), "{place} is empty: looking there shows nothing");
+        self.places += 1;
+        for form in forms() {
+            if bytes.windows(form.len()).any(|window| window == form) {
+                self.leaks.push(format!("{place} has {}", String::from_utf8_lossy(&form)));
+            }
+        }
+    }
+
+    fn look_at_output(&mut self, place: &str, output: &Output) {
+        self.look(place, &[&output.stdout[..], &output.stderr].concat());
+    }
+
+    /// The arguments of these processes and, but for the operator's own, their environment.
+    fn look_at_processes(&mut self, program: u32) {
+        let arguments = |id: u32| fs::read(format!("/proc/{id}/cmdline")).expect("a process");
+        self.look("the program's arguments", &arguments(program));
+        let workers = descendants(program);
+        assert!(!workers.is_empty());
+        for worker in workers {
+            self.look(&format!("the arguments of {worker}"), &arguments(worker));
+            let environment = fs::read(format!("/proc/{worker}/environ")).expect("a process");
+            self.look(&format!("the environment of {worker}"), &environment);
+        }
+    }
+}
+
+#[test]
+fn no_secret_is_written_shown_or_handed_on_in_the_open() {
+    let ca = Authority::new("test authority");
+    let server = ca.issue("server", "DNS:localhost", VALID);
+    let (cert, key) = ca.issue("client", "DNS:client", VALID);
+    let locked = ca.encrypted(&key, KEY);
+    let mutual = free_port();
+    let lines = vec![
+        format!("listener {mutual} 127.0.0.1"),
+        format!("certfile {}", server.0.display()),
+        format!("keyfile {}", server.1.display()),
+        format!("cafile {}", ca.pem().display()),
+        "require_certificate true".into(),
+    ];
+    let users = vec![("op".to_owned(), PASSWORD.to_owned())];
+    let broker = Mosquitto::with(Setup { users, lines, ..Setup::default() });
+    let plain = broker.port();
+    let granting = peers::serve_proxy(broker.address(), |request| {
+        let basic = openssl::base64::encode_block(format!("op:{PROXY}").as_bytes());
+        (!request.contains(&basic)).then_some("HTTP/1.1 407 Proxy Authentication Required")
+    });
+    let denying = peers::serve_proxy(broker.address(), |_| Some("HTTP/1.1 407 Proxy Authentication Required"));
+    let file = FleetFile::new(&format!(
+        r#"
+        [endpoint.plain]
+        url = "mqtt://127.0.0.1:{plain}"
+        [endpoint.mutual]
+        url = "mqtts://localhost:{mutual}"
+        ca_file = "{ca}"
+        [endpoint.tunnel]
+        url = "mqtt://127.0.0.1:{plain}"
+        proxy = "http://op:{PROXY}@{granting}"
+        [endpoint.denied]
+        url = "mqtt://127.0.0.1:{plain}"
+        proxy = "http://op:{DENIED}@{denying}"
+        [defaults]
+        username = "op"
+        password = {{ env = "OP_PASSWORD" }}
+        reconnect = {{ strategy = "fixed", every = "500ms" }}
+        [[client]]
+        id = "good"
+        endpoints = ["plain"]
+        [[client]]
+        id = "bad"
+        endpoints = ["plain"]
+        password = {{ file = "wrong.pw" }}
+        [[client]]
+        id = "mutual"
+        endpoints = ["mutual"]
+        cert_file = "{cert}"
+        key_file = "{locked}"
+        key_password = {{ credential = "key" }}
+        [[client]]
+        id = "tunnel"
+        endpoints = ["tunnel"]
+        [[client]]
+        id = "denied"
+        endpoints = ["denied"]
+        "#,
+        ca = ca.pem().display(),
+        cert = cert.display(),
+        locked = locked.display(),
+    ));
+    let folder = file.dir.path();
+    fs::write(folder.join("wrong.pw"), WRONG).expect("a file");
+    fs::write(folder.join("key"), KEY).expect("a file");
+    let env = [("OP_PASSWORD", PASSWORD), ("CREDENTIALS_DIRECTORY", folder.to_str().expect("a path"))];
+    let log = folder.join("events.log");
+    let mut proof = Search::default();
+    proof.look("the fleet file", &fs::read(file.path()).expect("a file"));
+    assert_eq!(proof.leaks.len(), 2, "what is there is found: {:?}", proof.leaks);
+    let mut search = Search::default();
+
+    // On the screen, with everything about each client, through the death of a worker.
+    let args = ["run", file.path(), "--log", log.to_str().expect("a path")];
+    let mut console = Console::start_with(200, 60, &args, &env);
+    console.wait_for("three up, one refused, one held", |screen| {
+        screen.contains("3 up") && screen.contains("not authorized") && screen.contains("proxy wants a password")
+    });
+    search.look_at_processes(console.id());
+    for id in ["good", "bad", "mutual", "tunnel", "denied"] {
+        console.press(&format!("/{id}\r\x1b[B\r"));
+        console.wait_for(&format!("the detail view of {id}"), |screen| {
+            screen.contains("user name") && screen.contains("op, with a password") && screen.contains(id)
+        });
+        console.press("\x1b");
+        console.press("\x1b");
+    }
+    signal_process(descendants(console.id())[0], Signal::KILL);
+    console.wait_text("3 up");
+    console.press("?");
+    console.wait_text("help");
+    console.signal(Signal::TERM);
+    console.wait_exit();
+    search.look("all that went to the terminal", &console.bytes());
+    search.look("the log file", &fs::read(&log).expect("a log"));
+
+    // Without one.
+    let runs: [&[&str]; 6] = [
+        &["run", file.path(), "--duration", "3s", "--format", "json", "--samples"],
+        &["run", file.path(), "--duration", "2s", "--plain"],
+        &["check", file.path()],
+        &["check", file.path(), "--connect"],
+        &["doctor", file.path()],
+        &["doctor", file.path(), "--format", "json"],
+    ];
+    for args in runs {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mqfleet"));
+        let output = command.args(args).envs(env).output().expect("the program");
+        search.look_at_output(&args.join(" "), &output);
+    }
+    assert!(search.places > 12, "{}", search.places);
+    assert_eq!(search.leaks, [""; 0]);
+}
