@@ -538,7 +538,9 @@ fn a_client_s_own_certificate_is_shown_and_the_want_of_one_named() {
     let (code, line) = told(&[&fleet, "--client", "shown"]);
     assert_eq!((code, stages(&line).last()), (Some(0), Some(&("connack", true))), "its probe is off: {line}");
     let (code, line) = told(&[&fleet, "--client", "bare"]);
-    assert_eq!((code, &line["failed_stage"], &line["reason"]), (Some(3), &json!("connect"), &json!("tls_failed")));
+    assert_eq!((code, &line["failed_stage"]), (Some(3), &json!("connect")), "{line}");
+    // With TLS 1.3 the client does not always get to read the refusal.
+    assert!([json!("client_certificate_refused"), json!("tls_failed")].contains(&line["reason"]), "{line}");
     assert!(line["advice"].as_str().unwrap().starts_with("give the client a certificate"), "{line}");
 }
 

@@ -145,10 +145,14 @@ fn at_endpoint(case: &Case<'_>, stage: StageKind, cause: &Cause) -> String {
     }
 }
 
+/// What to do about a client without a certificate at a broker that demands one.
+const WANTED: &str = "give the client a certificate: cert_file and key_file";
+
 /// What to do where a client got no connection, or lost it again.
 fn of_client(case: &Case<'_>, step: Step, cause: &Cause) -> String {
     let is_up = !matches!(step, Step::Connect | Step::Connack);
     let settings = case.patient.map(|p| &p.client.settings);
+    let has_certificate = case.patient.is_some_and(|p| p.client.identity.is_some());
     let wants_certificate = case.finding.session.as_ref().is_some_and(|s| s.wants_certificate);
     match cause.reason {
         Reason::SessionTakenOver => {
@@ -180,8 +184,10 @@ fn of_client(case: &Case<'_>, step: Step, cause: &Cause) -> String {
             "connect to the broker that it names, or set follow_redirects = true".into()
         }
         Reason::PacketTooLarge => "shorten what the client says of itself: ID, user name, properties".into(),
-        Reason::TlsFailed if wants_certificate && case.patient.is_some_and(|p| p.client.identity.is_none()) => {
-            "give the client a certificate: cert_file and key_file".into()
+        Reason::ClientCertificateRefused if !has_certificate => WANTED.into(),
+        Reason::TlsFailed if wants_certificate && !has_certificate => WANTED.into(),
+        Reason::ClientCertificateRefused => {
+            "give the client a certificate that is valid, and of a CA that the broker trusts for its clients".into()
         }
         Reason::TlsFailed => "check the client's certificate, its key, and which CA the broker trusts".into(),
         Reason::ConnectTimeout => {

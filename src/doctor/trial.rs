@@ -257,7 +257,8 @@ impl Trial {
 /// cut, stood already when the endpoint was probed.
 fn is_of_the_way(reason: Reason) -> bool {
     let told_at_connack = matches!(reason, Reason::ConnectionLost | Reason::ConnectionReset | Reason::ConnectTimeout);
-    reason.is_network() && !told_at_connack || matches!(reason, Reason::Internal | Reason::WorkerLost)
+    let is_other = matches!(reason, Reason::ClientCertificateRefused | Reason::Internal | Reason::WorkerLost);
+    reason.is_network() && !told_at_connack || is_other
 }
 
 /// Whether a subscription only failed with its connection, of whose end the worker tells next: a broker

@@ -51,7 +51,8 @@ pub enum Reason {
     CertificateUnknownCa,
     CertificateNameMismatch,
     CertificateInvalid,
-    // The broker's: CONNACK of MQTT 3.1.1 (§3.2.2.3) and reason codes of MQTT 5.0 (§2.4)
+    // The broker's: its alert of TLS, CONNACK of MQTT 3.1.1 (§3.2.2.3) and reason codes of MQTT 5.0 (§2.4)
+    ClientCertificateRefused,
     UnspecifiedError,
     MalformedPacket,
     ProtocolError,
@@ -161,18 +162,18 @@ impl Reason {
 
     /// Whether the broker itself said so.
     pub fn is_brokers(self) -> bool {
-        self as u8 >= Reason::UnspecifiedError as u8
+        self as u8 >= Reason::ClientCertificateRefused as u8
     }
 
     /// Whether it is about the way to the broker, and so may well be true of others at the same endpoint.
     pub fn is_network(self) -> bool {
-        (Reason::ConnectionLost as u8..Reason::UnspecifiedError as u8).contains(&(self as u8))
+        (Reason::ConnectionLost as u8..Reason::ClientCertificateRefused as u8).contains(&(self as u8))
     }
 
     pub fn remedy(self) -> Remedy {
         use Reason::*;
         match self {
-            BadCredentials | NotAuthorized => Remedy::Later,
+            ClientCertificateRefused | BadCredentials | NotAuthorized => Remedy::Later,
             ServerUnavailable | ServerBusy | ServerShuttingDown | QuotaExceeded | ConnectionRateExceeded => {
                 Remedy::Busy
             }
@@ -244,6 +245,7 @@ impl Reason {
             CertificateUnknownCa => ("certificate_unknown_ca", "certificate of unknown CA"),
             CertificateNameMismatch => ("certificate_name_mismatch", "certificate for another host"),
             CertificateInvalid => ("certificate_invalid", "certificate not acceptable"),
+            ClientCertificateRefused => ("client_certificate_refused", "client certificate refused"),
             UnspecifiedError => ("unspecified_error", "broker: unspecified error"),
             MalformedPacket => ("malformed_packet", "broker: malformed packet"),
             ProtocolError => ("protocol_error", "broker: protocol error"),

@@ -127,28 +127,42 @@ fn is_hang_up(errno: i32) -> bool {
     matches!(Errno::from_raw_os_error(errno), Errno::CONNRESET | Errno::PIPE | Errno::CONNABORTED)
 }
 
-/// Why TLS ended with an alert (RFC 8446 §6.2). Without a certificate of the client (`identity`) TLS 1.2
-/// has no other word for that than "handshake failure" (RFC 5246 §7.4.6).
+/// Why TLS ended with an alert (RFC 8446 §6.2). What the broker says of the client's certificate, or of
+/// the want of one (`identity`), is its refusal; of all else the next try may see another end.
 fn alert(ours: bool, words: Words, identity: bool) -> Cause {
+    let refused = if ours { None } else { refused_certificate(words.bytes(), identity) };
+    if let Some(detail) = refused {
+        return cause(Reason::ClientCertificateRefused, detail);
+    }
     let name = Scrubbed::from_bytes(words.bytes());
     let detail = match (ours, words.bytes()) {
         (true, b"unknown CA") => "nobody trusted here has signed the broker's certificate".to_owned(),
         (true, b"certificate expired") => "the broker's certificate has expired".to_owned(),
         (true, b"bad certificate") => "the broker's certificate is not valid, or not yet".to_owned(),
         (true, _) => format!("the broker's part of the handshake is not accepted: {}", name.as_str()),
-        // OpenSSL 3.0 has no name yet for what TLS 1.3 says then (alert 116).
-        (false, b"certificate required" | b"unknown") if !identity => {
-            "the broker demands a certificate of the client".to_owned()
-        }
-        (false, b"handshake failure") if !identity => {
-            "the broker refused the handshake: it may demand a certificate of the client".to_owned()
-        }
-        (false, b"unknown CA") => "the broker does not trust the CA of the client's certificate".to_owned(),
-        (false, b"certificate expired") => "to the broker the client's certificate has expired".to_owned(),
-        (false, b"bad certificate") => "the broker does not accept the client's certificate".to_owned(),
         (false, _) => format!("the broker refused: {}", name.as_str()),
     };
     cause(Reason::TlsFailed, &detail)
+}
+
+/// What a broker's alert says of the client's certificate, if it is about that.
+fn refused_certificate(words: &[u8], identity: bool) -> Option<&'static str> {
+    Some(match (words, identity) {
+        // OpenSSL 3.0 has no name yet for what TLS 1.3 says then (alert 116); some brokers say that the
+        // certificate that they did not get is bad.
+        (b"certificate required", _) | (b"unknown" | b"bad certificate", false) => {
+            "the broker demands a certificate of the client"
+        }
+        // TLS 1.2 has no other word for that (RFC 5246 §7.4.6).
+        (b"handshake failure", false) => "the broker refused the handshake: it may demand a certificate of the client",
+        (b"unknown CA", true) => "the broker does not trust the CA of the client's certificate",
+        (b"certificate expired", true) => "to the broker the client's certificate has expired",
+        (b"certificate revoked", true) => "to the broker the client's certificate has been revoked",
+        (b"unsupported certificate", true) => "the client's certificate is of a kind that the broker does not take",
+        (b"bad certificate" | b"certificate unknown", true) => "the broker does not accept the client's certificate",
+        (b"access denied", true) => "the broker accepts the client's certificate, but does not let it in",
+        _ => return None,
+    })
 }
 
 /// Why a subscription failed, with the broker's reason string where it gave one.
@@ -183,4 +197,55 @@ pub(super) fn system(errno: i32) -> Cause {
 fn words(errno: i32) -> String {
     let text = io::Error::from_raw_os_error(errno).to_string();
     text.split(" (os error").next().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alert_is_a_refusal_of_the_certificate_only_where_it_can_be_about_that() {
+        let refused = |words: &str, identity| refused_certificate(words.as_bytes(), identity).is_some();
+        for words in [
+            "bad certificate",
+            "unsupported certificate",
+            "certificate revoked",
+            "certificate expired",
+            "certificate unknown",
+            "unknown CA",
+            "access denied",
+            "certificate required",
+        ] {
+            assert!(refused(words, true), "{words}");
+        }
+        for words in ["handshake failure", "bad certificate", "certificate required", "unknown"] {
+            assert!(refused(words, false), "{words}");
+        }
+        // Without a certificate none can be of an unknown CA; with one, a handshake fails for anything.
+        for words in ["unknown CA", "certificate expired", "access denied"] {
+            assert!(!refused(words, false), "{words}");
+        }
+        for words in ["handshake failure", "unknown"] {
+            assert!(!refused(words, true), "{words}");
+        }
+        // What OpenSSL 3.0 says of the other alerts that end a connection.
+        for words in [
+            "unexpected message",
+            "bad record mac",
+            "record overflow",
+            "illegal parameter",
+            "decode error",
+            "decrypt error",
+            "protocol version",
+            "insufficient security",
+            "internal error",
+            "user canceled",
+            "unsupported extension",
+            "unrecognized name",
+            "unknown PSK identity",
+            "no application protocol",
+        ] {
+            assert!(!refused(words, true) && !refused(words, false), "{words}");
+        }
+    }
 }

@@ -33,7 +33,7 @@ fn open(shown: Shown) -> Peer {
         guest: "",
         certified: "",
         to_wrong_password: "not_authorized",
-        to_wrong_certificate: "tls_failed",
+        to_wrong_certificate: "client_certificate_refused",
         _running: Box::new(broker),
     }
 }

@@ -18,6 +18,7 @@ fn each_reason_has_its_ladder() {
         (SessionTakenOver, State::Backoff, Some(Duration::from_secs(1)), 1_000),
         (BadCredentials, State::Failed, Some(minutes(10)), 1_000),
         (NotAuthorized, State::Failed, Some(minutes(10)), 1_000),
+        (ClientCertificateRefused, State::Failed, Some(minutes(10)), 1_000),
         (Banned, State::Failed, None, 1_000),
         (ClientIdRejected, State::Failed, None, 1_000),
         (UnsupportedProtocolVersion, State::Failed, None, 1_000),
