@@ -11,8 +11,7 @@ use std::{
 static LISTENER: OnceLock<fn(&[u8])> = OnceLock::new();
 
 /// A line a packet, and those about errors.
-const PROTOCOL: paho_mqtt_sys::MQTTASYNC_TRACE_LEVELS =
-    paho_mqtt_sys::MQTTASYNC_TRACE_LEVELS_MQTTASYNC_TRACE_PROTOCOL;
+const PROTOCOL: paho_mqtt_sys::MQTTASYNC_TRACE_LEVELS = paho_mqtt_sys::MQTTASYNC_TRACE_LEVELS_MQTTASYNC_TRACE_PROTOCOL;
 
 /// Has Paho hand every line of its trace at level PROTOCOL and above to `listener`. It is called on
 /// Paho's threads, under Paho's locks, and must neither block nor call Paho.
