@@ -8,6 +8,7 @@ mod cause;
 mod cell;
 mod connack;
 mod guard;
+mod kernel;
 mod line;
 mod message;
 mod options;
@@ -36,6 +37,7 @@ use self::{
 };
 pub use self::{
     guard::GuardError,
+    kernel::Reading,
     pending::Pending,
     route::Route,
     slots::{End, News, Slots, Subject},
@@ -286,17 +288,20 @@ impl Client {
         if !self.is_followed() {
             return;
         }
+        let now = Moment::now();
         let message = match self.def.probe.kind {
-            ProbeKind::Ack => self.slots.begin_probe(self.slot).then(|| message::ack(&self.def.id)),
+            ProbeKind::Ack => self.slots.begin_probe(self.slot, now).then(|| message::ack(&self.def.id)),
             ProbeKind::Echo => {
                 let patience = self.def.probe.every.saturating_mul(3).max(ECHO_LOST);
-                let number = self.slots.begin_echo(self.slot, patience, Moment::now());
+                let number = self.slots.begin_echo(self.slot, patience, now);
                 number.map(|number| message::echo(&self.def.id, number))
             }
             ProbeKind::Heartbeat | ProbeKind::Off => None,
         };
-        // A failure means that the connection is ending, of which the end tells.
-        let _ = message.map(|message| self.paho.try_publish(message));
+        // Paho takes none where the connection is ending, of which the end tells, or where too many wait.
+        if message.is_some_and(|message| self.paho.try_publish(message).is_err()) {
+            self.slots.cancel_probe(self.slot);
+        }
     }
 
     /// The topic of its probes.

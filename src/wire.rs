@@ -240,7 +240,7 @@ pub struct SlotLate {
     pub slot: Slot,
     pub generation: Generation,
     pub probe: ProbeKind,
-    /// When it went out.
+    /// When it went out, or was to.
     pub since: Moment,
 }
 

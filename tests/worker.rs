@@ -2,13 +2,21 @@
 
 #[path = "harness/certs.rs"]
 mod certs;
+#[path = "harness/comparison.rs"]
+mod comparison;
+#[path = "harness/delay.rs"]
+mod delay;
 #[path = "harness/mosquitto.rs"]
 mod mosquitto;
 #[path = "harness/worker.rs"]
 mod process;
+#[path = "harness/reference.rs"]
+mod reference;
 #[path = "harness/script.rs"]
 mod script;
 
+#[path = "worker/accuracy.rs"]
+mod accuracy;
 #[path = "worker/causes.rs"]
 mod causes;
 #[path = "worker/connack.rs"]
@@ -21,8 +29,14 @@ mod echo;
 mod ends;
 #[path = "worker/figures.rs"]
 mod figures;
+#[path = "worker/kernel.rs"]
+mod kernel;
+#[path = "worker/late.rs"]
+mod late;
 #[path = "worker/orders.rs"]
 mod orders;
+#[path = "worker/payloads.rs"]
+mod payloads;
 #[path = "worker/samples.rs"]
 mod samples;
 #[path = "worker/subscriptions.rs"]

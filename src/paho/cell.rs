@@ -1,9 +1,15 @@
 //! Defines what Paho's callbacks know of one slot; who writes and reads it when is the table's matter.
 
-use std::os::fd::RawFd;
+use std::{os::fd::RawFd, time::Duration};
 
 use super::{slots::End, trouble::Fault};
 use crate::{clock::Moment, event::Generation, fleet::ProbeKind};
+
+/// A probe is late after this long at the earliest,
+const LATE: Duration = Duration::from_secs(1);
+
+/// and after this many times what the client's probes usually take.
+const LATE_TIMES: u32 = 3;
 
 /// What the failure callback of a connect was told: the code, above 0 where it is the broker's, and
 /// what the trace said just before.
@@ -25,23 +31,51 @@ pub(super) struct Cell {
     pub up: Option<Moment>,
     pub refusal: Option<Refusal>,
     pub end: Option<End>,
-    /// The socket, while the connection is up.
+    /// The socket, while the connection is up, and what tells it from a later one of the same number.
     pub socket: Option<RawFd>,
+    pub cookie: Option<u64>,
     /// When the PINGREQ went out that was not answered yet.
     pub ping: Option<Moment>,
-    /// The probe's message that was not acknowledged yet, and when it went out.
+    /// The message, the probe's or the client's own, that is timed and was not acknowledged yet, and when
+    /// it went out.
     pub publish: Option<(u16, Moment)>,
-    /// Whether a probe was ordered and not acknowledged yet.
-    pub probing: bool,
+    /// When the last message of the client's own that was timed went out.
+    pub timed: Moment,
+    /// When the probe was ordered that was not acknowledged yet.
+    pub probing: Option<Moment>,
     /// The echo that is awaited.
     pub echo: Option<Echo>,
+    /// The probe that was told to be late, by what it was late since.
+    pub told: Option<Moment>,
+    /// The last two round trips.
+    pub round_trips: [Duration; 2],
 }
 
 impl Cell {
+    /// Since when a probe of this kind has no answer, and what is to be answered. A probe that is held up
+    /// before it goes out (a full socket, too many messages in flight) counts from its order.
+    pub fn unanswered(&self, probe: ProbeKind) -> Option<(ProbeKind, Moment)> {
+        let ping = self.ping.map(|at| (ProbeKind::Heartbeat, at));
+        let publish = self.publish.map(|(_, at)| (ProbeKind::Ack, at));
+        match probe {
+            ProbeKind::Heartbeat => ping.into_iter().chain(publish).min_by_key(|(_, at)| *at),
+            ProbeKind::Ack => publish.or(self.probing.map(|at| (ProbeKind::Ack, at))),
+            ProbeKind::Echo => self.echo.map(|echo| (ProbeKind::Echo, echo.sent.unwrap_or(echo.ordered))),
+            ProbeKind::Off => None,
+        }
+    }
+
+    /// How long a probe may take before it is late. One long round trip, as after an outage, does not make
+    /// the next late ones look usual.
+    pub fn patience(&self) -> Duration {
+        let [last, before] = self.round_trips;
+        last.min(before).saturating_mul(LATE_TIMES).max(LATE)
+    }
+
     /// Whether an answer to a probe of this kind is under way.
     pub fn is_awaiting(&self, probe: ProbeKind) -> bool {
         match probe {
-            ProbeKind::Heartbeat => self.ping.is_some(),
+            ProbeKind::Heartbeat => self.ping.is_some() || self.publish.is_some(),
             ProbeKind::Ack => self.publish.is_some(),
             ProbeKind::Echo => self.echo.is_some_and(|echo| echo.sent.is_some()),
             ProbeKind::Off => false,
@@ -56,4 +90,35 @@ pub(super) struct Echo {
     pub ordered: Moment,
     /// When it went out.
     pub sent: Option<Moment>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probe_is_late_by_what_is_usual() {
+        let s = Duration::from_secs;
+        let mut cell = Cell::default();
+        assert_eq!(cell.patience(), s(1));
+        cell.round_trips = [s(40), Duration::from_millis(20)];
+        assert_eq!(cell.patience(), s(1), "one long one");
+        cell.round_trips = [s(2), s(3)];
+        assert_eq!(cell.patience(), s(6));
+    }
+
+    #[test]
+    fn the_oldest_without_an_answer_counts() {
+        use ProbeKind::{Ack, Heartbeat, Off};
+        let mut cell = Cell { ping: Some(Moment(5)), publish: Some((1, Moment(4))), ..Cell::default() };
+        assert_eq!(cell.unanswered(Heartbeat), Some((Ack, Moment(4))));
+        assert_eq!((cell.unanswered(ProbeKind::Echo), cell.unanswered(Off)), (None, None));
+        (cell.publish, cell.probing) = (None, Some(Moment(3)));
+        assert_eq!(cell.unanswered(Heartbeat), Some((Heartbeat, Moment(5))));
+        assert_eq!(cell.unanswered(Ack), Some((Ack, Moment(3))));
+        cell.echo = Some(Echo { number: 1, ordered: Moment(7), sent: None });
+        assert_eq!(cell.unanswered(ProbeKind::Echo), Some((ProbeKind::Echo, Moment(7))));
+        cell.echo = Some(Echo { number: 1, ordered: Moment(7), sent: Some(Moment(8)) });
+        assert_eq!(cell.unanswered(ProbeKind::Echo), Some((ProbeKind::Echo, Moment(8))));
+    }
 }

@@ -73,6 +73,12 @@ pub(super) enum Packet {
         id: u16,
         sent: bool,
     },
+    /// One of the client's own messages at QoS 1 or 2.
+    Publish {
+        id: u16,
+        sent: bool,
+    },
+    /// The first answer to a message: PUBACK, or PUBREC at QoS 2.
     PubAck {
         id: u16,
     },
@@ -179,7 +185,7 @@ pub(super) fn packet(rest: &[u8], client_id: &[u8]) -> Option<Packet> {
     if let Some(rest) = rest.strip_prefix(b"-> PINGREQ (") {
         return (int(rest)?.1 == b")").then_some(Packet::PingReq { sent: rest == b"0)" });
     }
-    if let Some(rest) = rest.strip_prefix(b"<- PUBACK msgid: ") {
+    if let Some(rest) = rest.strip_prefix(b"<- PUBACK msgid: ").or(rest.strip_prefix(b"<- PUBREC msgid: ")) {
         let (id, b"") = int(rest)? else { return None };
         return Some(Packet::PubAck { id: id.try_into().ok()? });
     }
@@ -195,12 +201,13 @@ pub(super) fn packet(rest: &[u8], client_id: &[u8]) -> Option<Packet> {
     }
     if let Some(rest) = rest.strip_prefix(b"-> PUBLISH msgid: ") {
         let (id, rest) = int(rest)?;
-        let rest = rest.strip_prefix(b" qos: 1 retained: ")?;
-        let (_, rest) = int(rest)?;
+        let id = id.try_into().ok()?;
+        let (qos, rest) = int(rest.strip_prefix(b" qos: ")?)?;
+        let (_, rest) = int(rest.strip_prefix(b" retained: ")?)?;
         let (rc, rest) = int(rest.strip_prefix(b" rc ")?)?;
         let (_, payload) = int(rest.strip_prefix(b" payload len(")?)?;
-        let is_probe = payload.strip_prefix(b"): ") == Some(PROBE);
-        return is_probe.then_some(Packet::Probe { id: id.try_into().ok()?, sent: rc == 0 });
+        let (sent, is_probe) = (rc == 0, qos == 1 && payload.strip_prefix(b"): ") == Some(PROBE));
+        return Some(if is_probe { Packet::Probe { id, sent } } else { Packet::Publish { id, sent } });
     }
     None
 }
@@ -278,11 +285,15 @@ mod tests {
             read("15 good -> PUBLISH msgid: 9 qos: 1 retained: 0 rc 0 payload len(7): mqfleet", "good"),
             Some((15, Packet::Probe { id: 9, sent: true }))
         );
-        assert_eq!(read("15 good -> PUBLISH msgid: 9 qos: 1 retained: 0 rc 0 payload len(8): mqfleet2", "good"), None);
+        for own in ["qos: 1 retained: 0 rc 0 payload len(8): mqfleet2", "qos: 2 retained: 1 rc 0 payload len(0): "] {
+            let packet = Packet::Publish { id: 9, sent: true };
+            assert_eq!(read(&format!("15 good -> PUBLISH msgid: 9 {own}"), "good"), Some((15, packet)), "{own}");
+        }
+        assert_eq!(read("15 good <- PUBREC msgid: 9", "good"), Some((15, Packet::PubAck { id: 9 })));
+        assert_eq!(read("15 good -> PUBREC msgid: 9 (0)", "good"), None);
         let line = "15 good <- PUBLISH msgid: 1 qos: 1 retained: 0 payload len(11): <- PINGRESP";
         assert_eq!(read(line, "good"), Some((15, Packet::Message)));
         assert_eq!(read("15 good -> PUBLISH qos: 0 retained: 0 rc: 0 payload len(2): ab", "good"), None);
-        assert_eq!(read("15 good -> PUBLISH msgid: 9 qos: 2 retained: 0 rc 0 payload len(0): ", "good"), None);
         assert_eq!(read("15 good <- PUBACK msgid: 65536", "good"), None);
         assert_eq!(read("15  <- PINGRESP", ""), Some((15, Packet::PingResp)));
     }

@@ -15,12 +15,15 @@ use std::{
 
 use tokio::sync::mpsc;
 
-use super::cell::{Cell, Echo};
+use super::{
+    cell::{Cell, Echo},
+    kernel::{self, Reading},
+};
 use crate::{
     clock::Moment,
     event::{Cause, Generation},
     fleet::ProbeKind,
-    wire::{Slot, SlotSample},
+    wire::{Slot, SlotLate, SlotSample},
 };
 
 /// The end of a connection, or of the try to get one.
@@ -104,7 +107,8 @@ impl Slots {
     pub fn open(&self, slot: Slot, generation: Generation) {
         let mut cell = self.cell(slot);
         self.release(&mut cell, slot);
-        *cell = Cell { generation, ordered: Moment::now(), ..Cell::default() };
+        let round_trips = cell.round_trips;
+        *cell = Cell { generation, ordered: Moment::now(), round_trips, ..Cell::default() };
     }
 
     /// Accepts that a slot's mark was received. To be called before its cell is read.
@@ -118,8 +122,41 @@ impl Slots {
     }
 
     /// Notes that a probe goes out; false where the one before was not answered yet.
-    pub fn begin_probe(&self, slot: Slot) -> bool {
-        !std::mem::replace(&mut self.cell(slot).probing, true)
+    pub fn begin_probe(&self, slot: Slot, now: Moment) -> bool {
+        let mut cell = self.cell(slot);
+        let is_free = cell.probing.is_none();
+        cell.probing.get_or_insert(now);
+        is_free
+    }
+
+    /// Notes that the probe or the echo that was begun last does not go out.
+    pub fn cancel_probe(&self, slot: Slot) {
+        let mut cell = self.cell(slot);
+        if cell.publish.is_none() {
+            cell.probing = None;
+        }
+        cell.echo.take_if(|echo| echo.sent.is_none());
+    }
+
+    /// The probe of a slot that has no answer though it is late, told once.
+    pub fn take_late(&self, slot: Slot, now: Moment) -> Option<SlotLate> {
+        let mut cell = self.cell(slot);
+        cell.socket?;
+        let (probe, since) = cell.unanswered(self.subject(slot).probe)?;
+        if cell.told == Some(since) || now.since(since) < cell.patience() {
+            return None;
+        }
+        cell.told = Some(since);
+        Some(SlotLate { slot, generation: cell.generation, probe, since })
+    }
+
+    /// What the kernel says of a slot's connection, where it is up and the kernel says anything.
+    pub fn kernel(&self, slot: Slot) -> Option<Reading> {
+        let (generation, socket, cookie) = {
+            let cell = self.cell(slot);
+            (cell.generation, cell.socket?, cell.cookie?)
+        };
+        kernel::read(generation, socket, cookie)
     }
 
     /// Notes that an echo goes out and gives its number; `None` while one is awaited that was ordered less
@@ -196,7 +233,7 @@ impl Slots {
         let Ok(place) = usize::try_from(socket) else { return };
         if let (Some(owner), Some([_, before])) = (self.sockets.get(place), self.lines.get(place)) {
             owner.store(slot, Ordering::Relaxed);
-            cell.socket = Some(socket);
+            (cell.socket, cell.cookie) = (Some(socket), kernel::cookie(socket));
             cell.asked = Some(Moment(before.load(Ordering::Relaxed))).filter(|&at| at >= cell.ordered);
         }
     }
@@ -208,7 +245,7 @@ impl Slots {
             let owner = &self.sockets[socket as usize];
             let _ = owner.compare_exchange(slot, Self::FREE, Ordering::Relaxed, Ordering::Relaxed);
         }
-        (cell.ping, cell.publish, cell.echo) = (None, None, None);
+        (cell.cookie, cell.ping, cell.publish, cell.probing, cell.echo) = (None, None, None, None, None);
     }
 
     /// Notes the end of a generation, once, and marks the slot.
@@ -277,6 +314,24 @@ mod tests {
         let own = [first.wrapping_sub(1), first, first.wrapping_add(1), first.wrapping_add(2)];
         assert_eq!(own.map(|n| slots.is_own_echo(0, n)), [false, true, true, false]);
         assert!(!slots.is_own_echo(1, first));
+    }
+
+    #[test]
+    fn a_late_probe_is_told_once() {
+        let (slots, _news) = table(1);
+        let late = |at| slots.take_late(0, Moment(at)).map(|l| (l.generation, l.probe, l.since));
+        slots.open(0, 7);
+        slots.bind(&mut slots.cell(0), 0, 15);
+        assert!(slots.begin_probe(0, Moment(0)) && !slots.begin_probe(0, Moment(3)));
+        assert_eq!(late(999_999), None);
+        assert_eq!(late(1_000_000), Some((7, ProbeKind::Ack, Moment(0))));
+        assert_eq!(late(2_000_000), None);
+        slots.cancel_probe(0);
+        assert!(slots.begin_probe(0, Moment(2_000_000)));
+        assert_eq!(late(3_000_000), Some((7, ProbeKind::Ack, Moment(2_000_000))));
+        slots.open(0, 8);
+        assert!(slots.begin_probe(0, Moment(3_000_000)));
+        assert_eq!(late(9_000_000), None, "it is not up");
     }
 
     #[test]

@@ -8,15 +8,23 @@ use std::{
     cell::Cell as ThreadCell,
     os::fd::RawFd,
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use super::{
     arrivals::Arrivals,
+    cell::Cell,
     line::{self, ID_MAX, Line, Packet},
     slots::Slots,
     trouble,
 };
 use crate::{clock::Moment, fleet::ProbeKind, wire::SlotSample};
+
+/// The least time between two messages of a client's own that are timed,
+const OWN_EVERY: Duration = Duration::from_secs(1);
+
+/// and where the last one has no answer: from then on it may be that the broker swallowed it.
+const OWN_LOST: Duration = Duration::from_secs(60);
 
 /// What the trace reports to: Paho's trace callback carries no context.
 static TAP: OnceLock<Tap> = OnceLock::new();
@@ -78,18 +86,24 @@ fn on_packet(Tap { slots, arrivals }: &Tap, socket: RawFd, rest: &[u8], at: Mome
     if is_message {
         slots.received(slot);
     }
+    let is_measured = |probe| is_measured(subject.probe, probe);
+    if matches!(packet, Packet::Publish { .. }) && !is_measured(ProbeKind::Ack) {
+        return;
+    }
     let expect = || arrivals.iter().for_each(|arrivals| arrivals.expect(socket));
     let sent = |sent: bool, probe| {
-        if sent && subject.probe == probe {
+        if sent && is_measured(probe) {
             expect();
         }
         sent.then_some(at)
     };
-    let answered = |sent: Moment, probe| {
-        if subject.probe == probe {
+    let answered = |cell: &mut Cell, sent: Moment, probe| {
+        if is_measured(probe) {
             let arrived = arrivals.as_ref().and_then(|a| a.take(socket));
             let at = arrived.filter(|&arrived| arrived >= sent).unwrap_or(at);
-            slots.sample(SlotSample { slot, probe, at, rtt: at.since(sent) });
+            let rtt = at.since(sent);
+            cell.round_trips = [rtt, cell.round_trips[0]];
+            slots.sample(SlotSample { slot, probe, at, rtt });
         }
     };
     let mut cell = slots.cell(slot);
@@ -102,7 +116,17 @@ fn on_packet(Tap { slots, arrivals }: &Tap, socket: RawFd, rest: &[u8], at: Mome
         }
         Packet::Probe { id, sent: ok } => {
             cell.publish = sent(ok, ProbeKind::Ack).map(|at| (id, at));
-            cell.probing = ok;
+            if !ok {
+                cell.probing = None;
+            }
+            return;
+        }
+        Packet::Publish { id, sent: ok } => {
+            let pause = if cell.publish.is_some() { OWN_LOST } else { OWN_EVERY };
+            if at.since(cell.timed) >= pause {
+                cell.publish = sent(ok, ProbeKind::Ack).map(|at| (id, at));
+                cell.timed = at;
+            }
             return;
         }
         Packet::Echo { number, sent: ok } => {
@@ -114,19 +138,19 @@ fn on_packet(Tap { slots, arrivals }: &Tap, socket: RawFd, rest: &[u8], at: Mome
         }
         Packet::PingResp => {
             if let Some(sent) = cell.ping.take() {
-                answered(sent, ProbeKind::Heartbeat);
+                answered(&mut cell, sent, ProbeKind::Heartbeat);
             }
         }
         Packet::PubAck { id } => {
             if let Some((_, sent)) = cell.publish.take_if(|(expected, _)| *expected == id) {
-                cell.probing = false;
-                answered(sent, ProbeKind::Ack);
+                cell.probing = None;
+                answered(&mut cell, sent, ProbeKind::Ack);
             }
         }
         Packet::Echoed { number } => {
             let echo = cell.echo.take_if(|echo| echo.number == number);
             if let Some(sent) = echo.and_then(|echo| echo.sent) {
-                answered(sent, ProbeKind::Echo);
+                answered(&mut cell, sent, ProbeKind::Echo);
             }
         }
         Packet::Message | Packet::Received => {}
@@ -137,10 +161,17 @@ fn on_packet(Tap { slots, arrivals }: &Tap, socket: RawFd, rest: &[u8], at: Mome
     }
 }
 
+/// Whether a client whose probes are of the one kind is also measured by the other.
+///
+/// The keep alive sends a PINGREQ only where nothing went out, or nothing came in, for as long as it is
+/// (`MQTTProtocol_keepalive`): a client that publishes at QoS 1 more often than that never sends one. So
+/// what its broker takes to acknowledge its own messages is measured instead.
+fn is_measured(probes: ProbeKind, probe: ProbeKind) -> bool {
+    probes == probe || (probes, probe) == (ProbeKind::Heartbeat, ProbeKind::Ack)
+}
+
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::paho::slots::Subject;
 
@@ -180,6 +211,24 @@ mod tests {
         };
         assert_eq!(seen(), [(1, ProbeKind::Ack), (0, ProbeKind::Heartbeat)]);
         assert!(slots.cell(1).asked.is_some(), "when CONNECT went out");
+
+        // Messages of a client's own stand in for its heartbeats, one at a time and not each of them.
+        let own = |n| say(&format!("15 {id} -> PUBLISH msgid: {n} qos: 1 retained: 0 rc 0 payload len(2): on"));
+        let ack = |n| say(&format!("15 {id} <- PUBACK msgid: {n}"));
+        own(7);
+        own(8);
+        ack(8);
+        ack(7);
+        own(9);
+        ack(9);
+        assert_eq!(seen(), [(0, ProbeKind::Ack)]);
+        slots.cell(0).timed = Moment(0);
+        own(10);
+        assert_eq!(slots.cell(0).publish.map(|(id, _)| id), Some(10));
+        say(&format!("16 {id} -> PUBLISH msgid: 5 qos: 1 retained: 0 rc 0 payload len(2): on"));
+        say(&format!("16 {id} <- PUBACK msgid: 5"));
+        ack(10);
+        assert_eq!(seen(), [(0, ProbeKind::Ack)]);
 
         // An echo counts once, and only that which is awaited.
         bind(2, 17);

@@ -41,6 +41,9 @@ pub(super) struct Driver {
     /// Until when no timer is looked at, for Paho to send what it has.
     breath: Moment,
     next_count: Moment,
+    next_glance: Moment,
+    /// Which part of the slots the kernel was asked about last.
+    part: Slot,
     /// The endpoints as they were told last.
     routes: HashMap<EndpointKey, Arc<Route>>,
     /// Clients that are done with and wait to be dropped.
@@ -63,6 +66,8 @@ impl Driver {
             next_look: Moment::now() + due::LOOK,
             breath: Moment(0),
             next_count: Moment::now() + due::COUNT,
+            next_glance: Moment::now() + due::GLANCE,
+            part: 0,
             routes: HashMap::new(),
         }
     }
@@ -74,7 +79,7 @@ impl Driver {
     /// When there is something to do that nothing else wakes for.
     pub(super) fn next_due(&self) -> Moment {
         let timer = self.timers.next().map(|at| at.max(self.breath));
-        let known = [timer, self.set_right, Some(self.next_count)];
+        let known = [timer, self.set_right, Some(self.next_count), Some(self.next_glance)];
         known.into_iter().flatten().fold(self.next_look, Moment::min)
     }
 

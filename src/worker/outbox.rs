@@ -34,8 +34,21 @@ impl Outbox {
         self.news.push(news);
     }
 
+    /// A probe that has its answer before it is told to be late is late no more.
     pub(super) fn sample(&mut self, sample: SlotSample) {
+        self.late.retain(|late| late.slot != sample.slot || late.since >= sample.at);
         self.samples.push(sample);
+    }
+
+    pub(super) fn late(&mut self, late: SlotLate) {
+        self.late.push(late);
+    }
+
+    pub(super) fn tcp(&mut self, tcp: SlotTcp) {
+        match self.tcp.iter_mut().find(|known| known.slot == tcp.slot) {
+            Some(known) => *known = tcp,
+            None => self.tcp.push(tcp),
+        }
     }
 
     pub(super) fn shortfall(&mut self, shortfall: Shortfall) {

@@ -14,8 +14,8 @@ use mqfleet::{
     event::{Connack, Step},
     fleet::{Endpoint, EndpointKey},
     wire::{
-        self, ClientDef, DEFINE_PART, FromWorker, Hello, Receiver, Remote, Report, Sender, Shortfall, Slot, SlotSample,
-        Subscribed, ToWorker, check_hello,
+        self, ClientDef, DEFINE_PART, FromWorker, Hello, Receiver, Remote, Report, Sender, Shortfall, Slot, SlotLate,
+        SlotSample, SlotTcp, Subscribed, ToWorker, check_hello,
     },
 };
 
@@ -55,7 +55,11 @@ pub struct Worker {
     pub steps: HashMap<(Slot, u32), Vec<(Moment, Step)>>,
     pub samples: Vec<SlotSample>,
     pub samples_lost: u32,
+    pub late: Vec<SlotLate>,
+    pub tcp: Vec<SlotTcp>,
     pub reports: usize,
+    /// All that was reported, in the words of `Debug`, for tests that ask for it.
+    pub heard: Option<String>,
     pub shortfalls: Vec<Shortfall>,
     pub subscribed: Vec<Subscribed>,
     /// Messages received and published, by slot.
@@ -102,7 +106,10 @@ impl Worker {
             steps: HashMap::new(),
             samples: Vec::new(),
             samples_lost: 0,
+            late: Vec::new(),
+            tcp: Vec::new(),
             reports: 0,
+            heard: None,
             shortfalls: Vec::new(),
             subscribed: Vec::new(),
             messages: HashMap::new(),
@@ -162,6 +169,9 @@ impl Worker {
 
     fn take(&mut self, report: Report) {
         self.reports += 1;
+        if let Some(heard) = &mut self.heard {
+            heard.push_str(&format!("{report:?}\n"));
+        }
         assert!(report.news.is_sorted_by_key(|n| n.at), "news out of order");
         for news in report.news {
             let steps = self.steps.entry((news.slot, news.generation)).or_default();
@@ -172,6 +182,8 @@ impl Worker {
             steps.push((news.at, news.step));
         }
         self.samples.extend(report.samples);
+        self.late.extend(report.late);
+        self.tcp.extend(report.tcp);
         self.shortfalls.extend(report.shortfalls);
         self.subscribed.extend(report.subscribed);
         for more in report.messages {

@@ -1,4 +1,4 @@
-//! Defines what the driver does because time has passed: it gives up what took too long, has clients talk, counts, and looks for what ended without a word.
+//! Defines what the driver does because time has passed: it gives up what took too long, has clients talk, counts, looks for what is late or ended without a word, and asks the kernel.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::{
     event::{Cause, Generation, Reason},
     paho::End,
     text::Scrubbed,
-    wire::{Slot, SlotMessages},
+    wire::{Slot, SlotMessages, SlotTcp},
     worker::{lane::Phase, timers::Due},
 };
 
@@ -28,6 +28,12 @@ pub(super) const LOOK: Duration = Duration::from_secs(5);
 
 /// The time between two counts of the messages that came and went.
 pub(super) const COUNT: Duration = Duration::from_secs(1);
+
+/// The time between two glances at what is late.
+pub(super) const GLANCE: Duration = Duration::from_millis(250);
+
+/// At each of them the kernel is asked about one slot in this many, so about each every 5 s.
+const PARTS: Slot = 20;
 
 impl Driver {
     /// Does what has fallen due.
@@ -55,6 +61,10 @@ impl Driver {
         if self.next_count <= now {
             self.next_count = now + COUNT;
             self.count();
+        }
+        if self.next_glance <= now {
+            self.next_glance = now + GLANCE;
+            self.glance(now);
         }
         if self.next_look <= now {
             self.next_look = now + LOOK;
@@ -128,6 +138,21 @@ impl Driver {
             let received = self.slots.take_received(slot);
             if published > 0 || received > 0 {
                 self.outbox.messages(SlotMessages { slot, received, published });
+            }
+        }
+    }
+
+    /// Reports the probes that are late by now, and what the kernel says of the next part of the slots.
+    fn glance(&mut self, now: Moment) {
+        self.part = (self.part + 1) % PARTS;
+        for (slot, lane) in (0..).zip(&self.lanes).filter(|(_, lane)| matches!(lane.phase, Phase::Up)) {
+            if let Some(late) = self.slots.take_late(slot, now).filter(|l| l.generation == lane.generation) {
+                self.outbox.late(late);
+            }
+            let reading = (slot % PARTS == self.part).then(|| self.slots.kernel(slot)).flatten();
+            if let Some(reading) = reading.filter(|r| r.generation == lane.generation) {
+                let (generation, tcp) = (reading.generation, reading.tcp);
+                self.outbox.tcp(SlotTcp { slot, generation, at: now, tcp });
             }
         }
     }
