@@ -1,8 +1,15 @@
 //! Defines what the console knows and what its user looks at, both changed only by events and actions on given time; it reads no clock, does no I/O and knows nothing of drawing.
 
 mod act;
+mod answers;
+mod availability;
 mod connection;
+mod groups;
+mod heat;
+mod histogram;
 mod known;
+mod latencies;
+mod link;
 mod log;
 mod order;
 mod pulse;
@@ -12,8 +19,15 @@ mod trend;
 mod view;
 
 pub use act::Effect;
+pub use answers::Answers;
+pub use availability::Availability;
 pub use connection::Connection;
-pub use known::{Known, Latency};
+pub use groups::{Group, Groups};
+pub use heat::{Heat, Slice};
+pub use histogram::{BUCKETS, Histogram, Latency, begin};
+pub use known::Known;
+pub use latencies::Latencies;
+pub use link::Link;
 pub use log::{Entry, Log, Subject};
 pub use order::{Column, Sort};
 pub use pulse::Pulse;

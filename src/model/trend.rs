@@ -88,12 +88,6 @@ impl Trend {
         })
     }
 
-    /// The 99th percentile of what the ring holds. Of so few buckets that is the worst one.
-    pub fn p99(&self) -> Option<Duration> {
-        let worst = self.ring.iter().filter(|&&v| v != EMPTY && v != DOWN).max()?;
-        Some(Duration::from_micros(u64::from(*worst)))
-    }
-
     fn bucket_of(&self, now: Moment) -> u64 {
         now.0 / u64::from(self.width)
     }
@@ -142,7 +136,6 @@ mod tests {
         assert_eq!(shown(&t, 109, true, 10), ".35xxxx9..");
         assert_eq!(shown(&t, 109, false, 10), ".35xxxx9xx");
         assert_eq!(shown(&t, 109, false, 3), "9xx");
-        assert_eq!(t.p99(), Some(Duration::from_millis(9)));
     }
 
     #[test]
@@ -151,7 +144,6 @@ mod tests {
         t.record(Duration::from_millis(1));
         t.advance(at(500), true);
         assert_eq!(shown(&t, 500, true, Trend::LEN), ".".repeat(Trend::LEN));
-        assert_eq!(t.p99(), None);
     }
 
     #[test]

@@ -23,6 +23,14 @@ pub fn clients(n: impl TryInto<u64>) -> String {
     }
 }
 
+/// A count of TCP segments: `1 segment`, `3 segments`.
+pub fn segments(n: u32) -> String {
+    match n {
+        1 => "1 segment".to_owned(),
+        n => format!("{} segments", count(n)),
+    }
+}
+
 /// A round trip in at most six columns: `412µs`, `3.1ms`, `812ms`, `1.24s`, `12.4s`, `124s`.
 pub fn latency(rtt: Duration) -> String {
     let micros = rtt.as_micros();

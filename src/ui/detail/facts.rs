@@ -183,7 +183,7 @@ impl<'a> Facts<'a> {
         let (text, style) = match row.last {
             None => (format!("not measured yet, {every}"), screen.theme.text),
             Some((at, rtt)) => {
-                let p99 = row.p99().map(|p99| format!(", p99 {}", figures::latency(p99))).unwrap_or_default();
+                let p99 = row.p99(screen.now).map(|p99| format!(", p99 {}", figures::latency(p99))).unwrap_or_default();
                 let ago = figures::age(screen.now.since(at));
                 let is_slow = matches!(row.slow, Some(Slow::Late | Slow::Objective));
                 let style = if is_slow { screen.theme.slow } else { screen.theme.text };
