@@ -52,6 +52,7 @@ pub async fn run(mut source: Source, options: Options) -> io::Result<ExitCode> {
     every_second.set_missed_tick_behavior(MissedTickBehavior::Delay);
     every_second.tick().await;
     let mut said = (0, Instant::now());
+    let mut insight = None;
     let mut text = String::new();
     if options.format == Format::Json {
         push(&mut text, lines::json_start(&fleet, source.workers(), &Anchor::now(), Moment::now()));
@@ -65,6 +66,14 @@ pub async fn run(mut source: Source, options: Options) -> io::Result<ExitCode> {
             sent = out.send(&mut text), if !text.is_empty() => if sent.is_err() { break None },
             _ = every_second.tick() => {
                 known.look(Moment::now());
+                let now_shared = lines::insight(&known, &anchor);
+                if now_shared != insight {
+                    insight = now_shared;
+                    push(&mut text, match options.format {
+                        Format::Json => lines::json_insight(&known, &anchor, Moment::now()),
+                        Format::Text => lines::plain_insight(&known, &anchor, Moment::now()),
+                    });
+                }
                 match options.format {
                 Format::Json => push(&mut text, lines::json_summary(&known, &anchor, Moment::now())),
                 // A person needs no line a second about a fleet that is as it was.

@@ -83,6 +83,11 @@ enum Line<'a> {
         rate: u32,
         eta_ms: u64,
     },
+    Insight {
+        ts: String,
+        /// What most of the unhealthy share; none where they share nothing any more.
+        text: Option<String>,
+    },
     Summary {
         ts: String,
         clients: u32,
@@ -208,6 +213,23 @@ pub fn json_summary(known: &Known, anchor: &Anchor, at: Moment) -> String {
         received: known.received(),
         published: known.published(),
     })
+}
+
+/// What most of the unhealthy share by now, as a JSON line.
+pub fn json_insight(known: &Known, anchor: &Anchor, at: Moment) -> String {
+    encode(&Line::Insight { ts: stamp(anchor, at), text: insight(known, anchor) })
+}
+
+/// The same as a plain line.
+pub fn plain_insight(known: &Known, anchor: &Anchor, at: Moment) -> String {
+    let text = insight(known, anchor);
+    format!("{} insight: {}", stamp(anchor, at), text.as_deref().unwrap_or("nothing is shared any more"))
+}
+
+/// What most of the unhealthy share, with times in UTC.
+pub fn insight(known: &Known, anchor: &Anchor) -> Option<String> {
+    let clock = |at| anchor.utc(at).format("%H:%M").to_string();
+    known.insight().map(|insight| words::insight(known.fleet(), insight, clock))
 }
 
 /// An event as a plain line, where it is worth one: outcomes, not the way to them.

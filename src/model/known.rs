@@ -8,11 +8,12 @@ use crate::{
         Condition, Connack, Event, Finding, Gate, Late, Reason, Sample, Shortfall, State, Tcp, Transition, What,
         WorkerEvent,
     },
-    fleet::{ClientKey, EndpointKey, Fleet},
+    fleet::{ClientKey, EndpointKey, Fleet, WorkerKey},
     model::{
         connection::Connection,
         groups::Groups,
         histogram::Latency,
+        insight::Insight,
         latencies::Latencies,
         log::Log,
         pulse::Pulse,
@@ -49,9 +50,11 @@ pub struct Known {
     received: u64,
     published: u64,
     worker_deaths: u32,
+    last_worker_death: Option<WorkerKey>,
     groups: Arc<Groups>,
     latencies: Latencies,
     latency: Option<Latency>,
+    insight: Option<Insight>,
     /// Counts events, so that a reader can tell whether anything changed.
     changes: u64,
     /// Counts transitions among them.
@@ -79,7 +82,9 @@ impl Known {
             received: 0,
             published: 0,
             worker_deaths: 0,
+            last_worker_death: None,
             latency: None,
+            insight: None,
             changes: 0,
             steps: 0,
         }
@@ -152,6 +157,15 @@ impl Known {
         self.worker_deaths
     }
 
+    pub fn last_worker_death(&self) -> Option<WorkerKey> {
+        self.last_worker_death
+    }
+
+    /// What most of the unhealthy share, as of the last [`Known::look`], where it is anything.
+    pub fn insight(&self) -> Option<&Insight> {
+        self.insight.as_ref()
+    }
+
     /// How many events were applied.
     pub fn changes(&self) -> u64 {
         self.changes
@@ -183,8 +197,8 @@ impl Known {
         &self.by_endpoint
     }
 
-    /// Looks at what only time changes (who is not answered any more, how fast the others are) and
-    /// counts by endpoint. It is a pass over the fleet, for once a second.
+    /// Looks at what only time changes (who is not answered any more, how fast the others are), counts
+    /// by endpoint, and asks what the unhealthy have in common. It is a pass over the fleet, for once a second.
     pub fn look(&mut self, now: Moment) {
         self.by_endpoint = vec![Totals::default(); self.fleet.endpoints.len()];
         for (row, client) in self.rows.iter_mut().zip(&self.fleet.clients) {
@@ -196,6 +210,7 @@ impl Known {
             self.by_endpoint[row.endpoint.index()].add(row);
         }
         self.latency = self.latencies.fleet(now).latency();
+        self.insight = Insight::of(self);
     }
 
     pub fn apply(&mut self, event: &Event) {
@@ -203,7 +218,10 @@ impl Known {
         match &event.what {
             What::State(step) => self.apply_step(event.at, step),
             What::Sample(sample) => self.apply_sample(event.at, sample),
-            What::Worker { event: WorkerEvent::Died, .. } => self.worker_deaths += 1,
+            What::Worker { worker, event: WorkerEvent::Died, .. } => {
+                self.worker_deaths += 1;
+                self.last_worker_death = Some(*worker);
+            }
             What::Messages(messages) => {
                 let row = &mut self.rows[messages.client.index()];
                 row.received += u64::from(messages.received);
