@@ -369,6 +369,25 @@ mod tests {
     }
 
     #[test]
+    fn an_insight_is_a_line_and_so_is_its_end() {
+        let mut fleet = fleet();
+        fleet.clients = vec![fleet.clients[0].clone(); 6];
+        let mut known = Known::new(Arc::new(fleet), Moment(0));
+        let (anchor, ts) = (anchor(), r#""ts":"2026-11-22T12:00:02.000Z""#);
+        let now = Moment(2_000_000);
+        assert_eq!(json_insight(&known, &anchor, now), format!(r#"{{"type":"insight",{ts},"text":null}}"#));
+        for client in 0..6 {
+            let What::State(step) = lost().what else { unreachable!() };
+            let what = What::State(Transition { client: ClientKey(client), ..step });
+            known.apply(&Event { at: Moment(1_500_000), what });
+        }
+        known.look(now);
+        let text = "all 6 failing: connection lost, since 12:00";
+        assert_eq!(json_insight(&known, &anchor, now), format!(r#"{{"type":"insight",{ts},"text":"{text}"}}"#));
+        assert_eq!(plain_insight(&known, &anchor, now), format!("2026-11-22T12:00:02.000Z insight: {text}"));
+    }
+
+    #[test]
     fn samples_are_lines_only_where_asked_for() {
         let sample = Sample { client: ClientKey(0), probe: ProbeKind::Ack, rtt: Duration::ZERO };
         let event = Event { at: Moment(0), what: What::Sample(sample) };

@@ -117,11 +117,11 @@ impl Availability {
         strip.slots()
     }
 
-    /// How long a slot of the strip is by now.
-    pub fn slot(&self, now: Moment) -> Duration {
+    /// Whether the strip no longer goes back to the begin of the run.
+    pub fn is_strip_full(&self, now: Moment) -> bool {
         let mut strip = self.strip;
         strip.advance(now, 0);
-        strip.width()
+        strip.newest as usize >= Strip::SLOTS
     }
 }
 
@@ -163,16 +163,13 @@ struct Strip {
 }
 
 impl Strip {
-    const SLOTS: usize = 60;
-    const FIRST: u32 = 1_875;
-    const LONGEST: u32 = 60_000;
+    const SLOTS: usize = 48;
+    const FIRST: u32 = 2_400;
+    /// All slots together are an hour then, and a minute.
+    const LONGEST: u32 = 76_800;
 
     fn new(now: Moment) -> Strip {
         Strip { slots: [0; Self::SLOTS], origin: now, newest: 0, width: Self::FIRST }
-    }
-
-    fn width(&self) -> Duration {
-        Duration::from_millis(self.width.into())
     }
 
     /// Brings it up to `now`; since the last call the client was `what`.
@@ -288,21 +285,16 @@ mod tests {
         let mut a = told(&[(0, Connecting, Reason::Start), (1, Up, Reason::Connected)]);
         a.step(at(60), Backoff, Reason::ConnectionLost, false);
         a.step(at(64), Up, Reason::Connected, false);
-        assert_eq!(a.slot(at(75)), Duration::from_millis(1_875));
-        assert_eq!(drawn(&a, 75, false), format!("c{}bbb------", "-".repeat(31)));
-        assert_eq!((a.slot(at(200)), drawn(&a, 200, false)), (s(15) / 4, drawn_at_200()));
+        assert_eq!(drawn(&a, 75, false), format!("c{}bb-----", "-".repeat(24)));
+        assert_eq!(drawn(&a, 200, false), format!("c{}bb{}", "-".repeat(11), "-".repeat(28)));
         a.turn(at(200), true);
         a.turn(at(206), false);
-        assert!(drawn(&a, 210, false).ends_with("-ss--"), "{}", drawn(&a, 210, false));
+        assert!(drawn(&a, 210, false).ends_with("-ss-"), "{}", drawn(&a, 210, false));
+        assert!(!a.is_strip_full(at(3_599)) && a.is_strip_full(at(3_700)));
         // After an hour the oldest minute is dropped for each new one.
-        assert_eq!((a.slot(at(3_700)), drawn(&a, 3_700, false).len()), (s(60), 60));
-        assert!(drawn(&a, 3_599, false).starts_with("cb-s-"), "{}", drawn(&a, 3_599, false));
+        assert!(drawn(&a, 3_599, false).starts_with("b-s-"), "{}", drawn(&a, 3_599, false));
         assert!(drawn(&a, 3_700, false).starts_with("-s-"), "{}", drawn(&a, 3_700, false));
-        assert_eq!(drawn(&a, 9_000, true), "s".repeat(60));
-        assert_eq!(drawn(&a, 9_000, false), "-".repeat(60));
-    }
-
-    fn drawn_at_200() -> String {
-        format!("c{}bb{}", "-".repeat(15), "-".repeat(36))
+        assert_eq!(drawn(&a, 9_000, true), "s".repeat(48));
+        assert_eq!(drawn(&a, 9_000, false), "-".repeat(48));
     }
 }

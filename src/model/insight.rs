@@ -95,9 +95,10 @@ impl Insight {
             }
             returning += u32::from(row.state == State::Queued && row.ever_up);
         }
-        storm(known, returning, failing.len())
-            .or_else(|| shared(known, &failing, false))
-            .or_else(|| shared(known, &slow, true))
+        storm(known, returning, failing.len()).or_else(|| {
+            let found = [shared(known, &slow, true), shared(known, &failing, false)];
+            found.into_iter().flatten().max_by_key(|insight| insight.clients)
+        })
     }
 }
 

@@ -156,6 +156,11 @@ impl Row {
         self.trend.buckets(now, self.is_up(), count)
     }
 
+    /// The answers of the latency trend, oldest first: the slowest of each bucket, and when it began.
+    pub fn trend_answers(&self) -> impl Iterator<Item = (Moment, Duration)> + '_ {
+        self.trend.answers()
+    }
+
     pub fn trend_width(&self) -> Duration {
         self.trend.width()
     }

@@ -88,6 +88,15 @@ impl Trend {
         })
     }
 
+    /// When what was measured: the begin of each bucket that has an answer, and its slowest.
+    pub fn answers(&self) -> impl Iterator<Item = (Moment, Duration)> + '_ {
+        let first = (self.newest + 1).saturating_sub(Self::LEN as u64);
+        (first..=self.newest).filter_map(|b| match self.ring[(b % Self::LEN as u64) as usize] {
+            EMPTY | DOWN => None,
+            micros => Some((Moment(b * u64::from(self.width)), Duration::from_micros(u64::from(micros)))),
+        })
+    }
+
     fn bucket_of(&self, now: Moment) -> u64 {
         now.0 / u64::from(self.width)
     }
@@ -136,6 +145,8 @@ mod tests {
         assert_eq!(shown(&t, 109, true, 10), ".35xxxx9..");
         assert_eq!(shown(&t, 109, false, 10), ".35xxxx9xx");
         assert_eq!(shown(&t, 109, false, 3), "9xx");
+        let ms = Duration::from_millis;
+        assert_eq!(t.answers().collect::<Vec<_>>(), [(at(101), ms(3)), (at(102), ms(5)), (at(107), ms(9))]);
     }
 
     #[test]

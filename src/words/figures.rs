@@ -45,6 +45,26 @@ pub fn latency(rtt: Duration) -> String {
     }
 }
 
+/// A power of ten on a scale of round trips: `100µs`, `1ms`, `10s`.
+pub fn latency_mark(rtt: Duration) -> String {
+    match rtt.as_micros() {
+        n @ 0..1_000 => format!("{n}µs"),
+        n @ 1_000..1_000_000 => format!("{}ms", n / 1_000),
+        n => format!("{}s", n / 1_000_000),
+    }
+}
+
+/// A share in percent, with more digits the nearer it is to all: `99.953 %`, `98.2 %`, `0 %`.
+pub fn share(share: f64) -> String {
+    match share * 100.0 {
+        p if p >= 100.0 => "100 %".to_owned(),
+        p if p <= 0.0 => "0 %".to_owned(),
+        // Cut, and not rounded: what is not all must not look like it.
+        p if p >= 99.0 => format!("{:.3} %", (p * 1_000.0).floor() / 1_000.0),
+        p => format!("{p:.1} %"),
+    }
+}
+
 /// How long a state has lasted, in at most five columns and so coarsely that a calm screen stands
 /// still: `12s`, `3m`, `2h14`, `5d`.
 pub fn age(time: Duration) -> String {
@@ -155,6 +175,14 @@ mod tests {
                 assert!(latency(us(digit * 10u64.pow(exponent))).chars().count() <= 6);
             }
         }
+    }
+
+    #[test]
+    fn shares_and_marks() {
+        let shown: Vec<_> = [0.0, 0.5, 0.982, 0.99953, 0.999_999_9, 1.0].map(share).into();
+        assert_eq!(shown, ["0 %", "50.0 %", "98.2 %", "99.953 %", "99.999 %", "100 %"]);
+        let shown: Vec<_> = [10, 100, 1_000, 100_000, 10_000_000].map(|n| latency_mark(us(n))).into();
+        assert_eq!(shown, ["10µs", "100µs", "1ms", "100ms", "10s"]);
     }
 
     #[test]
