@@ -13,6 +13,7 @@ pub enum Action {
     Top,
     Bottom,
     Detail,
+    Latency,
     Back,
     Filter,
     SortNext,
@@ -32,7 +33,7 @@ pub enum Action {
 }
 
 impl Action {
-    pub const ALL: [Action; 23] = [
+    pub const ALL: [Action; 24] = [
         Action::Up,
         Action::Down,
         Action::PageUp,
@@ -40,6 +41,7 @@ impl Action {
         Action::Top,
         Action::Bottom,
         Action::Detail,
+        Action::Latency,
         Action::Back,
         Action::Filter,
         Action::SortNext,
@@ -68,6 +70,7 @@ impl Action {
             Action::Top => "top",
             Action::Bottom => "bottom",
             Action::Detail => "detail",
+            Action::Latency => "latency",
             Action::Back => "back",
             Action::Filter => "filter",
             Action::SortNext => "sort_next",
@@ -97,6 +100,7 @@ impl Action {
             Action::Top => "first client",
             Action::Bottom => "last client",
             Action::Detail => "everything about the client under the cursor",
+            Action::Latency => "latencies of the fleet, or of what the filter shows",
             Action::Back => "back: prompt, overlay, filter, marks (never quits)",
             Action::Filter => "show only clients with a text in ID, endpoint, state, reason",
             Action::SortNext => "sort by the next column",
@@ -122,6 +126,7 @@ impl Action {
             Action::Filter => "filter",
             Action::SortNext => "sort",
             Action::Detail => "detail",
+            Action::Latency => "latency",
             Action::Mark => "mark",
             Action::Reconnect => "reconnect",
             Action::Disconnect => "disconnect",

@@ -111,6 +111,11 @@ enum Line<'a> {
         rate: u32,
         eta_ms: u64,
     },
+    Insight {
+        ts: String,
+        /// What most of the unhealthy share; none where they share nothing any more.
+        text: Option<String>,
+    },
     Summary {
         ts: String,
         clients: u32,
@@ -315,6 +320,23 @@ fn summary<'a>(known: &Known, anchor: &Anchor, at: Moment) -> Line<'a> {
     }
 }
 
+/// What most of the unhealthy share by now, as a JSON line.
+pub fn json_insight(known: &Known, anchor: &Anchor, at: Moment) -> String {
+    encode(&Line::Insight { ts: stamp(anchor, at), text: insight(known, anchor) })
+}
+
+/// The same as a plain line.
+pub fn plain_insight(known: &Known, anchor: &Anchor, at: Moment) -> String {
+    let text = insight(known, anchor);
+    format!("{} insight: {}", stamp(anchor, at), text.as_deref().unwrap_or("nothing is shared any more"))
+}
+
+/// What most of the unhealthy share, with times in UTC.
+pub fn insight(known: &Known, anchor: &Anchor) -> Option<String> {
+    let clock = |at| anchor.utc(at).format("%H:%M").to_string();
+    known.insight().map(|insight| words::insight(known.fleet(), insight, clock))
+}
+
 /// An event as a plain line, where it is worth one: outcomes, not the way to them.
 pub fn plain(fleet: &Fleet, anchor: &Anchor, event: &Event) -> Option<String> {
     let mut line = stamp(anchor, event.at);
@@ -450,6 +472,25 @@ mod tests {
             json_summary(&known, &anchor, Moment(0)),
             r#"{"type":"summary","ts":"2026-11-22T12:00:00.000Z","clients":1,"off":1,"held":0,"queued":0,"connecting":0,"up":0,"slow":0,"backoff":0,"failed":0,"p50_us":null,"p99_us":null,"received":0,"published":0}"#
         );
+    }
+
+    #[test]
+    fn an_insight_is_a_line_and_so_is_its_end() {
+        let mut fleet = fleet();
+        fleet.clients = vec![fleet.clients[0].clone(); 6];
+        let mut known = Known::new(Arc::new(fleet), Moment(0));
+        let (anchor, ts) = (anchor(), r#""ts":"2026-11-22T12:00:02.000Z""#);
+        let now = Moment(2_000_000);
+        assert_eq!(json_insight(&known, &anchor, now), format!(r#"{{"type":"insight",{ts},"text":null}}"#));
+        for client in 0..6 {
+            let What::State(step) = lost().what else { unreachable!() };
+            let what = What::State(Transition { client: ClientKey(client), ..step });
+            known.apply(&Event { at: Moment(1_500_000), what });
+        }
+        known.look(now);
+        let text = "all 6 failing: connection lost, since 12:00";
+        assert_eq!(json_insight(&known, &anchor, now), format!(r#"{{"type":"insight",{ts},"text":"{text}"}}"#));
+        assert_eq!(plain_insight(&known, &anchor, now), format!("2026-11-22T12:00:02.000Z insight: {text}"));
     }
 
     #[test]

@@ -1,26 +1,44 @@
 //! Defines what the console knows and what its user looks at, both changed only by events and actions on given time; it reads no clock, does no I/O and knows nothing of drawing.
 
 mod act;
+mod answers;
 mod availability;
 mod connection;
+mod groups;
+mod heat;
+mod histogram;
+mod insight;
 mod known;
+mod latencies;
+mod link;
 mod log;
 mod order;
 mod pulse;
+mod record;
 mod row;
 mod standing;
+mod survey;
 mod totals;
 mod trend;
 mod view;
 
 pub use act::Effect;
+pub use answers::Answers;
 pub use availability::{Availability, Turn, share};
 pub use connection::Connection;
-pub use known::{Known, Latency};
+pub use groups::{Group, Groups};
+pub use heat::{Heat, Slice};
+pub use histogram::{BUCKETS, Histogram, Latency, begin};
+pub use insight::{Insight, Shared, Why};
+pub use known::Known;
+pub use latencies::Latencies;
+pub use link::Link;
 pub use log::{Entry, Log, Subject};
 pub use order::{Column, Sort};
 pub use pulse::Pulse;
+pub use record::Record;
 pub use row::{Row, Slow};
+pub use survey::Survey;
 pub use totals::Totals;
 pub use trend::{Bucket, Trend};
 pub use view::{Confirm, Frozen, Mode, Model, Toast, Wish};

@@ -6,6 +6,8 @@ mod dialog;
 mod footer;
 mod header;
 mod help;
+mod histogram;
+mod latency;
 mod layout;
 mod log;
 mod paint;
@@ -105,6 +107,7 @@ impl<'a> Screen<'a> {
         }
         match self.model.mode() {
             Mode::Detail if layout.detail.is_none() => detail::overlay(self, buf),
+            Mode::Latency => latency::draw(self, buf, layout),
             Mode::Help => help::draw(self, buf),
             Mode::Confirm(confirm) if !dialog::is_inline(confirm) => return dialog::draw(self, buf, confirm),
             _ => {}

@@ -72,6 +72,8 @@ pub struct Glyphs {
     badges: [&'static str; 9],
     /// A sparkline's steps, from least to most.
     pub ramp: [&'static str; 8],
+    /// How dense something is, from least to most.
+    pub shades: [&'static str; 4],
     /// Where a sparkline has no samples because the client was down.
     pub gap: &'static str,
     pub cursor: &'static str,
@@ -90,6 +92,7 @@ impl Glyphs {
     pub const UNICODE: Glyphs = Glyphs {
         badges: ["●", "▲", "◌", "▷", "◔", "□", "⊘", "✗", "○"],
         ramp: ["▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"],
+        shades: ["░", "▒", "▓", "█"],
         gap: "x",
         cursor: ">",
         mark: "*",
@@ -104,6 +107,7 @@ impl Glyphs {
     pub const ASCII: Glyphs = Glyphs {
         badges: ["+", "!", "~", ":", ".", "=", "#", "x", "-"],
         ramp: ["_", ".", ",", "-", "=", "+", "%", "@"],
+        shades: [".", ":", "*", "#"],
         gap: "x",
         cursor: ">",
         mark: "*",
@@ -179,7 +183,7 @@ mod tests {
         let mut all = vec![g.gap, g.cursor, g.mark, g.ellipsis, g.ascending, g.descending, g.bar, g.rule];
         all.extend([b.top_left, b.top_right, b.bottom_left, b.bottom_right]);
         all.extend([b.vertical_left, b.vertical_right, b.horizontal_top, b.horizontal_bottom]);
-        all.extend(g.badges.iter().chain(&g.ramp));
+        all.extend(g.badges.iter().chain(&g.ramp).chain(&g.shades));
         all
     }
 

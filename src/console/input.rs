@@ -47,7 +47,7 @@ fn handle_key(model: &mut Model, keymap: &Keymap, key: &KeyEvent, now: Moment) -
             Some(action) => model.act(action, now),
             None => Effect::Nothing,
         },
-        Mode::Table => keymap.action(*key).map_or(Effect::Nothing, |action| model.act(action, now)),
+        Mode::Table | Mode::Latency => keymap.action(*key).map_or(Effect::Nothing, |action| model.act(action, now)),
     }
 }
 

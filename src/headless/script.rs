@@ -21,6 +21,8 @@ pub(crate) struct Script {
     pub text: String,
     /// What was known when the fleet was last told in numbers, and when that was.
     said: (u64, Moment),
+    /// What the unhealthy share, as it was told last.
+    insight: Option<String>,
 }
 
 impl Script {
@@ -29,7 +31,7 @@ impl Script {
 
     pub fn new(fleet: Arc<Fleet>, format: Format, samples: bool, now: Moment) -> Script {
         let known = Known::new(fleet.clone(), now);
-        Script { fleet, format, samples, known, text: String::new(), said: (0, now) }
+        Script { fleet, format, samples, known, text: String::new(), said: (0, now), insight: None }
     }
 
     pub fn start(&mut self, workers: usize, anchor: &Anchor) {
@@ -50,6 +52,14 @@ impl Script {
     /// Another second is over.
     pub fn second(&mut self, anchor: &Anchor, now: Moment) {
         self.known.look(now);
+        let insight = lines::insight(&self.known, anchor);
+        if insight != self.insight {
+            self.insight = insight;
+            self.push(match self.format {
+                Format::Json => lines::json_insight(&self.known, anchor, now),
+                Format::Text => lines::plain_insight(&self.known, anchor, now),
+            });
+        }
         match self.format {
             Format::Json => self.push(lines::json_summary(&self.known, anchor, now)),
             Format::Text if self.said.0 != self.known.changes() && now.since(self.said.1) >= Self::QUIET => {

@@ -37,6 +37,10 @@ impl Model {
     /// Does what the user meant.
     pub fn act(&mut self, action: Action, now: Moment) -> Effect {
         self.held_until = now + Self::HOLD;
+        // Behind the latency view nobody sees which client a key would hit.
+        if matches!(self.mode, Mode::Latency) && !is_for_all(action) {
+            return Effect::Nothing;
+        }
         let page = self.height().max(2) as isize - 1;
         match action {
             Action::Up => self.step(-1),
@@ -52,6 +56,11 @@ impl Model {
                 if self.cursor_place().is_some() {
                     self.mode = Mode::Detail;
                 }
+            }
+            Action::Latency if matches!(self.mode, Mode::Latency) => self.back(),
+            Action::Latency => {
+                self.mode = Mode::Latency;
+                self.survey(now);
             }
             Action::Back => self.back(),
             Action::Filter => self.mode = Mode::Filter(Input::new(self.filter.text().to_owned())),
@@ -156,7 +165,7 @@ impl Model {
     fn back(&mut self) {
         match self.mode {
             Mode::Help | Mode::Confirm(_) => return self.close(),
-            Mode::Detail => {}
+            Mode::Detail | Mode::Latency => {}
             Mode::Table if self.filter.is_empty() => {
                 self.marks.clear();
                 self.count_marks();
@@ -171,16 +180,18 @@ impl Model {
 
     /// Lays a help or a question over what there is.
     fn open(&mut self, mode: Mode) {
-        self.is_over_detail = match self.mode {
-            Mode::Help | Mode::Confirm(_) => self.is_over_detail,
-            _ => matches!(self.mode, Mode::Detail),
+        let under = match self.mode {
+            Mode::Help | Mode::Confirm(_) => self.under.clone(),
+            Mode::Detail => Mode::Detail,
+            Mode::Latency => Mode::Latency,
+            Mode::Table | Mode::Filter(_) => Mode::Table,
         };
-        self.mode = mode;
+        (self.under, self.mode) = (under, mode);
     }
 
     /// Takes it away again.
     fn close(&mut self) {
-        self.mode = if self.is_over_detail { Mode::Detail } else { Mode::Table };
+        self.mode = std::mem::replace(&mut self.under, Mode::Table);
     }
 
     fn toggle_mark(&mut self) {
@@ -201,6 +212,7 @@ impl Model {
             None => Some(Frozen { at: now, known: self.live.clone() }),
         };
         self.rearrange();
+        self.survey(now);
     }
 
     /// The clients that an action key means now, and how many marked ones the filter hides.
@@ -287,6 +299,20 @@ impl Model {
             Wish::Disconnect | Wish::Quit => Command::Disconnect(targets),
         })
     }
+}
+
+/// Whether an action is about no client that one must see.
+fn is_for_all(action: Action) -> bool {
+    matches!(
+        action,
+        Action::Latency
+            | Action::Back
+            | Action::Filter
+            | Action::Freeze
+            | Action::Help
+            | Action::Repaint
+            | Action::Quit
+    )
 }
 
 /// Whether so large a part of the fleet is meant that the count must be typed.

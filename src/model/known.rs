@@ -1,23 +1,27 @@
 //! Defines what is known of a fleet (rows, totals, pulse, log, endpoints), kept by applying events; what part of it is looked at is the view's matter.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc};
 
 use crate::{
     clock::Moment,
     event::{
-        Condition, Connack, Event, Finding, Gate, Reason, Sample, Shortfall, State, Transition, What, WorkerEvent,
+        Condition, Connack, Event, Finding, Gate, Late, Reason, Sample, Shortfall, State, Tcp, Transition, What,
+        WorkerEvent,
     },
-    fleet::{ClientKey, EndpointKey, Fleet},
-    model::{connection::Connection, log::Log, pulse::Pulse, row::Row, totals::Totals},
+    fleet::{ClientKey, EndpointKey, Fleet, WorkerKey},
+    model::{
+        connection::Connection,
+        groups::Groups,
+        histogram::Latency,
+        insight::Insight,
+        latencies::Latencies,
+        log::Log,
+        pulse::Pulse,
+        row::{Row, Slow},
+        totals::Totals,
+    },
     text::Scrubbed,
 };
-
-/// Percentiles over the last answer of every client that is up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Latency {
-    pub p50: Duration,
-    pub p99: Duration,
-}
 
 /// What is known of an endpoint.
 #[derive(Clone, Debug, Default)]
@@ -46,7 +50,11 @@ pub struct Known {
     pub(super) received: u64,
     pub(super) published: u64,
     worker_deaths: u32,
+    last_worker_death: Option<WorkerKey>,
+    groups: Arc<Groups>,
+    latencies: Latencies,
     latency: Option<Latency>,
+    insight: Option<Insight>,
     /// Counts events, so that a reader can tell whether anything changed.
     changes: u64,
     /// Counts transitions among them.
@@ -57,7 +65,10 @@ impl Known {
     /// A fleet of which nothing has happened yet: every client is off.
     pub fn new(fleet: Arc<Fleet>, now: Moment) -> Known {
         let rows: Vec<Row> = fleet.clients.iter().map(|client| Row::new(client, now)).collect();
+        let groups = Groups::of(&fleet);
         Known {
+            latencies: Latencies::new(&fleet, &groups, now),
+            groups: Arc::new(groups),
             endpoints: vec![EndpointRow::default(); fleet.endpoints.len()],
             shortfalls: HashMap::new(),
             totals: Totals::count(rows.iter()),
@@ -71,7 +82,9 @@ impl Known {
             received: 0,
             published: 0,
             worker_deaths: 0,
+            last_worker_death: None,
             latency: None,
+            insight: None,
             changes: 0,
             steps: 0,
         }
@@ -144,6 +157,15 @@ impl Known {
         self.worker_deaths
     }
 
+    pub fn last_worker_death(&self) -> Option<WorkerKey> {
+        self.last_worker_death
+    }
+
+    /// What most of the unhealthy share, as of the last [`Known::look`], where it is anything.
+    pub fn insight(&self) -> Option<&Insight> {
+        self.insight.as_ref()
+    }
+
     /// How many events were applied.
     pub fn changes(&self) -> u64 {
         self.changes
@@ -154,9 +176,20 @@ impl Known {
         self.steps
     }
 
-    /// The fleet's latency as of the last [`Known::look`], where any client that is up answers.
+    /// The fleet's latency over the last minute or so, as of the last [`Known::look`], where any
+    /// client answered.
     pub fn latency(&self) -> Option<Latency> {
         self.latency
+    }
+
+    /// The fleet's round trips, by endpoint and by label too.
+    pub fn latencies(&self) -> &Latencies {
+        &self.latencies
+    }
+
+    /// The clients that share a label's value.
+    pub fn groups(&self) -> &Groups {
+        &self.groups
     }
 
     /// How many clients of each endpoint are in each state, as of the last [`Known::look`].
@@ -164,35 +197,20 @@ impl Known {
         &self.by_endpoint
     }
 
-    /// Looks at what only time changes (who is not answered any more, how fast the others are) and
-    /// counts by endpoint. It is a pass over the fleet, for once a second.
+    /// Looks at what only time changes (who is not answered any more, how fast the others are), counts
+    /// by endpoint, and asks what the unhealthy have in common. It is a pass over the fleet, for once a second.
     pub fn look(&mut self, now: Moment) {
         self.by_endpoint = vec![Totals::default(); self.fleet.endpoints.len()];
         for (row, client) in self.rows.iter_mut().zip(&self.fleet.clients) {
             if row.is_aged(row.overdue(client, now)) {
-                self.totals.remove(row);
-                row.slow = row.judge(client, now);
-                self.totals.add(row);
+                let slow = row.judge(client, now);
+                turn(&mut self.totals, row, slow, now);
                 self.changes += 1;
             }
             self.by_endpoint[row.endpoint.index()].add(row);
         }
-        self.latency = self.measure();
-    }
-
-    fn measure(&self) -> Option<Latency> {
-        let answering = self.rows.iter().filter(|r| r.is_up() && !r.is_silent());
-        let mut rtts: Vec<Duration> = answering.filter_map(|r| r.last.map(|(_, rtt)| rtt)).collect();
-        if rtts.is_empty() {
-            return None;
-        }
-        // Nearest rank: the smallest value that at least this share does not exceed.
-        let rank = |share: f64, n: usize| ((share * n as f64).ceil() as usize).clamp(1, n) - 1;
-        let n = rtts.len();
-        let (_, p99, _) = rtts.select_nth_unstable(rank(0.99, n));
-        let p99 = *p99;
-        let (_, p50, _) = rtts.select_nth_unstable(rank(0.50, n));
-        Some(Latency { p50: *p50, p99 })
+        self.latency = self.latencies.fleet(now).latency();
+        self.insight = Insight::of(self);
     }
 
     pub fn apply(&mut self, event: &Event) {
@@ -201,7 +219,10 @@ impl Known {
             What::State(step) => self.apply_step(event.at, step),
             What::Standing(standing) => self.apply_standing(event.at, standing),
             What::Sample(sample) => self.apply_sample(event.at, sample),
-            What::Worker { event: WorkerEvent::Died, .. } => self.worker_deaths += 1,
+            What::Worker { worker, event: WorkerEvent::Died, .. } => {
+                self.worker_deaths += 1;
+                self.last_worker_death = Some(*worker);
+            }
             What::Messages(messages) => {
                 let row = &mut self.rows[messages.client.index()];
                 row.received = row.received.saturating_add(messages.received.into());
@@ -222,7 +243,9 @@ impl Known {
                 connection.subscribed = Some(*took);
             }),
             What::Shortfall(shortfall) => self.apply_shortfall(event.at, shortfall),
-            What::Late(_) | What::Tcp(..) | What::Worker { .. } | What::Notice { .. } => {}
+            What::Late(late) => self.apply_late(event.at, late),
+            What::Tcp(client, tcp) => self.apply_tcp(event.at, *client, *tcp),
+            What::Worker { .. } | What::Notice { .. } => {}
         }
         self.log.write(event);
     }
@@ -232,9 +255,13 @@ impl Known {
         let row = &mut self.rows[step.client.index()];
         let was_up = row.is_up();
         row.trend.advance(at, was_up);
+        row.record.step(at, step.to, step.reason, row.is_slow());
         self.totals.remove(row);
         if was_up {
-            row.slow = None;
+            if row.settle(at, None) {
+                self.latencies.lose(at);
+            }
+            row.disconnect();
             if row.connection.is_short {
                 row.connection.is_short = false;
                 self.shortfalls.remove(&step.client);
@@ -290,10 +317,30 @@ impl Known {
         if !row.is_up() {
             return; // overtaken by the news of the connection's end
         }
-        row.trend.advance(at, true);
-        row.trend.record(sample.rtt);
-        row.last = Some((at, sample.rtt));
+        let client = self.fleet.client(sample.client);
+        let sent = Moment(at.0.saturating_sub(sample.rtt.as_micros() as u64));
+        if row.settle(at, Some(sent)) {
+            self.latencies.lose(at);
+        }
+        let interval = row.answer(client, at, sample.rtt);
+        let groups = self.groups.of_client(sample.client);
+        self.latencies.record(at, row.endpoint.index(), groups, sample.rtt, interval);
         self.judge(at, sample.client);
+    }
+
+    fn apply_late(&mut self, at: Moment, late: &Late) {
+        if self.rows[late.client.index()].lag(at, late) {
+            self.latencies.lose(at);
+        }
+        self.judge(at, late.client);
+    }
+
+    fn apply_tcp(&mut self, at: Moment, client: ClientKey, tcp: Tcp) {
+        let row = &mut self.rows[client.index()];
+        if row.is_up() {
+            row.read(at, tcp);
+            self.judge(at, client);
+        }
     }
 
     /// Changes what is kept of a connection; `usual` is what its endpoint's broker says to others.
@@ -324,15 +371,26 @@ impl Known {
         let row = &mut self.rows[client.index()];
         let slow = row.judge(self.fleet.client(client), now);
         if slow != row.slow {
-            self.totals.remove(row);
-            row.slow = slow;
-            self.totals.add(row);
+            turn(&mut self.totals, row, slow, now);
         }
     }
 }
 
+/// Makes a client slow for another reason, for one at all, or for none.
+fn turn(totals: &mut Totals, row: &mut Row, slow: Option<Slow>, now: Moment) {
+    totals.remove(row);
+    if slow.is_some() != row.is_slow() {
+        row.slow_since = now;
+        row.record.turn(now, slow.is_some());
+    }
+    row.slow = slow;
+    totals.add(row);
+}
+
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::{
         event::Cause,

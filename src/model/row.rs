@@ -1,13 +1,16 @@
 //! Defines what is known of one client, and what makes one that is up slow; all clients together are the matter of `known`.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     clock::Moment,
-    event::{Reason, State},
+    event::{Late, Reason, State, Tcp},
     fleet::{Client, EndpointKey, ProbeKind, Settings},
     model::{
+        answers::Answers,
         connection::Connection,
+        link::Link,
+        record::Record,
         trend::{Bucket, Trend},
     },
     text::Scrubbed,
@@ -35,9 +38,29 @@ pub struct Row {
     pub published: u64,
     /// Why it is slow although it is up, where it is.
     pub slow: Option<Slow>,
+    /// Since when it is slow, where it is.
+    pub slow_since: Moment,
+    /// Since when a probe has been without an answer that should have one, where the worker said so.
+    pub late: Option<Moment>,
+    /// What the kernel says of its connection, where it does.
+    pub link: Option<Box<Link>>,
     pub connection: Connection,
+    /// Its record over the run.
+    pub record: Record,
     pub(super) ever_up: bool,
     pub(super) trend: Trend,
+    /// Shared with a frozen view until the next answer.
+    pub(super) answers: Option<Arc<Answers>>,
+    objective: Objective,
+}
+
+/// Whether a client's answers violate its objective, with hysteresis: near the limit a row must not
+/// change its badge with every answer.
+#[derive(Clone, Copy, Debug, Default)]
+struct Objective {
+    is_violated: bool,
+    /// When an answer last took longer than the objective allows.
+    over_at: Moment,
 }
 
 /// Why a client that is up is not well, the gravest first: a row says the first that is true.
@@ -49,8 +72,12 @@ pub enum Slow {
     Unsubscribed,
     /// A subscription was refused, or granted with a lower QoS.
     Short,
-    /// Its p99 is above its objective.
+    /// What it sent is not acknowledged, and nothing comes.
+    Stuck,
+    /// Its p99 is above its objective, or was and is not yet well below it.
     Objective,
+    /// The kernel sends segments again and again.
+    Lossy,
 }
 
 impl Slow {
@@ -60,7 +87,9 @@ impl Slow {
             Slow::Late => "no answer",
             Slow::Unsubscribed => "subscription not answered",
             Slow::Short => "subscription less than asked for",
+            Slow::Stuck => "data not acknowledged",
             Slow::Objective => "p99 over objective",
+            Slow::Lossy => "retransmits",
         }
     }
 
@@ -73,6 +102,8 @@ impl Slow {
 impl Row {
     /// How long subscriptions may be without an answer.
     const SUBSCRIBE: Duration = Duration::from_secs(10);
+    /// A client that was slow by its objective no longer is where its p99 is below this share of it.
+    const WELL_BELOW: f64 = 0.8;
 
     /// A client of which nothing was heard yet.
     pub(super) fn new(client: &Client, now: Moment) -> Row {
@@ -89,9 +120,15 @@ impl Row {
             received: 0,
             published: 0,
             slow: None,
+            slow_since: now,
+            late: None,
+            link: None,
             connection: Connection::default(),
+            record: Record::new(now),
             ever_up: false,
-            trend: Trend::new(now, trend_width(&client.settings)),
+            trend: Trend::new(now, interval(&client.settings)),
+            answers: None,
+            objective: Objective::default(),
         }
     }
 
@@ -124,12 +161,23 @@ impl Row {
         self.trend.buckets(now, self.is_up(), count)
     }
 
+    /// The answers of the latency trend, oldest first: the slowest of each bucket, and when it began.
+    pub fn trend_answers(&self) -> impl Iterator<Item = (Moment, Duration)> + '_ {
+        self.trend.answers()
+    }
+
     pub fn trend_width(&self) -> Duration {
         self.trend.width()
     }
 
-    pub fn p99(&self) -> Option<Duration> {
-        self.trend.p99()
+    /// Its answers over a rolling window, where there were any.
+    pub fn answers(&self) -> Option<&Answers> {
+        self.answers.as_deref()
+    }
+
+    /// The 99th percentile of its answers over that window.
+    pub fn p99(&self, now: Moment) -> Option<Duration> {
+        self.answers.as_ref()?.quantile(now, 0.99)
     }
 
     /// How long a client that is up has answered nothing.
@@ -137,11 +185,98 @@ impl Row {
         now.since(self.last.map_or(self.since, |(at, _)| at))
     }
 
+    /// Notes an answer of a client that is up, and says how far apart its probes are.
+    pub(super) fn answer(&mut self, client: &Client, at: Moment, rtt: Duration) -> Duration {
+        let interval = self.interval(&client.settings);
+        self.trend.advance(at, true);
+        self.trend.record(rtt);
+        let answers = self.answers.get_or_insert_with(|| Arc::new(Answers::new(at, interval)));
+        Arc::make_mut(answers).record(at, rtt, interval);
+        self.last = Some((at, rtt));
+        if let Some(limit) = client.settings.slow_p99 {
+            self.weigh(limit, at, rtt);
+        }
+        interval
+    }
+
+    /// Ends what is known to be late: with an answer to a probe sent at `answered`, or with the
+    /// connection. Says whether the probe is lost.
+    pub(super) fn settle(&mut self, now: Moment, answered: Option<Moment>) -> bool {
+        // By stamps of one clock: an answer to a later probe leaves this one without.
+        let is_lost = match (self.late.take(), answered) {
+            (Some(since), Some(sent)) => sent > since + Duration::from_millis(1),
+            (Some(_), None) => true,
+            (None, answered) => answered.is_none() && self.is_silent(),
+        };
+        if is_lost && let Some(answers) = &mut self.answers {
+            Arc::make_mut(answers).lose(now);
+        }
+        is_lost
+    }
+
+    /// Notes that a probe is late, unless that is old news: of a connection that is gone, or of a
+    /// probe that was answered meanwhile. Says whether another probe is lost by that.
+    pub(super) fn lag(&mut self, at: Moment, late: &Late) -> bool {
+        let answered = self.last.map(|(at, rtt)| Moment(at.0.saturating_sub(rtt.as_micros() as u64)));
+        if !self.is_up() || late.since < self.since || answered.is_some_and(|sent| sent >= late.since) {
+            return false;
+        }
+        let is_lost = self.late.is_some_and(|since| since < late.since) && self.settle(at, None);
+        self.late = Some(late.since);
+        is_lost
+    }
+
+    /// Notes what the kernel says of the connection of a client that is up.
+    pub(super) fn read(&mut self, at: Moment, tcp: Tcp) {
+        match &mut self.link {
+            Some(link) => link.update(at, tcp),
+            None => self.link = Some(Box::new(Link::new(at, tcp))),
+        }
+    }
+
+    /// Forgets what is true of one connection only.
+    pub(super) fn disconnect(&mut self) {
+        self.slow = None;
+        self.link = None;
+        self.objective.is_violated = false;
+        if let Some(answers) = &mut self.answers {
+            Arc::make_mut(answers).reconnect();
+        }
+    }
+
+    /// An objective is violated by an answer that is over it, where the p99 of the window is, too. It
+    /// is met again where the p99 is well below, or where no answer of a trend's length was over it.
+    fn weigh(&mut self, limit: Duration, at: Moment, rtt: Duration) {
+        let is_over = rtt > limit;
+        if is_over {
+            self.objective.over_at = at;
+        }
+        if is_over || self.objective.is_violated {
+            let p99 = self.p99(at).unwrap_or_default();
+            let is_clean = at.since(self.objective.over_at) >= self.trend.width() * Trend::LEN as u32;
+            self.objective.is_violated = match self.objective.is_violated {
+                false => p99 > limit,
+                true => !is_clean && p99 >= limit.mul_f64(Self::WELL_BELOW),
+            };
+        }
+    }
+
+    /// The time between two probes, as far as it is known; of a heartbeat it is the least.
+    fn interval(&self, settings: &Settings) -> Duration {
+        match settings.probe.kind {
+            // The broker may have set another keep alive than the one asked for.
+            ProbeKind::Heartbeat => settings.probe.every.max(self.connection.keep_alive(settings.keep_alive)),
+            ProbeKind::Ack | ProbeKind::Echo | ProbeKind::Off => settings.probe.every,
+        }
+    }
+
     /// What time alone has made of it, for [`Row::judge`] to be called where it is news.
     pub(super) fn overdue(&self, client: &Client, now: Moment) -> Option<Slow> {
         let is_asking = !client.conversation.subscribe.is_empty() && self.connection.subscribed.is_none();
         if !self.is_up() {
             None
+        } else if self.late.is_some() {
+            Some(Slow::Late)
         } else if self.patience(&client.settings).is_some_and(|patience| self.silence(now) > patience) {
             Some(Slow::Late)
         } else if is_asking && now.since(self.since) > Self::SUBSCRIBE {
@@ -158,15 +293,18 @@ impl Row {
 
     /// Decides whether it is slow, and why.
     pub(super) fn judge(&self, client: &Client, now: Moment) -> Option<Slow> {
-        let objective = client.settings.slow_p99;
+        let link = self.link.as_deref();
         self.overdue(client, now).or_else(|| {
             if !self.is_up() {
                 None
             } else if self.connection.is_short {
                 Some(Slow::Short)
+            } else if link.is_some_and(Link::is_stuck) {
+                Some(Slow::Stuck)
+            } else if self.objective.is_violated {
+                Some(Slow::Objective)
             } else {
-                let is_over = objective.is_some_and(|limit| self.p99().is_some_and(|p99| p99 > limit));
-                is_over.then_some(Slow::Objective)
+                link.is_some_and(Link::is_lossy).then_some(Slow::Lossy)
             }
         })
     }
@@ -196,8 +334,8 @@ impl Row {
     }
 }
 
-/// One bucket holds about one probe.
-fn trend_width(settings: &Settings) -> Duration {
+/// The time between two probes of a client.
+pub(super) fn interval(settings: &Settings) -> Duration {
     match settings.probe.kind {
         ProbeKind::Heartbeat => settings.probe.every.max(settings.keep_alive),
         ProbeKind::Ack | ProbeKind::Echo | ProbeKind::Off => settings.probe.every,

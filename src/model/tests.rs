@@ -1,5 +1,7 @@
 //! Tests of what is known and what is looked at, on made-up time; how any of it is drawn is not tested here.
 
+mod health;
+
 use std::{sync::Arc, time::Duration};
 
 use proptest::prelude::{ProptestConfig, Strategy, any, prop, prop_assert_eq, prop_oneof, proptest};

@@ -88,10 +88,13 @@ impl Trend {
         })
     }
 
-    /// The 99th percentile of what the ring holds. Of so few buckets that is the worst one.
-    pub fn p99(&self) -> Option<Duration> {
-        let worst = self.ring.iter().filter(|&&v| v != EMPTY && v != DOWN).max()?;
-        Some(Duration::from_micros(u64::from(*worst)))
+    /// When what was measured: the begin of each bucket that has an answer, and its slowest.
+    pub fn answers(&self) -> impl Iterator<Item = (Moment, Duration)> + '_ {
+        let first = (self.newest + 1).saturating_sub(Self::LEN as u64);
+        (first..=self.newest).filter_map(|b| match self.ring[(b % Self::LEN as u64) as usize] {
+            EMPTY | DOWN => None,
+            micros => Some((Moment(b * u64::from(self.width)), Duration::from_micros(u64::from(micros)))),
+        })
     }
 
     fn bucket_of(&self, now: Moment) -> u64 {
@@ -142,7 +145,8 @@ mod tests {
         assert_eq!(shown(&t, 109, true, 10), ".35xxxx9..");
         assert_eq!(shown(&t, 109, false, 10), ".35xxxx9xx");
         assert_eq!(shown(&t, 109, false, 3), "9xx");
-        assert_eq!(t.p99(), Some(Duration::from_millis(9)));
+        let ms = Duration::from_millis;
+        assert_eq!(t.answers().collect::<Vec<_>>(), [(at(101), ms(3)), (at(102), ms(5)), (at(107), ms(9))]);
     }
 
     #[test]
@@ -151,7 +155,6 @@ mod tests {
         t.record(Duration::from_millis(1));
         t.advance(at(500), true);
         assert_eq!(shown(&t, 500, true, Trend::LEN), ".".repeat(Trend::LEN));
-        assert_eq!(t.p99(), None);
     }
 
     #[test]

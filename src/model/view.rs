@@ -11,6 +11,7 @@ use crate::{
     model::{
         known::Known,
         order::{Filter, Sort, arrange, name_ranks},
+        survey::Survey,
         totals::Totals,
     },
 };
@@ -38,8 +39,10 @@ pub struct Model {
     pub(super) sort: Sort,
     pub(super) held_until: Moment,
     pub(super) mode: Mode,
-    /// Whether the detail view comes back when a help or a question goes.
-    pub(super) is_over_detail: bool,
+    /// What comes back when a help or a question goes: the detail or the latency view, or the table.
+    pub(super) under: Mode,
+    /// What the latency view shows, while it is open.
+    survey: Option<Survey>,
     pub(super) toast: Option<Toast>,
     pub(super) last_wish: Option<(Wish, Vec<ClientKey>, Moment)>,
 }
@@ -52,6 +55,8 @@ pub enum Mode {
     Filter(Input),
     /// Everything about the client under the cursor.
     Detail,
+    /// How fast the fleet answers, or what the filter shows of it.
+    Latency,
     Help,
     Confirm(Confirm),
 }
@@ -122,7 +127,8 @@ impl Model {
             sort: Sort::default(),
             held_until: Moment(0),
             mode: Mode::Table,
-            is_over_detail: false,
+            under: Mode::Table,
+            survey: None,
             toast: None,
             last_wish: None,
         };
@@ -143,12 +149,32 @@ impl Model {
         if now.since(self.looked) >= Self::LOOK {
             self.looked = now;
             self.live.look(now);
+            if self.survey.is_some() {
+                self.survey(now);
+            }
         }
         if now >= self.held_until.max(self.rested) && self.arranged != self.shown().changes() {
             self.rearrange();
             // Sorting costs some 100 ns a client: of a core, a percent or so.
             self.rested = now + Self::REST * self.fleet().clients.len() as u32;
         }
+    }
+
+    /// What the latency view shows, while it is open.
+    pub fn latency_view(&self) -> Option<&Survey> {
+        self.survey.as_ref()
+    }
+
+    /// Works out what the latency view shows, where it is open. It is a pass over what the filter shows.
+    pub(super) fn survey(&mut self, now: Moment) {
+        let is_open = matches!(self.mode, Mode::Latency) || matches!(self.under, Mode::Latency);
+        let now = self.frozen.as_ref().map_or(now, |frozen| frozen.at);
+        let known = self.shown();
+        let survey = is_open.then(|| match self.filter.is_empty() {
+            true => Survey::of_fleet(known, now),
+            false => Survey::of(known, &self.order, now),
+        });
+        self.survey = survey;
     }
 
     /// What is drawn: the present, or the moment of the freeze.

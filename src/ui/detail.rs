@@ -13,7 +13,7 @@ use crate::{
     model::{Bucket, Mode, Row, Trend},
     text::Scrubbed,
     ui::{
-        Screen, badge,
+        Screen, badge, histogram,
         paint::{draw_box, from, nth_line, put, put_cut, put_right, put_short, span, width},
         spark,
     },
@@ -69,6 +69,10 @@ fn expiry_style(screen: &Screen, expiry: Expiry) -> Style {
 
 /// The columns of a fact's name.
 const NAMES: u16 = 13;
+/// The columns of the trend's scale.
+const SCALE: u16 = 7;
+/// From so many lines on, the client's own histogram stands below its trend.
+const HISTOGRAM_FROM: u16 = 20;
 /// Steps of the client's life that are worth more than facts of high rank.
 const STEPS: u16 = 3;
 /// From this rank on a fact gives way to air and to the client's last steps.
@@ -80,7 +84,7 @@ fn contents(screen: &Screen, buf: &mut Buffer, area: Rect, key: ClientKey) {
     let stages = Stages::of(screen, row);
     let steps = screen.model.shown().log().of_client(key).take(area.height.into()).count() as u16;
 
-    let groups = |has_bars| [facts.course(), facts.connection(&stages, has_bars), facts.identity()];
+    let groups = |has_bars| [facts.course(), facts.record(), facts.connection(&stages, has_bars), facts.identity()];
     let least = steps.min(STEPS);
     // Bars are for where nothing has to give way to them, and the trend still has its place.
     let with_bars = height(&groups(true)) + 2 + stages.height() + 2;
@@ -101,7 +105,7 @@ fn contents(screen: &Screen, buf: &mut Buffer, area: Rect, key: ClientKey) {
             y += 1;
         }
         y += u16::from(has_air && !group.is_empty());
-        if n == 1 && has_bars {
+        if n == 2 && has_bars {
             stages.bars(screen, buf, Rect { y: area.y + y, height: stages.height(), ..area }, NAMES);
             y += bars_height;
         }
@@ -118,6 +122,12 @@ fn contents(screen: &Screen, buf: &mut Buffer, area: Rect, key: ClientKey) {
     if bars > 0 {
         trend(screen, buf, Rect { y: area.y + y, height: bars + 1, ..area }, row);
         y += bars + 2;
+    }
+    if let Some(answers) = row.answers().filter(|_| left >= HISTOGRAM_FROM) {
+        let width = (SCALE + 2 * Trend::LEN as u16).min(area.width);
+        let area = Rect { x: area.x + SCALE, y: area.y + y, width: width.saturating_sub(SCALE), height: bars };
+        histogram::draw(screen, buf, area, &answers.histogram(screen.now));
+        y += bars + 1;
     }
     history(screen, buf, Rect { y: area.y + y.min(area.height), height: area.height.saturating_sub(y), ..area }, key);
 }
@@ -154,11 +164,12 @@ fn fit(groups: &mut [Vec<Fact>], room: u16, rest: u16) -> bool {
 /// The whole trend, tall, with its scale and its span of time.
 fn trend(screen: &Screen, buf: &mut Buffer, area: Rect, row: &Row) {
     let buckets: Vec<Bucket> = row.trend(screen.now, Trend::LEN).collect();
-    let each = ((area.width.saturating_sub(7)) / Trend::LEN as u16).clamp(1, 2);
+    let each = ((area.width.saturating_sub(SCALE)) / Trend::LEN as u16).clamp(1, 2);
     let bars = Rect { height: area.height - 1, ..area };
     spark::tall(buf, bars, &buckets, each, screen.glyphs, screen.theme);
     let axis = nth_line(area, area.height - 1);
-    let axis = Rect { x: axis.x + 7, width: (Trend::LEN as u16 * each).min(axis.width.saturating_sub(7)), ..axis };
+    let axis =
+        Rect { x: axis.x + SCALE, width: (Trend::LEN as u16 * each).min(axis.width.saturating_sub(SCALE)), ..axis };
     let long = row.trend_width() * Trend::LEN as u32;
     put(buf, axis, &format!("{} ago", figures::age(long)), screen.theme.dim);
     put_right(buf, axis, "now", screen.theme.dim);

@@ -14,7 +14,7 @@ use crate::{
     model::{Confirm, Mode, Wish},
     text::Scrubbed,
     ui::{
-        Screen, dialog, inset,
+        Screen, dialog, header, inset,
         layout::Layout,
         paint::{Strip, from, put, put_short, span, width},
     },
@@ -23,13 +23,15 @@ use crate::{
 
 pub(super) fn draw(screen: &Screen, buf: &mut Buffer, layout: &Layout) -> Option<Position> {
     let line = inset(layout.hints);
-    let is_noticed = layout.notice.is_some_and(|notice| self::notice(screen, buf, inset(notice)));
+    // Where the insight has no line of its own, it has a part of this one: it says more than the gates.
+    let insight = || header::insight(screen).filter(|_| layout.insight.is_none());
+    let is_noticed = layout.notice.is_some_and(|line| notice(screen, buf, inset(line), insight()));
     match screen.model.mode() {
         Mode::Filter(input) => return Some(filter(screen, buf, line, input)),
         Mode::Confirm(confirm) if dialog::is_inline(confirm) => ask(screen, buf, line, confirm),
         // Where there is no line for notices, a toast is worth more than hints.
         _ if !is_noticed && layout.notice.is_none() && screen.model.toast().is_some() => {
-            notice(screen, buf, line);
+            notice(screen, buf, line, None);
         }
         _ => hints(screen, buf, line),
     }
@@ -37,7 +39,7 @@ pub(super) fn draw(screen: &Screen, buf: &mut Buffer, layout: &Layout) -> Option
 }
 
 /// Draws what there is to say, and whether there was anything.
-fn notice(screen: &Screen, buf: &mut Buffer, line: Rect) -> bool {
+fn notice(screen: &Screen, buf: &mut Buffer, line: Rect, insight: Option<Scrubbed>) -> bool {
     let theme = screen.theme;
     if let Some(toast) = screen.model.toast() {
         let style = match toast.level {
@@ -48,17 +50,20 @@ fn notice(screen: &Screen, buf: &mut Buffer, line: Rect) -> bool {
         put_short(buf, line, &Scrubbed::new(&toast.text), style);
         return true;
     }
-    let gates = gates(screen);
+    // What is wrong is worth more than what the demo does to make it so.
+    let room = insight.as_ref().map_or(u16::MAX, |insight| line.width.saturating_sub(width(insight) + 8));
+    let share = if insight.is_some() { line.width } else { line.width / 2 };
+    let gates = insight.or_else(|| gates(screen).map(|text| Scrubbed::new(&text)));
     let mut rest = line;
-    if let Some(trouble) = screen.model.live().trouble() {
+    if let Some(trouble) = screen.model.live().trouble().filter(|trouble| width(trouble) <= room) {
         let x = put(buf, line, "demo: ", theme.dim);
-        let gates_width = gates.as_deref().map_or(0, |text| width(text) + 2).min(line.width / 2);
+        let gates_width = gates.as_deref().map_or(0, |text| width(text) + 2).min(share);
         let room = Rect { width: line.width.saturating_sub(gates_width), ..line };
         put_short(buf, from(room, x), trouble, theme.trouble);
         rest = from(line, room.right() + 2);
     }
     if let Some(text) = &gates {
-        put_short(buf, rest, &Scrubbed::new(text), theme.warning);
+        put_short(buf, rest, text, theme.warning);
     }
     gates.is_some() || screen.model.live().trouble().is_some()
 }
@@ -93,7 +98,7 @@ fn hints(screen: &Screen, buf: &mut Buffer, line: Rect) {
         }
     };
     let way_back = match mode {
-        Mode::Detail | Mode::Help => Some("back"),
+        Mode::Detail | Mode::Latency | Mode::Help => Some("back"),
         Mode::Table if !model.filter().is_empty() => Some("clear filter"),
         Mode::Table if model.marked().0 > 0 => Some("unmark all"),
         _ => None,
@@ -106,6 +111,7 @@ fn hints(screen: &Screen, buf: &mut Buffer, line: Rect) {
         let is_here = match mode {
             Mode::Help => action == Action::Quit,
             Mode::Detail => !matches!(action, Action::Detail | Action::Filter | Action::SortNext | Action::Mark),
+            Mode::Latency => matches!(action, Action::Filter | Action::Freeze | Action::Help | Action::Quit),
             Mode::Confirm(_) => false, // the box says its own
             _ => true,
         };
@@ -118,6 +124,7 @@ fn hints(screen: &Screen, buf: &mut Buffer, line: Rect) {
             Action::Filter => add(3, &[action], word),
             Action::Reconnect | Action::Disconnect => add(4, &[action], word),
             Action::Detail => add(5, &[action], word),
+            Action::Latency => add(7, &[action], word),
             Action::Mark => add(6, &[action], word),
             _ => add(7, &[action], word),
         }

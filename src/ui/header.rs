@@ -6,14 +6,14 @@ use crate::{
     config::Badge,
     event::State,
     model::{Known, Totals},
-    text::ellipsize,
+    text::{Scrubbed, ellipsize},
     ui::{
         Screen, inset,
         layout::Layout,
-        paint::{Strip, from, put, put_right, span},
+        paint::{Strip, from, put, put_cut, put_right, span},
         spark,
     },
-    words::figures,
+    words::{self, figures},
 };
 
 pub(super) fn draw(screen: &Screen, buf: &mut Buffer, layout: &Layout) {
@@ -21,6 +21,17 @@ pub(super) fn draw(screen: &Screen, buf: &mut Buffer, layout: &Layout) {
     if let Some(line) = layout.pulse {
         pulse(screen, buf, line);
     }
+    if let (Some(line), Some(text)) = (layout.insight, insight(screen)) {
+        put_cut(buf, inset(line), &text, screen.theme.warning);
+    }
+}
+
+/// What most of the unhealthy share, where it is anything.
+pub(super) fn insight(screen: &Screen) -> Option<Scrubbed> {
+    let insight = screen.model.shown().insight()?;
+    // To the minute: nobody was there with a stop watch.
+    let text = words::insight(screen.fleet, insight, |at| screen.clock(at)[..5].to_owned());
+    Some(Scrubbed::new(&format!("i {text}")))
 }
 
 /// How many clients wear a badge.

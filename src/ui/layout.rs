@@ -7,6 +7,8 @@ use ratatui::layout::Rect;
 pub(super) struct Layout {
     pub header: Rect,
     pub pulse: Option<Rect>,
+    /// Air, unless there is something that the unhealthy share.
+    pub insight: Option<Rect>,
     pub status: Rect,
     pub heads: Rect,
     pub table: Rect,
@@ -52,7 +54,7 @@ impl Layout {
         };
         let header = take(1);
         let pulse = take(middling);
-        take(u16::from(area.height >= 30)); // air
+        let insight = take(u16::from(area.height >= 30));
         let status = take(1);
         let heads = take(1);
         let log_height = if log_lines > 0 { log_lines + 1 } else { 0 };
@@ -77,6 +79,7 @@ impl Layout {
         Some(Layout {
             header,
             pulse: found(pulse),
+            insight: found(insight),
             status: left(status),
             heads: left(heads),
             table: left(table),
@@ -101,6 +104,7 @@ mod tests {
                 let parts = [
                     Some(l.header),
                     l.pulse,
+                    l.insight,
                     Some(l.status),
                     Some(l.heads),
                     Some(l.table),
@@ -108,9 +112,9 @@ mod tests {
                     l.notice,
                     Some(l.hints),
                 ];
-                let air = u16::from(height >= 30);
                 let used: u16 = parts.iter().flatten().map(|part| part.height).sum();
-                assert_eq!(used + air, height);
+                assert_eq!(used, height);
+                assert_eq!(l.insight.is_some(), height >= 30);
                 assert_eq!(l.hints.bottom(), height);
                 for pair in parts.iter().flatten().collect::<Vec<_>>().windows(2) {
                     assert!(pair[0].bottom() <= pair[1].y);

@@ -204,6 +204,11 @@ impl<'a> Line<'a> {
 
     fn latency(&self, buf: &mut Buffer, cell: Rect) {
         let theme = self.screen.theme;
+        if let Some(since) = self.row.late {
+            // How long it will have taken at least.
+            let least = format!(">{}", figures::age(self.screen.now.since(since)));
+            return put_right(buf, cell, &least, self.on(theme.slow));
+        }
         match self.row.last.filter(|_| self.row.is_up()) {
             None => put_right(buf, cell, "-", self.on(theme.dim)),
             Some((at, rtt)) => {

@@ -27,8 +27,13 @@ pub fn slow(known: &Known, key: ClientKey, now: Moment) -> Vec<String> {
     let Some(slow) = row.slow else { return Vec::new() };
     match slow {
         Slow::Late => {
-            let silence = figures::age(row.silence(now));
-            vec![format!("no answer for {silence}"), format!("silent {silence}")]
+            let Some(since) = row.late else {
+                let silence = figures::age(row.silence(now));
+                return vec![format!("no answer for {silence}"), format!("silent {silence}")];
+            };
+            let late = figures::age(now.since(since));
+            let probe = known.fleet().client(key).settings.probe.kind.name();
+            vec![format!("late: no answer to its {probe} for {late}"), format!("late {late}")]
         }
         Slow::Unsubscribed => {
             let since = figures::age(now.since(row.since));
@@ -50,8 +55,23 @@ pub fn slow(known: &Known, key: ClientKey, now: Moment) -> Vec<String> {
         }
         Slow::Objective => {
             let limit = known.fleet().client(key).settings.slow_p99.map(figures::latency).unwrap_or_default();
-            let p99 = row.p99().map(figures::latency).unwrap_or_default();
-            vec![format!("p99 {p99} is over {limit}"), format!("p99 over {limit}")]
+            let p99 = row.p99(now).map(figures::latency).unwrap_or_default();
+            match known.fleet().client(key).settings.slow_p99 < row.p99(now) {
+                true => vec![format!("p99 {p99} is over {limit}"), format!("p99 over {limit}")],
+                false => vec![format!("p99 {p99} was over {limit}"), format!("p99 was over {limit}")],
+            }
+        }
+        Slow::Stuck => {
+            let silence = row.link.as_ref().map(|link| figures::age(link.tcp.since_received)).unwrap_or_default();
+            let count = row.link.as_ref().map_or(0, |link| link.tcp.unacknowledged);
+            vec![
+                format!("{} not acknowledged, nothing came for {silence}", figures::segments(count)),
+                format!("in flight {silence}"),
+            ]
+        }
+        Slow::Lossy => {
+            let count = row.link.as_ref().map_or(0, |link| link.tcp.retransmits);
+            vec![format!("{} sent again, and more of them", figures::segments(count)), "retransmits".to_owned()]
         }
     }
 }

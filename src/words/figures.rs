@@ -23,6 +23,14 @@ pub fn clients(n: impl TryInto<u64>) -> String {
     }
 }
 
+/// A count of TCP segments: `1 segment`, `3 segments`.
+pub fn segments(n: u32) -> String {
+    match n {
+        1 => "1 segment".to_owned(),
+        n => format!("{} segments", count(n)),
+    }
+}
+
 /// A round trip in at most six columns: `412µs`, `3.1ms`, `812ms`, `1.24s`, `12.4s`, `124s`.
 pub fn latency(rtt: Duration) -> String {
     let micros = rtt.as_micros();
@@ -34,6 +42,26 @@ pub fn latency(rtt: Duration) -> String {
         999_500..9_995_000 => format!("{seconds:.2}s"),
         9_995_000..99_950_000 => format!("{seconds:.1}s"),
         _ => format!("{seconds:.0}s"),
+    }
+}
+
+/// A power of ten on a scale of round trips: `100µs`, `1ms`, `10s`.
+pub fn latency_mark(rtt: Duration) -> String {
+    match rtt.as_micros() {
+        n @ 0..1_000 => format!("{n}µs"),
+        n @ 1_000..1_000_000 => format!("{}ms", n / 1_000),
+        n => format!("{}s", n / 1_000_000),
+    }
+}
+
+/// A share in percent, with more digits the nearer it is to all: `99.953 %`, `98.2 %`, `0 %`.
+pub fn share(share: f64) -> String {
+    match share * 100.0 {
+        p if p >= 100.0 => "100 %".to_owned(),
+        p if p <= 0.0 => "0 %".to_owned(),
+        // Cut, and not rounded: what is not all must not look like it.
+        p if p >= 99.0 => format!("{:.3} %", (p * 1_000.0).floor() / 1_000.0),
+        p => format!("{p:.1} %"),
     }
 }
 
@@ -147,6 +175,14 @@ mod tests {
                 assert!(latency(us(digit * 10u64.pow(exponent))).chars().count() <= 6);
             }
         }
+    }
+
+    #[test]
+    fn shares_and_marks() {
+        let shown: Vec<_> = [0.0, 0.5, 0.982, 0.99953, 0.999_999_9, 1.0].map(share).into();
+        assert_eq!(shown, ["0 %", "50.0 %", "98.2 %", "99.953 %", "99.999 %", "100 %"]);
+        let shown: Vec<_> = [10, 100, 1_000, 100_000, 10_000_000].map(|n| latency_mark(us(n))).into();
+        assert_eq!(shown, ["10µs", "100µs", "1ms", "100ms", "10s"]);
     }
 
     #[test]

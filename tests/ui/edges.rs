@@ -127,9 +127,16 @@ fn hostile_texts_reach_no_cell_and_move_no_column() {
 
 #[test]
 fn plain_terminals_get_plain_ascii() {
-    for mut s in
-        [hostile(), scenes::trouble(), scenes::detail(), scenes::detail_short(), scenes::help(), scenes::confirm_many()]
-    {
+    for mut s in [
+        hostile(),
+        scenes::trouble(),
+        scenes::detail(),
+        scenes::detail_short(),
+        scenes::detail_late(),
+        scenes::latency(),
+        scenes::help(),
+        scenes::confirm_many(),
+    ] {
         for (width, height) in [(30, 5), (40, 10), (80, 24), (200, 60)] {
             let (buffer, _) = s.draw(width, height, "mono", Glyphs::ASCII);
             assert!(buffer.content.iter().all(|cell| cell.symbol().is_ascii()));
@@ -155,6 +162,7 @@ fn every_size_is_drawn_and_the_table_is_as_high_as_promised() {
         scenes::detail(),
         scenes::detail_short(),
         scenes::endpoints(),
+        scenes::latency(),
         scenes::help(),
         scenes::quit(),
     ];

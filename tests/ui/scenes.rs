@@ -11,8 +11,8 @@ use mqfleet::{
     clock::{Anchor, Moment},
     config::{Glyphs, Keymap, Theme},
     event::{
-        Cause, Certificate, Condition, Connack, Event, Failure, Finding, Gate, Level, Messages, Reason, Sample,
-        Session, Shortfall, Stage as Leg, StageKind, State, Transition, What, WorkerEvent,
+        Cause, Certificate, Condition, Connack, Event, Failure, Finding, Gate, Late, Level, Messages, Reason, Sample,
+        Session, Shortfall, Stage as Leg, StageKind, State, Tcp, TcpState, Transition, What, WorkerEvent,
     },
     fleet::{
         Client, ClientKey, Conversation, Endpoint, EndpointKey, Fleet, Identity, Probe, ProbeKind, Secret, Settings,
@@ -529,6 +529,64 @@ fn detail_of(client: &str) -> Stage {
 /// Nobody is under the cursor, and the pane shows the endpoints.
 pub fn endpoints() -> Stage {
     secure().untouched()
+}
+
+/// Ten minutes of answers, in the last three of which a link is slow; and some of them never came.
+fn measured() -> Stage {
+    let mut s = Stage::new(fleet(None), ago(700.0));
+    s.connect_all(690.0, 1.5);
+    let is_slow = |client: u32| (900..990).contains(&client) && client % 3 > 0;
+    s.answers(600.0, 180.0, |_, usual| usual);
+    s.answers(178.0, 60.0, |client, usual| if is_slow(client) { usual * 20 } else { usual });
+    for client in 620..640 {
+        let since = ago(57.0);
+        s.tell(ago(54.0), What::Late(Late { client: ClientKey(client), probe: ProbeKind::Ack, since }));
+        s.step_with(ago(54.0), client, State::Backoff, Reason::KeepAliveTimeout, "", 1, Some(0.8));
+    }
+    for client in 620..640 {
+        s.step(ago(52.0), client, State::Queued, Reason::Retry);
+        s.step(ago(52.0), client, State::Connecting, Reason::Retry);
+    }
+    for client in 620..640 {
+        s.step(ago(51.8), client, State::Up, Reason::Connected);
+    }
+    s.answers(50.0, 4.0, |client, usual| if is_slow(client) { usual * 20 } else { usual });
+    s
+}
+
+/// A client whose probe is late, of whose connection the kernel tells.
+pub fn detail_late() -> Stage {
+    let mut s = measured();
+    let client = ClientKey(630);
+    for (n, retransmits) in [0, 3, 4, 6].into_iter().enumerate() {
+        let (rtt, rtt_variation) = (Duration::from_micros(3_140), Duration::from_micros(910));
+        let since_received = Duration::from_secs(1);
+        let tcp =
+            Tcp { state: TcpState::Established, rtt, rtt_variation, retransmits, unacknowledged: 2, since_received };
+        s.tell(ago(3.9 - n as f64 * 0.9), What::Tcp(client, tcp));
+    }
+    let since = ago(4.2);
+    s.tell(ago(0.8), What::Late(Late { client, probe: ProbeKind::Ack, since }));
+    let mut s = s.arrange();
+    go_to(&mut s, "oven-0031");
+    s.act(Action::Detail);
+    s
+}
+
+pub fn latency() -> Stage {
+    let mut s = measured().arrange();
+    s.act(Action::Latency);
+    s
+}
+
+/// The latencies of the clients that a filter shows.
+pub fn latency_filter() -> Stage {
+    let mut s = measured().arrange();
+    s.act(Action::Filter);
+    s.type_text("crane");
+    s.model.accept_filter();
+    s.act(Action::Latency);
+    s
 }
 
 pub fn help() -> Stage {

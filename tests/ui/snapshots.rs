@@ -99,6 +99,7 @@ scenes!(
     confirm_some,
     confirm_many,
     detail,
+    latency,
     help,
     frozen,
     quit,
@@ -112,6 +113,8 @@ fn connections() {
         ("detail_tls", scenes::detail_tls()),
         ("detail_expired", scenes::detail_expired()),
         ("detail_short", scenes::detail_short()),
+        ("detail_late", scenes::detail_late()),
+        ("latency_filter", scenes::latency_filter()),
     ] {
         check_at(&[(80, 24), (200, 60)], name, stage);
     }

@@ -59,6 +59,7 @@ impl<'a> Facts<'a> {
         facts.extend(self.reason());
         facts.push(self.fact(1, "next", connection::next(screen.model.shown(), self.key, screen.now)));
         facts.extend(self.latency());
+        facts.extend(self.percentiles());
         facts.extend(self.subscriptions());
         if row.received + row.published > 0 {
             let counts = (figures::count(row.received), figures::count(row.published));
@@ -68,6 +69,55 @@ impl<'a> Facts<'a> {
             facts.extend(self.shortfalls("shortfall", theme.text));
         }
         facts
+    }
+
+    /// Its record over the run.
+    pub fn record(&self) -> Vec<Fact> {
+        let (screen, row, theme) = (self.screen, self.row, self.screen.theme);
+        let (now, record) = (screen.now, &row.record);
+        let Some(share) = record.share(now) else { return Vec::new() };
+        let mut text = format!("up {} of the time", figures::share(share));
+        let longest = record.longest_outage(now);
+        if record.flaps() > 0 {
+            text = format!("{text}, lost {} times", figures::count(record.flaps()));
+        }
+        if !longest.is_zero() {
+            text = format!("{text}, longest outage {}", figures::wait(longest));
+        }
+        if let Some((mean, _)) = record.mean_time_to_recover() {
+            text = format!("{text}, mended in {} on average", figures::wait(mean));
+        }
+        let mut facts = self.wrapped(4, "availability", &text, theme.text);
+        let name = if record.is_strip_full(now) { "last hour" } else { "run so far" };
+        facts.push(Fact { rank: 4, name, spans: self.strip() });
+        // What took no time worth a word is left out.
+        let times = State::ALL.into_iter().filter(|state| *state != State::Off).map(|state| {
+            let time = record.time_in(state, now);
+            (Badge::of(state, false, false).word(), time)
+        });
+        let times = times.filter(|(_, time)| time.as_secs() > 0);
+        let times: Vec<String> = times.map(|(word, time)| format!("{word} {}", figures::age(time))).collect();
+        if times.len() > 1 {
+            facts.push(self.fact(6, "time in state", times.join(", ")));
+        }
+        facts
+    }
+
+    /// What it was when, a cell for each slot of time, the newest last.
+    fn strip(&self) -> Vec<Span<'static>> {
+        let (theme, glyphs) = (self.screen.theme, self.screen.glyphs);
+        let slots = self.row.record.strip(self.screen.now, self.row.is_slow());
+        let skipped = slots.len().saturating_sub(self.columns.into());
+        let badges: Vec<Badge> =
+            slots.into_iter().skip(skipped).map(|(state, is_slow)| Badge::of(state, is_slow, false)).collect();
+        let run = |run: &[Badge]| {
+            let (glyph, style) = match run[0] {
+                Badge::Up if !glyphs.is_ascii() => ("━", theme.dim),
+                badge => (glyphs.badge(badge), theme.badge(badge)),
+            };
+            span(glyph.repeat(run.len()), style)
+        };
+        badges.chunk_by(|a, b| a == b).map(run).collect()
     }
 
     /// What its connection is made of; the stages are left to bars where `has_bars`.
@@ -86,6 +136,7 @@ impl<'a> Facts<'a> {
         if !has_bars && !stages.own.is_empty() {
             facts.push(Fact { rank: 2, name: "last connect", spans: stages.own_line(screen) });
         }
+        facts.extend(self.tcp());
         if let Some(session) = finding.and_then(|f| f.session.as_ref()) {
             let parts = [session.protocol.map(str::to_owned), session.cipher.as_ref().map(|c| c.to_string())];
             let text = parts.into_iter().flatten().collect::<Vec<_>>().join(", ");
@@ -183,7 +234,7 @@ impl<'a> Facts<'a> {
         let (text, style) = match row.last {
             None => (format!("not measured yet, {every}"), screen.theme.text),
             Some((at, rtt)) => {
-                let p99 = row.p99().map(|p99| format!(", p99 {}", figures::latency(p99))).unwrap_or_default();
+                let p99 = row.p99(screen.now).map(|p99| format!(", p99 {}", figures::latency(p99))).unwrap_or_default();
                 let ago = figures::age(screen.now.since(at));
                 let is_slow = matches!(row.slow, Some(Slow::Late | Slow::Objective));
                 let style = if is_slow { screen.theme.slow } else { screen.theme.text };
@@ -191,6 +242,46 @@ impl<'a> Facts<'a> {
             }
         };
         Some(self.styled(2, "latency", text, style))
+    }
+
+    /// How its answers are distributed over the window.
+    fn percentiles(&self) -> Option<Fact> {
+        let now = self.screen.now;
+        let answers = self.row.answers()?;
+        let latency = answers.histogram(now).latency()?;
+        let (theme, figure) = (self.screen.theme, figures::latency);
+        let mut text = format!(
+            "p50 {}, p90 {}, p99 {}, max {}, jitter {}",
+            figure(latency.p50),
+            figure(latency.p90),
+            figure(latency.p99),
+            figure(latency.max),
+            figure(answers.jitter())
+        );
+        let (answered, lost) = answers.loss(now);
+        let style = if lost > 0 { theme.warning } else { theme.text };
+        if lost > 0 {
+            text = format!("{text}, {} of {} lost", figures::count(lost), figures::count(answered + lost));
+        }
+        Some(self.styled(4, "answers", text, style))
+    }
+
+    /// What the kernel says of the connection.
+    fn tcp(&self) -> Option<Fact> {
+        let link = self.row.link.as_ref()?;
+        let tcp = &link.tcp;
+        let grown = if link.grown > 0 { format!(" (+{})", figures::count(link.grown)) } else { String::new() };
+        let text = format!(
+            "{}, round trip {} ±{}, {} retransmits{grown}, {} in flight, data {} ago",
+            tcp.state.name(),
+            figures::latency(tcp.rtt),
+            figures::latency(tcp.rtt_variation),
+            figures::count(tcp.retransmits),
+            figures::count(tcp.unacknowledged),
+            figures::age(tcp.since_received + self.screen.now.since(link.at)),
+        );
+        let is_bad = link.is_stuck() || link.is_lossy();
+        Some(self.styled(3, "tcp", text, if is_bad { self.screen.theme.slow } else { self.screen.theme.text }))
     }
 
     fn subscriptions(&self) -> Option<Fact> {

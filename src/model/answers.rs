@@ -1,0 +1,236 @@
+//! Defines what is kept of one client's answers over a rolling window (a small histogram, jitter, loss) in a size that thousands can afford; what of it makes a client slow is the row's matter.
+
+use std::time::Duration;
+
+use crate::{
+    clock::Moment,
+    model::histogram::{BUCKETS, Histogram, bucket_of, corrected, micros, quantile},
+};
+
+/// The answers of the last [`Answers::PARTS`] parts, the present one begun. A part is as long as
+/// [`Answers::PROBES`] probes, so that a whole window has a 99th percentile that is not the slowest
+/// answer.
+#[derive(Clone, Debug)]
+pub struct Answers {
+    /// Answers by bucket, and those that were left out waiting for another.
+    counts: [[u8; BUCKETS]; Answers::PARTS],
+    tallies: [Tally; Answers::PARTS],
+    /// The number of the newest part.
+    newest: u64,
+    /// A part's length in microseconds.
+    width: u32,
+    /// The last answer of this connection in microseconds; 0 where there was none.
+    last: u32,
+    /// In microseconds.
+    jitter: f32,
+}
+
+/// The sums of one part.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    /// All that `counts` has.
+    counted: u16,
+    /// Probes that were answered.
+    answered: u16,
+    /// Probes that were never answered.
+    lost: u16,
+    /// The slowest answer in microseconds.
+    max: u32,
+}
+
+impl Answers {
+    pub const PARTS: usize = 3;
+    /// Probes in a part; fewer where that would be longer than [`Answers::LONGEST`].
+    pub const PROBES: u32 = 48;
+    const SHORTEST: Duration = Duration::from_secs(10);
+    const LONGEST: Duration = Duration::from_secs(600);
+
+    /// Nothing yet, of a client that is probed every `interval`.
+    pub(super) fn new(now: Moment, interval: Duration) -> Answers {
+        let width = (interval * Self::PROBES).clamp(Self::SHORTEST, Self::LONGEST).as_micros() as u32;
+        Answers {
+            counts: [[0; BUCKETS]; Self::PARTS],
+            tallies: [Tally::default(); Self::PARTS],
+            newest: now.0 / u64::from(width),
+            width,
+            last: 0,
+            jitter: 0.0,
+        }
+    }
+
+    /// Notes an answer of a client that is probed every `interval`. One that took longer than that
+    /// counts for the probes that had to wait for it, too.
+    pub(super) fn record(&mut self, now: Moment, rtt: Duration, interval: Duration) {
+        let part = self.advance(now);
+        let most = self.width as usize * Self::PARTS / interval.as_micros().max(1) as usize;
+        let tally = &mut self.tallies[part];
+        tally.answered = tally.answered.saturating_add(1);
+        tally.max = tally.max.max(micros(rtt));
+        for rtt in corrected(rtt, interval, most) {
+            let count = &mut self.counts[part][bucket_of(rtt)];
+            if let (Some(more), Some(counted)) = (count.checked_add(1), tally.counted.checked_add(1)) {
+                (*count, tally.counted) = (more, counted);
+            }
+        }
+        let rtt = micros(rtt).max(1);
+        if self.last > 0 {
+            let difference = rtt.abs_diff(self.last) as f32;
+            self.jitter += (difference - self.jitter) / 16.0;
+        }
+        self.last = rtt;
+    }
+
+    /// Notes that a probe will never be answered.
+    pub(super) fn lose(&mut self, now: Moment) {
+        let part = self.advance(now);
+        self.tallies[part].lost = self.tallies[part].lost.saturating_add(1);
+    }
+
+    /// Answers over another connection are not compared with those over the last one.
+    pub(super) fn reconnect(&mut self) {
+        self.last = 0;
+    }
+
+    /// Brings the window up to `now`, and says which part that is in.
+    fn advance(&mut self, now: Moment) -> usize {
+        let part = now.0 / u64::from(self.width);
+        let first = (self.newest + 1).max((part + 1).saturating_sub(Self::PARTS as u64));
+        for part in first..=part {
+            let place = part as usize % Self::PARTS;
+            self.counts[place] = [0; BUCKETS];
+            self.tallies[place] = Tally::default();
+        }
+        self.newest = self.newest.max(part);
+        self.newest as usize % Self::PARTS
+    }
+
+    /// The parts that still count at `now`, by their place.
+    fn parts(&self, now: Moment) -> impl Iterator<Item = usize> + Clone + use<> {
+        let oldest = (now.0 / u64::from(self.width) + 1).saturating_sub(Self::PARTS as u64);
+        let begin = (self.newest + 1).saturating_sub(Self::PARTS as u64).max(oldest);
+        (begin..=self.newest).map(|part| part as usize % Self::PARTS)
+    }
+
+    /// How far back the window goes.
+    pub fn span(&self, now: Moment) -> Duration {
+        let width = u64::from(self.width);
+        let oldest = (now.0 / width + 1).saturating_sub(Self::PARTS as u64);
+        now.since(Moment(oldest * width))
+    }
+
+    /// The round trip that at least this share (0 to 1) of the window does not exceed.
+    pub fn quantile(&self, now: Moment, share: f64) -> Option<Duration> {
+        let parts = self.parts(now);
+        let total = parts.clone().map(|part| u64::from(self.tallies[part].counted)).sum();
+        quantile(self.sums(parts), total, self.max(now), share)
+    }
+
+    /// The window as a histogram of its own.
+    pub fn histogram(&self, now: Moment) -> Histogram {
+        let mut histogram = Histogram::default();
+        histogram.add(self.sums(self.parts(now)), self.max(now));
+        histogram
+    }
+
+    /// Probes in the window that were answered, and that never were.
+    pub fn loss(&self, now: Moment) -> (u32, u32) {
+        let tallies = self.parts(now).map(|part| &self.tallies[part]);
+        tallies.fold((0, 0), |(answered, lost), t| (answered + u32::from(t.answered), lost + u32::from(t.lost)))
+    }
+
+    /// How much consecutive answers differ: the mean of the differences, smoothed as in RFC 3550
+    /// §6.4.1, of round trips where that has one-way transit times.
+    pub fn jitter(&self) -> Duration {
+        Duration::from_secs_f64(f64::from(self.jitter.max(0.0)) / 1e6)
+    }
+
+    fn max(&self, now: Moment) -> Duration {
+        let max = self.parts(now).map(|part| self.tallies[part].max).max();
+        Duration::from_micros(max.unwrap_or(0).into())
+    }
+
+    fn sums(&self, parts: impl Iterator<Item = usize> + Clone) -> impl Iterator<Item = u32> {
+        (0..BUCKETS).map(move |bucket| parts.clone().map(|part| u32::from(self.counts[part][bucket])).sum())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn at(seconds: u64) -> Moment {
+        Moment(seconds * 1_000_000)
+    }
+
+    #[test]
+    fn an_outage_counts_as_what_its_users_saw() {
+        let mut answers = Answers::new(at(0), SECOND);
+        for second in 0..40 {
+            answers.record(at(second), Duration::from_millis(2), SECOND);
+        }
+        answers.record(at(47), Duration::from_secs(7), SECOND);
+        let histogram = answers.histogram(at(47));
+        assert_eq!(histogram.total(), 47);
+        let slow: u32 = histogram.counts().skip(bucket_of(Duration::from_millis(900))).sum();
+        assert_eq!(slow, 7, "7, 6, 5, 4, 3, 2, 1 s");
+        assert_eq!(answers.quantile(at(47), 1.0), Some(Duration::from_secs(7)));
+        assert_eq!(answers.loss(at(47)), (41, 0));
+    }
+
+    #[test]
+    fn what_is_older_than_the_window_is_forgotten() {
+        let mut answers = Answers::new(at(0), SECOND); // parts of 48 s
+        answers.record(at(1), Duration::from_millis(900), SECOND);
+        answers.lose(at(2));
+        for second in 50..100 {
+            answers.record(at(second), Duration::from_millis(3), SECOND);
+        }
+        assert_eq!(answers.quantile(at(100), 1.0), Some(Duration::from_millis(900)));
+        assert_eq!((answers.loss(at(100)), answers.span(at(100))), ((51, 1), 100 * SECOND));
+        // Time passes, and nothing is recorded any more.
+        assert_eq!(answers.quantile(at(150), 1.0), Some(Duration::from_millis(3)));
+        assert_eq!((answers.loss(at(150)), answers.span(at(150))), ((50, 0), 102 * SECOND));
+        assert_eq!(answers.quantile(at(400), 0.5), None);
+        answers.record(at(400), Duration::from_millis(5), SECOND);
+        assert_eq!(answers.histogram(at(400)).total(), 1);
+    }
+
+    #[test]
+    fn the_99th_percentile_of_a_full_window_is_not_its_slowest_answer() {
+        let every = Duration::from_secs(5);
+        let mut answers = Answers::new(at(0), every);
+        for n in 0..130 {
+            let rtt = Duration::from_millis(if n == 100 { 800 } else { 10 });
+            answers.record(at(n * 5), rtt, every);
+        }
+        let p99 = answers.quantile(at(649), 0.99).unwrap();
+        assert!(p99.abs_diff(Duration::from_millis(10)) < Duration::from_micros(400), "{p99:?}");
+        assert_eq!(answers.quantile(at(649), 1.0), Some(Duration::from_millis(800)));
+    }
+
+    #[test]
+    fn jitter_is_the_smoothed_difference_of_neighbours() {
+        let mut answers = Answers::new(at(0), SECOND);
+        for n in 0..200 {
+            answers.record(at(n), Duration::from_millis(if n % 2 == 0 { 10 } else { 14 }), SECOND);
+        }
+        assert!(answers.jitter().abs_diff(Duration::from_millis(4)) < Duration::from_micros(10));
+        let steady = answers.jitter();
+        answers.reconnect();
+        answers.record(at(200), Duration::from_secs(9), SECOND);
+        assert_eq!(answers.jitter(), steady, "another connection is another path");
+    }
+
+    #[test]
+    fn more_answers_than_a_count_holds_do_no_harm() {
+        let every = Duration::from_millis(1);
+        let mut answers = Answers::new(at(0), every);
+        for n in 0..70_000u64 {
+            answers.record(Moment(n * 100), Duration::from_micros(900), every);
+        }
+        let p50 = answers.quantile(at(7), 0.5).unwrap();
+        assert!(p50 <= Duration::from_micros(900) && answers.histogram(at(7)).total() == 255, "{p50:?}");
+    }
+}

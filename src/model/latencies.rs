@@ -1,0 +1,174 @@
+//! Defines the round trips of many clients together over the last minute or so, by endpoint, by label and for the fleet; those of a single client are in `answers`.
+
+use std::time::Duration;
+
+use crate::{
+    clock::Moment,
+    fleet::{Fleet, ProbeKind, Settings},
+    model::{
+        groups::Groups,
+        heat::Heat,
+        histogram::{Histogram, corrected},
+        row::interval,
+    },
+};
+
+/// A histogram of the last [`Rolling::PARTS`] parts of time, the present one begun.
+#[derive(Clone, Debug)]
+struct Rolling {
+    parts: [Histogram; Rolling::PARTS],
+    newest: u64,
+}
+
+impl Rolling {
+    const PARTS: usize = 6;
+
+    fn advance(&mut self, part: u64) -> &mut Histogram {
+        let first = (self.newest + 1).max((part + 1).saturating_sub(Self::PARTS as u64));
+        for part in first..=part {
+            self.parts[part as usize % Self::PARTS].clear();
+        }
+        self.newest = self.newest.max(part);
+        &mut self.parts[self.newest as usize % Self::PARTS]
+    }
+
+    /// Adds what is left of it in `part` to a histogram.
+    fn merge_into(&self, part: u64, histogram: &mut Histogram) {
+        let oldest = (part + 1).saturating_sub(Self::PARTS as u64);
+        let begin = (self.newest + 1).saturating_sub(Self::PARTS as u64).max(oldest);
+        for part in begin..=self.newest {
+            histogram.merge(&self.parts[part as usize % Self::PARTS]);
+        }
+    }
+}
+
+/// The round trips of a fleet.
+#[derive(Clone, Debug)]
+pub struct Latencies {
+    by_endpoint: Vec<Rolling>,
+    by_group: Vec<Rolling>,
+    heat: Heat,
+    /// A part's length in microseconds.
+    width: u64,
+}
+
+impl Latencies {
+    const SHORTEST: Duration = Duration::from_secs(10);
+
+    pub(super) fn new(fleet: &Fleet, groups: &Groups, now: Moment) -> Latencies {
+        // A window has at least two answers of a usual client.
+        let mut every: Vec<Duration> = fleet.clients.iter().filter_map(|c| probed(&c.settings)).collect();
+        let middle = every.len() / 2;
+        let usual = if every.is_empty() { Self::SHORTEST } else { *every.select_nth_unstable(middle).1 };
+        let width = (usual * 2 / Rolling::PARTS as u32).max(Self::SHORTEST).as_micros() as u64;
+        let rolling = Rolling { parts: Default::default(), newest: now.0 / width };
+        Latencies {
+            by_endpoint: vec![rolling.clone(); fleet.endpoints.len()],
+            by_group: vec![rolling; groups.all().len()],
+            heat: Heat::new(now),
+            width,
+        }
+    }
+
+    /// Notes the answer of a client that belongs to `groups` and is probed every `interval`.
+    pub(super) fn record(&mut self, at: Moment, endpoint: usize, groups: &[u16], rtt: Duration, interval: Duration) {
+        let part = at.0 / self.width;
+        let most = (self.width * Rolling::PARTS as u64 / interval.as_micros().max(1) as u64) as usize;
+        for rtt in corrected(rtt, interval, most) {
+            self.by_endpoint[endpoint].advance(part).record(rtt);
+            for group in groups {
+                self.by_group[usize::from(*group)].advance(part).record(rtt);
+            }
+            self.heat.record(at, rtt);
+        }
+    }
+
+    /// Notes that a probe will never be answered.
+    pub(super) fn lose(&mut self, at: Moment) {
+        self.heat.lose(at);
+    }
+
+    /// How far back the windows go.
+    pub fn span(&self, now: Moment) -> Duration {
+        let oldest = (now.0 / self.width + 1).saturating_sub(Rolling::PARTS as u64);
+        now.since(Moment(oldest * self.width))
+    }
+
+    pub fn fleet(&self, now: Moment) -> Histogram {
+        self.merged(&self.by_endpoint, now)
+    }
+
+    /// Of the endpoint of this number.
+    pub fn endpoint(&self, endpoint: usize, now: Moment) -> Histogram {
+        self.merged(&self.by_endpoint[endpoint..=endpoint], now)
+    }
+
+    /// Of the clients of one of [`Groups::all`].
+    pub fn group(&self, group: usize, now: Moment) -> Histogram {
+        self.merged(&self.by_group[group..=group], now)
+    }
+
+    /// When the fleet's answers took how long.
+    pub fn heat(&self) -> &Heat {
+        &self.heat
+    }
+
+    fn merged(&self, rolling: &[Rolling], now: Moment) -> Histogram {
+        let mut histogram = Histogram::default();
+        rolling.iter().for_each(|rolling| rolling.merge_into(now.0 / self.width, &mut histogram));
+        histogram
+    }
+}
+
+fn probed(settings: &Settings) -> Option<Duration> {
+    (settings.probe.kind != ProbeKind::Off).then(|| interval(settings))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        fleet::{Client, ClientKey, Endpoint, EndpointKey, Labels, Probe},
+        text::Scrubbed,
+    };
+
+    #[test]
+    fn endpoints_labels_and_the_fleet_have_percentiles_of_their_own() {
+        let settings =
+            Settings { probe: Probe { kind: ProbeKind::Ack, every: Duration::from_secs(5) }, ..Settings::default() };
+        let settings = Arc::new(settings);
+        let site = |value: &str| Arc::new(Labels::from([(Scrubbed::new("site"), Scrubbed::new(value))]));
+        let client = |n: u16| Client {
+            labels: site(["north", "south"][usize::from(n % 2)]),
+            ..Client::new("c", EndpointKey(n / 2), settings.clone())
+        };
+        let fleet = Fleet {
+            name: Scrubbed::new("f"),
+            env: None,
+            worker_size: 500,
+            endpoints: vec![Endpoint::new("a", "h", 1), Endpoint::new("b", "h", 2)],
+            clients: (0..4).map(client).collect(),
+        };
+        let groups = Groups::of(&fleet);
+        let mut latencies = Latencies::new(&fleet, &groups, Moment(0));
+        let (ms, at) = (Duration::from_millis, |s: u64| Moment(s * 1_000_000));
+        for second in 0..60 {
+            for (n, rtt) in [1, 2, 30, 40].into_iter().enumerate() {
+                let key = ClientKey(n as u32);
+                latencies.record(at(second), n / 2, groups.of_client(key), ms(rtt), ms(5_000));
+            }
+        }
+        let max = |h: Histogram| h.latency().map(|l| l.max);
+        assert_eq!(max(latencies.fleet(at(59))), Some(ms(40)));
+        assert_eq!(max(latencies.endpoint(0, at(59))), Some(ms(2)));
+        assert_eq!((max(latencies.group(0, at(59))), max(latencies.group(1, at(59)))), (Some(ms(30)), Some(ms(40))));
+        let fleet = latencies.fleet(at(59));
+        assert_eq!((fleet.total(), latencies.span(at(59))), (240, Duration::from_secs(59)));
+        // Not the mean of 2 ms and 40 ms: half of all answers took at most 2 ms.
+        assert!(fleet.quantile(0.5).unwrap() <= ms(2) + Duration::from_micros(70));
+        assert_eq!(latencies.fleet(at(90)).total(), 4 * 20, "from 40 s on");
+        assert!(latencies.fleet(at(120)).is_empty());
+    }
+}
