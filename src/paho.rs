@@ -47,7 +47,7 @@ use crate::{
     event::{Cause, Connack, Generation, Reason},
     fleet::{Message, ProbeKind, Subscription},
     text::Scrubbed,
-    wire::{ClientDef, Slot, TEST_NO_GUARD},
+    wire::{ClientDef, Slot, TEST_NO_GUARD, TEST_NO_TAP},
 };
 
 /// From an echo's order until it counts as lost, at least.
@@ -78,10 +78,13 @@ impl Paho {
         let options =
             mqtt::CreateOptionsBuilder::new().server_uri(NOWHERE).client_id("anchor").persistence(None).finalize();
         let anchor = mqtt::AsyncClient::new(options)?;
-        if std::env::var_os(TEST_NO_GUARD).is_none_or(|v| v != "1") {
+        let is_set = |name: &str| std::env::var_os(name).is_some_and(|v| v == "1");
+        if !is_set(TEST_NO_GUARD) {
             guard::arm(&before)?;
         }
-        raw::listen(tap::on_line);
+        if !is_set(TEST_NO_TAP) {
+            raw::listen(tap::on_line);
+        }
         Ok(Paho { anchor })
     }
 

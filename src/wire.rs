@@ -24,6 +24,10 @@ use crate::{
 /// can show what the guard is for.
 pub const TEST_NO_GUARD: &str = "MQFLEET_TEST_NO_INTERRUPT_GUARD";
 
+/// Set in a worker's environment, it leaves Paho's trace alone, so that a benchmark can show what
+/// following it costs. Such a worker measures nothing.
+pub const TEST_NO_TAP: &str = "MQFLEET_TEST_NO_TAP";
+
 /// The first thing each end says. Both ends are one binary, but a package upgrade may have replaced
 /// it between the console's start and a worker's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

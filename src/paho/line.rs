@@ -164,8 +164,11 @@ fn socket_error(text: &[u8]) -> Option<Line<'_>> {
 }
 
 /// The code of a CONNACK that refuses, at the end of its line. A client ID cannot feign one: something
-/// follows it in every line that is not cut.
+/// follows it in every line that is not cut. Nor can a message, which only ends lines that say so.
 pub(super) fn refusal(rest: &[u8]) -> Option<u8> {
+    if rfind(rest, b" payload len(").is_some() {
+        return None;
+    }
     let word = b" <- CONNACK rc: ";
     let at = rfind(rest, word)?;
     let (code, b"") = int(&rest[at + word.len()..])? else { return None };
@@ -259,6 +262,7 @@ mod tests {
             (b"press <- CONNACK rc: -1", None),
             (b"press <- CONNACK rc: ", None),
             (b"x <- CONNACK rc: 1 <- PINGRESP", None),
+            (b"x <- PUBLISH msgid: 0 qos: 0 retained: 0 payload len(19): y <- CONNACK rc: 135", None),
             (b"x <- CONNACK rc: 1 <- CONNACK rc: 5", Some(5)),
         ] {
             assert_eq!(refusal(rest), code, "{}", String::from_utf8_lossy(rest));

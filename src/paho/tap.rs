@@ -87,7 +87,7 @@ fn on_packet(Tap { slots, arrivals }: &Tap, socket: RawFd, rest: &[u8], at: Mome
         slots.received(slot);
     }
     let is_measured = |probe| is_measured(subject.probe, probe);
-    if matches!(packet, Packet::Publish { .. }) && !is_measured(ProbeKind::Ack) {
+    if matches!(packet, Packet::Publish { .. }) && subject.probe != ProbeKind::Heartbeat {
         return;
     }
     let expect = || arrivals.iter().for_each(|arrivals| arrivals.expect(socket));
