@@ -539,7 +539,7 @@ fn measured() -> Stage {
     plant.clients.iter_mut().enumerate().for_each(|(n, client)| client.labels = hall(n));
     let mut s = Stage::new(plant, ago(700.0));
     s.connect_all(690.0, 1.5);
-    let is_slow = |client: u32| (180..198).contains(&client) && client % 3 > 0;
+    let is_slow = |client: u32| (180..198).contains(&client) && !client.is_multiple_of(3);
     s.answers(600.0, 180.0, |_, usual| usual);
     s.answers(178.0, 60.0, |client, usual| if is_slow(client) { usual * 20 } else { usual });
     for client in 124..128 {
