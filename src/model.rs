@@ -38,7 +38,7 @@ pub use order::{Column, Sort};
 pub use pulse::Pulse;
 pub use record::Record;
 pub use row::{Row, Slow};
-pub use survey::Survey;
+pub use survey::{Place, Survey};
 pub use totals::Totals;
 pub use trend::{Bucket, Trend};
 pub use view::{Confirm, Frozen, Mode, Model, Toast, Wish};

@@ -120,17 +120,17 @@ pub fn insight(fleet: &Fleet, insight: &Insight, clock: impl Fn(Moment) -> Strin
         Shared::Worker(worker) => {
             return format!("worker {} died: {} wait for it", worker.0, figures::clients(clients));
         }
-        Shared::Endpoint(endpoint, why) => (Some(format!("endpoint {}", fleet.endpoint(*endpoint).name)), *why),
-        Shared::Label { label, value, why } => (Some(format!("{label}={value}")), *why),
+        Shared::Endpoint(endpoint, why) => (Some(("at", format!("endpoint {}", fleet.endpoint(*endpoint).name))), *why),
+        Shared::Label { label, value, why } => (Some(("in", format!("{label}={value}"))), *why),
         Shared::Reason(why) => (None, Some(*why)),
     };
     let why = why.map(|why| format!(": {}", why.words())).unwrap_or_default();
     match (are_slow, place) {
         (true, place) => {
             let since = since.map(|since| format!(" {since}")).unwrap_or_default();
-            let place = place.map(|place| match clients == of {
-                true => format!(", all in {place}"),
-                false => format!(", {} of them in {place}", figures::count(clients)),
+            let place = place.map(|(at, place)| match clients == of {
+                true => format!(", all {at} {place}"),
+                false => format!(", {} of them {at} {place}", figures::count(clients)),
             });
             format!("{} slow{since}{}{why}", figures::clients(of), place.unwrap_or_default())
         }
@@ -139,7 +139,7 @@ pub fn insight(fleet: &Fleet, insight: &Insight, clock: impl Fn(Moment) -> Strin
                 true => format!("all {} failing", figures::count(of)),
                 false => format!("{} of {} failing", figures::count(clients), figures::count(of)),
             };
-            let place = place.map(|place| format!(" share {place}")).unwrap_or_default();
+            let place = place.map(|(_, place)| format!(" share {place}")).unwrap_or_default();
             format!("{who}{place}{why}{}", since.map(|since| format!(", {since}")).unwrap_or_default())
         }
     }

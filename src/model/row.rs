@@ -275,9 +275,7 @@ impl Row {
         let is_asking = !client.conversation.subscribe.is_empty() && self.connection.subscribed.is_none();
         if !self.is_up() {
             None
-        } else if self.late.is_some() {
-            Some(Slow::Late)
-        } else if self.patience(&client.settings).is_some_and(|patience| self.silence(now) > patience) {
+        } else if self.late.is_some() || self.is_too_silent(client, now) {
             Some(Slow::Late)
         } else if is_asking && now.since(self.since) > Self::SUBSCRIBE {
             Some(Slow::Unsubscribed)
@@ -307,6 +305,11 @@ impl Row {
                 link.is_some_and(Link::is_lossy).then_some(Slow::Lossy)
             }
         })
+    }
+
+    /// Whether it should have answered by now, whatever its worker says.
+    fn is_too_silent(&self, client: &Client, now: Moment) -> bool {
+        self.patience(&client.settings).is_some_and(|patience| self.silence(now) > patience)
     }
 
     /// How long its probe may be without an answer; `None` where none is sent.

@@ -7,9 +7,10 @@ use crate::{
     fleet::ClientKey,
     model::{
         heat::{Heat, Slice},
-        histogram::Histogram,
+        histogram::{Histogram, Latency},
         known::Known,
     },
+    text::Scrubbed,
 };
 
 /// The round trips of several clients.
@@ -27,6 +28,16 @@ pub struct Survey {
     pub slices: Vec<Option<Slice>>,
     /// Probes that were never answered in the time of the histogram, where that is known.
     pub lost: u64,
+    /// Of a whole fleet, its endpoints and its labels, each of both with the slowest p99 first.
+    pub places: Vec<Place>,
+}
+
+/// How fast the clients of an endpoint, or those with a label's value, are answered.
+#[derive(Clone, Debug)]
+pub struct Place {
+    pub name: Scrubbed,
+    pub answers: u64,
+    pub latency: Latency,
 }
 
 impl Survey {
@@ -36,7 +47,8 @@ impl Survey {
         let recent = span.as_micros().div_ceil(Heat::WIDTH.as_micros()) as usize;
         let lost = slices.iter().rev().take(recent).flatten().map(|slice| u64::from(slice.lost)).sum();
         let histogram = known.latencies().fleet(now);
-        Survey { clients: known.rows().len(), is_filtered: false, histogram, span, slices, lost }
+        let places = places(known, now);
+        Survey { clients: known.rows().len(), is_filtered: false, histogram, span, slices, lost, places }
     }
 
     pub(super) fn of(known: &Known, clients: &[ClientKey], now: Moment) -> Survey {
@@ -47,6 +59,7 @@ impl Survey {
             span: Duration::ZERO,
             slices: vec![Some(Slice::default()); Heat::SLICES],
             lost: 0,
+            places: Vec::new(),
         };
         let width = Heat::WIDTH.as_micros() as u64;
         let oldest = (now.0 / width + 1).saturating_sub(Heat::SLICES as u64);
@@ -68,4 +81,22 @@ impl Survey {
         }
         survey
     }
+}
+
+fn places(known: &Known, now: Moment) -> Vec<Place> {
+    let place = |name: &str, histogram: Histogram| {
+        let latency = histogram.latency()?;
+        Some(Place { name: Scrubbed::new(name), answers: histogram.total(), latency })
+    };
+    let endpoints = known.fleet().endpoints.iter().enumerate();
+    let endpoints = endpoints.filter_map(|(n, endpoint)| place(&endpoint.name, known.latencies().endpoint(n, now)));
+    let groups = known.groups().all().iter().enumerate();
+    let groups = groups
+        .filter_map(|(n, group)| place(&format!("{}={}", group.label, group.value), known.latencies().group(n, now)));
+    let mut places: Vec<Place> = endpoints.collect();
+    places.sort_by_key(|place| std::cmp::Reverse(place.latency.p99));
+    let begin = places.len();
+    places.extend(groups);
+    places[begin..].sort_by_key(|place| std::cmp::Reverse(place.latency.p99));
+    places
 }

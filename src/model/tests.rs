@@ -117,6 +117,58 @@ fn a_client_that_the_filter_hides_is_out_of_reach_until_it_is_seen_again() {
 }
 
 #[test]
+fn behind_the_latency_view_no_key_hits_a_client() {
+    let mut model = waiting(3);
+    model.act(Action::Latency, ms(4));
+    assert!(model.latency_view().is_some_and(|view| view.is_filtered && view.clients == 3));
+    for action in [Action::Reconnect, Action::Disconnect, Action::MarkAll, Action::Mark, Action::Hold, Action::Down] {
+        assert_eq!(model.act(action, ms(5_000)), Effect::Nothing, "{action:?}");
+    }
+    assert_eq!((model.marked(), model.cursor()), ((0, 0), Some(ClientKey(1))));
+    assert!(matches!(model.mode(), Mode::Latency));
+    model.act(Action::Help, ms(5_001));
+    model.act(Action::Back, ms(5_002));
+    assert!(matches!(model.mode(), Mode::Latency), "the help was laid over it");
+    model.act(Action::Latency, ms(5_003));
+    assert!(matches!(model.mode(), Mode::Table));
+    model.tick(ms(9_000));
+    assert!(model.latency_view().is_none(), "nobody looks at it any more");
+}
+
+#[test]
+fn the_latency_view_follows_the_fleet_or_the_filter_or_the_freeze() {
+    let mut model = Model::new(fleet(3), ms(0));
+    let answer = |model: &mut Model, at, client: u32, rtt: u64| {
+        let sample = Sample { client: ClientKey(client), probe: ProbeKind::Heartbeat, rtt: Duration::from_millis(rtt) };
+        model.apply(&Event { at, what: What::Sample(sample) });
+    };
+    for client in 0..3 {
+        comes_up(&mut model, ms(0), client);
+        answer(&mut model, ms(1_000), client, 10 * u64::from(client + 1));
+    }
+    let max = |model: &Model| model.latency_view().and_then(|view| view.histogram.latency()).map(|l| l.max.as_millis());
+    model.act(Action::Latency, ms(2_000));
+    assert_eq!((max(&model), model.latency_view().map(|view| view.clients)), (Some(30), Some(3)));
+    answer(&mut model, ms(3_000), 0, 70);
+    model.tick(ms(4_000));
+    assert_eq!(max(&model), Some(70));
+    model.act(Action::Freeze, ms(4_000));
+    answer(&mut model, ms(5_000), 0, 500);
+    model.tick(ms(6_000));
+    assert_eq!(max(&model), Some(70), "it is frozen");
+    model.act(Action::Freeze, ms(6_000));
+    assert_eq!(max(&model), Some(500));
+    model.act(Action::Filter, ms(6_000));
+    "c1".chars().for_each(|c| model.edit(InputRequest::InsertChar(c), ms(6_000)));
+    model.accept_filter();
+    model.act(Action::Latency, ms(6_001));
+    let view = model.latency_view().unwrap();
+    assert_eq!((view.clients, view.histogram.total()), (1, 1));
+    let seen: u32 = view.slices.iter().flatten().map(|slice| slice.counts().iter().sum::<u32>()).sum();
+    assert!(seen >= 1);
+}
+
+#[test]
 fn a_client_that_answers_no_more_counts_as_slow_and_is_left_out_of_the_latency() {
     let mut known = Known::new(fleet(2), ms(0));
     for client in 0..2 {

@@ -1,14 +1,16 @@
 //! Defines the latency view: percentiles, a histogram, and a map of when answers took how long, of the fleet or of what the filter shows; what is measured is the model's matter.
 
+use std::time::Duration;
+
 use ratatui::{buffer::Buffer, layout::Rect, text::Span};
 
 use crate::{
-    model::{Heat, Slice, Survey, begin},
+    model::{BUCKETS, Heat, Slice, Survey, begin},
     text::{Scrubbed, ellipsize},
     ui::{
         Screen, histogram, inset,
         layout::Layout,
-        paint::{Strip, clear, from, nth_line, put, put_right, span},
+        paint::{Strip, clear, from, nth_line, put, put_right, put_short, span},
     },
     words::figures,
 };
@@ -39,6 +41,9 @@ pub(super) fn draw(screen: &Screen, buf: &mut Buffer, layout: &Layout) {
         // Higher than a third of its width it would be a tower.
         let height = left.height.min(left.width / 3 + histogram::FEET);
         histogram::draw(screen, buf, Rect { height, ..left }, &survey.histogram);
+        let below = height + 1;
+        let rest_of_left = Rect { y: left.y + below, height: left.height.saturating_sub(below), ..left };
+        places(screen, buf, rest_of_left, survey);
         map(screen, buf, Rect { x: left.right() + 3, width: map_width, ..rest }, survey);
     } else {
         let high = (rest.height * 2 / 5).max(histogram::FEET + 1);
@@ -87,6 +92,27 @@ fn percentiles(screen: &Screen, buf: &mut Buffer, line: Rect, survey: &Survey) {
     strip.draw(buf, line);
 }
 
+/// Endpoints and labels as a table, the slowest first.
+fn places(screen: &Screen, buf: &mut Buffer, area: Rect, survey: &Survey) {
+    const FIGURE: u16 = 8;
+    let theme = screen.theme;
+    if area.height < 3 || survey.places.len() < 2 {
+        return;
+    }
+    let column = |line: Rect, n: u16| Rect { x: line.right().saturating_sub(FIGURE * (4 - n)), width: FIGURE, ..line };
+    for (n, name) in (0..).zip(["p50", "p90", "p99", "max"]) {
+        put_right(buf, column(nth_line(area, 0), n), name, theme.dim);
+    }
+    for (n, place) in (1..area.height).zip(&survey.places) {
+        let line = nth_line(area, n);
+        put_short(buf, Rect { width: line.width.saturating_sub(FIGURE * 4), ..line }, &place.name, theme.text);
+        let latency = &place.latency;
+        for (n, value) in (0..).zip([latency.p50, latency.p90, latency.p99, latency.max]) {
+            put_right(buf, column(line, n), &figures::latency(value), theme.text);
+        }
+    }
+}
+
 /// Time from left to right, latency from the bottom to the top, and shades for how many.
 fn map(screen: &Screen, buf: &mut Buffer, area: Rect, survey: &Survey) {
     let (theme, glyphs) = (screen.theme, screen.glyphs);
@@ -99,9 +125,9 @@ fn map(screen: &Screen, buf: &mut Buffer, area: Rect, survey: &Survey) {
     let most = sums.iter().flatten().copied().max().unwrap_or(0);
     for n in 0..rows.count {
         let line = nth_line(area, rows.count - 1 - n);
-        if n + 1 == rows.count || n == 0 || n % 4 == 0 && n + 2 < rows.count {
+        if let Some(mark) = rows.mark(n) {
             let scale = Rect { width: SCALE - 2, ..line };
-            put_right(buf, scale, &figures::latency(rows.begin(n)), theme.dim);
+            put_right(buf, scale, &figures::latency_mark(mark), theme.dim);
         }
         put(buf, Rect { x: line.x + SCALE - 1, width: 1, ..line }, glyphs.bar, theme.border);
         for (x, sums) in sums.iter().enumerate() {
@@ -158,9 +184,11 @@ impl Rows {
         (height > 0).then_some(Rows { first, fold, count })
     }
 
-    /// Where a line begins, the lowest being 0.
-    fn begin(&self, n: u16) -> std::time::Duration {
-        begin((self.first + usize::from(n) * self.fold) * Slice::FOLD)
+    /// The power of ten in a line, the lowest line being 0.
+    fn mark(&self, n: u16) -> Option<Duration> {
+        let begin = |n: u16| begin(((self.first + usize::from(n) * self.fold) * Slice::FOLD).min(BUCKETS));
+        let powers = (1..8).map(|power| Duration::from_micros(10u64.pow(power)));
+        powers.into_iter().find(|mark| (begin(n)..begin(n + 1)).contains(mark))
     }
 
     /// What falls into each line, the lowest first.
@@ -174,22 +202,20 @@ impl Rows {
     }
 }
 
-/// The shade of a count: on a logarithmic scale, so that a few slow ones are seen beside many fast ones.
+/// The shade of a count: by its square root, so that a few slow ones are seen beside many fast ones.
 fn level(count: u32, most: u32, levels: usize) -> Option<usize> {
-    let share = f64::from(count).ln_1p() / f64::from(most.max(1)).ln_1p();
+    let share = (f64::from(count) / f64::from(most.max(1))).sqrt();
     (count > 0).then(|| ((share * levels as f64).ceil() as usize).clamp(1, levels) - 1)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
     fn a_single_slow_answer_is_seen_beside_a_thousand_fast_ones() {
         assert_eq!(level(0, 1_000, 4), None);
-        assert_eq!([1, 40, 1_000].map(|count| level(count, 1_000, 4)), [Some(0), Some(2), Some(3)]);
+        assert_eq!([1, 200, 1_000].map(|count| level(count, 1_000, 4)), [Some(0), Some(1), Some(3)]);
         assert_eq!(level(1, 1, 4), Some(3));
     }
 

@@ -54,9 +54,10 @@ pub fn slow(known: &Known, key: ClientKey, now: Moment) -> Vec<String> {
             vec![format!("{}{more}", shortfall(first)), brief, briefest]
         }
         Slow::Objective => {
-            let limit = known.fleet().client(key).settings.slow_p99.map(figures::latency).unwrap_or_default();
-            let p99 = row.p99(now).map(figures::latency).unwrap_or_default();
-            match known.fleet().client(key).settings.slow_p99 < row.p99(now) {
+            let (objective, p99) = (known.fleet().client(key).settings.slow_p99, row.p99(now));
+            let is_over = p99 > objective;
+            let [limit, p99] = [objective, p99].map(|time| time.map(figures::latency).unwrap_or_default());
+            match is_over {
                 true => vec![format!("p99 {p99} is over {limit}"), format!("p99 over {limit}")],
                 false => vec![format!("p99 {p99} was over {limit}"), format!("p99 was over {limit}")],
             }
@@ -174,7 +175,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        event::{Event, Sample, Transition, What},
+        event::{Event, Late, Sample, Transition, What},
         fleet::{Client, Conversation, Endpoint, EndpointKey, Fleet, Subscription},
         text::Scrubbed,
     };
@@ -270,6 +271,17 @@ mod tests {
         known.apply(&Event { at: ms(11_000), what: What::Shortfall(second.clone()) });
         assert!(slow(&known, client, ms(11_000))[0].ends_with("1 was asked for, and 1 more"));
         assert_eq!(shortfall(&second), "the broker refused the subscription to all");
+    }
+
+    #[test]
+    fn what_is_late_is_told_for_as_long_as_it_is() {
+        let (mut known, client) = (known(), ClientKey(0));
+        step(&mut known, ms(0), 0, State::Up, Reason::Connected, None);
+        let late = Late { client, probe: ProbeKind::Heartbeat, since: ms(30_000) };
+        known.apply(&Event { at: ms(32_000), what: What::Late(late) });
+        let says = |now| slow(&known, client, ms(now));
+        assert_eq!(says(34_900), ["late: no answer to its heartbeat for 4s", "late 4s"]);
+        assert_eq!(says(151_000)[1], "late 2m");
     }
 
     #[test]

@@ -23,6 +23,14 @@ pub fn clients(n: impl TryInto<u64>) -> String {
     }
 }
 
+/// A count of connections lost: `1 loss`, `3 losses`.
+pub fn losses(n: u32) -> String {
+    match n {
+        1 => "1 loss".to_owned(),
+        n => format!("{} losses", count(n)),
+    }
+}
+
 /// A count of TCP segments: `1 segment`, `3 segments`.
 pub fn segments(n: u32) -> String {
     match n {

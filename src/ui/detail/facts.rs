@@ -79,7 +79,7 @@ impl<'a> Facts<'a> {
         let mut text = format!("up {} of the time", figures::share(share));
         let longest = record.longest_outage(now);
         if record.flaps() > 0 {
-            text = format!("{text}, lost {} times", figures::count(record.flaps()));
+            text = format!("{text}, {}", figures::losses(record.flaps()));
         }
         if !longest.is_zero() {
             text = format!("{text}, longest outage {}", figures::wait(longest));
@@ -89,7 +89,7 @@ impl<'a> Facts<'a> {
         }
         let mut facts = self.wrapped(4, "availability", &text, theme.text);
         let name = if record.is_strip_full(now) { "last hour" } else { "run so far" };
-        facts.push(Fact { rank: 4, name, spans: self.strip() });
+        facts.push(Fact { rank: 5, name, spans: self.strip() });
         // What took no time worth a word is left out.
         let times = State::ALL.into_iter().filter(|state| *state != State::Off).map(|state| {
             let time = record.time_in(state, now);
@@ -98,7 +98,7 @@ impl<'a> Facts<'a> {
         let times = times.filter(|(_, time)| time.as_secs() > 0);
         let times: Vec<String> = times.map(|(word, time)| format!("{word} {}", figures::age(time))).collect();
         if times.len() > 1 {
-            facts.push(self.fact(6, "time in state", times.join(", ")));
+            facts.push(self.fact(6, "states", times.join(", ")));
         }
         facts
     }
@@ -245,10 +245,10 @@ impl<'a> Facts<'a> {
     }
 
     /// How its answers are distributed over the window.
-    fn percentiles(&self) -> Option<Fact> {
+    fn percentiles(&self) -> Vec<Fact> {
         let now = self.screen.now;
-        let answers = self.row.answers()?;
-        let latency = answers.histogram(now).latency()?;
+        let Some(answers) = self.row.answers() else { return Vec::new() };
+        let Some(latency) = answers.histogram(now).latency() else { return Vec::new() };
         let (theme, figure) = (self.screen.theme, figures::latency);
         let mut text = format!(
             "p50 {}, p90 {}, p99 {}, max {}, jitter {}",
@@ -263,12 +263,12 @@ impl<'a> Facts<'a> {
         if lost > 0 {
             text = format!("{text}, {} of {} lost", figures::count(lost), figures::count(answered + lost));
         }
-        Some(self.styled(4, "answers", text, style))
+        self.wrapped(5, "answers", &text, style)
     }
 
     /// What the kernel says of the connection.
-    fn tcp(&self) -> Option<Fact> {
-        let link = self.row.link.as_ref()?;
+    fn tcp(&self) -> Vec<Fact> {
+        let Some(link) = &self.row.link else { return Vec::new() };
         let tcp = &link.tcp;
         let grown = if link.grown > 0 { format!(" (+{})", figures::count(link.grown)) } else { String::new() };
         let text = format!(
@@ -281,7 +281,7 @@ impl<'a> Facts<'a> {
             figures::age(tcp.since_received + self.screen.now.since(link.at)),
         );
         let is_bad = link.is_stuck() || link.is_lossy();
-        Some(self.styled(3, "tcp", text, if is_bad { self.screen.theme.slow } else { self.screen.theme.text }))
+        self.wrapped(3, "tcp", &text, if is_bad { self.screen.theme.slow } else { self.screen.theme.text })
     }
 
     fn subscriptions(&self) -> Option<Fact> {
