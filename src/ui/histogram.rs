@@ -139,7 +139,7 @@ mod tests {
         let mut one = Histogram::default();
         one.record(ms(3.0));
         let scale = Scale::of(&one, 80).unwrap();
-        assert_eq!((scale.octaves, scale.marks().count()), (Scale::OCTAVES, 1));
+        assert_eq!((scale.octaves, scale.marks().count()), (Scale::OCTAVES, 2)); // 1 ms and 10 ms
         let counts = scale.counts(&one);
         let drawn: Vec<usize> = (0..80).filter(|n| counts[*n] > 0.0).collect();
         assert!(drawn.contains(&usize::from(scale.column(ms(3.0)))) && drawn.len() < 5, "{drawn:?}");
