@@ -30,6 +30,10 @@ const LEAVE: Duration = Duration::from_secs(2);
 /// well within the shortest keep alive, and once for a burst of connects.
 const SET_RIGHT: Duration = Duration::from_millis(200);
 
+/// How often a connect that Paho took for another is tried again, within its own time. Where others
+/// fail all the while, it may be taken for one of them more than once.
+const MISTAKES: u8 = 3;
+
 pub(super) struct Driver {
     paho: Rc<Paho>,
     slots: Arc<Slots>,
@@ -143,8 +147,8 @@ impl Driver {
                             talk.begin(turn, at);
                         }
                     }
-                    Some(Outcome::Mistaken(_)) if !lane.tried_again => {
-                        lane.tried_again = true;
+                    Some(Outcome::Mistaken(_)) if lane.mistaken < MISTAKES => {
+                        lane.mistaken += 1;
                         lane.phase = Phase::Idle;
                         self.start(slot);
                     }
@@ -221,7 +225,7 @@ impl Driver {
         lane.owed = Some(generation);
         lane.talk.end();
         lane.route = Some(route);
-        lane.tried_again = false;
+        lane.mistaken = 0;
         self.start(slot)
     }
 

@@ -21,8 +21,8 @@ pub(super) struct Lane {
     pub next: Option<(Generation, Arc<Route>)>,
     /// Where the present generation connects.
     pub route: Option<Arc<Route>>,
-    /// Whether the present generation's connect was tried once more.
-    pub tried_again: bool,
+    /// How often Paho took the present generation's connect for another.
+    pub mistaken: u8,
     pub talk: Talk,
     /// Whether the last look found it disconnected without a word.
     pub suspect: bool,
@@ -50,7 +50,7 @@ impl Lane {
             owed: None,
             next: None,
             route: None,
-            tried_again: false,
+            mistaken: 0,
             talk: Talk::default(),
             suspect: false,
         }
