@@ -1,4 +1,4 @@
-//! What following Paho's trace costs a worker that is busy publishing: the same worker with it and without, in turn; what the trace tells is tested elsewhere.
+//! What following Paho's trace costs a busy worker: the same worker with it and without, in turn; what the trace tells is tested elsewhere.
 
 #[path = "harness/process.rs"]
 mod machine;
@@ -10,7 +10,13 @@ mod process;
 mod report;
 
 use std::{
-    sync::Arc,
+    io::{Read, Write},
+    net::TcpListener,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -24,22 +30,33 @@ use report::{Runs, Table, count, setting, verdict};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long each worker is watched, once it is at full speed.
+const WATCHED: Duration = Duration::from_secs(3);
+
 /// A share of what it is without, in per cent.
 const AIM: f64 = 5.0;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
-    let (clients, rounds) = (setting("MQFLEET_BENCH_CLIENTS", 100), setting("MQFLEET_BENCH_ROUNDS", 12));
-    println!("tap: {} clients of a worker publish at QoS 1 as fast as they can, {rounds} rounds", count(clients));
+    let rounds = setting("MQFLEET_BENCH_ROUNDS", 12);
+    println!("tap: a worker with it and without in turn, {rounds} rounds");
     println!("  {}\n", machine::machine());
     let broker = Mosquitto::start();
+    let name = "100 clients publish, at the pace that a worker allows itself";
+    compare(rounds, name, async |env| publishing(&broker, 100, env).await).await;
+    let flood = Flood::start();
+    let name = "10 clients receive, as fast as Paho can";
+    compare(rounds, name, async |env| receiving(&flood, 10, env).await).await;
+}
+
+async fn compare(rounds: usize, name: &str, run: impl AsyncFn(&[(&str, &str)]) -> Run) {
     let (mut with, mut without, mut loss, mut more) =
         (Runs::default(), Runs::default(), Runs::default(), Runs::default());
     for round in 0..rounds {
         // The second of two may find the machine otherwise than the first.
         let ([tapped, plain], turn) = ([&[][..], &[(TEST_NO_TAP, "1")][..]], round % 2 == 0);
         let (a, b) = if turn { (tapped, plain) } else { (plain, tapped) };
-        let (a, b) = (run(&broker, clients, a).await, run(&broker, clients, b).await);
+        let (a, b) = (run(a).await, run(b).await);
         let (tapped, plain) = if turn { (a, b) } else { (b, a) };
         with.push(tapped.pace);
         without.push(plain.pace);
@@ -51,7 +68,7 @@ async fn main() {
         format!("{median} ({low} to {high})")
     };
     let percent = |r: &Runs| format!("{:.1} % ({:.1} to {:.1})", r.median(), r.quantile(0.0), r.quantile(1.0));
-    let mut table = Table::new(["median (lowest to highest)", "", ""]);
+    let mut table = Table::new([name, "median (lowest to highest)", ""]);
     table.row(["messages a second, with".into(), pace(&with), String::new()]);
     table.row(["without".into(), pace(&without), String::new()]);
     table.row(["slower, by the round".into(), percent(&loss), verdict(loss.median(), AIM, "%")]);
@@ -66,10 +83,82 @@ struct Run {
     cpu: f64,
 }
 
-async fn run(broker: &Mosquitto, clients: usize, env: &[(&str, &str)]) -> Run {
+/// Something to connect to that sends each client messages of QoS 0, as many as it takes.
+struct Flood {
+    port: u16,
+    messages: Arc<AtomicU64>,
+}
+
+/// Messages sent in one go.
+const BATCH: usize = 50;
+
+impl Flood {
+    fn start() -> Flood {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = listener.local_addr().expect("its address").port();
+        let messages = Arc::<AtomicU64>::default();
+        let count = messages.clone();
+        thread::spawn(move || {
+            for mut client in listener.incoming().flatten() {
+                let count = count.clone();
+                thread::spawn(move || {
+                    // CONNECT, and CONNACK of MQTT 5.0; then PUBLISH: a topic of 5 bytes, no properties.
+                    let _ = client.read(&mut [0; 1024]).ok()?;
+                    client.write_all(&[0x20, 3, 0, 0, 0]).ok()?;
+                    let message = [&[0x30, 72, 0, 5][..], b"bench", &[0], &[b'x'; 64]].concat().repeat(BATCH);
+                    while client.write_all(&message).is_ok() {
+                        count.fetch_add(BATCH as u64, Ordering::Relaxed);
+                    }
+                    Some(())
+                });
+            }
+        });
+        Flood { port, messages }
+    }
+}
+
+async fn receiving(flood: &Flood, clients: usize, env: &[(&str, &str)]) -> Run {
+    let mut worker = start(clients, flood.port, Arc::default(), env).await;
+    worker.until(Duration::from_secs(1), |_| false).await;
+    let look = |w: &Worker| (flood.messages.load(Ordering::Relaxed), Instant::now(), machine::cpu(w.child.id()));
+    let before = look(&worker);
+    while before.1.elapsed() < WATCHED {
+        worker.until(WATCHED.saturating_sub(before.1.elapsed()), |_| false).await;
+    }
+    Run::between(before, look(&worker))
+}
+
+async fn publishing(broker: &Mosquitto, clients: usize, env: &[(&str, &str)]) -> Run {
     let message = Message { topic: "bench".into(), payload: [b'x'; 64][..].into(), qos: 1, retain: false };
     let publish = Some(Traffic { message, every: Duration::from_millis(1) });
     let conversation = Arc::new(Conversation { publish, ..Conversation::default() });
+    let mut worker = start(clients, broker.port(), conversation, env).await;
+    // Counted once a second; the first counts are of the start.
+    let published = |w: &Worker| w.messages.values().map(|(_, published)| u64::from(*published)).sum::<u64>();
+    let look = |w: &Worker| (published(w), Instant::now(), machine::cpu(w.child.id()));
+    let mut before = look(&worker);
+    for n in 0..2 + WATCHED.as_secs() {
+        let known = published(&worker);
+        assert!(worker.until(PATIENCE, |w| published(w) > known).await, "nothing was published");
+        if n == 1 {
+            before = look(&worker);
+        }
+    }
+    Run::between(before, look(&worker))
+}
+
+impl Run {
+    /// From messages, time and CPU time, before and after.
+    fn between(before: (u64, Instant, Duration), after: (u64, Instant, Duration)) -> Run {
+        let messages = (after.0 - before.0) as f64;
+        Run {
+            pace: messages / (after.1 - before.1).as_secs_f64(),
+            cpu: after.2.saturating_sub(before.2).as_secs_f64() / messages,
+        }
+    }
+}
+
+async fn start(clients: usize, port: u16, conversation: Arc<Conversation>, env: &[(&str, &str)]) -> Worker {
     let define = |n| {
         let client = ClientDef {
             id: format!("bench-{n:04}").into(),
@@ -86,25 +175,10 @@ async fn run(broker: &Mosquitto, clients: usize, env: &[(&str, &str)]) -> Run {
             identity: None,
             conversation: conversation.clone(),
         };
-        Def::new(client, broker.port())
+        Def::new(client, port)
     };
     let mut worker = Worker::with_env((0..clients).map(define).collect(), env).await;
     worker.connect(0..clients as u32).await;
     assert!(worker.until(PATIENCE, |w| w.up() == clients).await, "{} up", worker.up());
-    // Counted once a second; the first counts are of the start.
-    let published = |w: &Worker| w.messages.values().map(|(_, published)| u64::from(*published)).sum::<u64>();
-    let mut mark = (0, Instant::now(), Duration::ZERO);
-    for n in 0..5 {
-        let before = published(&worker);
-        assert!(worker.until(PATIENCE, |w| published(w) > before).await, "nothing was published");
-        if n == 1 {
-            mark = (published(&worker), Instant::now(), machine::cpu(worker.child.id()));
-        }
-    }
-    let (before, since, cpu) = mark;
-    let messages = (published(&worker) - before) as f64;
-    Run {
-        pace: messages / since.elapsed().as_secs_f64(),
-        cpu: (machine::cpu(worker.child.id()).saturating_sub(cpu)).as_secs_f64() / messages,
-    }
+    worker
 }

@@ -166,13 +166,13 @@ fn socket_error(text: &[u8]) -> Option<Line<'_>> {
 /// The code of a CONNACK that refuses, at the end of its line. A client ID cannot feign one: something
 /// follows it in every line that is not cut. Nor can a message, which only ends lines that say so.
 pub(super) fn refusal(rest: &[u8]) -> Option<u8> {
-    if rfind(rest, b" payload len(").is_some() {
+    // Asked of every line: this tells nearly all of them at once.
+    let digits = rest.iter().rev().take_while(|b| b.is_ascii_digit()).count();
+    let (before, code) = rest.split_at(rest.len() - digits);
+    if !before.ends_with(b" <- CONNACK rc: ") || rfind(before, b" payload len(").is_some() {
         return None;
     }
-    let word = b" <- CONNACK rc: ";
-    let at = rfind(rest, word)?;
-    let (code, b"") = int(&rest[at + word.len()..])? else { return None };
-    u8::try_from(code).ok().filter(|code| *code > 0)
+    u8::try_from(int(code)?.0).ok().filter(|code| *code > 0)
 }
 
 /// Reads the rest of a packet's line, given the client's ID; `None` where it is another client's or

@@ -33,11 +33,10 @@ pub(super) struct Process {
 
 /// What a worker may know of our environment. Everything else stays here: a fleet file may take its
 /// passwords from there.
-const ENVIRONMENT: [&str; 9] = [
+const ENVIRONMENT: [&str; 8] = [
     "PATH",
     "LANG",
     "LC_ALL",
-    "TZ",
     "RUST_BACKTRACE",
     wire::TEST_NO_GUARD,
     "LD_LIBRARY_PATH",
@@ -57,6 +56,7 @@ impl Process {
             .arg0("mqfleet")
             .args(["worker", &worker.0.to_string()])
             .env_clear()
+            .env("TZ", wire::WORKER_TZ)
             .envs(ENVIRONMENT.iter().filter_map(|name| Some((*name, std::env::var_os(name)?))))
             .stdin(Stdio::from(std::os::fd::OwnedFd::from(theirs)))
             .stdout(Stdio::null())
