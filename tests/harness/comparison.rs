@@ -29,6 +29,9 @@ pub struct Plan<'a> {
     pub every: Duration,
     /// Of heartbeats it is the keep alive that decides.
     pub keep_alive: Duration,
+    /// Between two connects. The keep alive counts from the connect: what connects in one go has its
+    /// heartbeats in one go, ever after.
+    pub pause: Duration,
     /// How long to compare once all are connected.
     pub time: Duration,
     /// Clients of the reference, and the time between two probes of each.
@@ -73,11 +76,9 @@ impl Plan<'_> {
             Def::new(client, self.port)
         };
         let mut worker = Worker::start((0..self.clients).map(define).collect()).await;
-        // The keep alive counts from the connect: what connects in one go has its heartbeats in one go.
-        let pause = self.keep_alive / self.clients as u32;
         for slot in 0..self.clients {
             worker.connect([slot as Slot]).await;
-            worker.until(pause, |_| false).await;
+            worker.until(self.pause, |_| false).await;
         }
         let all_up = worker.until(Duration::from_secs(60), |w| w.up() == self.clients).await;
         assert!(all_up, "{} of {} up", worker.up(), self.clients);

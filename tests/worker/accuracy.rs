@@ -19,6 +19,7 @@ async fn round_trips_are_those_of_a_plain_client_on_the_same_way() {
             clients: 30,
             every: 200 * MS,
             keep_alive: 1_000 * MS,
+            pause: 33 * MS,
             time: 4_000 * MS,
             reference: (2, 50 * MS),
         };
