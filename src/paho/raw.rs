@@ -1,39 +1,68 @@
-//! Defines what needs `unsafe`: Paho's trace callback, its level, file descriptors that Paho owns, and what Linux tells of a socket; what that is used for is elsewhere.
+//! Defines what needs `unsafe`: what Paho's log hands over, file descriptors that Paho owns, and what Linux tells of a socket; what that is used for is elsewhere.
 #![allow(unsafe_code)]
 
 use std::{
-    ffi::{CStr, c_char},
+    ffi::{CStr, c_char, c_int},
     os::fd::{BorrowedFd, RawFd},
-    panic::{AssertUnwindSafe, catch_unwind},
+    panic::catch_unwind,
+    slice,
     sync::OnceLock,
 };
 
-static LISTENER: OnceLock<fn(&[u8])> = OnceLock::new();
+use super::packet::Told;
 
-/// A line a packet, and those about errors.
-const PROTOCOL: paho_mqtt_sys::MQTTASYNC_TRACE_LEVELS = paho_mqtt_sys::MQTTASYNC_TRACE_LEVELS_MQTTASYNC_TRACE_PROTOCOL;
-
-/// Has Paho hand every line of its trace at level PROTOCOL and above to `listener`. It is called on
-/// Paho's threads, under Paho's locks, and must neither block nor call Paho.
-pub(super) fn listen(listener: fn(&[u8])) {
-    LISTENER.get_or_init(|| listener);
-    // SAFETY: the callback has the type that Paho asks for and lives for ever; both calls only store
-    // a value. They come after the first client was created and before any connects, so that no
-    // other thread reads these values meanwhile.
-    unsafe {
-        paho_mqtt_sys::MQTTAsync_setTraceCallback(Some(on_line));
-        paho_mqtt_sys::MQTTAsync_setTraceLevel(PROTOCOL);
-    }
+/// Who hears of each packet, and of the other lines of the log.
+#[derive(Clone, Copy)]
+pub(super) struct Listener {
+    pub packet: fn(&Told<'_>),
+    pub line: fn(&[u8]),
 }
 
-unsafe extern "C" fn on_line(level: paho_mqtt_sys::MQTTASYNC_TRACE_LEVELS, line: *mut c_char) {
-    // The crate sets the level as well, by the program's log filter, when it creates its first client.
-    debug_assert!(level >= PROTOCOL, "somebody has set Paho's trace to a chattier level: {level}");
-    let (Some(listener), false) = (LISTENER.get(), line.is_null()) else { return };
-    // SAFETY: Paho passes its own NUL-terminated buffer and holds its log lock until this returns.
+static LISTENER: OnceLock<Listener> = OnceLock::new();
+
+/// `struct packet` of `log.c`.
+#[repr(C)]
+struct RawPacket {
+    number: c_int,
+    socket: c_int,
+    client_id: *const c_char,
+    values: [c_int; 5],
+    payload: *const c_char,
+    shown: c_int,
+}
+
+unsafe extern "C" {
+    fn mqfleet_listen(packet: unsafe extern "C" fn(*const RawPacket), line: unsafe extern "C" fn(*const c_char));
+}
+
+/// Has Paho's log hand all that it says to `listener`: on Paho's threads, under its locks, so that it
+/// must neither block nor call Paho. What is about one connection comes one after the other.
+pub(super) fn listen(listener: Listener) {
+    LISTENER.get_or_init(|| listener);
+    // SAFETY: the callbacks have the types of `log.c` and live for ever; it only stores them. That comes
+    // before any client connects, so that no other thread of Paho's runs meanwhile.
+    unsafe { mqfleet_listen(on_packet, on_line) }
+}
+
+unsafe extern "C" fn on_packet(packet: *const RawPacket) {
+    let Some(listener) = LISTENER.get() else { return };
+    // SAFETY: `log.c` passes a packet of its own, whose client ID is Paho's and ends with a NUL, and of
+    // whose payload, where there is one, `shown` bytes can be read.
+    let told = unsafe {
+        let RawPacket { number, socket, client_id, values, payload, shown } = *packet;
+        let payload =
+            if payload.is_null() { &[] } else { slice::from_raw_parts(payload.cast(), shown.max(0) as usize) };
+        Told { number, socket, client_id: CStr::from_ptr(client_id).to_bytes(), values, payload }
+    };
+    // A panic must not unwind into C. There is nobody to tell: the packet is lost, as a sample may be.
+    let _ = catch_unwind(|| (listener.packet)(&told));
+}
+
+unsafe extern "C" fn on_line(line: *const c_char) {
+    let Some(listener) = LISTENER.get() else { return };
+    // SAFETY: `log.c` passes its own NUL-terminated buffer.
     let line = unsafe { CStr::from_ptr(line) };
-    // A panic must not unwind into C. There is nobody to tell: the line is lost, as a sample may be.
-    let _ = catch_unwind(AssertUnwindSafe(|| listener(line.to_bytes())));
+    let _ = catch_unwind(|| (listener.line)(line.to_bytes()));
 }
 
 /// Borrows a descriptor that this process has open but something else owns.
@@ -91,5 +120,47 @@ pub(super) mod socket {
             (rc, value.assume_init())
         };
         (rc == 0).then_some(value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    unsafe extern "C" {
+        /// Of Paho's `Messages.c`.
+        fn Messages_get(number: c_int, level: c_int) -> *const c_char;
+    }
+
+    /// What `log.c` and `packet.rs` take for granted.
+    #[test]
+    fn paho_s_formats_are_those_that_its_log_is_read_by() {
+        for (number, values) in [
+            (0, " -> CONNECT version %d clean: %d (%d)"),
+            (1, " <- CONNACK rc: %d"),
+            (10, " -> PUBLISH msgid: %d qos: %d retained: %d rc %d payload len(%d): %.*s"),
+            (11, " <- PUBLISH msgid: %d qos: %d retained: %d payload len(%d): %.*s"),
+            (12, " -> PUBACK msgid: %d (%d)"),
+            (13, " -> PUBREC msgid: %d (%d)"),
+            (14, " <- PUBACK msgid: %d"),
+            (15, " <- PUBREC msgid: %d"),
+            (16, " -> PUBREL msgid: %d (%d)"),
+            (17, " <- PUBREL msgid %d"),
+            (18, " -> PUBCOMP msgid %d (%d)"),
+            (19, " <- PUBCOMP msgid:%d"),
+            (20, " -> PINGREQ (%d)"),
+            (21, " <- PINGRESP"),
+            (22, " -> SUBSCRIBE msgid: %d (%d)"),
+            (23, " <- SUBACK msgid: %d"),
+            (24, " <- UNSUBACK msgid: %d"),
+            (25, " -> UNSUBSCRIBE msgid: %d (%d)"),
+            (27, " -> PUBLISH qos: 0 retained: %d rc: %d payload len(%d): %.*s"),
+            (28, " -> DISCONNECT (%d)"),
+            (30, " <- DISCONNECT (%d)"),
+        ] {
+            // SAFETY: it returns a constant.
+            let format = unsafe { CStr::from_ptr(Messages_get(number, 4)) };
+            assert_eq!(format.to_str(), Ok(&*format!("%d %s{values}")), "{number}");
+        }
     }
 }
