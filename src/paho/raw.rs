@@ -81,9 +81,13 @@ pub(super) fn borrow(fd: RawFd) -> BorrowedFd<'static> {
 pub(super) mod socket {
     use std::{
         ffi::c_int,
-        mem::{MaybeUninit, size_of},
+        mem::{MaybeUninit, size_of, size_of_val},
         os::fd::RawFd,
+        time::Duration,
     };
+
+    /// Nothing waits as long as this to be read.
+    const LONG_AGO: Duration = Duration::from_secs(60);
 
     /// The number that no other socket of this host has, nor will have (`SO_COOKIE`, since Linux 4.12).
     pub fn cookie(fd: RawFd) -> Option<u64> {
@@ -107,6 +111,45 @@ pub(super) mod socket {
         let is_ip = [libc::AF_INET, libc::AF_INET6].contains(&c_int::from(address.sin6_family));
         // The port is in the same place in both kinds of address.
         (rc == 0 && is_ip).then(|| u16::from_be(address.sin6_port))
+    }
+
+    /// Has the kernel note when each packet arrives on it, where it can.
+    pub fn stamp(fd: RawFd) {
+        let flags = libc::SOF_TIMESTAMPING_RX_SOFTWARE | libc::SOF_TIMESTAMPING_SOFTWARE;
+        let length = size_of_val(&flags) as libc::socklen_t;
+        // SAFETY: the kernel reads `length` bytes of `flags`; a descriptor that is closed or no socket is an
+        // error to it.
+        let _ =
+            unsafe { libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_TIMESTAMPING, (&raw const flags).cast(), length) };
+    }
+
+    /// How long ago the first byte that nobody has read yet arrived on it; it stays unread.
+    pub fn waiting_since(fd: RawFd) -> Option<Duration> {
+        /// Room for the kernel's three times (`scm_timestamping`) and what goes before them, aligned as
+        /// `cmsghdr` is.
+        #[repr(C, align(8))]
+        struct Control([u8; 128]);
+        let (mut byte, mut control) = (0_u8, Control([0; 128]));
+        let mut part = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
+        // SAFETY: every bit pattern is a `msghdr`; the kernel writes no more than one byte of data and, of
+        // control data, what there is room for, of which `CMSG_FIRSTHDR` and `CMSG_DATA` stay within.
+        let arrived = unsafe {
+            let mut message: libc::msghdr = std::mem::zeroed();
+            (message.msg_iov, message.msg_iovlen) = (&raw mut part, 1);
+            (message.msg_control, message.msg_controllen) = ((&raw mut control).cast(), size_of::<Control>() as _);
+            if libc::recvmsg(fd, &mut message, libc::MSG_PEEK | libc::MSG_DONTWAIT) < 1 {
+                return None;
+            }
+            let head = libc::CMSG_FIRSTHDR(&message);
+            if head.is_null() || ((*head).cmsg_level, (*head).cmsg_type) != (libc::SOL_SOCKET, libc::SO_TIMESTAMPING) {
+                return None;
+            }
+            libc::CMSG_DATA(head).cast::<libc::timespec>().read_unaligned()
+        };
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+        let nanos = (now.tv_sec - arrived.tv_sec) * 1_000_000_000 + (now.tv_nsec - arrived.tv_nsec);
+        // The kernel says 0 where it did not note it, and the clock may have been set since.
+        u64::try_from(nanos).ok().map(Duration::from_nanos).filter(|&ago| ago < LONG_AGO)
     }
 
     /// `T` is a number or a structure of numbers, for which every bit pattern makes sense.
