@@ -70,6 +70,8 @@ pub struct Paho {
     /// Never connected. With its last client gone Paho would tear itself down and, with the next,
     /// open another socketpair, without the guard.
     anchor: mqtt::AsyncClient,
+    /// `None` in tests that do without the guard.
+    waker: Option<guard::Waker>,
 }
 
 impl Paho {
@@ -80,13 +82,11 @@ impl Paho {
             mqtt::CreateOptionsBuilder::new().server_uri(NOWHERE).client_id("anchor").persistence(None).finalize();
         let anchor = mqtt::AsyncClient::new(options)?;
         let is_set = |name: &str| std::env::var_os(name).is_some_and(|v| v == "1");
-        if !is_set(TEST_NO_GUARD) {
-            guard::arm(&before)?;
-        }
+        let waker = if is_set(TEST_NO_GUARD) { None } else { Some(guard::arm(&before)?) };
         if !is_set(TEST_NO_TAP) {
             raw::listen(raw::Listener { packet: tap::on_packet, line: tap::on_line });
         }
-        Ok(Paho { anchor })
+        Ok(Paho { anchor, waker })
     }
 
     /// Has what the log says go to `slots`; only the first table of a process is followed.
@@ -94,7 +94,17 @@ impl Paho {
         tap::follow(slots);
     }
 
-    /// Has Paho look often at the keep alives of its clients; to be called after every connect.
+    /// Has Paho look at the keep alives of its clients, unless it did so in the last 100 ms.
+    ///
+    /// Where nothing arrives it does so once a second (`MQTTAsync_receiveThread`), and sends all the
+    /// PINGREQs that fell due since: each waits for those before it, and so do the answers.
+    pub fn look(&self) {
+        if let Some(waker) = self.waker {
+            waker.wake();
+        }
+    }
+
+    /// Lets Paho look often at the keep alives of its clients; to be called after every connect.
     ///
     /// Paho looks every tenth of the keep alive that was connected with last, whoever's it is
     /// (`setRetryLoopInterval`). After a client with a long one it sends the others' PINGREQs too

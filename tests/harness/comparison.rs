@@ -36,8 +36,8 @@ pub struct Plan<'a> {
     pub time: Duration,
 }
 
-/// How often Paho looks at its keep alives: what fell due since goes out in one go.
-const LOOK: Duration = Duration::from_millis(100);
+/// How often a worker has Paho look at its keep alives: what fell due since goes out in one go.
+const LOOK: Duration = Duration::from_millis(105);
 
 /// What was seen of one kind of probe, in order of length.
 #[derive(Clone, Debug)]
