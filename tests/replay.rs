@@ -204,7 +204,7 @@ fn the_screen_of_a_live_run_comes_again() {
     let middle = |screen: &str| {
         let lines = screen.lines().skip_while(|line| !line.contains("CLIENT")).filter(|line| !line.trim().is_empty());
         let is_theirs = |line: &&str| timeline(line).is_empty() && !line.contains("Enter detail");
-        lines.take_while(is_theirs).map(str::to_owned).collect::<Vec<_>>()
+        lines.take_while(is_theirs).map(|line| line.trim_end().to_owned()).collect::<Vec<_>>()
     };
     let mut live = Console::start(100, 30, &["run", file.path(), "--record", path]);
     let is_marked = |screen: &str| {
@@ -216,7 +216,7 @@ fn the_screen_of_a_live_run_comes_again() {
     live.press("y");
     live.wait_exit();
     let mut again = Console::start(100, 30, &["replay", path, "--speed", "1x"]);
-    again.wait_for("the same screen", |screen| middle(screen) == marked);
+    again.wait_for(&format!("the same screen:\n{}", marked.join("\n")), |screen| middle(screen) == marked);
     again.press("q");
     assert_eq!(again.wait_exit().code, 0);
 }
