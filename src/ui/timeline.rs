@@ -91,7 +91,8 @@ fn draw_bar(screen: &Screen, buf: &mut Buffer, bar: Rect, timeline: &Timeline, s
         put(buf, Rect { x: bar.x + n as u16, width: 1, ..bar }, glyph, style);
     }
     let x = bar.x + scale.column(screen.now.clamp(timeline.begin, timeline.end));
-    put(buf, Rect { x, width: 1, ..bar }, " ", theme.selection);
+    buf[(x, bar.y)].reset();
+    put(buf, Rect { x, width: 1, ..bar }, " ", theme.text.patch(theme.selection));
 }
 
 /// How high a bar is for so many clients: on a scale of the square root, so that a few are seen
