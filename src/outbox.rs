@@ -9,9 +9,10 @@ use crate::{
 };
 
 /// Events on their way out. Past [`Outbox::FULL`] the steps of each client are folded into one (from
-/// where the listener knows it to be, to where it is), and samples are dropped and counted: state
-/// may be late, but never wrong, and memory stays within a few events a client. What came and went
-/// while the listener slept (an outage that healed) is not told.
+/// where the listener knows it to be, to where it is), and samples are dropped and counted, but for the
+/// slowest of each client: state may be late, but never wrong, and memory stays within a few events a
+/// client. What came and went while the listener slept (an outage that healed) is not told, but for how
+/// long its users waited. What is late is so since the first probe without an answer.
 #[derive(Debug, Default)]
 pub struct Outbox {
     events: Vec<Event>,
@@ -51,6 +52,7 @@ impl Outbox {
         let before = self.events.len();
         let mut samples = 0u32;
         let mut dropped = 0;
+        let mut slowest: HashMap<ClientKey, Event> = HashMap::new();
         let mut last_sample = Moment(0);
         let mut place: HashMap<ClientKey, usize> = HashMap::new();
         let mut gates: HashMap<EndpointKey, Event> = HashMap::new();
@@ -63,10 +65,19 @@ impl Outbox {
         for event in self.events.drain(..) {
             match event.what {
                 What::Sample(sample) => {
-                    lates.remove(&sample.client); // it has its answer
-                    samples = samples.saturating_add(1);
-                    dropped += 1;
-                    last_sample = event.at;
+                    let late = lates.get(&sample.client).map(|late| &late.what);
+                    if matches!(late, Some(What::Late(late)) if sample.ends(event.at, late.since)) {
+                        lates.remove(&sample.client);
+                    }
+                    // The slowest is the one that the listener may be waiting for.
+                    let (at, known) = (event.at, slowest.get(&sample.client).map(|known| &known.what));
+                    let is_slowest = !matches!(known, Some(What::Sample(known)) if known.rtt > sample.rtt);
+                    let dropping = if is_slowest { slowest.insert(sample.client, event) } else { Some(event) };
+                    if dropping.is_some() {
+                        samples = samples.saturating_add(1);
+                        dropped += 1;
+                        last_sample = last_sample.max(at);
+                    }
                 }
                 What::SamplesLost(count) => {
                     dropped += 1;
@@ -85,20 +96,23 @@ impl Outbox {
                         kept.push(Event { at: event.at, what: What::Messages(more) });
                     }
                 },
-                What::State(mut step) => match place.get(&step.client) {
-                    Some(&i) => {
-                        if let What::State(earlier) = &kept[i].what {
-                            step.from = earlier.from;
+                What::State(mut step) => {
+                    lates.remove(&step.client); // it ended with its connection
+                    match place.get(&step.client) {
+                        Some(&i) => {
+                            if let What::State(earlier) = &kept[i].what {
+                                step.from = earlier.from;
+                            }
+                            kept[i] = Event { at: event.at, what: What::State(step) };
                         }
-                        kept[i] = Event { at: event.at, what: What::State(step) };
+                        None => {
+                            place.insert(step.client, kept.len());
+                            kept.push(Event { at: event.at, what: What::State(step) });
+                        }
                     }
-                    None => {
-                        place.insert(step.client, kept.len());
-                        kept.push(Event { at: event.at, what: What::State(step) });
-                    }
-                },
+                }
                 What::Late(late) => {
-                    lates.insert(late.client, event);
+                    lates.entry(late.client).or_insert(event);
                 }
                 What::Tcp(client, _) => {
                     tcps.insert(client, event);
@@ -115,12 +129,12 @@ impl Outbox {
                 what => kept.push(Event { at: event.at, what }),
             }
         }
-        let newest = gates.len() + findings.len() + lates.len() + tcps.len() + connacks.len();
+        let newest = gates.len() + findings.len() + lates.len() + tcps.len() + connacks.len() + slowest.len();
         self.folded += (before - dropped - kept.len() - newest) as u64;
         if samples > 0 {
             kept.push(Event { at: last_sample, what: What::SamplesLost(samples) });
         }
-        for newest in [lates, tcps, connacks] {
+        for newest in [lates, tcps, connacks, slowest] {
             kept.extend(newest.into_values());
         }
         kept.extend(gates.into_values().chain(findings.into_values()));
