@@ -179,11 +179,11 @@ pub fn json_start(fleet: &Fleet, workers: usize, anchor: &Anchor, at: Moment) ->
     }))
 }
 
-/// An event as a JSON line. Samples have one only where `samples` says so.
+/// An event as a JSON line. What is measured has one only where `samples` says so.
 pub fn json(fleet: &Fleet, anchor: &Anchor, event: &Event, samples: bool) -> Option<String> {
     match &event.what {
-        What::Messages(_) | What::Subscribed(..) | What::Standing(_) | What::Late(_) | What::Tcp(..) => None,
-        What::Sample(_) if !samples => None,
+        What::Messages(_) | What::Subscribed(..) | What::Standing(_) => None,
+        What::Sample(_) | What::Tcp(..) if !samples => None,
         _ => Some(encode(&line(fleet, anchor, event))),
     }
 }

@@ -148,9 +148,11 @@ impl Outbox {
 mod tests {
     use std::time::Duration;
 
+    use proptest::prelude::*;
+
     use super::*;
     use crate::{
-        event::{Reason, Sample, State, Transition},
+        event::{Late, Reason, Sample, State, Transition},
         fleet::ProbeKind,
         text::Scrubbed,
     };
@@ -205,5 +207,104 @@ mod tests {
         assert_eq!(heard, state);
         assert_eq!(samples, pushed_samples);
         assert_eq!(told, rounds, "steps that are neither told nor counted");
+    }
+
+    fn late(at: u64, client: u32, since: u64) -> Event {
+        let late = Late { client: ClientKey(client), probe: ProbeKind::Echo, since: Moment(since) };
+        Event { at: Moment(at), what: What::Late(late) }
+    }
+
+    fn answer(at: u64, client: u32, sent: u64) -> Event {
+        let rtt = Moment(at).since(Moment(sent));
+        let sample = Sample { client: ClientKey(client), probe: ProbeKind::Echo, rtt };
+        Event { at: Moment(at), what: What::Sample(sample) }
+    }
+
+    #[test]
+    fn what_is_late_is_so_since_the_first_probe_and_the_slowest_answer_is_told() {
+        let mut outbox = Outbox::default();
+        let s = 1_000_000;
+        let told = [
+            (late(2 * s, 0, s), true),
+            (late(9 * s, 0, 8 * s), false),
+            (answer(10 * s, 0, s / 2), true), // to the one before
+            (answer(11 * s, 1, 10 * s), false),
+            (late(12 * s, 1, 11 * s), false),
+            (answer(15 * s, 1, 11 * s), true),
+            (late(16 * s, 2, 14 * s), false),
+            (Event { at: Moment(17 * s), what: step(2, State::Up, State::Backoff) }, true),
+        ];
+        told.iter().for_each(|(event, _)| outbox.push(event.clone()));
+        outbox.fold();
+        let lost = Event { at: Moment(15 * s), what: What::SamplesLost(1) };
+        let mut expected: Vec<Event> =
+            told.into_iter().filter_map(|(event, is_kept)| is_kept.then_some(event)).collect();
+        expected.insert(2, lost);
+        assert_eq!((outbox.folded(), outbox.take()), (3, expected));
+    }
+
+    /// What a listener takes to be late.
+    fn listen(lates: &mut HashMap<ClientKey, Moment>, events: &[Event]) {
+        for Event { at, what } in events {
+            match what {
+                What::Late(late) => {
+                    lates.entry(late.client).or_insert(late.since);
+                }
+                What::Sample(sample) => {
+                    if lates.get(&sample.client).is_some_and(|&since| sample.ends(*at, since)) {
+                        lates.remove(&sample.client);
+                    }
+                }
+                What::State(step) => {
+                    lates.remove(&step.client);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    proptest! {
+        /// Whenever it is folded and taken, and whatever was told before.
+        #[test]
+        fn folded_or_not_the_same_clients_are_late(
+            acts in proptest::collection::vec((0..3u32, 0..5u8, 0..8u8), 0..120),
+        ) {
+            let mut outbox = Outbox::default();
+            let (mut whole, mut folded) = (HashMap::new(), HashMap::new());
+            let mut awaited = [None; 3];
+            for (at, (client, act, fold)) in (1..).map(|n| 2_000_000 * n).zip(acts) {
+                let place: &mut Option<(u64, bool)> = &mut awaited[client as usize];
+                let event = match (act, *place) {
+                    (0, _) => {
+                        *place = Some((at, false)); // the one before is given up
+                        continue;
+                    }
+                    (1, Some((sent, false))) => {
+                        *place = Some((sent, true));
+                        late(at, client, sent)
+                    }
+                    (2 | 3, Some((sent, _))) => {
+                        *place = None;
+                        answer(at, client, sent)
+                    }
+                    (4, _) => {
+                        *place = None;
+                        Event { at: Moment(at), what: step(client, State::Up, State::Up) }
+                    }
+                    _ => continue,
+                };
+                listen(&mut whole, std::slice::from_ref(&event));
+                outbox.push(event);
+                if fold < 4 {
+                    outbox.fold();
+                }
+                if fold == 0 {
+                    listen(&mut folded, &outbox.take());
+                }
+            }
+            outbox.fold();
+            listen(&mut folded, &outbox.take());
+            prop_assert_eq!(folded, whole);
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     clock::{Anchor, Moment},
-    event::Event,
+    event::{Event, What},
     fleet::Fleet,
     headless::Format,
     lines,
@@ -41,7 +41,15 @@ impl Script {
     }
 
     pub fn event(&mut self, anchor: &Anchor, event: &Event) {
+        let late = |known: &Known| match &event.what {
+            What::Late(late) => Some(known.row(late.client).late.is_some()),
+            _ => None,
+        };
+        let was_late = late(&self.known);
         self.known.apply(event);
+        if late(&self.known) == was_late && was_late.is_some() {
+            return; // old news, or another probe of a client that is late already
+        }
         let line = match self.format {
             Format::Json => lines::json(&self.fleet, anchor, event, self.samples),
             Format::Text => lines::plain(&self.fleet, anchor, event),
