@@ -92,3 +92,52 @@ impl Script {
         self.text.push('\n');
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        event::{Late, Reason, Sample, State, Transition},
+        fleet::{Client, ClientKey, Endpoint, EndpointKey, ProbeKind},
+        text::Scrubbed,
+    };
+
+    #[test]
+    fn who_becomes_late_is_told_once() {
+        let (client, probe) = (ClientKey(0), ProbeKind::Echo);
+        let fleet = Fleet {
+            name: Scrubbed::new("f"),
+            env: None,
+            worker_size: 500,
+            endpoints: vec![Endpoint::new("eu-1", "h", 1)],
+            clients: vec![Client::new("press-0002", EndpointKey(0), Arc::default())],
+        };
+        let up = Transition {
+            client,
+            endpoint: EndpointKey(0),
+            from: State::Connecting,
+            to: State::Up,
+            reason: Reason::Connected,
+            detail: Scrubbed::default(),
+            attempt: 1,
+            next_try: None,
+        };
+        let late = |since| What::Late(Late { client, probe, since: Moment(since) });
+        let answer = |rtt| What::Sample(Sample { client, probe, rtt: Duration::from_secs(rtt) });
+        let events = [
+            (late(0), 0), // it is not up
+            (What::State(up), 0),
+            (late(5_000_000), 1),
+            (late(7_000_000), 1), // the one before was given up
+            (answer(3), 1),
+            (late(6_000_000), 1), // a later one is answered
+            (late(13_000_000), 2),
+        ];
+        let mut script = Script::new(Arc::new(fleet), Format::Json, false, Moment(0));
+        for (n, (what, lines)) in events.into_iter().enumerate() {
+            let event = Event { at: Moment(2_000_000 * (n as u64 + 1)), what };
+            script.event(&Anchor::now(), &event);
+            assert_eq!(script.text.matches(r#""type":"late""#).count(), lines, "{event:?}");
+        }
+    }
+}

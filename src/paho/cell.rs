@@ -45,6 +45,8 @@ pub(super) struct Cell {
     pub probing: Option<Moment>,
     /// The echo that is awaited.
     pub echo: Option<Echo>,
+    /// Whether Paho did not take that probe or echo: it is still to be sent.
+    pub is_refused: bool,
     /// The probe that was told to be late, by what it was late since.
     pub told: Option<Moment>,
     /// The last two round trips.

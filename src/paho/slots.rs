@@ -132,21 +132,20 @@ impl Slots {
     /// Notes that a probe goes out; false where the one before was not answered yet.
     pub fn begin_probe(&self, slot: Slot, now: Moment) -> bool {
         let mut cell = self.cell(slot);
-        let is_free = cell.probing.is_none();
-        if is_free {
-            cell.probing = Some(now);
+        if cell.probing.is_none() {
             self.held_up[slot as usize].store(0, Ordering::Relaxed);
+        } else if !cell.is_refused {
+            return false;
         }
-        is_free
+        cell.probing.get_or_insert(now);
+        cell.is_refused = false;
+        true
     }
 
-    /// Notes that the probe or the echo that was begun last does not go out.
-    pub fn cancel_probe(&self, slot: Slot) {
-        let mut cell = self.cell(slot);
-        if cell.publish.is_none() {
-            cell.probing = None;
-        }
-        cell.echo.take_if(|echo| echo.sent.is_none());
+    /// Notes that the probe or the echo that was begun last did not go out: the next one goes in its place,
+    /// and has been ordered since then.
+    pub fn refuse_probe(&self, slot: Slot) {
+        self.cell(slot).is_refused = true;
     }
 
     /// The probe of a slot that has no answer though it is late, told once.
@@ -176,16 +175,20 @@ impl Slots {
     /// where anything came since then, and later where the broker says nothing at all.
     pub fn begin_echo(&self, slot: Slot, patience: Duration, now: Moment) -> Option<u64> {
         let mut cell = self.cell(slot);
-        if let Some(echo) = cell.echo {
+        let refused = cell.echo.filter(|_| cell.is_refused);
+        if let (Some(echo), None) = (cell.echo, refused) {
             let waited = now.since(echo.ordered);
             let is_silent = || last_heard(&cell).is_some_and(|ago| ago > waited + Self::HEARD);
             if waited < patience || (waited < patience.max(Self::SILENT) && is_silent()) {
                 return None;
             }
         }
-        self.held_up[slot as usize].store(0, Ordering::Relaxed);
+        if refused.is_none() {
+            self.held_up[slot as usize].store(0, Ordering::Relaxed);
+        }
         let number = self.echoes[slot as usize].next.fetch_add(1, Ordering::Relaxed);
-        cell.echo = Some(Echo { number, ordered: now, sent: None });
+        cell.echo = Some(Echo { number, ordered: refused.map_or(now, |echo| echo.ordered), sent: None });
+        cell.is_refused = false;
         Some(number)
     }
 
@@ -270,6 +273,7 @@ impl Slots {
             let _ = owner.compare_exchange(slot, Self::FREE, Ordering::Relaxed, Ordering::Relaxed);
         }
         (cell.cookie, cell.ping, cell.publish, cell.probing, cell.echo) = (None, None, None, None, None);
+        cell.is_refused = false;
         self.held_up[slot as usize].store(0, Ordering::Relaxed);
     }
 
@@ -356,9 +360,12 @@ mod tests {
         assert_eq!(late(999_999), None);
         assert_eq!(late(1_000_000), Some((7, ProbeKind::Ack, Moment(0))));
         assert_eq!(late(2_000_000), None);
-        slots.cancel_probe(0);
+        slots.refuse_probe(0);
         assert!(slots.begin_probe(0, Moment(2_000_000)));
-        assert_eq!(late(3_000_000), Some((7, ProbeKind::Ack, Moment(2_000_000))));
+        assert_eq!(late(3_000_000), None, "it goes in the place of the first");
+        slots.cell(0).probing = None;
+        assert!(slots.begin_probe(0, Moment(4_000_000)));
+        assert_eq!(late(5_000_000), Some((7, ProbeKind::Ack, Moment(4_000_000))));
         slots.open(0, 8);
         assert!(slots.begin_probe(0, Moment(3_000_000)));
         assert_eq!(late(9_000_000), None, "it is not up");
