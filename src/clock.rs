@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use chrono::{DateTime, Local, Utc};
+use chrono::{DateTime, Local, SubsecRound, Utc};
 use serde::{Deserialize, Serialize};
 
 /// Microseconds on this host's clock since boot (`CLOCK_BOOTTIME`), which every process of the host
@@ -53,9 +53,10 @@ impl Anchor {
         Anchor { moment, wall }
     }
 
-    /// Reads both clocks.
+    /// Reads both clocks, the wall clock to the millisecond: to that it is told in lines and kept in
+    /// recordings, and all that tell a time tell the same.
     pub fn now() -> Anchor {
-        Anchor::new(Moment::now(), Utc::now())
+        Anchor::new(Moment::now(), Utc::now().trunc_subsecs(3))
     }
 
     /// The moment of the reading.

@@ -174,6 +174,7 @@ impl Stage {
     /// Now, before anybody has pressed a key.
     pub fn untouched(mut self) -> Stage {
         self.now = NOW;
+        self.model.look(NOW);
         self.model.tick(NOW);
         self.model.set_height(14);
         self
@@ -199,7 +200,7 @@ impl Stage {
     /// The screen, and where its cursor is.
     pub fn draw(&mut self, width: u16, height: u16, theme: &str, glyphs: Glyphs) -> (Buffer, Option<(u16, u16)>) {
         let area = Rect::new(0, 0, width, height);
-        self.model.set_height(ui::table_height(area));
+        self.model.set_height(ui::table_height(area, false));
         static KEYMAP: LazyLock<Keymap> = LazyLock::new(Keymap::builtin);
         static TERMINAL: LazyLock<Theme> = LazyLock::new(|| Theme::builtin("terminal").unwrap());
         let theme = if theme == "terminal" { *TERMINAL } else { Theme::builtin(theme).unwrap() };
@@ -213,6 +214,7 @@ impl Stage {
             widths: Widths::of(self.model.fleet()),
             bytes_per_second: self.bytes_per_second,
             recording: None,
+            timeline: None,
         };
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
         let mut hidden = true;
@@ -353,7 +355,7 @@ pub fn no_match() -> Stage {
     let mut s = trouble();
     s.act(Action::Filter);
     s.type_text("elevator");
-    s.model.accept_filter();
+    s.model.accept();
     s
 }
 
@@ -367,7 +369,7 @@ pub fn confirm_some() -> Stage {
     s.act(Action::Filter);
     s.type_text("e");
     s.type_text("u");
-    s.model.accept_filter();
+    s.model.accept();
     s.act(Action::Disconnect);
     s
 }
@@ -589,7 +591,7 @@ pub fn latency_filter() -> Stage {
     let mut s = measured().arrange();
     s.act(Action::Filter);
     s.type_text("crane");
-    s.model.accept_filter();
+    s.model.accept();
     s.act(Action::Latency);
     s
 }
@@ -608,6 +610,7 @@ pub fn frozen() -> Stage {
         s.step_with(later(20.0), client, State::Backoff, Reason::ServerShuttingDown, "", 1, Some(1.0));
     }
     s.now = later(37.0);
+    s.model.look(later(37.0));
     s.model.tick(later(37.0));
     s
 }
