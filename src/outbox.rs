@@ -250,10 +250,8 @@ mod tests {
                 What::Late(late) => {
                     lates.entry(late.client).or_insert(late.since);
                 }
-                What::Sample(sample) => {
-                    if lates.get(&sample.client).is_some_and(|&since| sample.ends(*at, since)) {
-                        lates.remove(&sample.client);
-                    }
+                What::Sample(sample) if lates.get(&sample.client).is_some_and(|&since| sample.ends(*at, since)) => {
+                    lates.remove(&sample.client);
                 }
                 What::State(step) => {
                     lates.remove(&step.client);
