@@ -132,6 +132,7 @@ fn a_frozen_broker_makes_every_row_late_and_its_outage_is_what_the_figures_show(
 
     // The same of one client.
     console.press("\x1b");
+    console.wait_for("the table", |s| row(s, "press-07").is_some());
     console.press("/press-07\r");
     console.wait_text("1 of 24");
     console.press("\r");
