@@ -26,7 +26,7 @@ use crate::{
 /// What a player has to tell.
 #[derive(Debug)]
 pub enum News {
-    /// What happened next.
+    /// What happened next; nothing where only the motion has changed.
     Entries(Vec<Entry>),
     /// The player is at another time: all that was known then.
     Known(Box<Known>, Moment),
@@ -154,17 +154,12 @@ impl Player {
         loop {
             if let Some((search, then_play)) = &mut self.seeking {
                 let (found, then_play) = (search.next().await, *then_play);
-                if let Some(news) = self.arrive(found, then_play) {
-                    return news;
-                }
+                return self.arrive(found, then_play);
             } else if matches!(self.drive, Drive::Paused(_)) {
                 std::future::pending::<()>().await;
             } else if let Some(next) = self.ahead.as_slice().first() {
                 sleep_until(self.due(next.at).into()).await;
-                let told = self.tell();
-                if !told.is_empty() {
-                    return News::Entries(told);
-                }
+                return News::Entries(self.tell());
             } else if let Some(reading) = &mut self.reading {
                 let found = reading.next().await;
                 if let Some(news) = self.take_in(found) {
@@ -228,19 +223,19 @@ impl Player {
     }
 
     /// Ends a search for another place.
-    fn arrive(&mut self, found: Option<Found>, then_play: bool) -> Option<News> {
-        let (search, _) = self.seeking.take()?;
+    fn arrive(&mut self, found: Option<Found>, then_play: bool) -> News {
+        let search = self.seeking.take().map(|(search, _)| search);
         match found {
             Some(Found::Known { known, mark, at, anchor }) => {
-                (self.reading, self.mark, self.anchor) = (Some(search), mark, anchor);
+                (self.reading, self.mark, self.anchor) = (search, mark, anchor);
                 self.ahead = Vec::new().into_iter();
                 let at = at.min(self.end);
                 self.go_on(at, then_play && at < self.end);
-                Some(News::Known(known, at))
+                News::Known(known, at)
             }
-            Some(Found::Failed(error)) => Some(News::Notice(Level::Error, error.to_string())),
-            Some(Found::Nothing) => Some(News::Notice(Level::Info, "no such event before this".to_owned())),
-            Some(Found::Entries(..)) | None => None,
+            Some(Found::Failed(error)) => News::Notice(Level::Error, error.to_string()),
+            Some(Found::Nothing) => News::Notice(Level::Info, "no such event before this".to_owned()),
+            Some(Found::Entries(..)) | None => News::Entries(Vec::new()),
         }
     }
 
@@ -387,3 +382,6 @@ fn troubles(stretches: &[Stretch]) -> impl Iterator<Item = Moment> {
         (is_trouble && is_new).then_some(stretch.first)
     })
 }
+
+#[cfg(test)]
+mod tests;
