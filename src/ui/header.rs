@@ -93,7 +93,8 @@ fn identity(screen: &Screen, buf: &mut Buffer, line: Rect) {
     if screen.context.timeline.is_some() {
         // Nobody must take it for the present.
         let date = screen.wall().with_timezone(&screen.context.zone).format("%Y-%m-%d");
-        strip.right(0, [span(" REPLAY ", theme.frozen), span(format!(" {date}"), theme.dim)]);
+        strip.right(0, [span(" REPLAY ", theme.frozen)]);
+        strip.right(6, [span(date.to_string(), theme.dim)]);
     }
     match screen.context.recording {
         Some(true) => strip.right(6, [span("rec".to_owned(), theme.dim)]),

@@ -1,10 +1,6 @@
 //! Defines the timeline of a replay: what the player does, where it is, and where in the recording the trouble was; going elsewhere is the player's matter.
 
-use ratatui::{
-    buffer::Buffer,
-    layout::Rect,
-    style::{Modifier, Style},
-};
+use ratatui::{buffer::Buffer, layout::Rect};
 
 use crate::{
     clock::Moment,
@@ -95,8 +91,7 @@ fn draw_bar(screen: &Screen, buf: &mut Buffer, bar: Rect, timeline: &Timeline, s
         put(buf, Rect { x: bar.x + n as u16, width: 1, ..bar }, glyph, style);
     }
     let x = bar.x + scale.column(screen.now.clamp(timeline.begin, timeline.end));
-    let head = Style::new().add_modifier(Modifier::REVERSED | Modifier::BOLD);
-    buf.set_style(Rect { x, width: 1, ..bar }, head);
+    put(buf, Rect { x, width: 1, ..bar }, " ", theme.selection);
 }
 
 /// How high a bar is for so many clients: on a scale of the square root, so that a few are seen
