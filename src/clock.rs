@@ -1,6 +1,9 @@
 //! Defines `Moment`, the one time stamp of a run, and `Anchor`, which turns it into wall time; it never decides when anything happens.
 
-use std::{ops::Add, time::Duration};
+use std::{
+    ops::{Add, Sub},
+    time::Duration,
+};
 
 use chrono::{DateTime, Local, SubsecRound, Utc};
 use serde::{Deserialize, Serialize};
@@ -28,6 +31,13 @@ impl Add<Duration> for Moment {
     type Output = Moment;
     fn add(self, d: Duration) -> Moment {
         Moment(self.0.saturating_add(u64::try_from(d.as_micros()).unwrap_or(u64::MAX)))
+    }
+}
+
+impl Sub<Duration> for Moment {
+    type Output = Moment;
+    fn sub(self, d: Duration) -> Moment {
+        Moment(self.0.saturating_sub(u64::try_from(d.as_micros()).unwrap_or(u64::MAX)))
     }
 }
 

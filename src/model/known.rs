@@ -326,8 +326,7 @@ impl Known {
             return; // overtaken by the news of the connection's end
         }
         let client = self.fleet.client(sample.client);
-        let sent = Moment(at.0.saturating_sub(sample.rtt.as_micros() as u64));
-        if row.settle(at, Some(sent)) {
+        if row.settle(at, Some(sample)) {
             self.latencies.lose(at);
         }
         let interval = row.answer(client, at, sample.rtt);
