@@ -2,11 +2,13 @@
 
 use std::sync::LazyLock;
 
+use chrono::FixedOffset;
 use proptest::prelude::*;
 use tokio::runtime::Runtime;
 
 use super::*;
 use crate::{
+    command::{Direction, Playback},
     event::{Event, Reason, Sample, State, Transition, What},
     fleet::{Client, Endpoint, EndpointKey, Fleet, ProbeKind},
     recording::{Content, Limits, Recorder},
