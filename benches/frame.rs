@@ -80,7 +80,7 @@ fn measure(rows: usize, frames: usize, table: &mut Table) -> io::Result<()> {
     let mut now = Moment(1_000_000_000);
     let fleet = Arc::new(fleet(rows));
     let mut model = Model::new(fleet.clone(), now);
-    model.set_height(ui::table_height(AREA));
+    model.set_height(ui::table_height(AREA, false));
     let mut random = fastrand::Rng::with_seed(7);
     (0..rows).for_each(|n| come_up(&mut model, n, now));
     let (theme, keymap) = (Theme::builtin("terminal").unwrap_or_default(), Keymap::builtin());
@@ -107,6 +107,7 @@ fn measure(rows: usize, frames: usize, table: &mut Table) -> io::Result<()> {
             widths: Widths::of(&fleet),
             bytes_per_second: Some(1_000),
             recording: None,
+            timeline: None,
         };
         frame.time(|| terminal.draw(|frame| ui::draw(frame, &model, &context)).map(drop))?;
         bytes.push(output.take() as f64);

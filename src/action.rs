@@ -27,13 +27,40 @@ pub enum Action {
     RateUp,
     RateDown,
     Freeze,
+    Play,
+    Faster,
+    Slower,
+    Forward,
+    Backward,
+    NextEvent,
+    PreviousEvent,
+    NextTrouble,
+    PreviousTrouble,
+    GoTo,
     Help,
     Repaint,
     Quit,
 }
 
+/// Where an action means anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    Everywhere,
+    /// In a run that goes on: what reaches for its clients, or holds the view still while it goes on.
+    Live,
+    /// In the replay of a recording.
+    Replay,
+}
+
+impl Scope {
+    /// Whether both can be meant in one place, so that a key can mean only one of them.
+    pub fn meets(self, other: Scope) -> bool {
+        self == other || self == Scope::Everywhere || other == Scope::Everywhere
+    }
+}
+
 impl Action {
-    pub const ALL: [Action; 24] = [
+    pub const ALL: [Action; 34] = [
         Action::Up,
         Action::Down,
         Action::PageUp,
@@ -55,6 +82,16 @@ impl Action {
         Action::RateUp,
         Action::RateDown,
         Action::Freeze,
+        Action::Play,
+        Action::Faster,
+        Action::Slower,
+        Action::Forward,
+        Action::Backward,
+        Action::NextEvent,
+        Action::PreviousEvent,
+        Action::NextTrouble,
+        Action::PreviousTrouble,
+        Action::GoTo,
         Action::Help,
         Action::Repaint,
         Action::Quit,
@@ -84,6 +121,16 @@ impl Action {
             Action::RateUp => "rate_up",
             Action::RateDown => "rate_down",
             Action::Freeze => "freeze",
+            Action::Play => "play",
+            Action::Faster => "faster",
+            Action::Slower => "slower",
+            Action::Forward => "forward",
+            Action::Backward => "backward",
+            Action::NextEvent => "next_event",
+            Action::PreviousEvent => "previous_event",
+            Action::NextTrouble => "next_trouble",
+            Action::PreviousTrouble => "previous_trouble",
+            Action::GoTo => "go_to",
             Action::Help => "help",
             Action::Repaint => "repaint",
             Action::Quit => "quit",
@@ -114,6 +161,16 @@ impl Action {
             Action::RateUp => "more connects a second for this endpoint",
             Action::RateDown => "fewer",
             Action::Freeze => "freeze the view; the fleet goes on, and is counted",
+            Action::Play => "play, or pause",
+            Action::Faster => "play faster",
+            Action::Slower => "slower",
+            Action::Forward => "ten seconds on",
+            Action::Backward => "ten seconds back",
+            Action::NextEvent => "the next event (in the detail view: of this client)",
+            Action::PreviousEvent => "the one before",
+            Action::NextTrouble => "the next trouble",
+            Action::PreviousTrouble => "the one before",
+            Action::GoTo => "go to a time",
             Action::Help => "this help",
             Action::Repaint => "paint the whole screen anew",
             Action::Quit => "quit (asks while clients are up)",
@@ -131,9 +188,53 @@ impl Action {
             Action::Reconnect => "reconnect",
             Action::Disconnect => "disconnect",
             Action::Freeze => "freeze",
+            Action::Play => "play",
+            Action::NextEvent => "step",
+            Action::NextTrouble => "trouble",
+            Action::GoTo => "go to",
             Action::Help => "help",
             Action::Quit => "quit",
             _ => return None,
         })
+    }
+
+    /// Where it means anything.
+    pub fn scope(self) -> Scope {
+        match self {
+            Action::Mark
+            | Action::MarkAll
+            | Action::Reconnect
+            | Action::Disconnect
+            | Action::Hold
+            | Action::RateUp
+            | Action::RateDown
+            | Action::Freeze => Scope::Live,
+            Action::Play
+            | Action::Faster
+            | Action::Slower
+            | Action::Forward
+            | Action::Backward
+            | Action::NextEvent
+            | Action::PreviousEvent
+            | Action::NextTrouble
+            | Action::PreviousTrouble
+            | Action::GoTo => Scope::Replay,
+            Action::Up
+            | Action::Down
+            | Action::PageUp
+            | Action::PageDown
+            | Action::Top
+            | Action::Bottom
+            | Action::Detail
+            | Action::Latency
+            | Action::Back
+            | Action::Filter
+            | Action::SortNext
+            | Action::SortPrevious
+            | Action::SortReverse
+            | Action::Help
+            | Action::Repaint
+            | Action::Quit => Scope::Everywhere,
+        }
     }
 }

@@ -19,8 +19,8 @@ use crate::{
     fleet::{Client, EndpointKey, Fleet, Settings},
     headless::{self, Format},
     pool::Placement,
-    recording::{Limits, Recorder, Recording},
-    replay::{self, Place, Speed},
+    recording::{Limits, Place, Player, Recorder, Recording},
+    replay::{self, Speed},
     report,
     source::{LogFile, Source},
     text::Scrubbed,
@@ -97,27 +97,33 @@ enum Command {
         #[command(flatten)]
         view: View,
     },
-    /// Print what a recording tells, as the live run printed it
+    /// Show what a recording tells in the console: play, pause, step, go to any time; or print it, as the live run did
     Replay {
         /// The recording, as `--record FILE` wrote it
         file: PathBuf,
-        /// Print lines; there is nothing else yet
+        /// Print lines instead of drawing a screen (also where there is no terminal, or a dumb one)
         #[arg(long)]
         plain: bool,
+        /// What the lines look like; json implies --plain
         #[arg(long, value_enum, default_value = "text")]
         format: Format,
         /// Print a JSON line for every latency sample too
         #[arg(long)]
         samples: bool,
-        /// How fast: 1x, 100x, or max
-        #[arg(long, default_value = "max")]
-        speed: Speed,
+        /// How fast: 1x (the console's default), 100x, or max (that of lines, and only theirs)
+        #[arg(long)]
+        speed: Option<Speed>,
+        /// Be paused at the begin
+        #[arg(long)]
+        paused: bool,
         /// Begin there: 00:01:30 or 90s after the recording's begin, or at 2026-11-22T12:00:00Z
         #[arg(long, value_name = "TIME")]
         from: Option<Place>,
         /// End there
         #[arg(long, value_name = "TIME")]
         to: Option<Place>,
+        #[command(flatten)]
+        dress: Dress,
     },
     /// Print the summary of a recorded run: availability, outages and their causes, latency, storms
     Report {
@@ -248,6 +254,13 @@ struct View {
     /// Keep so much time of the recording, for example 12h
     #[arg(long, value_name = "TIME", requires = "record", value_parser = Limits::parse_age)]
     record_max_age: Option<Duration>,
+    #[command(flatten)]
+    dress: Dress,
+}
+
+/// What a console looks like.
+#[derive(Debug, Args)]
+struct Dress {
     /// terminal, dark, light, mono, contrast, cb, or a theme file
     #[arg(long)]
     theme: Option<String>,
@@ -256,15 +269,23 @@ struct View {
     ascii: bool,
 }
 
+impl Dress {
+    fn look(&self) -> Result<Look, FileErrors> {
+        Look::new(self.theme.as_deref(), self.ascii, |name| std::env::var(name).ok())
+    }
+}
+
 impl View {
     fn is_headless(&self) -> bool {
-        self.plain
-            || self.format == Format::Json
-            || self.duration.is_some()
-            || !std::io::stdout().is_terminal()
-            || !std::io::stdin().is_terminal()
-            || std::env::var_os("TERM").is_some_and(|term| term == "dumb")
+        self.plain || self.format == Format::Json || self.duration.is_some() || !has_screen()
     }
+}
+
+/// Whether there is a terminal that a console can be drawn on.
+fn has_screen() -> bool {
+    std::io::stdout().is_terminal()
+        && std::io::stdin().is_terminal()
+        && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
 /// Does what the command line asks for. Errors go to standard error and become exit code 1; a wrong
@@ -332,10 +353,25 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             raise_file_limit();
             Ok(runtime()?.block_on(doctor::run(endpoints, patient, format, timeout)).context("cannot print")?)
         }
-        Command::Replay { file, plain: _, format, samples, speed, from, to } => {
+        Command::Replay { file, plain, format, samples, speed, paused, from, to, dress } => {
             let recording = Recording::open(&file)?;
-            let options = replay::Options { format, samples, speed, from, to };
-            runtime()?.block_on(replay::run(&recording, options))
+            if plain || format == Format::Json || !has_screen() {
+                let speed = speed.unwrap_or(Speed::Max);
+                let options = replay::Options { format, samples, speed, from, to };
+                return runtime()?.block_on(replay::run(&recording, options));
+            }
+            let speed = match speed.unwrap_or(Speed::Times(1.0)) {
+                Speed::Times(times) => times,
+                Speed::Max => wrong_usage("--speed max is for lines (--plain); a screen would show only the end"),
+            };
+            let [from, to] = [from, to].map(|place| place.map(|place| place.moment(&recording)));
+            let look = dress.look()?;
+            let code = runtime()?.block_on(async {
+                let player = Player::new(recording.clone(), from, to, speed, paused);
+                console::replay(player, look).await
+            })?;
+            replay::tell_ending(&recording);
+            Ok(code)
         }
         Command::Report { file, format, from, to } => {
             let recording = Recording::open(&file)?;
@@ -345,7 +381,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         }
         Command::Run { file, view } => {
             let fleet = Arc::new(load(&file)?);
-            let (look, log) = (look(&view)?, open_log(&view)?);
+            let (look, log) = (view.dress.look()?, open_log(&view)?);
             raise_file_limit();
             runtime()?.block_on(async {
                 let recorder = start_recorder(&view, &fleet)?;
@@ -355,7 +391,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         }
         #[cfg(feature = "demo")]
         Command::Demo { clients, seed, calm, view } => {
-            let (look, log) = (look(&view)?, open_log(&view)?);
+            let (look, log) = (view.dress.look()?, open_log(&view)?);
             raise_file_limit();
             runtime()?.block_on(async {
                 let demo = crate::demo::start(crate::demo::Options { clients, seed, calm }).await?;
@@ -411,10 +447,6 @@ fn start_recorder(view: &View, fleet: &Arc<Fleet>) -> Result<Option<Recorder>> {
 /// Ends the program as clap does for wrong arguments, with exit code 2.
 fn wrong_usage(why: &str) -> ! {
     Cli::command().error(ErrorKind::ValueValidation, why).exit()
-}
-
-fn look(view: &View) -> Result<Look, FileErrors> {
-    Look::new(view.theme.as_deref(), view.ascii, |name| std::env::var(name).ok())
 }
 
 /// What is wrong with a fleet file, for scripts.

@@ -1,8 +1,11 @@
 //! Defines `Moment`, the one time stamp of a run, and `Anchor`, which turns it into wall time; it never decides when anything happens.
 
-use std::{ops::Add, time::Duration};
+use std::{
+    ops::{Add, Sub},
+    time::Duration,
+};
 
-use chrono::{DateTime, Local, Utc};
+use chrono::{DateTime, Local, SubsecRound, Utc};
 use serde::{Deserialize, Serialize};
 
 /// Microseconds on this host's clock since boot (`CLOCK_BOOTTIME`), which every process of the host
@@ -31,6 +34,13 @@ impl Add<Duration> for Moment {
     }
 }
 
+impl Sub<Duration> for Moment {
+    type Output = Moment;
+    fn sub(self, d: Duration) -> Moment {
+        Moment(self.0.saturating_sub(u64::try_from(d.as_micros()).unwrap_or(u64::MAX)))
+    }
+}
+
 /// One reading of both clocks, to tell what the wall clock said at a `Moment`.
 #[derive(Clone, Copy, Debug)]
 pub struct Anchor {
@@ -43,9 +53,10 @@ impl Anchor {
         Anchor { moment, wall }
     }
 
-    /// Reads both clocks.
+    /// Reads both clocks, the wall clock to the millisecond: to that it is told in lines and kept in
+    /// recordings, and all that tell a time tell the same.
     pub fn now() -> Anchor {
-        Anchor::new(Moment::now(), Utc::now())
+        Anchor::new(Moment::now(), Utc::now().trunc_subsecs(3))
     }
 
     /// The moment of the reading.

@@ -1,4 +1,4 @@
-//! Defines what the engine can be told to do (down); whether it worked is only ever seen in the events.
+//! Defines what a live run, or the player of a recording, can be told to do; whether a run did it is only ever seen in the events.
 
 use crate::fleet::{ClientKey, EndpointKey};
 
@@ -19,4 +19,29 @@ pub enum Command {
     SetRate(EndpointKey, u32),
     /// Disconnect everything, end the workers, end the engine.
     Stop,
+}
+
+/// A wish about a replay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Playback {
+    /// Play where it is paused, pause where it plays; at the end, play from the begin.
+    PlayOrPause,
+    /// The next higher speed.
+    Faster,
+    /// The next lower one.
+    Slower,
+    /// Some seconds on or back.
+    Skip(Direction),
+    /// To the next event that the log tells, or the one before; or to one of this client.
+    Event(Direction, Option<ClientKey>),
+    /// To where the next trouble begins, or the present one or the one before.
+    Trouble(Direction),
+    /// To the time that was typed.
+    GoTo(String),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    Forward,
+    Backward,
 }

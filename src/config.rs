@@ -10,6 +10,7 @@ mod glyphs;
 mod identity;
 mod key;
 mod keymap;
+mod measuring;
 mod nearest;
 mod password;
 mod pem;

@@ -1,5 +1,6 @@
-//! Defines the live console: one loop over keys, events, signals and time, and when a frame is drawn; what is on it is the UI's matter, and what happens to the fleet the engine's.
+//! Defines the console, of a live run or of a recording: one loop over keys, news, signals and time, and when a frame is drawn; what is on it is the UI's matter.
 
+mod feed;
 mod input;
 mod look;
 mod report;
@@ -19,12 +20,14 @@ pub use look::Look;
 pub use screen::exit_on_panic;
 
 use crate::{
-    clock::{Anchor, Moment},
+    clock::Moment,
     model::{Effect, Model},
+    recording::Player,
     signals::Signals,
     source::Source,
     ui,
 };
+use feed::Feed;
 use screen::Screen;
 
 /// Why a console could not go on.
@@ -45,6 +48,16 @@ enum End {
     Lost,
 }
 
+impl End {
+    fn code(self) -> ExitCode {
+        match self {
+            End::Quit => ExitCode::SUCCESS,
+            End::Signal(number) => ExitCode::from(128 + number as u8),
+            End::Lost => ExitCode::FAILURE,
+        }
+    }
+}
+
 /// A key's answer must be on the screen at once; a burst of keys is one frame.
 const AFTER_KEY: Duration = Duration::from_millis(16);
 /// How often news is drawn, here and over a slow link.
@@ -61,11 +74,7 @@ pub async fn run(mut source: Source, look: Look) -> Result<ExitCode, ConsoleErro
     let mut signals = Signals::listen()?;
     let mut model = Model::new(source.fleet().clone(), source.anchor().moment());
     let started = Instant::now();
-    let result = {
-        let mut screen = Screen::enter()?;
-        Console { model: &mut model, look: &look, screen: &mut screen }.run(&mut source, &mut signals).await
-    };
-    let end = match result {
+    let end = match show(Feed::Live(&mut source), &mut model, &look, &mut signals).await {
         Ok(end) => end,
         Err(error) => {
             source.stop().await;
@@ -75,8 +84,7 @@ pub async fn run(mut source: Source, look: Look) -> Result<ExitCode, ConsoleErro
     if !matches!(end, End::Lost) {
         screen::last_words(report::text(&model, started.elapsed()).as_bytes());
     }
-    model.tick(Moment::now());
-    source.second(model.live(), &Anchor::now(), Moment::now());
+    Feed::Live(&mut source).second(&mut model);
     // Whoever asks a second time does not want to wait for good manners.
     let unwritten = tokio::select! {
         unwritten = source.stop() => unwritten,
@@ -86,21 +94,35 @@ pub async fn run(mut source: Source, look: Look) -> Result<ExitCode, ConsoleErro
         eprintln!("mqfleet: {words}");
         return Ok(ExitCode::FAILURE);
     }
-    Ok(match end {
-        End::Quit => ExitCode::SUCCESS,
-        End::Signal(number) => ExitCode::from(128 + number as u8),
-        End::Lost => ExitCode::FAILURE,
-    })
+    Ok(end.code())
+}
+
+/// Shows a recording until the operator quits.
+///
+/// # Errors
+/// Where the terminal cannot be used.
+pub async fn replay(mut player: Player, look: Look) -> Result<ExitCode, ConsoleError> {
+    let mut signals = Signals::listen()?;
+    let recording = player.recording();
+    let mut model = Model::new(recording.fleet().clone(), recording.begin());
+    Ok(show(Feed::Recorded(&mut player), &mut model, &look, &mut signals).await?.code())
+}
+
+/// Has the terminal for as long as it shows something.
+async fn show(feed: Feed<'_>, model: &mut Model, look: &Look, signals: &mut Signals) -> Result<End, ConsoleError> {
+    let mut screen = Screen::enter()?;
+    Console { feed, model, look, screen: &mut screen }.run(signals).await
 }
 
 struct Console<'a> {
+    feed: Feed<'a>,
     model: &'a mut Model,
     look: &'a Look,
     screen: &'a mut Screen,
 }
 
 impl Console<'_> {
-    async fn run(&mut self, source: &mut Source, signals: &mut Signals) -> Result<End, ConsoleError> {
+    async fn run(&mut self, signals: &mut Signals) -> Result<End, ConsoleError> {
         let after_news = if self.look.remote { AFTER_NEWS_REMOTE } else { AFTER_NEWS };
         let mut keys = EventStream::new();
         let mut pace = Pace::new();
@@ -115,10 +137,12 @@ impl Console<'_> {
                 signal = signals.next() => return Ok(End::Signal(signal)),
                 event = keys.next() => match event {
                     Some(Ok(event)) => {
-                        let effect = input::handle(self.model, &self.look.keymap, &event, Moment::now());
+                        let scope = self.feed.scope();
+                        let effect = input::handle(self.model, &self.look.keymap, scope, &event, Moment::now());
                         match effect {
                             Effect::Nothing => {}
-                            Effect::Command(command) => source.command(command).await,
+                            Effect::Command(command) => self.feed.command(command).await,
+                            Effect::Playback(playback) => self.feed.play(playback, self.model),
                             Effect::Repaint => self.screen.repaint()?,
                             Effect::Quit => return Ok(End::Quit),
                         }
@@ -131,11 +155,7 @@ impl Console<'_> {
                         return Ok(End::Lost);
                     }
                 }
-                _ = every_second.tick() => {
-                    let now = Moment::now();
-                    self.model.tick(now);
-                    source.second(self.model.live(), &Anchor::now(), now);
-                }
+                _ = every_second.tick() => self.feed.second(self.model),
                 // Before the news: in a storm there is always more of it, and the screen would stand still.
                 () = sleep_until(wait.into()) => {
                     // A slow terminal skips this frame; working it out for nothing costs a pass over the fleet.
@@ -143,39 +163,39 @@ impl Console<'_> {
                         pace.late();
                         continue;
                     }
-                    let now = Moment::now();
                     facts.refresh(self.screen.written());
-                    self.model.tick(now);
-                    self.draw(&facts, source.is_recording(), now)?;
+                    self.model.tick(Moment::now());
+                    self.draw(&facts)?;
                     pace.drawn();
                     if test_panic && self.model.live().changes() > 0 {
                         panic!("MQFLEET_TEST_PANIC is set");
                     }
                 }
-                events = source.next() => {
-                    for event in events.ok_or(ConsoleError::EngineEnded)? {
-                        self.model.apply(&event);
-                    }
-                    pace.ask(after_news);
+                told = self.feed.next() => {
+                    feed::take_in(self.model, told?);
+                    pace.ask(if self.feed.is_flowing() { after_news } else { AFTER_KEY });
                 }
             }
         }
     }
 
-    fn draw(&mut self, facts: &Facts, recording: Option<bool>, now: Moment) -> Result<(), ConsoleError> {
+    fn draw(&mut self, facts: &Facts) -> Result<(), ConsoleError> {
         let size = self.screen.size()?;
         let area = ratatui::layout::Rect::new(0, 0, size.width, size.height);
-        self.model.set_height(ui::table_height(area));
+        let timeline = self.feed.timeline();
+        self.model.set_height(ui::table_height(area, timeline.is_some()));
+        let (now, anchor) = (self.feed.now(), self.feed.anchor());
         let context = ui::Context {
             now,
-            anchor: Anchor::now(),
-            zone: *chrono::Local::now().offset(),
+            anchor,
+            zone: *anchor.local(now).offset(),
             theme: &self.look.theme,
             glyphs: self.look.glyphs,
             keymap: &self.look.keymap,
             widths: facts.widths,
             bytes_per_second: Some(facts.bytes_per_second),
-            recording,
+            recording: self.feed.recording(),
+            timeline,
         };
         let model = &*self.model;
         Ok(self.screen.draw(|frame| ui::draw(frame, model, &context))?)

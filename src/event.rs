@@ -124,13 +124,32 @@ pub struct Shortfall {
     pub detail: Scrubbed,
 }
 
-/// A probe that should have been answered by now.
+impl Sample {
+    /// When the probe was sent whose answer came at `at`.
+    pub fn sent(&self, at: Moment) -> Moment {
+        at - self.rtt
+    }
+
+    /// Whether this answer, which came at `at`, puts an end to what has been late since then: it is to
+    /// that probe or to a later one, and not to one that was under way before.
+    pub fn ends(&self, at: Moment, since: Moment) -> bool {
+        self.sent(at) + Late::SAME >= since
+    }
+}
+
+/// A probe that should have been answered by now. Of one client there is another one only when this
+/// one was answered, or given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Late {
     pub client: ClientKey,
     pub probe: ProbeKind,
-    /// When it went out.
+    /// When it went out, or when it was ordered where that was held up so long.
     pub since: Moment,
+}
+
+impl Late {
+    /// Stamps that are no further apart are of one probe.
+    pub const SAME: Duration = Duration::from_millis(1);
 }
 
 /// An endpoint's gate: every connect of a client goes through it.

@@ -44,15 +44,15 @@
 //! | 4 | `worker` | `clock`, `event`, `fleet`, `paho`, `text`, `wire` | `ratatui` |
 //! | 4 | `engine` | `clock`, `command`, `endpoint`, `event`, `fleet`, `lifecycle`, `outbox`, `pool`, `text`, `wire` | `ratatui`, `paho` |
 //! | 4 | `report` | `clock`, `event`, `fleet`, `model`, `text`, `words` | `tokio`, `ratatui`, `Moment::now`, `Instant::now`, `Mutex` |
-//! | 5 | `recording` | `clock`, `event`, `fleet`, `lines`, `model`, `outbox`, `text` | `ratatui`, `paho` |
+//! | 5 | `recording` | `clock`, `command`, `event`, `fleet`, `lines`, `model`, `outbox`, `text` | `ratatui`, `paho` |
 //! | 6 | `source` | `clock`, `command`, `engine`, `event`, `fleet`, `lines`, `model`, `recording`, `text` | `ratatui`, `paho` |
 //! | 6 | `demo` | `clock`, `event`, `fleet`, `pool`, `text`, `wire` | `ratatui`, `paho` |
-//! | 6 | `console` | `action`, `clock`, `config`, `event`, `model`, `signals`, `source`, `ui` | `paho` |
+//! | 7 | `console` | `action`, `clock`, `command`, `config`, `event`, `model`, `recording`, `signals`, `source`, `ui` | `paho` |
 //! | 6 | `headless` | `clock`, `event`, `fleet`, `lines`, `model`, `signals`, `source` | `ratatui`, `paho` |
-//! | 6 | `replay` | `clock`, `event`, `headless`, `model`, `recording`, `report`, `signals` | `ratatui`, `paho` |
+//! | 7 | `replay` | `clock`, `event`, `headless`, `recording`, `report`, `signals` | `ratatui`, `paho` |
 //! | 6 | `check` | `clock`, `event`, `fleet`, `headless`, `lines`, `model`, `signals`, `source`, `text`, `words` | `ratatui`, `paho` |
 //! | 6 | `doctor` | `clock`, `endpoint`, `event`, `fleet`, `headless`, `pool`, `text`, `wire`, `words` | `ratatui`, `paho` |
-//! | 7 | `cli` | `check`, `config`, `console`, `demo`, `doctor`, `fleet`, `headless`, `lines`, `pool`, `recording`, `replay`, `report`, `source`, `text`, `words`, `worker` | `ratatui`, `paho` |
+//! | 8 | `cli` | `check`, `config`, `console`, `demo`, `doctor`, `fleet`, `headless`, `lines`, `pool`, `recording`, `replay`, `report`, `source`, `text`, `words`, `worker` | `ratatui`, `paho` |
 //!
 //! # Where this differs from what one might expect
 //!

@@ -4,7 +4,7 @@ mod connection;
 
 use std::{fmt::Write, time::Duration};
 
-use chrono::SecondsFormat;
+use chrono::{DurationRound, SecondsFormat, TimeDelta};
 use serde::Serialize;
 
 use crate::{
@@ -162,6 +162,13 @@ fn stamp(anchor: &Anchor, at: Moment) -> String {
     anchor.utc(at).to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
+/// The stamp of something before `at`, counted from the stamp of that: who has only the latter, as a
+/// replay does, comes to the same.
+fn stamp_before(anchor: &Anchor, at: Moment, before: Moment) -> String {
+    let told = anchor.utc(at).duration_trunc(TimeDelta::milliseconds(1)).unwrap_or_else(|_| anchor.utc(at));
+    stamp(&Anchor::new(at, told), before)
+}
+
 fn encode(line: &impl Serialize) -> String {
     // Strings, numbers and options of them always have a JSON form.
     serde_json::to_string(line).unwrap_or_default()
@@ -179,11 +186,11 @@ pub fn json_start(fleet: &Fleet, workers: usize, anchor: &Anchor, at: Moment) ->
     }))
 }
 
-/// An event as a JSON line. Samples have one only where `samples` says so.
+/// An event as a JSON line. What is measured has one only where `samples` says so.
 pub fn json(fleet: &Fleet, anchor: &Anchor, event: &Event, samples: bool) -> Option<String> {
     match &event.what {
-        What::Messages(_) | What::Subscribed(..) | What::Standing(_) | What::Late(_) | What::Tcp(..) => None,
-        What::Sample(_) if !samples => None,
+        What::Messages(_) | What::Subscribed(..) | What::Standing(_) => None,
+        What::Sample(_) | What::Tcp(..) if !samples => None,
         _ => Some(encode(&line(fleet, anchor, event))),
     }
 }
@@ -214,7 +221,7 @@ fn line<'a>(fleet: &'a Fleet, anchor: &Anchor, event: &'a Event) -> Line<'a> {
             client: &fleet.client(standing.client).name,
             endpoint: &fleet.endpoint(standing.endpoint).name,
             state: standing.state.name(),
-            since: stamp(anchor, standing.since),
+            since: stamp_before(anchor, event.at, standing.since),
             reason: standing.reason.name(),
             detail: &standing.detail,
             attempt: standing.attempt,
@@ -232,7 +239,7 @@ fn line<'a>(fleet: &'a Fleet, anchor: &Anchor, event: &'a Event) -> Line<'a> {
             ts,
             client: &fleet.client(late.client).name,
             probe: late.probe.name(),
-            since: stamp(anchor, late.since),
+            since: stamp_before(anchor, event.at, late.since),
         },
         What::Tcp(client, tcp) => Line::Tcp {
             ts,
@@ -406,7 +413,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        event::{Reason, Sample, WorkerEvent},
+        event::{Late, Reason, Sample, Tcp, TcpState, WorkerEvent},
         fleet::{Client, ClientKey, Endpoint, EndpointKey, ProbeKind, Settings, WorkerKey},
         text::Scrubbed,
     };
@@ -439,6 +446,17 @@ mod tests {
         Event { at: Moment(1_500_000), what: What::State(step) }
     }
 
+    fn tcp() -> Tcp {
+        Tcp {
+            state: TcpState::Established,
+            rtt: Duration::from_micros(412),
+            rtt_variation: Duration::ZERO,
+            retransmits: 3,
+            unacknowledged: 1,
+            since_received: Duration::ZERO,
+        }
+    }
+
     #[test]
     fn json_lines_are_the_documented_ones_to_the_letter() {
         let (fleet, anchor) = (fleet(), anchor());
@@ -451,6 +469,15 @@ mod tests {
         assert_eq!(
             json(What::Sample(sample)),
             r#"{"type":"sample","ts":"2026-11-22T12:00:01.500Z","client":"press-0002","probe":"heartbeat","rtt_us":412}"#
+        );
+        let late = Late { client: ClientKey(0), probe: ProbeKind::Heartbeat, since: Moment(200_900) };
+        assert_eq!(
+            json(What::Late(late)),
+            r#"{"type":"late","ts":"2026-11-22T12:00:01.500Z","client":"press-0002","probe":"heartbeat","since":"2026-11-22T12:00:00.200Z"}"#
+        );
+        assert_eq!(
+            json(What::Tcp(ClientKey(0), tcp())),
+            r#"{"type":"tcp","ts":"2026-11-22T12:00:01.500Z","client":"press-0002","state":"ESTAB","rtt_us":412,"retransmits":3,"unacknowledged":1}"#
         );
         assert_eq!(
             json(What::Worker {
@@ -494,10 +521,25 @@ mod tests {
     }
 
     #[test]
-    fn samples_are_lines_only_where_asked_for() {
+    fn what_is_measured_has_lines_only_where_asked_for() {
         let sample = Sample { client: ClientKey(0), probe: ProbeKind::Ack, rtt: Duration::ZERO };
-        let event = Event { at: Moment(0), what: What::Sample(sample) };
-        assert_eq!(json(&fleet(), &anchor(), &event, false), None);
+        for what in [What::Sample(sample), What::Tcp(ClientKey(0), tcp())] {
+            let event = Event { at: Moment(0), what };
+            let lines = [false, true].map(|samples| json(&fleet(), &anchor(), &event, samples).is_some());
+            assert_eq!(lines, [false, true], "{event:?}");
+        }
+    }
+
+    /// A replay knows the time of a line to the millisecond, and all else to the microsecond.
+    #[test]
+    fn since_when_a_client_is_late_is_the_same_by_the_stamp_of_its_line() {
+        let late = Late { client: ClientKey(0), probe: ProbeKind::Heartbeat, since: Moment(200_900) };
+        let event = Event { at: Moment(1_500_700), what: What::Late(late) };
+        let begin = chrono::Utc.with_ymd_and_hms(2026, 11, 22, 12, 0, 1).unwrap();
+        let told = Anchor::new(event.at, begin + chrono::Duration::milliseconds(500));
+        let live = json(&fleet(), &anchor(), &event, false).unwrap();
+        assert!(live.contains(r#""since":"2026-11-22T12:00:00.200Z""#), "{live}");
+        assert_eq!(json(&fleet(), &told, &event, false), Some(live));
     }
 
     #[test]

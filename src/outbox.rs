@@ -9,9 +9,10 @@ use crate::{
 };
 
 /// Events on their way out. Past [`Outbox::FULL`] the steps of each client are folded into one (from
-/// where the listener knows it to be, to where it is), and samples are dropped and counted: state
-/// may be late, but never wrong, and memory stays within a few events a client. What came and went
-/// while the listener slept (an outage that healed) is not told.
+/// where the listener knows it to be, to where it is), and samples are dropped and counted, but for the
+/// slowest of each client: state may be late, but never wrong, and memory stays within a few events a
+/// client. What came and went while the listener slept (an outage that healed) is not told, but for how
+/// long its users waited. What is late is so since the first probe without an answer.
 #[derive(Debug, Default)]
 pub struct Outbox {
     events: Vec<Event>,
@@ -51,6 +52,7 @@ impl Outbox {
         let before = self.events.len();
         let mut samples = 0u32;
         let mut dropped = 0;
+        let mut slowest: HashMap<ClientKey, Event> = HashMap::new();
         let mut last_sample = Moment(0);
         let mut place: HashMap<ClientKey, usize> = HashMap::new();
         let mut gates: HashMap<EndpointKey, Event> = HashMap::new();
@@ -63,10 +65,19 @@ impl Outbox {
         for event in self.events.drain(..) {
             match event.what {
                 What::Sample(sample) => {
-                    lates.remove(&sample.client); // it has its answer
-                    samples = samples.saturating_add(1);
-                    dropped += 1;
-                    last_sample = event.at;
+                    let late = lates.get(&sample.client).map(|late| &late.what);
+                    if matches!(late, Some(What::Late(late)) if sample.ends(event.at, late.since)) {
+                        lates.remove(&sample.client);
+                    }
+                    // The slowest is the one that the listener may be waiting for.
+                    let (at, known) = (event.at, slowest.get(&sample.client).map(|known| &known.what));
+                    let is_slowest = !matches!(known, Some(What::Sample(known)) if known.rtt > sample.rtt);
+                    let dropping = if is_slowest { slowest.insert(sample.client, event) } else { Some(event) };
+                    if dropping.is_some() {
+                        samples = samples.saturating_add(1);
+                        dropped += 1;
+                        last_sample = last_sample.max(at);
+                    }
                 }
                 What::SamplesLost(count) => {
                     dropped += 1;
@@ -85,20 +96,23 @@ impl Outbox {
                         kept.push(Event { at: event.at, what: What::Messages(more) });
                     }
                 },
-                What::State(mut step) => match place.get(&step.client) {
-                    Some(&i) => {
-                        if let What::State(earlier) = &kept[i].what {
-                            step.from = earlier.from;
+                What::State(mut step) => {
+                    lates.remove(&step.client); // it ended with its connection
+                    match place.get(&step.client) {
+                        Some(&i) => {
+                            if let What::State(earlier) = &kept[i].what {
+                                step.from = earlier.from;
+                            }
+                            kept[i] = Event { at: event.at, what: What::State(step) };
                         }
-                        kept[i] = Event { at: event.at, what: What::State(step) };
+                        None => {
+                            place.insert(step.client, kept.len());
+                            kept.push(Event { at: event.at, what: What::State(step) });
+                        }
                     }
-                    None => {
-                        place.insert(step.client, kept.len());
-                        kept.push(Event { at: event.at, what: What::State(step) });
-                    }
-                },
+                }
                 What::Late(late) => {
-                    lates.insert(late.client, event);
+                    lates.entry(late.client).or_insert(event);
                 }
                 What::Tcp(client, _) => {
                     tcps.insert(client, event);
@@ -115,12 +129,12 @@ impl Outbox {
                 what => kept.push(Event { at: event.at, what }),
             }
         }
-        let newest = gates.len() + findings.len() + lates.len() + tcps.len() + connacks.len();
+        let newest = gates.len() + findings.len() + lates.len() + tcps.len() + connacks.len() + slowest.len();
         self.folded += (before - dropped - kept.len() - newest) as u64;
         if samples > 0 {
             kept.push(Event { at: last_sample, what: What::SamplesLost(samples) });
         }
-        for newest in [lates, tcps, connacks] {
+        for newest in [lates, tcps, connacks, slowest] {
             kept.extend(newest.into_values());
         }
         kept.extend(gates.into_values().chain(findings.into_values()));
@@ -134,9 +148,11 @@ impl Outbox {
 mod tests {
     use std::time::Duration;
 
+    use proptest::prelude::*;
+
     use super::*;
     use crate::{
-        event::{Reason, Sample, State, Transition},
+        event::{Late, Reason, Sample, State, Transition},
         fleet::ProbeKind,
         text::Scrubbed,
     };
@@ -191,5 +207,102 @@ mod tests {
         assert_eq!(heard, state);
         assert_eq!(samples, pushed_samples);
         assert_eq!(told, rounds, "steps that are neither told nor counted");
+    }
+
+    fn late(at: u64, client: u32, since: u64) -> Event {
+        let late = Late { client: ClientKey(client), probe: ProbeKind::Echo, since: Moment(since) };
+        Event { at: Moment(at), what: What::Late(late) }
+    }
+
+    fn answer(at: u64, client: u32, sent: u64) -> Event {
+        let rtt = Moment(at).since(Moment(sent));
+        let sample = Sample { client: ClientKey(client), probe: ProbeKind::Echo, rtt };
+        Event { at: Moment(at), what: What::Sample(sample) }
+    }
+
+    #[test]
+    fn what_is_late_is_so_since_the_first_probe_and_the_slowest_answer_is_told() {
+        let mut outbox = Outbox::default();
+        let s = 1_000_000;
+        let told = [
+            (late(2 * s, 0, s), true),
+            (late(9 * s, 0, 8 * s), false),
+            (answer(10 * s, 0, s / 2), true), // to the one before
+            (answer(11 * s, 1, 10 * s), false),
+            (late(12 * s, 1, 11 * s), false),
+            (answer(15 * s, 1, 11 * s), true),
+            (late(16 * s, 2, 14 * s), false),
+            (Event { at: Moment(17 * s), what: step(2, State::Up, State::Backoff) }, true),
+        ];
+        told.iter().for_each(|(event, _)| outbox.push(event.clone()));
+        outbox.fold();
+        let lost = Event { at: Moment(15 * s), what: What::SamplesLost(1) };
+        let mut expected: Vec<Event> =
+            told.into_iter().filter_map(|(event, is_kept)| is_kept.then_some(event)).collect();
+        expected.insert(2, lost);
+        assert_eq!((outbox.folded(), outbox.take()), (3, expected));
+    }
+
+    /// What a listener takes to be late.
+    fn listen(lates: &mut HashMap<ClientKey, Moment>, events: &[Event]) {
+        for Event { at, what } in events {
+            match what {
+                What::Late(late) => {
+                    lates.entry(late.client).or_insert(late.since);
+                }
+                What::Sample(sample) if lates.get(&sample.client).is_some_and(|&since| sample.ends(*at, since)) => {
+                    lates.remove(&sample.client);
+                }
+                What::State(step) => {
+                    lates.remove(&step.client);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    proptest! {
+        /// Whenever it is folded and taken, and whatever was told before.
+        #[test]
+        fn folded_or_not_the_same_clients_are_late(
+            acts in proptest::collection::vec((0..3u32, 0..5u8, 0..8u8), 0..120),
+        ) {
+            let mut outbox = Outbox::default();
+            let (mut whole, mut folded) = (HashMap::new(), HashMap::new());
+            let mut awaited = [None; 3];
+            for (at, (client, act, fold)) in (1..).map(|n| 2_000_000 * n).zip(acts) {
+                let place: &mut Option<(u64, bool)> = &mut awaited[client as usize];
+                let event = match (act, *place) {
+                    (0, _) => {
+                        *place = Some((at, false)); // the one before is given up
+                        continue;
+                    }
+                    (1, Some((sent, false))) => {
+                        *place = Some((sent, true));
+                        late(at, client, sent)
+                    }
+                    (2 | 3, Some((sent, _))) => {
+                        *place = None;
+                        answer(at, client, sent)
+                    }
+                    (4, _) => {
+                        *place = None;
+                        Event { at: Moment(at), what: step(client, State::Up, State::Up) }
+                    }
+                    _ => continue,
+                };
+                listen(&mut whole, std::slice::from_ref(&event));
+                outbox.push(event);
+                if fold < 4 {
+                    outbox.fold();
+                }
+                if fold == 0 {
+                    listen(&mut folded, &outbox.take());
+                }
+            }
+            outbox.fold();
+            listen(&mut folded, &outbox.take());
+            prop_assert_eq!(folded, whole);
+        }
     }
 }

@@ -306,7 +306,7 @@ impl Client {
         };
         // Paho takes none where the connection is ending, of which the end tells, or where too many wait.
         if message.is_some_and(|message| self.paho.try_publish(message).is_err()) {
-            self.slots.cancel_probe(self.slot);
+            self.slots.refuse_probe(self.slot);
         }
     }
 

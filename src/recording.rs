@@ -11,17 +11,24 @@
 //! stands. A file's first segment is one, and more follow from time to time, so that reading can start
 //! in the middle.
 
+mod entry;
 mod files;
 mod head;
 mod keeper;
+mod place;
+mod player;
 mod queue;
 mod reader;
 mod recorder;
+mod search;
 mod segment;
 
+pub use entry::{Content, Entries, Entry};
 pub use files::Limits;
 pub use head::{Header, VERSION};
-pub use reader::{Content, Ending, Entries, Entry, Recording, RecordingError, Segment};
+pub use place::{Place, typed};
+pub use player::{News, Player};
+pub use reader::{Ending, Recording, RecordingError, Segment};
 pub use recorder::Recorder;
 pub use segment::Label;
 

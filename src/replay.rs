@@ -6,15 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chrono::{DateTime, Utc};
 use tokio::time::sleep_until;
 
 use crate::{
     clock::Moment,
     event::Event,
     headless::{Format, PRINT_AHEAD, Printer, Script},
-    model::{Known, Trend},
-    recording::{Content, Ending, Entries, Entry, Recording, RecordingError},
+    recording::{Content, Ending, Entries, Entry, Place, Recording, RecordingError},
     report::{Report, Tally},
     signals::Signals,
 };
@@ -52,50 +50,6 @@ impl std::str::FromStr for Speed {
     }
 }
 
-/// A time in a recording.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Place {
-    /// So long after its begin.
-    After(Duration),
-    /// When the wall clock said so.
-    At(DateTime<Utc>),
-}
-
-impl std::str::FromStr for Place {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Place, String> {
-        if let Ok(time) = DateTime::parse_from_rfc3339(text) {
-            return Ok(Place::At(time.to_utc()));
-        }
-        let parts: Option<Vec<u64>> = text.split(':').map(|part| part.parse().ok()).collect();
-        let clock = match parts.as_deref() {
-            Some(&[hours, minutes @ 0..60, seconds @ 0..60]) => {
-                hours.checked_mul(3_600).map(|h| h + minutes * 60 + seconds)
-            }
-            Some(&[minutes, seconds @ 0..60]) => minutes.checked_mul(60).map(|m| m + seconds),
-            _ => None,
-        };
-        let after = clock.map(Duration::from_secs).or_else(|| humantime::parse_duration(text).ok());
-        after.map(Place::After).ok_or_else(|| {
-            "a place is a time after the begin such as 00:01:30 or 90s, or a time such as 2026-11-22T12:00:00Z"
-                .to_owned()
-        })
-    }
-}
-
-impl Place {
-    /// The moment it stands for.
-    pub fn moment(self, recording: &Recording) -> Moment {
-        let header = recording.header();
-        let after = match self {
-            Place::After(time) => time,
-            Place::At(wall) => (wall - header.wall).to_std().unwrap_or_default(),
-        };
-        header.begin + after
-    }
-}
-
 /// Entries up to a time, read so early that at `from` everything is known that was known then.
 pub struct Passage {
     entries: Entries,
@@ -106,12 +60,7 @@ impl Passage {
     pub fn new(recording: &Arc<Recording>, from: Option<Moment>, to: Option<Moment>) -> Passage {
         let entries = match from {
             None => recording.entries(),
-            Some(from) => {
-                // A trend reaches back, and with it whether a client is slow.
-                let known = Known::new(recording.fleet().clone(), recording.begin());
-                let width = known.rows().iter().map(|row| row.trend_width()).max().unwrap_or_default();
-                recording.entries_from(Moment(from.0.saturating_sub((width * Trend::LEN as u32).as_micros() as u64)))
-            }
+            Some(from) => recording.entries_from(from),
         };
         Passage { entries, to }
     }

@@ -13,6 +13,7 @@ mod log;
 mod paint;
 mod spark;
 mod table;
+mod timeline;
 
 use chrono::{DateTime, FixedOffset, Utc};
 use ratatui::{
@@ -26,7 +27,7 @@ use crate::{
     clock::{Anchor, Moment},
     config::{Badge, Glyphs, Keymap, Theme},
     fleet::Fleet,
-    model::{Mode, Model, Row},
+    model::{Mode, Model, Row, Timeline},
 };
 
 use layout::Layout;
@@ -51,6 +52,8 @@ pub struct Context<'a> {
     pub bytes_per_second: Option<u64>,
     /// Whether the run is recorded; `Some(false)` where it was to be, and the disk failed.
     pub recording: Option<bool>,
+    /// Where a replay is in its recording; `None` where the run is live.
+    pub timeline: Option<Timeline<'a>>,
 }
 
 /// Draws the whole screen. The model's height must have been set to [`table_height`].
@@ -84,13 +87,14 @@ impl<'a> Screen<'a> {
     /// Draws everything, and says where the terminal's cursor belongs, if anywhere.
     fn draw(&self, buf: &mut Buffer) -> Option<Position> {
         buf.set_style(buf.area, self.theme.text);
-        let cursor = match Layout::of(buf.area, matches!(self.model.mode(), Mode::Detail)) {
-            Some(layout) => self.draw_parts(buf, &layout),
-            None => {
-                header::tiny(self, buf);
-                None
-            }
-        };
+        let cursor =
+            match Layout::of(buf.area, matches!(self.model.base(), Mode::Detail), self.context.timeline.is_some()) {
+                Some(layout) => self.draw_parts(buf, &layout),
+                None => {
+                    header::tiny(self, buf);
+                    None
+                }
+            };
         if self.glyphs.is_ascii() {
             paint::to_ascii(buf);
         }
@@ -102,12 +106,18 @@ impl<'a> Screen<'a> {
         table::draw(self, buf, layout);
         log::draw(self, buf, layout);
         let cursor = footer::draw(self, buf, layout);
+        if let (Some(timeline), Some(area)) = (&self.context.timeline, layout.timeline) {
+            timeline::draw(self, buf, area, timeline);
+        }
         if let Some(pane) = layout.detail {
             detail::pane(self, buf, pane);
         }
-        match self.model.mode() {
+        match self.model.base() {
             Mode::Detail if layout.detail.is_none() => detail::overlay(self, buf),
             Mode::Latency => latency::draw(self, buf, layout),
+            _ => {}
+        }
+        match self.model.mode() {
             Mode::Help => help::draw(self, buf),
             Mode::Confirm(confirm) if !dialog::is_inline(confirm) => return dialog::draw(self, buf, confirm),
             _ => {}

@@ -121,6 +121,46 @@ fn a_fleet_without_a_name_is_called_after_its_file() {
 }
 
 #[test]
+fn labels_say_how_their_clients_are_measured() {
+    let text = format!(
+        r#"{HEAD}
+        [defaults]
+        probe = {{ kind = "heartbeat", every = "9s" }}
+        labels = {{ kind = "press" }}
+        [label.site.hall-3]
+        probe = {{ kind = "ack", every = "2s" }}
+        slow = {{ p99 = "50ms" }}
+        [label.kind.press]
+        slow = {{ p99 = "70ms" }}
+        [label.site.hall-4]
+        [[client]]
+        id = "plain"
+        endpoints = ["a"]
+        labels = {{ kind = "oven" }}
+        [[client]]
+        id = "both"
+        endpoints = ["a"]
+        labels = {{ site = "hall-3" }}
+        [[client]]
+        id = "own"
+        endpoints = ["a"]
+        labels = {{ site = "hall-3" }}
+        probe = {{ every = "1s" }}
+        slow = {{ p99 = "90ms" }}
+        "#
+    );
+    let Loaded { fleet, warnings } = parse(&text).unwrap();
+    let measured = fleet.clients.iter().map(|client| {
+        let settings = &client.settings;
+        (settings.probe.kind, settings.probe.every.as_secs(), settings.slow_p99.map(|p99| p99.as_millis()))
+    });
+    let expected = [(ProbeKind::Heartbeat, 9, None), (ProbeKind::Ack, 2, Some(70)), (ProbeKind::Ack, 1, Some(90))];
+    assert_eq!(measured.collect::<Vec<_>>(), expected);
+    let warnings: Vec<_> = warnings.iter().map(|w| w.title()).collect();
+    assert_eq!(warnings, ["no client has the label site = \"hall-4\""]);
+}
+
+#[test]
 fn no_heartbeats_without_keep_alive() {
     let text = format!("{HEAD}[[client]]\nid = 'x'\nendpoints = ['a']\nkeep_alive = '0s'");
     let warnings = parse(&text).unwrap().warnings;
@@ -232,6 +272,11 @@ fn wrong_files_say_what_is_wrong() {
         (client.to_owned(), "there is no endpoint"),
         (with("[client]\nid = 'x'"), "write [[client]]"),
         (with("[clients]"), "did you mean `client`?"),
+        (with("label = 1"), "unknown key \"label\""),
+        (format!("label = 1\n{HEAD}{client}"), "`label` must be a table"),
+        (with(&format!("{client}[label]\nsite = 'a'")), "`site` must be a table, not a string"),
+        (with(&format!("{client}[label.a.b]\nkeep_alive = '1s'")), "it belongs to [defaults] or [[client]]"),
+        (with(&format!("{client}[label.a.b]\nprobe = {{ kind = 'akc' }}")), "did you mean \"ack\"?"),
         (format!("{client}[endpoint]\nurl = 'mqtt://a'"), "write [endpoint.NAME]"),
         (format!("{client}[[endpoint]]\nurl = 'mqtt://a'"), "`endpoint` must be a table, not an array"),
         (format!("{client}[endpoint.a]"), "[endpoint.a] has no `url`"),

@@ -52,7 +52,10 @@ fn frame(screen: &str) -> Vec<String> {
 
 #[test]
 fn the_demo_as_the_readme_shows_it() {
-    let mut console = Console::start(120, 40, &["demo", "--seed", "7"]);
+    let dir = tempfile::TempDir::new().expect("a folder");
+    let recording = dir.path().join("run.rec");
+    let recording = recording.to_str().expect("a path");
+    let mut console = Console::start(120, 40, &["demo", "--seed", "7", "--record", recording]);
     // Once the sparklines have something to show, and while there is trouble.
     console.wait_at_most(console::SOON * 3, "trouble after half a minute", |s| {
         let trouble =
@@ -69,6 +72,19 @@ fn the_demo_as_the_readme_shows_it() {
     console.press("j");
     console.wait_for("the client's own pane", |s| s.contains("keep alive 3 s"));
     picture(&console, "wide", frame);
+    console.press("q");
+    console.wait_text("Quit");
+    console.press("y");
+    console.wait_exit();
+    let mut console = Console::start(120, 30, &["replay", recording, "--speed", "2x", "--paused"]);
+    console.wait_text("paused 2x");
+    console.press("t1h\r");
+    console.wait_text(" ended");
+    console.press("t-8s\r");
+    console.wait_text("paused 2x");
+    console.press(" ");
+    console.wait_text("playing 2x");
+    picture(&console, "replay", frame);
 }
 
 /// A line of a box without its frame and without what is behind it.

@@ -4,6 +4,7 @@ use super::{
     Surroundings, address,
     expand::{CLIENTS_MAX, Group, expand},
     format,
+    measuring::{self, OfLabel},
     nearest::nearest,
     proxy,
     report::{Draft, Report, quoted},
@@ -37,11 +38,20 @@ pub(super) fn read(root: &Table<'_>, report: &mut Report<'_>, around: &Surroundi
     let mut defaults = Given::default();
     if let Some(table) = root.get("defaults").and_then(|v| v.table(report, "[defaults]", "[defaults]")) {
         table.check(format::DEFAULTS, report);
+        defaults.overlay_labels(&table, report);
         defaults.overlay(&table, report, around);
     }
-    let groups = read_groups(root, &defaults, &fleet.endpoints, &names, report, around);
+    let mut given = ForClients { defaults, of_labels: measuring::read_labels(root, report) };
+    let groups = read_groups(root, &mut given, &fleet.endpoints, &names, report, around);
+    measuring::warn_of_unused(&given.of_labels, report);
     fleet.clients = expand(&groups, report, around);
     fleet
+}
+
+/// What is given for many clients.
+struct ForClients {
+    defaults: Given,
+    of_labels: Vec<OfLabel>,
 }
 
 fn read_fleet(table: &Table<'_>, fleet: &mut Fleet, report: &mut Report<'_>) {
@@ -138,7 +148,7 @@ fn read_endpoints(
 
 fn read_groups(
     root: &Table<'_>,
-    defaults: &Given,
+    given: &mut ForClients,
     endpoints: &[Endpoint],
     names: &Names,
     report: &mut Report<'_>,
@@ -162,7 +172,7 @@ fn read_groups(
     let mut groups = Vec::new();
     for value in tables {
         if let Some(table) = value.table(report, "[[client]]", "[[client]]") {
-            groups.extend(read_group(&table, defaults, endpoints, names, report, around));
+            groups.extend(read_group(&table, given, endpoints, names, report, around));
         }
     }
     groups
@@ -170,14 +180,17 @@ fn read_groups(
 
 fn read_group(
     table: &Table<'_>,
-    defaults: &Given,
+    given: &mut ForClients,
     endpoints: &[Endpoint],
     names: &Names,
     report: &mut Report<'_>,
     around: &Surroundings<'_>,
 ) -> Option<Group> {
     table.check(format::CLIENT, report);
+    let ForClients { defaults, of_labels } = given;
     let mut given = defaults.clone();
+    given.overlay_labels(table, report);
+    given.overlay_of_labels(of_labels);
     given.overlay(table, report, around);
     let names_a_user = given.username.is_some() || table.get("username").is_some();
     if given.protocol() == Protocol::V311 && given.password.is_some() && !names_a_user {

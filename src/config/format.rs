@@ -36,13 +36,15 @@ const IN_CLIENT: (&str, &[&str]) = ("[[client]]", CLIENT_KEYS);
 const IN_BOTH: (&str, &[&str]) = ("[defaults] or [[client]]", COMMON_KEYS);
 
 pub(super) const TABLES: Keys = Keys {
-    now: &["fleet", "endpoint", "defaults", "client"],
+    now: &["fleet", "endpoint", "defaults", "label", "client"],
     later: &[],
     elsewhere: &[IN_FLEET, IN_ENDPOINT, IN_CLIENT, IN_BOTH],
 };
 pub(super) const FLEET: Keys = Keys { now: FLEET_KEYS, later: &[], elsewhere: &[IN_ENDPOINT, IN_CLIENT, IN_BOTH] };
 pub(super) const ENDPOINT: Keys = Keys { now: ENDPOINT_KEYS, later: &[], elsewhere: &[IN_FLEET, IN_CLIENT, IN_BOTH] };
 pub(super) const DEFAULTS: Keys = Keys { now: COMMON_KEYS, later: &[], elsewhere: &[IN_CLIENT, IN_ENDPOINT, IN_FLEET] };
+pub(super) const LABEL: Keys =
+    Keys { now: &["probe", "slow"], later: &[], elsewhere: &[IN_CLIENT, IN_BOTH, IN_ENDPOINT, IN_FLEET] };
 pub(super) const CLIENT: Keys = Keys {
     now: &[
         "id",

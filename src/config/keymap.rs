@@ -10,7 +10,7 @@ use super::{
     report::{Draft, FileErrors, Report, quoted},
     tree::{self, Keys, Table, Value},
 };
-use crate::action::Action;
+use crate::action::{Action, Scope};
 
 /// The built-in keymap, in the form of a user's own.
 const BUILTIN: &str = include_str!("../../assets/keymap.toml");
@@ -38,10 +38,11 @@ impl Keymap {
         Keymap::builtin().merged(text, file_name)
     }
 
-    /// What a key event means. Releases mean nothing, and a key that is held down only moves.
-    pub fn action(&self, event: KeyEvent) -> Option<Action> {
+    /// What a key event means in a live run or in a replay. Releases mean nothing, and a key that is
+    /// held down only moves.
+    pub fn action(&self, event: KeyEvent, scope: Scope) -> Option<Action> {
         let key = Key::of(&event)?;
-        let action = self.meaning(key)?;
+        let action = self.meaning(key, scope)?;
         match event.kind {
             KeyEventKind::Press => Some(action),
             KeyEventKind::Repeat => is_motion(action).then_some(action),
@@ -54,8 +55,8 @@ impl Keymap {
         &self.keys[action as usize]
     }
 
-    fn meaning(&self, key: Key) -> Option<Action> {
-        Action::ALL.into_iter().find(|action| self.keys(*action).contains(&key))
+    fn meaning(&self, key: Key, scope: Scope) -> Option<Action> {
+        Action::ALL.into_iter().find(|action| action.scope().meets(scope) && self.keys(*action).contains(&key))
     }
 
     fn merged(&self, text: &str, file_name: &str) -> Result<Keymap, FileErrors> {
@@ -88,7 +89,7 @@ impl Keymap {
             let mut keys = Vec::new();
             for item in items {
                 let Some(key) = read_key(&item, action, report) else { continue };
-                match places.iter().find(|(k, _, _)| *k == key) {
+                match places.iter().find(|(k, other, _)| *k == key && meet(*other, action)) {
                     Some((_, other, first)) => report.error(
                         Draft::at(item.span, format!("{key} is bound twice"))
                             .label(format!("here to `{}`", action.name()))
@@ -107,7 +108,7 @@ impl Keymap {
             keymap.keys[Action::Quit as usize].push(Key::CTRL_C);
         }
         for (key, action, span) in places {
-            let others = Action::ALL.into_iter().filter(|other| *other != action);
+            let others = Action::ALL.into_iter().filter(|other| *other != action && meet(*other, action));
             for other in others.filter(|other| keymap.keys(*other).contains(&key)) {
                 report.error(
                     Draft::at(span.clone(), format!("{key} is bound twice"))
@@ -154,9 +155,24 @@ fn read_key(item: &Value<'_>, action: Action, report: &mut Report<'_>) -> Option
     Some(key)
 }
 
+/// Whether one key cannot mean both.
+fn meet(one: Action, other: Action) -> bool {
+    one.scope().meets(other.scope())
+}
+
 /// Actions that a held-down key may repeat.
 fn is_motion(action: Action) -> bool {
-    matches!(action, Action::Up | Action::Down | Action::PageUp | Action::PageDown)
+    matches!(
+        action,
+        Action::Up
+            | Action::Down
+            | Action::PageUp
+            | Action::PageDown
+            | Action::Forward
+            | Action::Backward
+            | Action::NextEvent
+            | Action::PreviousEvent
+    )
 }
 
 /// Actions that do something to clients' connections.
@@ -186,12 +202,12 @@ mod tests {
             assert_eq!(action as usize, i);
             assert!(!keymap.keys(action).is_empty(), "{action:?}");
             for key in keymap.keys(action) {
-                assert_eq!(keymap.meaning(*key), Some(action), "{key}");
+                assert_eq!(keymap.meaning(*key, action.scope()), Some(action), "{key}");
             }
         }
-        assert_eq!(keymap.action(press("enter")), Some(Action::Detail));
-        assert_eq!(keymap.action(press("ctrl-c")), Some(Action::Quit));
-        assert_eq!(keymap.action(press("x")), None);
+        assert_eq!(keymap.action(press("enter"), Scope::Live), Some(Action::Detail));
+        assert_eq!(keymap.action(press("ctrl-c"), Scope::Live), Some(Action::Quit));
+        assert_eq!(keymap.action(press("x"), Scope::Live), None);
     }
 
     #[test]
@@ -204,7 +220,7 @@ mod tests {
     #[test]
     fn only_motion_repeats() {
         let keymap = Keymap::builtin();
-        let with = |text, kind| keymap.action(KeyEvent { kind, ..press(text) });
+        let with = |text, kind| keymap.action(KeyEvent { kind, ..press(text) }, Scope::Live);
         assert_eq!(with("j", KeyEventKind::Repeat), Some(Action::Down));
         assert_eq!(with("pageup", KeyEventKind::Repeat), Some(Action::PageUp));
         assert_eq!(with("d", KeyEventKind::Repeat), None);
@@ -215,20 +231,31 @@ mod tests {
     #[test]
     fn a_user_replaces_the_keys_of_an_action() {
         let keymap = Keymap::with_user("[keys]\ndisconnect = ['X']\nmark_all = []\nquit = ['Q']\n", "k.toml").unwrap();
-        assert_eq!(keymap.action(press("X")), Some(Action::Disconnect));
-        assert_eq!(keymap.action(press("d")), None);
+        assert_eq!(keymap.action(press("X"), Scope::Live), Some(Action::Disconnect));
+        assert_eq!(keymap.action(press("d"), Scope::Live), None);
         assert!(keymap.keys(Action::MarkAll).is_empty());
-        assert_eq!(keymap.action(press("Q")), Some(Action::Quit));
-        assert_eq!(keymap.action(press("ctrl-c")), Some(Action::Quit), "there is always a way out");
-        assert_eq!(keymap.action(press("j")), Some(Action::Down));
+        assert_eq!(keymap.action(press("Q"), Scope::Live), Some(Action::Quit));
+        assert_eq!(keymap.action(press("ctrl-c"), Scope::Live), Some(Action::Quit), "there is always a way out");
+        assert_eq!(keymap.action(press("j"), Scope::Live), Some(Action::Down));
         assert_eq!(Keymap::with_user("", "k.toml").unwrap(), Keymap::builtin());
     }
 
     #[test]
     fn keys_can_be_swapped() {
         let keymap = Keymap::with_user("[keys]\nreconnect = ['f']\nfreeze = ['r']\n", "k.toml").unwrap();
-        assert_eq!(keymap.action(press("f")), Some(Action::Reconnect));
-        assert_eq!(keymap.action(press("r")), Some(Action::Freeze));
+        assert_eq!(keymap.action(press("f"), Scope::Live), Some(Action::Reconnect));
+        assert_eq!(keymap.action(press("r"), Scope::Live), Some(Action::Freeze));
+    }
+
+    #[test]
+    fn a_key_can_mean_one_thing_live_and_another_in_a_replay() {
+        let keymap = Keymap::with_user("[keys]\nplay = ['r']\nhold = ['H', 't']\n", "k.toml").unwrap();
+        let both = |key| [Scope::Live, Scope::Replay].map(|scope| keymap.action(press(key), scope));
+        assert_eq!(both("r"), [Some(Action::Reconnect), Some(Action::Play)]);
+        assert_eq!(both("t"), [Some(Action::Hold), Some(Action::GoTo)]);
+        assert_eq!(both("f"), [Some(Action::Freeze), None]);
+        assert_eq!(both("p"), [None, None]);
+        assert_eq!(both("j"), [Some(Action::Down); 2]);
     }
 
     #[test]
@@ -242,6 +269,8 @@ mod tests {
             ("[keys]\nfreeze = ['x']\nhelp = ['x']", "and here to `freeze`"),
             ("[keys]\nfreeze = ['x', 'x']", "bound twice"),
             ("[keys]\nfreeze = ['r']", "in the built-in keymap to `reconnect`"),
+            ("[keys]\nplay = ['l']", "in the built-in keymap to `latency`"),
+            ("[keys]\nplay = ['x']\ngo_to = ['x']", "and here to `play`"),
             ("[keys]\ndisconnect = ['delete']", "Delete cannot be bound to `disconnect`"),
             ("[keys]\ndisconnect = ['ctrl-k']", "Ctrl-K cannot be bound"),
             ("[keys]\nreconnect = ['space']", "Space cannot be bound"),

@@ -7,13 +7,14 @@ use super::{
     conversation::Talk,
     format,
     identity::Papers,
+    measuring::{self, Measuring, OfLabel},
     password,
     report::{Draft, Report, quoted},
     template::Template,
     tree::{Table, Value},
 };
 use crate::{
-    fleet::{Labels, Probe, ProbeKind, Protocol, Reconnect, Secret, Settings, Strategy},
+    fleet::{Labels, ProbeKind, Protocol, Reconnect, Secret, Settings, Strategy},
     text::Scrubbed,
 };
 
@@ -25,8 +26,8 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// The bytes of a client's user properties, at most.
 const PROPERTIES_MAX: usize = 64 << 10;
 
-/// What is given of a client so far: the built-in values, `[defaults]` over them, the client's own
-/// table over those.
+/// What is given of a client so far: the built-in values, `[defaults]` over them, what is given for its
+/// labels over these, the client's own table over those.
 #[derive(Clone)]
 pub(super) struct Given {
     settings: Settings,
@@ -110,14 +111,7 @@ impl Given {
         let given = ONLY_V5.iter().filter_map(|key| Some((*key, table.key_span(key)?)));
         self.only_v5.retain(|(key, _)| table.key_span(key).is_none());
         self.only_v5.extend(given);
-        if let Some(t) = get("probe").and_then(|v| v.table(report, "`probe`", "{ kind = \"ack\", every = \"5s\" }")) {
-            probe(&mut settings.probe, &t, report);
-        }
-        if let Some(t) = get("slow").and_then(|v| v.table(report, "`slow`", "{ p99 = \"250ms\" }")) {
-            t.check(format::SLOW, report);
-            let p99 = t.get("p99").and_then(|v| v.duration(report, MILLISECOND, HOUR));
-            settings.slow_p99 = p99.or(settings.slow_p99);
-        }
+        Measuring::read(table, report).lay_over(settings);
         if let Some(value) = get("reconnect") {
             let example = "{ strategy = \"exponential\", min = \"1s\", max = \"2m\" }";
             if let Some(table) = value.table(report, "`reconnect`", example) {
@@ -129,9 +123,6 @@ impl Given {
         }
         if let Some(value) = get("password") {
             self.password = password::read(&value, report, around).or(self.password.take());
-        }
-        if let Some(pairs) = get("labels").and_then(|v| texts(&v, report, "{ site = \"hall-3\" }")) {
-            self.labels.extend(pairs.iter().map(|(name, value)| (Scrubbed::new(name), Scrubbed::new(value))));
         }
         self.talk.overlay(table, report, around);
         let file = |key: &str, report: &mut Report<'_>| {
@@ -157,6 +148,18 @@ impl Given {
                 );
             }
         }
+    }
+
+    /// Adds the labels of `table` to those that are given.
+    pub fn overlay_labels(&mut self, table: &Table<'_>, report: &mut Report<'_>) {
+        if let Some(pairs) = table.get("labels").and_then(|v| texts(&v, report, "{ site = \"hall-3\" }")) {
+            self.labels.extend(pairs.iter().map(|(name, value)| (Scrubbed::new(name), Scrubbed::new(value))));
+        }
+    }
+
+    /// Lays what is given for the client's labels over what is given for all.
+    pub fn overlay_of_labels(&mut self, of_labels: &mut [OfLabel]) {
+        measuring::lay_over(of_labels, &self.labels, &mut self.settings);
     }
 
     /// The certificate and key, if any; they belong together.
@@ -323,18 +326,6 @@ fn whole_seconds(
         return None;
     }
     Some(duration)
-}
-
-fn probe(probe: &mut Probe, table: &Table<'_>, report: &mut Report<'_>) {
-    const WORDS: [(&str, ProbeKind); 4] = [
-        ("heartbeat", ProbeKind::Heartbeat),
-        ("ack", ProbeKind::Ack),
-        ("echo", ProbeKind::Echo),
-        ("off", ProbeKind::Off),
-    ];
-    table.check(format::PROBE, report);
-    set(&mut probe.kind, table.get("kind").and_then(|v| v.word(report, &WORDS)));
-    set(&mut probe.every, table.get("every").and_then(|v| v.duration(report, Duration::from_millis(100), HOUR)));
 }
 
 fn username(value: &Value<'_>, report: &mut Report<'_>, around: &Surroundings<'_>) -> Option<Template> {

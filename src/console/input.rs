@@ -4,16 +4,17 @@ use crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use tui_input::backend::crossterm::to_input_request;
 
 use crate::{
-    action::Action,
+    action::{Action, Scope},
     clock::Moment,
     config::Keymap,
+    event::Level,
     model::{Confirm, Effect, Mode, Model, Wish},
 };
 
-/// Hands an event of the terminal to the model.
-pub fn handle(model: &mut Model, keymap: &Keymap, event: &Event, now: Moment) -> Effect {
+/// Hands an event of the terminal to the model; `scope` is whether that is of a live run or a replay.
+pub fn handle(model: &mut Model, keymap: &Keymap, scope: Scope, event: &Event, now: Moment) -> Effect {
     match event {
-        Event::Key(key) if key.kind != KeyEventKind::Release => handle_key(model, keymap, key, now),
+        Event::Key(key) if key.kind != KeyEventKind::Release => handle_key(model, keymap, scope, key, now),
         Event::Paste(text) => {
             model.paste(text, now);
             Effect::Nothing
@@ -22,12 +23,15 @@ pub fn handle(model: &mut Model, keymap: &Keymap, event: &Event, now: Moment) ->
     }
 }
 
-fn handle_key(model: &mut Model, keymap: &Keymap, key: &KeyEvent, now: Moment) -> Effect {
+fn handle_key(model: &mut Model, keymap: &Keymap, scope: Scope, key: &KeyEvent, now: Moment) -> Effect {
     let ctrl_c = key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL);
+    let action = keymap.action(*key, scope);
     match model.mode() {
+        // A recording does not mind being left.
+        _ if ctrl_c && scope == Scope::Replay => Effect::Quit,
         Mode::Confirm(Confirm { wish: Wish::Quit, .. }) if ctrl_c => model.answer(true, now),
         _ if ctrl_c => model.act(Action::Quit, now),
-        Mode::Filter(_) => type_filter(model, key, now),
+        Mode::Filter(_) | Mode::GoTo(_) => type_line(model, key, now),
         Mode::Confirm(Confirm { typed: Some(_), .. }) => match key.code {
             KeyCode::Enter => model.answer(true, now),
             KeyCode::Esc => model.answer(false, now),
@@ -38,28 +42,40 @@ fn handle_key(model: &mut Model, keymap: &Keymap, key: &KeyEvent, now: Moment) -
             KeyCode::Char('n' | 'N' | 'q') | KeyCode::Esc | KeyCode::Enter => model.answer(false, now),
             _ => Effect::Nothing,
         },
-        Mode::Help => match keymap.action(*key) {
+        _ if action == Some(Action::Quit) && scope == Scope::Replay => Effect::Quit,
+        Mode::Help => match action {
             Some(Action::Quit) => model.act(Action::Quit, now),
             _ => model.act(Action::Back, now),
         },
-        Mode::Detail => match keymap.action(*key) {
-            Some(Action::Detail) => model.act(Action::Back, now),
+        Mode::Detail if action == Some(Action::Detail) => model.act(Action::Back, now),
+        Mode::Table | Mode::Detail | Mode::Latency => match action {
             Some(action) => model.act(action, now),
-            None => Effect::Nothing,
+            None => {
+                refuse(model, keymap, scope, key, now);
+                Effect::Nothing
+            }
         },
-        Mode::Table | Mode::Latency => keymap.action(*key).map_or(Effect::Nothing, |action| model.act(action, now)),
     }
 }
 
-fn type_filter(model: &mut Model, key: &KeyEvent, now: Moment) -> Effect {
-    match key.code {
-        KeyCode::Enter => model.accept_filter(),
-        KeyCode::Esc => return model.act(Action::Back, now),
-        KeyCode::Up => return model.act(Action::Up, now),
-        KeyCode::Down => return model.act(Action::Down, now),
-        _ => return type_key(model, key, now),
+/// Says why a key of a live run does nothing in a replay: silence would look like a broken key.
+fn refuse(model: &mut Model, keymap: &Keymap, scope: Scope, key: &KeyEvent, now: Moment) {
+    if scope == Scope::Replay
+        && let Some(action) = keymap.action(*key, Scope::Live)
+    {
+        let text = format!("{}: not in a recording, only in a live run", action.name().replace('_', " "));
+        model.say(Level::Info, text, now);
     }
-    Effect::Nothing
+}
+
+fn type_line(model: &mut Model, key: &KeyEvent, now: Moment) -> Effect {
+    match key.code {
+        KeyCode::Enter => model.accept(),
+        KeyCode::Esc => model.act(Action::Back, now),
+        KeyCode::Up => model.act(Action::Up, now),
+        KeyCode::Down => model.act(Action::Down, now),
+        _ => type_key(model, key, now),
+    }
 }
 
 fn type_key(model: &mut Model, key: &KeyEvent, now: Moment) -> Effect {

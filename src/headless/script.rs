@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     clock::{Anchor, Moment},
-    event::Event,
+    event::{Event, What},
     fleet::Fleet,
     headless::Format,
     lines,
@@ -41,7 +41,15 @@ impl Script {
     }
 
     pub fn event(&mut self, anchor: &Anchor, event: &Event) {
+        let late = |known: &Known| match &event.what {
+            What::Late(late) => Some(known.row(late.client).late.is_some()),
+            _ => None,
+        };
+        let was_late = late(&self.known);
         self.known.apply(event);
+        if late(&self.known) == was_late && was_late.is_some() {
+            return; // old news, or another probe of a client that is late already
+        }
         let line = match self.format {
             Format::Json => lines::json(&self.fleet, anchor, event, self.samples),
             Format::Text => lines::plain(&self.fleet, anchor, event),
@@ -82,5 +90,54 @@ impl Script {
     fn push(&mut self, line: String) {
         self.text.push_str(&line);
         self.text.push('\n');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        event::{Late, Reason, Sample, State, Transition},
+        fleet::{Client, ClientKey, Endpoint, EndpointKey, ProbeKind},
+        text::Scrubbed,
+    };
+
+    #[test]
+    fn who_becomes_late_is_told_once() {
+        let (client, probe) = (ClientKey(0), ProbeKind::Echo);
+        let fleet = Fleet {
+            name: Scrubbed::new("f"),
+            env: None,
+            worker_size: 500,
+            endpoints: vec![Endpoint::new("eu-1", "h", 1)],
+            clients: vec![Client::new("press-0002", EndpointKey(0), Arc::default())],
+        };
+        let up = Transition {
+            client,
+            endpoint: EndpointKey(0),
+            from: State::Connecting,
+            to: State::Up,
+            reason: Reason::Connected,
+            detail: Scrubbed::default(),
+            attempt: 1,
+            next_try: None,
+        };
+        let late = |since| What::Late(Late { client, probe, since: Moment(since) });
+        let answer = |rtt| What::Sample(Sample { client, probe, rtt: Duration::from_secs(rtt) });
+        let events = [
+            (late(0), 0), // it is not up
+            (What::State(up), 0),
+            (late(5_000_000), 1),
+            (late(7_000_000), 1), // the one before was given up
+            (answer(3), 1),
+            (late(6_000_000), 1), // a later one is answered
+            (late(13_000_000), 2),
+        ];
+        let mut script = Script::new(Arc::new(fleet), Format::Json, false, Moment(0));
+        for (n, (what, lines)) in events.into_iter().enumerate() {
+            let event = Event { at: Moment(2_000_000 * (n as u64 + 1)), what };
+            script.event(&Anchor::now(), &event);
+            assert_eq!(script.text.matches(r#""type":"late""#).count(), lines, "{event:?}");
+        }
     }
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 use tui_input::{Input, InputRequest};
 
 use crate::{
-    action::Action,
+    action::{Action, Scope},
     clock::Moment,
-    command::Command,
+    command::{Command, Direction, Playback},
     event::{Condition, Level},
     fleet::ClientKey,
     model::{
@@ -21,6 +21,7 @@ use crate::{
 pub enum Effect {
     Nothing,
     Command(Command),
+    Playback(Playback),
     Repaint,
     Quit,
 }
@@ -60,7 +61,7 @@ impl Model {
             Action::Latency if matches!(self.mode, Mode::Latency) => self.back(),
             Action::Latency => {
                 self.mode = Mode::Latency;
-                self.survey(now);
+                self.survey();
             }
             Action::Back => self.back(),
             Action::Filter => self.mode = Mode::Filter(Input::new(self.filter.text().to_owned())),
@@ -77,6 +78,16 @@ impl Model {
             Action::Disconnect => return self.wish(Wish::Disconnect, now),
             Action::Hold | Action::RateUp | Action::RateDown => return self.tend(action, now),
             Action::Freeze => self.toggle_freeze(now),
+            Action::GoTo => self.open(Mode::GoTo(Input::default())),
+            Action::Play => return Effect::Playback(Playback::PlayOrPause),
+            Action::Faster => return Effect::Playback(Playback::Faster),
+            Action::Slower => return Effect::Playback(Playback::Slower),
+            Action::Forward => return Effect::Playback(Playback::Skip(Direction::Forward)),
+            Action::Backward => return Effect::Playback(Playback::Skip(Direction::Backward)),
+            Action::NextEvent => return Effect::Playback(Playback::Event(Direction::Forward, self.told())),
+            Action::PreviousEvent => return Effect::Playback(Playback::Event(Direction::Backward, self.told())),
+            Action::NextTrouble => return Effect::Playback(Playback::Trouble(Direction::Forward)),
+            Action::PreviousTrouble => return Effect::Playback(Playback::Trouble(Direction::Backward)),
             Action::Help => self.open(Mode::Help),
             Action::Repaint => return Effect::Repaint,
             Action::Quit if self.alive() == 0 => return Effect::Quit,
@@ -101,17 +112,18 @@ impl Model {
                 input.handle(request);
                 self.refilter();
             }
-            Mode::Confirm(Confirm { typed: Some(input), .. }) => {
+            Mode::GoTo(input) | Mode::Confirm(Confirm { typed: Some(input), .. }) => {
                 input.handle(request);
             }
             _ => {}
         }
     }
 
-    /// Puts pasted text into the filter line; anywhere else it means nothing, and answers nothing.
+    /// Puts pasted text into the filter line or that of a time; anywhere else it means nothing, and
+    /// answers nothing.
     pub fn paste(&mut self, text: &str, now: Moment) {
         self.held_until = now + Self::HOLD;
-        if let Mode::Filter(input) = &mut self.mode {
+        if let Mode::Filter(input) | Mode::GoTo(input) = &mut self.mode {
             for c in text.chars().filter(|c| !c.is_control()).take(Self::PASTE) {
                 input.handle(InputRequest::InsertChar(c));
             }
@@ -127,11 +139,25 @@ impl Model {
         }
     }
 
-    /// Ends the filter line, keeping what was typed.
-    pub fn accept_filter(&mut self) {
-        if matches!(self.mode, Mode::Filter(_)) {
-            self.mode = Mode::Table;
+    /// Ends the line that is being typed, and does what it says.
+    pub fn accept(&mut self) -> Effect {
+        match &self.mode {
+            Mode::Filter(_) => self.mode = Mode::Table,
+            Mode::GoTo(input) => {
+                let place = input.value().trim().to_owned();
+                self.close();
+                if !place.is_empty() {
+                    return Effect::Playback(Playback::GoTo(place));
+                }
+            }
+            _ => {}
         }
+        Effect::Nothing
+    }
+
+    /// The client whose events are told: all where none has the screen for itself.
+    fn told(&self) -> Option<ClientKey> {
+        self.cursor.filter(|_| matches!(self.base(), Mode::Detail))
     }
 
     /// Answers the question that is on the screen.
@@ -164,7 +190,7 @@ impl Model {
     /// Undoes one layer: a prompt, an overlay, the filter, the marks.
     fn back(&mut self) {
         match self.mode {
-            Mode::Help | Mode::Confirm(_) => return self.close(),
+            Mode::Help | Mode::GoTo(_) | Mode::Confirm(_) => return self.close(),
             Mode::Detail | Mode::Latency => {}
             Mode::Table if self.filter.is_empty() => {
                 self.marks.clear();
@@ -178,13 +204,11 @@ impl Model {
         self.mode = Mode::Table;
     }
 
-    /// Lays a help or a question over what there is.
+    /// Lays a help, a question or the line of a time over what there is.
     fn open(&mut self, mode: Mode) {
-        let under = match self.mode {
-            Mode::Help | Mode::Confirm(_) => self.under.clone(),
-            Mode::Detail => Mode::Detail,
-            Mode::Latency => Mode::Latency,
-            Mode::Table | Mode::Filter(_) => Mode::Table,
+        let under = match self.base() {
+            Mode::Filter(_) => Mode::Table,
+            base => base.clone(),
         };
         (self.under, self.mode) = (under, mode);
     }
@@ -212,7 +236,7 @@ impl Model {
             None => Some(Frozen { at: now, known: self.live.clone() }),
         };
         self.rearrange();
-        self.survey(now);
+        self.survey();
     }
 
     /// The clients that an action key means now, and how many marked ones the filter hides.
@@ -303,16 +327,17 @@ impl Model {
 
 /// Whether an action is about no client that one must see.
 fn is_for_all(action: Action) -> bool {
-    matches!(
-        action,
-        Action::Latency
-            | Action::Back
-            | Action::Filter
-            | Action::Freeze
-            | Action::Help
-            | Action::Repaint
-            | Action::Quit
-    )
+    action.scope() == Scope::Replay
+        || matches!(
+            action,
+            Action::Latency
+                | Action::Back
+                | Action::Filter
+                | Action::Freeze
+                | Action::Help
+                | Action::Repaint
+                | Action::Quit
+        )
 }
 
 /// Whether so large a part of the fleet is meant that the count must be typed.

@@ -1,6 +1,6 @@
 //! Defines what is known of a fleet (rows, totals, pulse, log, endpoints), kept by applying events; what part of it is looked at is the view's matter.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use crate::{
     clock::Moment,
@@ -17,8 +17,9 @@ use crate::{
         latencies::Latencies,
         log::Log,
         pulse::Pulse,
-        row::{Row, Slow},
+        row::{self, Row, Slow},
         totals::Totals,
+        trend::Trend,
     },
     text::Scrubbed,
 };
@@ -88,6 +89,13 @@ impl Known {
             changes: 0,
             steps: 0,
         }
+    }
+
+    /// How far back rows draw what happened, for a fleet like this: whoever begins to apply events
+    /// so long before a time sees the same rows then as who began earlier.
+    pub fn memory(fleet: &Fleet) -> Duration {
+        let longest = fleet.clients.iter().map(|client| row::interval(&client.settings)).max().unwrap_or_default();
+        longest.max(Duration::from_secs(1)) * Trend::LEN as u32
     }
 
     pub fn fleet(&self) -> &Fleet {
@@ -318,8 +326,7 @@ impl Known {
             return; // overtaken by the news of the connection's end
         }
         let client = self.fleet.client(sample.client);
-        let sent = Moment(at.0.saturating_sub(sample.rtt.as_micros() as u64));
-        if row.settle(at, Some(sent)) {
+        if row.settle(at, Some(sample)) {
             self.latencies.lose(at);
         }
         let interval = row.answer(client, at, sample.rtt);

@@ -79,44 +79,50 @@ impl Log {
         self.history.iter().rev().filter(move |(_, t)| t.client == client)
     }
 
-    pub(super) fn write(&mut self, event: &Event) {
-        match &event.what {
-            What::State(step) => {
-                if self.history.len() == Self::HISTORY {
-                    self.history.pop_front();
-                }
-                self.history.push_back((event.at, step.clone()));
-                if let Some(level) = worth(step) {
-                    self.write_step(event.at, level, step);
-                }
-            }
-            What::Worker { worker, event: what, detail } => {
-                let level = match what {
-                    WorkerEvent::Started => return, // nothing an operator has to know
-                    WorkerEvent::Restarted => Level::Info,
-                    WorkerEvent::Died => Level::Warning,
-                };
-                let subject = Subject::Worker { worker: *worker, event: *what, detail: detail.clone() };
-                self.push(Entry { at: event.at, level, subject });
-            }
-            What::Notice { level, text } => {
-                self.push(Entry { at: event.at, level: *level, subject: Subject::Notice(text.clone()) });
-            }
-            What::Trouble(text) => {
-                self.push(Entry { at: event.at, level: Level::Info, subject: Subject::Notice(text.clone()) });
-            }
-            What::Shortfall(shortfall) => {
-                self.write_shortfall(event.at, shortfall);
-            }
+    /// How grave an event is of which the log tells, in an entry of its own or in one with others;
+    /// `None` for what it leaves out.
+    pub fn level(what: &What) -> Option<Level> {
+        match what {
+            What::State(step) => worth(step),
+            What::Worker { event, .. } => match event {
+                WorkerEvent::Started => None, // nothing an operator has to know
+                WorkerEvent::Restarted => Some(Level::Info),
+                WorkerEvent::Died => Some(Level::Warning),
+            },
+            What::Notice { level, .. } => Some(*level),
+            What::Trouble(_) => Some(Level::Info),
+            What::Shortfall(_) => Some(Level::Warning),
             What::Sample(_)
             | What::Late(_)
             | What::Tcp(..)
             | What::SamplesLost(_)
             | What::Gate(..)
             | What::Messages(_)
-            | What::Standing(_) => {}
-            What::Finding(..) | What::Connack(..) | What::Subscribed(..) => {}
+            | What::Standing(_)
+            | What::Finding(..)
+            | What::Connack(..)
+            | What::Subscribed(..) => None,
         }
+    }
+
+    pub(super) fn write(&mut self, event: &Event) {
+        if let What::State(step) = &event.what {
+            if self.history.len() == Self::HISTORY {
+                self.history.pop_front();
+            }
+            self.history.push_back((event.at, step.clone()));
+        }
+        let Some(level) = Log::level(&event.what) else { return };
+        let subject = match &event.what {
+            What::State(step) => return self.write_step(event.at, level, step),
+            What::Shortfall(shortfall) => return self.write_shortfall(event.at, level, shortfall),
+            What::Worker { worker, event, detail } => {
+                Subject::Worker { worker: *worker, event: *event, detail: detail.clone() }
+            }
+            What::Notice { text, .. } | What::Trouble(text) => Subject::Notice(text.clone()),
+            _ => return,
+        };
+        self.push(Entry { at: event.at, level, subject });
     }
 
     fn write_step(&mut self, at: Moment, level: Level, step: &Transition) {
@@ -147,7 +153,7 @@ impl Log {
         });
     }
 
-    fn write_shortfall(&mut self, at: Moment, shortfall: &Shortfall) {
+    fn write_shortfall(&mut self, at: Moment, level: Level, shortfall: &Shortfall) {
         let known = self.entries.iter_mut().rev().take(Self::BURST_DEPTH).find(|e| {
             at.since(e.at) < Self::BURST
                 && matches!(&e.subject, Subject::Shortfall { first, .. }
@@ -158,7 +164,7 @@ impl Log {
             return;
         }
         let subject = Subject::Shortfall { first: shortfall.clone(), count: 1 };
-        self.push(Entry { at, level: Level::Warning, subject });
+        self.push(Entry { at, level, subject });
     }
 
     fn push(&mut self, entry: Entry) {

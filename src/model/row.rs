@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     clock::Moment,
-    event::{Late, Reason, State, Tcp},
+    event::{Late, Reason, Sample, State, Tcp},
     fleet::{Client, EndpointKey, ProbeKind, Settings},
     model::{
         answers::Answers,
@@ -41,7 +41,10 @@ pub struct Row {
     /// Since when it is slow, where it is.
     pub slow_since: Moment,
     /// Since when a probe has been without an answer that should have one, where the worker said so.
+    /// Where that probe was given up and others after it, it is still the first of them that counts.
     pub late: Option<Moment>,
+    /// The late probe that is under way: the first one, or the last that was sent in its place.
+    awaited: Option<Late>,
     /// What the kernel says of its connection, where it does.
     pub link: Option<Box<Link>>,
     pub connection: Connection,
@@ -122,6 +125,7 @@ impl Row {
             slow: None,
             slow_since: now,
             late: None,
+            awaited: None,
             link: None,
             connection: Connection::default(),
             record: Record::new(now),
@@ -199,17 +203,25 @@ impl Row {
         interval
     }
 
-    /// Ends what is known to be late: with an answer to a probe sent at `answered`, or with the
-    /// connection. Says whether the probe is lost.
-    pub(super) fn settle(&mut self, now: Moment, answered: Option<Moment>) -> bool {
-        // By stamps of one clock: an answer to a later probe leaves this one without.
-        let is_lost = match (self.late.take(), answered) {
-            (Some(since), Some(sent)) => sent > since + Duration::from_millis(1),
+    /// Ends what is known to be late: with an answer, or with the connection. Says whether a probe is lost.
+    ///
+    /// An answer to an earlier probe ends nothing. One to a later probe does, since the broker is there
+    /// again; that the probe before is lost is certain only where they are of one kind: a ping may
+    /// overtake a message.
+    pub(super) fn settle(&mut self, now: Moment, answer: Option<&Sample>) -> bool {
+        if let (Some(since), Some(answer)) = (self.late, answer)
+            && !answer.ends(now, since)
+        {
+            return false;
+        }
+        self.late = None;
+        let is_lost = match (self.awaited.take(), answer) {
+            (Some(late), Some(answer)) => answer.probe == late.probe && answer.sent(now) > late.since + Late::SAME,
             (Some(_), None) => true,
-            (None, answered) => answered.is_none() && self.is_silent(),
+            (None, answer) => answer.is_none() && self.is_silent(),
         };
-        if is_lost && let Some(answers) = &mut self.answers {
-            Arc::make_mut(answers).lose(now);
+        if is_lost {
+            self.lose(now);
         }
         is_lost
     }
@@ -217,13 +229,23 @@ impl Row {
     /// Notes that a probe is late, unless that is old news: of a connection that is gone, or of a
     /// probe that was answered meanwhile. Says whether another probe is lost by that.
     pub(super) fn lag(&mut self, at: Moment, late: &Late) -> bool {
-        let answered = self.last.map(|(at, rtt)| Moment(at.0.saturating_sub(rtt.as_micros() as u64)));
-        if !self.is_up() || late.since < self.since || answered.is_some_and(|sent| sent >= late.since) {
+        let is_answered = self.last.is_some_and(|(at, rtt)| at - rtt >= late.since);
+        let is_told = self.awaited.is_some_and(|awaited| late.since <= awaited.since + Late::SAME);
+        if !self.is_up() || late.since < self.since || is_answered || is_told {
             return false;
         }
-        let is_lost = self.late.is_some_and(|since| since < late.since) && self.settle(at, None);
-        self.late = Some(late.since);
+        self.late.get_or_insert(late.since);
+        let is_lost = self.awaited.replace(*late).is_some();
+        if is_lost {
+            self.lose(at);
+        }
         is_lost
+    }
+
+    fn lose(&mut self, now: Moment) {
+        if let Some(answers) = &mut self.answers {
+            Arc::make_mut(answers).lose(now);
+        }
     }
 
     /// Notes what the kernel says of the connection of a client that is up.

@@ -53,7 +53,7 @@ fn waiting(clients: u32) -> Model {
     model.set_height(20);
     model.act(Action::Filter, ms(2));
     "backoff".chars().for_each(|c| model.edit(InputRequest::InsertChar(c), ms(2)));
-    model.accept_filter();
+    model.accept();
     model.act(Action::Top, ms(3));
     model.act(Action::Down, ms(3));
     assert_eq!((model.cursor(), model.order().len()), (Some(ClientKey(1)), clients as usize));
@@ -102,7 +102,7 @@ fn a_client_that_the_filter_hides_is_out_of_reach_until_it_is_seen_again() {
     model.act(Action::Filter, ms(4));
     model.paste("c\x1b2", ms(5));
     assert_eq!((model.filter(), model.order(), model.cursor_place()), ("c2", &[ClientKey(2)][..], None));
-    model.accept_filter();
+    model.accept();
     model.paste("y", ms(6));
     assert_eq!(model.filter(), "c2");
     model.tick(ms(60_000));
@@ -131,7 +131,7 @@ fn behind_the_latency_view_no_key_hits_a_client() {
     assert!(matches!(model.mode(), Mode::Latency), "the help was laid over it");
     model.act(Action::Latency, ms(5_003));
     assert!(matches!(model.mode(), Mode::Table));
-    model.tick(ms(9_000));
+    model.look(ms(9_000));
     assert!(model.latency_view().is_none(), "nobody looks at it any more");
 }
 
@@ -150,17 +150,17 @@ fn the_latency_view_follows_the_fleet_or_the_filter_or_the_freeze() {
     model.act(Action::Latency, ms(2_000));
     assert_eq!((max(&model), model.latency_view().map(|view| view.clients)), (Some(30), Some(3)));
     answer(&mut model, ms(3_000), 0, 70);
-    model.tick(ms(4_000));
+    model.look(ms(4_000));
     assert_eq!(max(&model), Some(70));
     model.act(Action::Freeze, ms(4_000));
     answer(&mut model, ms(5_000), 0, 500);
-    model.tick(ms(6_000));
+    model.look(ms(6_000));
     assert_eq!(max(&model), Some(70), "it is frozen");
     model.act(Action::Freeze, ms(6_000));
     assert_eq!(max(&model), Some(500));
     model.act(Action::Filter, ms(6_000));
     "c1".chars().for_each(|c| model.edit(InputRequest::InsertChar(c), ms(6_000)));
-    model.accept_filter();
+    model.accept();
     model.act(Action::Latency, ms(6_001));
     let view = model.latency_view().unwrap();
     assert_eq!((view.clients, view.histogram.total()), (1, 1));

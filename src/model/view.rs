@@ -27,7 +27,7 @@ pub struct Model {
     arranged: u64,
     /// When news may re-sort the table again.
     rested: Moment,
-    /// When [`Known::look`] was last called.
+    /// When [`Model::look`] was last called.
     looked: Moment,
     pub(super) cursor: Option<ClientKey>,
     top: usize,
@@ -39,7 +39,8 @@ pub struct Model {
     pub(super) sort: Sort,
     pub(super) held_until: Moment,
     pub(super) mode: Mode,
-    /// What comes back when a help or a question goes: the detail or the latency view, or the table.
+    /// What comes back when a help, a question or the line of a time goes: the detail or the latency
+    /// view, or the table.
     pub(super) under: Mode,
     /// What the latency view shows, while it is open.
     survey: Option<Survey>,
@@ -53,6 +54,8 @@ pub enum Mode {
     Table,
     /// The filter line is being typed; the filter follows at once.
     Filter(Input),
+    /// The time to go to in a replay is being typed.
+    GoTo(Input),
     /// Everything about the client under the cursor.
     Detail,
     /// How fast the fleet answers, or what the filter shows of it.
@@ -100,8 +103,6 @@ pub struct Toast {
 impl Model {
     /// How long nothing is re-sorted after a key.
     pub(super) const HOLD: Duration = Duration::from_millis(1_500);
-    /// The time between two looks at what only time changes.
-    const LOOK: Duration = Duration::from_secs(1);
     /// The time between two re-sorts, for each client of the fleet.
     const REST: Duration = Duration::from_micros(10);
     const TOAST: Duration = Duration::from_secs(4);
@@ -141,17 +142,28 @@ impl Model {
         self.live.apply(event);
     }
 
-    /// Lets time pass: re-sorts where something changed and no key was just pressed, drops old toasts.
+    /// Another second of the fleet's time is over: looks at what only time changes.
+    pub fn look(&mut self, now: Moment) {
+        self.looked = now;
+        self.live.look(now);
+        if self.survey.is_some() {
+            self.survey();
+        }
+    }
+
+    /// Puts other knowledge in the place of what was known: that of another time of a replay. What the
+    /// user looks at stays.
+    pub fn restore(&mut self, known: Known, now: Moment) {
+        (self.live, self.looked) = (known, now);
+        self.rearrange();
+        self.survey();
+    }
+
+    /// Lets the user's time pass, which in a replay is another than the fleet's: re-sorts where something
+    /// changed and no key was just pressed, drops old toasts.
     pub fn tick(&mut self, now: Moment) {
         if self.toast.as_ref().is_some_and(|t| t.until <= now) {
             self.toast = None;
-        }
-        if now.since(self.looked) >= Self::LOOK {
-            self.looked = now;
-            self.live.look(now);
-            if self.survey.is_some() {
-                self.survey(now);
-            }
         }
         if now >= self.held_until.max(self.rested) && self.arranged != self.shown().changes() {
             self.rearrange();
@@ -165,10 +177,11 @@ impl Model {
         self.survey.as_ref()
     }
 
-    /// Works out what the latency view shows, where it is open. It is a pass over what the filter shows.
-    pub(super) fn survey(&mut self, now: Moment) {
-        let is_open = matches!(self.mode, Mode::Latency) || matches!(self.under, Mode::Latency);
-        let now = self.frozen.as_ref().map_or(now, |frozen| frozen.at);
+    /// Works out what the latency view shows, where it is open, as of the last look. It is a pass over
+    /// what the filter shows.
+    pub(super) fn survey(&mut self) {
+        let is_open = matches!(self.base(), Mode::Latency);
+        let now = self.frozen.as_ref().map_or(self.looked, |frozen| frozen.at);
         let known = self.shown();
         let survey = is_open.then(|| match self.filter.is_empty() {
             true => Survey::of_fleet(known, now),
@@ -199,6 +212,14 @@ impl Model {
         &self.mode
     }
 
+    /// The mode below a help, a question or the line of a time, where one of these lies over it.
+    pub fn base(&self) -> &Mode {
+        match self.mode {
+            Mode::Help | Mode::GoTo(_) | Mode::Confirm(_) => &self.under,
+            Mode::Table | Mode::Filter(_) | Mode::Detail | Mode::Latency => &self.mode,
+        }
+    }
+
     pub fn sort(&self) -> Sort {
         self.sort
     }
@@ -224,9 +245,9 @@ impl Model {
         (self.marks.len(), self.marks.len() - self.marks_shown)
     }
 
-    /// Whether the order waits because a key was just pressed.
-    pub fn is_held(&self, now: Moment) -> bool {
-        now < self.held_until && self.arranged != self.shown().changes()
+    /// Whether the order waits because a key was just pressed, as of the last [`Model::tick`].
+    pub fn is_held(&self) -> bool {
+        self.held_until > self.rested && self.arranged != self.shown().changes()
     }
 
     /// All clients that the filter shows, in order.

@@ -45,6 +45,8 @@ pub(super) struct Cell {
     pub probing: Option<Moment>,
     /// The echo that is awaited.
     pub echo: Option<Echo>,
+    /// Whether Paho did not take that probe or echo: it is still to be sent.
+    pub is_refused: bool,
     /// The probe that was told to be late, by what it was late since.
     pub told: Option<Moment>,
     /// The last two round trips.
@@ -53,16 +55,26 @@ pub(super) struct Cell {
 
 impl Cell {
     /// Since when a probe of this kind has no answer, and what is to be answered. A probe that is held up
-    /// before it goes out (a full socket, too many messages in flight) counts from its order.
+    /// before it goes out (a full socket, too many messages in flight) counts from its order; one that was
+    /// told to be late since then goes on to do so.
     pub fn unanswered(&self, probe: ProbeKind) -> Option<(ProbeKind, Moment)> {
         let ping = self.ping.map(|at| (ProbeKind::Heartbeat, at));
-        let publish = self.publish.map(|(_, at)| (ProbeKind::Ack, at));
+        let publish = self.publish.map(|(_, at)| at);
+        let since = |ordered, sent: Option<Moment>| sent.filter(|_| self.told != Some(ordered)).unwrap_or(ordered);
         match probe {
-            ProbeKind::Heartbeat => ping.into_iter().chain(publish).min_by_key(|(_, at)| *at),
-            ProbeKind::Ack => publish.or(self.probing.map(|at| (ProbeKind::Ack, at))),
-            ProbeKind::Echo => self.echo.map(|echo| (ProbeKind::Echo, echo.sent.unwrap_or(echo.ordered))),
+            ProbeKind::Heartbeat => {
+                ping.into_iter().chain(publish.map(|at| (ProbeKind::Ack, at))).min_by_key(|(_, at)| *at)
+            }
+            ProbeKind::Ack => self.probing.map(|ordered| (ProbeKind::Ack, since(ordered, publish))),
+            ProbeKind::Echo => self.echo.map(|echo| (ProbeKind::Echo, since(echo.ordered, echo.sent))),
             ProbeKind::Off => None,
         }
+    }
+
+    /// When the probe that is told to be late was ordered, where it did not go out until then.
+    pub fn held_up(&self) -> Option<Moment> {
+        let ordered = [self.probing, self.echo.map(|echo| echo.ordered)];
+        self.told.filter(|told| ordered.contains(&Some(*told)))
     }
 
     /// How long a probe may take before it is late. One long round trip, as after an outage, does not make
@@ -120,5 +132,10 @@ mod tests {
         assert_eq!(cell.unanswered(ProbeKind::Echo), Some((ProbeKind::Echo, Moment(7))));
         cell.echo = Some(Echo { number: 1, ordered: Moment(7), sent: Some(Moment(8)) });
         assert_eq!(cell.unanswered(ProbeKind::Echo), Some((ProbeKind::Echo, Moment(8))));
+        assert_eq!(cell.held_up(), None);
+        cell.told = Some(Moment(7));
+        assert_eq!((cell.unanswered(ProbeKind::Echo), cell.held_up()), (Some((ProbeKind::Echo, Moment(7))), cell.told));
+        (cell.told, cell.publish) = (Some(Moment(3)), Some((1, Moment(9))));
+        assert_eq!((cell.unanswered(Ack), cell.held_up()), (Some((Ack, Moment(3))), cell.told));
     }
 }

@@ -61,6 +61,9 @@ pub struct Slots {
     marks: mpsc::Sender<Slot>,
     samples: mpsc::Sender<SlotSample>,
     samples_lost: AtomicU32,
+    /// When each slot's probe was ordered, in microseconds, where it was told to be late before it went
+    /// out; 0 for none. It changes under the lock of its cell.
+    held_up: Box<[AtomicU64]>,
     /// Messages that came for each slot since this was last asked.
     received: Box<[AtomicU32]>,
     echoes: Box<[Echoes]>,
@@ -83,6 +86,10 @@ impl Slots {
     /// Descriptors above this are not followed. A worker holds at most 2,000 clients.
     const SOCKETS: usize = 8192;
     const FREE: u32 = u32::MAX;
+    /// How long an echo is awaited while nothing at all comes: a broker that was frozen answers all.
+    const SILENT: Duration = Duration::from_secs(60);
+    /// What the kernel's clock of arrivals may be off by.
+    const HEARD: Duration = Duration::from_millis(20);
 
     pub fn new(subjects: Vec<Subject>) -> (Slots, News) {
         let n = subjects.len();
@@ -95,6 +102,7 @@ impl Slots {
             marks: marks_in,
             samples: samples_in,
             samples_lost: AtomicU32::new(0),
+            held_up: (0..n).map(|_| AtomicU64::new(0)).collect(),
             received: (0..n).map(|_| AtomicU32::new(0)).collect(),
             echoes: (0..n).map(|_| Echoes::new()).collect(),
             sockets: (0..Self::SOCKETS).map(|_| AtomicU32::new(Self::FREE)).collect(),
@@ -124,18 +132,20 @@ impl Slots {
     /// Notes that a probe goes out; false where the one before was not answered yet.
     pub fn begin_probe(&self, slot: Slot, now: Moment) -> bool {
         let mut cell = self.cell(slot);
-        let is_free = cell.probing.is_none();
+        if cell.probing.is_none() {
+            self.held_up[slot as usize].store(0, Ordering::Relaxed);
+        } else if !cell.is_refused {
+            return false;
+        }
         cell.probing.get_or_insert(now);
-        is_free
+        cell.is_refused = false;
+        true
     }
 
-    /// Notes that the probe or the echo that was begun last does not go out.
-    pub fn cancel_probe(&self, slot: Slot) {
-        let mut cell = self.cell(slot);
-        if cell.publish.is_none() {
-            cell.probing = None;
-        }
-        cell.echo.take_if(|echo| echo.sent.is_none());
+    /// Notes that the probe or the echo that was begun last did not go out: the next one goes in its place,
+    /// and has been ordered since then.
+    pub fn refuse_probe(&self, slot: Slot) {
+        self.cell(slot).is_refused = true;
     }
 
     /// The probe of a slot that has no answer though it is late, told once.
@@ -147,6 +157,7 @@ impl Slots {
             return None;
         }
         cell.told = Some(since);
+        self.held_up[slot as usize].store(cell.held_up().map_or(0, |ordered| ordered.0), Ordering::Relaxed);
         Some(SlotLate { slot, generation: cell.generation, probe, since })
     }
 
@@ -159,15 +170,25 @@ impl Slots {
         kernel::read(generation, socket, cookie)
     }
 
-    /// Notes that an echo goes out and gives its number; `None` while one is awaited that was ordered less
-    /// than `patience` ago. A message of QoS 0 may be lost, and then nothing tells.
+    /// Notes that an echo goes out and gives its number; `None` while one is awaited that may still come.
+    /// A message of QoS 0 may be lost, and then nothing tells: it is given up `patience` after its order
+    /// where anything came since then, and later where the broker says nothing at all.
     pub fn begin_echo(&self, slot: Slot, patience: Duration, now: Moment) -> Option<u64> {
         let mut cell = self.cell(slot);
-        if cell.echo.is_some_and(|echo| now.since(echo.ordered) < patience) {
-            return None;
+        let refused = cell.echo.filter(|_| cell.is_refused);
+        if let (Some(echo), None) = (cell.echo, refused) {
+            let waited = now.since(echo.ordered);
+            let is_silent = || last_heard(&cell).is_some_and(|ago| ago > waited + Self::HEARD);
+            if waited < patience || (waited < patience.max(Self::SILENT) && is_silent()) {
+                return None;
+            }
+        }
+        if refused.is_none() {
+            self.held_up[slot as usize].store(0, Ordering::Relaxed);
         }
         let number = self.echoes[slot as usize].next.fetch_add(1, Ordering::Relaxed);
-        cell.echo = Some(Echo { number, ordered: now, sent: None });
+        cell.echo = Some(Echo { number, ordered: refused.map_or(now, |echo| echo.ordered), sent: None });
+        cell.is_refused = false;
         Some(number)
     }
 
@@ -208,7 +229,13 @@ impl Slots {
         }
     }
 
-    pub(super) fn sample(&self, sample: SlotSample) {
+    /// Hands on what an answer took; from its order where the probe was told to be late since then. To be
+    /// called under the lock of its cell.
+    pub(super) fn sample(&self, mut sample: SlotSample) {
+        let ordered = self.held_up[sample.slot as usize].swap(0, Ordering::Relaxed);
+        if ordered > 0 {
+            sample.rtt = sample.at.since(Moment(ordered));
+        }
         if self.samples.try_send(sample).is_err() {
             self.samples_lost.fetch_add(1, Ordering::Relaxed);
         }
@@ -245,6 +272,8 @@ impl Slots {
             let _ = owner.compare_exchange(slot, Self::FREE, Ordering::Relaxed, Ordering::Relaxed);
         }
         (cell.cookie, cell.ping, cell.publish, cell.probing, cell.echo) = (None, None, None, None, None);
+        cell.is_refused = false;
+        self.held_up[slot as usize].store(0, Ordering::Relaxed);
     }
 
     /// Notes the end of a generation, once, and marks the slot.
@@ -257,6 +286,11 @@ impl Slots {
         drop(cell);
         self.mark(slot);
     }
+}
+
+/// How long ago the last data came, where the kernel says.
+fn last_heard(cell: &Cell) -> Option<Duration> {
+    Some(kernel::read(cell.generation, cell.socket?, cell.cookie?)?.tcp.since_received)
 }
 
 #[cfg(test)]
@@ -325,12 +359,38 @@ mod tests {
         assert_eq!(late(999_999), None);
         assert_eq!(late(1_000_000), Some((7, ProbeKind::Ack, Moment(0))));
         assert_eq!(late(2_000_000), None);
-        slots.cancel_probe(0);
+        slots.refuse_probe(0);
         assert!(slots.begin_probe(0, Moment(2_000_000)));
-        assert_eq!(late(3_000_000), Some((7, ProbeKind::Ack, Moment(2_000_000))));
+        assert_eq!(late(3_000_000), None, "it goes in the place of the first");
+        slots.cell(0).probing = None;
+        assert!(slots.begin_probe(0, Moment(4_000_000)));
+        assert_eq!(late(5_000_000), Some((7, ProbeKind::Ack, Moment(4_000_000))));
         slots.open(0, 8);
         assert!(slots.begin_probe(0, Moment(3_000_000)));
         assert_eq!(late(9_000_000), None, "it is not up");
+    }
+
+    #[test]
+    fn a_probe_that_was_late_before_it_went_out_took_that_long() {
+        let (slots, mut news) = table(1);
+        let answered = |at| {
+            let at = Moment(at);
+            slots.sample(SlotSample { slot: 0, probe: ProbeKind::Ack, at, rtt: Duration::from_micros(9) });
+            slots.cell(0).probing = None;
+        };
+        slots.open(0, 7);
+        slots.bind(&mut slots.cell(0), 0, 15);
+        assert!(slots.begin_probe(0, Moment(1)));
+        assert_eq!(slots.take_late(0, Moment(5_000_000)).map(|l| l.since), Some(Moment(1)));
+        slots.cell(0).publish = Some((1, Moment(6_000_000)));
+        assert_eq!(slots.take_late(0, Moment(9_000_000)), None, "told once");
+        answered(9_000_001);
+        assert!(slots.begin_probe(0, Moment(10_000_000)));
+        slots.cell(0).publish = Some((2, Moment(10_000_005)));
+        assert_eq!(slots.take_late(0, Moment(12_000_000)).map(|l| l.since), Some(Moment(10_000_005)));
+        answered(12_000_001);
+        let took: Vec<_> = std::iter::from_fn(|| news.samples.try_recv().ok()).map(|s| s.rtt.as_micros()).collect();
+        assert_eq!(took, [9_000_000, 9]);
     }
 
     #[test]

@@ -178,12 +178,16 @@ impl Writing {
         if self.draft.is_empty() && !is_end {
             return Ok(());
         }
-        let up = self.known.totals().of(State::Up);
+        let totals = *self.known.totals();
         let is_entrance = std::mem::take(&mut self.is_entrance);
         if self.draft.is_empty() {
             self.draft.push_head(self.now, ""); // an end without news has its time, too
         }
-        let mark = |label: &mut Label| (label.is_entrance, label.is_end, label.up) = (is_entrance, is_end, up);
+        let mark = |label: &mut Label| {
+            (label.is_entrance, label.is_end) = (is_entrance, is_end);
+            label.up = totals.of(State::Up);
+            (label.slow, label.down) = (totals.slow, totals.all() - label.up - totals.of(State::Off));
+        };
         let (_, segment) = self.draft.finish(&mut self.packer, mark)?;
         self.files.write(&segment)?;
         if is_end {

@@ -1,4 +1,4 @@
-//! Defines how a recording is read: the fleet it is of, its events in their order from any time on, and what is missing at its end; what is done with the events is the reader's matter.
+//! Defines how a recording's file is read: the fleet it is of, its segments, from where to read on, and what is missing at its end; what a segment's lines tell is elsewhere.
 
 use std::{
     fs::File,
@@ -8,20 +8,13 @@ use std::{
     sync::Arc,
 };
 
-use chrono::{DateTime, Datelike, Utc};
-use serde::Deserialize;
-
 use super::{
+    entry::{Entries, Lines},
     files::older_files,
     head::{self, Header, Wrong},
     segment::Label,
 };
-use crate::{
-    clock::{Anchor, Moment},
-    event::{Event, What},
-    fleet::{ClientKey, EndpointKey, Fleet},
-    text::Scrubbed,
-};
+use crate::{clock::Moment, fleet::Fleet, model::Known, text::Scrubbed};
 
 /// Why a recording cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -62,37 +55,6 @@ pub struct Segment {
     file: usize,
     /// Of the label.
     offset: u64,
-}
-
-/// One thing that a recording tells.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Entry {
-    pub at: Moment,
-    /// What the wall clock said then, to the millisecond, as the live run's lines told it.
-    pub wall: DateTime<Utc>,
-    pub content: Content,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub enum Content {
-    Event(What),
-    /// Another second is over: who watched looked at what only time changes
-    /// ([`Known::look`](crate::model::Known::look)), and told the fleet in numbers.
-    Second,
-}
-
-impl Entry {
-    /// The event, where it is one.
-    pub fn event(self) -> Option<Event> {
-        match self.content {
-            Content::Event(what) => Some(Event { at: self.at, what }),
-            Content::Second => None,
-        }
-    }
-
-    pub fn anchor(&self) -> Anchor {
-        Anchor::new(self.at, self.wall)
-    }
 }
 
 /// A recording that is open: one file, or all files of a run that was written in turns.
@@ -166,11 +128,23 @@ impl Recording {
         Entries::new(self.clone(), 0)
     }
 
-    /// Everything from the last entrance at or before `at`: first how things stood there (with the
-    /// entrance's time), then what happened since, also what is still before `at`.
+    /// Everything from the last entrance on that is before `at` by the [`Known::memory`] of its fleet:
+    /// first how things stood there (with the entrance's time), then what happened since, also what is
+    /// still before `at`.
     pub fn entries_from(self: &Arc<Self>, at: Moment) -> Entries {
-        let entrance = self.segments.iter().rposition(|s| s.label.is_entrance && s.label.first <= at);
-        Entries::new(self.clone(), entrance.unwrap_or(0))
+        Entries::new(self.clone(), self.entrance_to(at))
+    }
+
+    /// The last segment from which everything can be read that must be known at `at`.
+    pub(super) fn entrance_to(&self, at: Moment) -> usize {
+        let since = Moment(at.0.saturating_sub(Known::memory(&self.fleet).as_micros() as u64));
+        let entrance = self.segments.iter().rposition(|s| s.label.is_entrance && s.label.first <= since);
+        entrance.unwrap_or(0)
+    }
+
+    /// What a segment tells.
+    pub(super) fn lines(&self, segment: usize) -> Result<Lines, RecordingError> {
+        Ok(Lines::read(&self.read(&self.segments[segment])?, &self.fleet))
     }
 
     fn read(&self, segment: &Segment) -> Result<String, RecordingError> {
@@ -274,114 +248,5 @@ fn why_none(file: &File, len: u64) -> String {
         "the run died before its first half second was over".to_owned()
     } else {
         "`mqfleet run --record FILE` did not write it".to_owned()
-    }
-}
-
-/// A recording's entries, in their order; after an error there are no more.
-#[derive(Debug)]
-pub struct Entries {
-    recording: Arc<Recording>,
-    /// The next segment.
-    next: usize,
-    /// The present segment's lines, the last one first.
-    entries: std::vec::IntoIter<Entry>,
-    /// Whether the present segment is where reading started.
-    is_first: bool,
-    skipped: u64,
-}
-
-impl Entries {
-    fn new(recording: Arc<Recording>, first: usize) -> Entries {
-        Entries { recording, next: first, entries: Vec::new().into_iter(), is_first: true, skipped: 0 }
-    }
-
-    /// How many lines told nothing that this program understands; a newer one wrote them.
-    pub fn skipped(&self) -> u64 {
-        self.skipped
-    }
-
-    fn read_segment(&mut self, segment: &Segment) -> Result<Vec<Entry>, RecordingError> {
-        let text = self.recording.read(segment)?;
-        let mut entries = Vec::with_capacity(segment.label.lines as usize);
-        for line in text.lines() {
-            match parse(line, &self.recording.fleet) {
-                Parsed::Entry(_, is_snapshot) if is_snapshot && !self.is_first => {}
-                Parsed::Entry(entry, _) => entries.push(entry),
-                Parsed::Head => {}
-                Parsed::Unknown => self.skipped += 1,
-            }
-        }
-        self.is_first = false;
-        Ok(entries)
-    }
-}
-
-impl Iterator for Entries {
-    type Item = Result<Entry, RecordingError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            if let Some(entry) = self.entries.next() {
-                return Some(Ok(entry));
-            }
-            let segment = *self.recording.segments.get(self.next)?;
-            self.next += 1;
-            match self.read_segment(&segment) {
-                Ok(entries) => self.entries = entries.into_iter(),
-                Err(error) => {
-                    self.next = usize::MAX;
-                    return Some(Err(error));
-                }
-            }
-        }
-    }
-}
-
-enum Parsed {
-    /// With whether it tells how things stood.
-    Entry(Entry, bool),
-    Head,
-    Unknown,
-}
-
-fn parse(line: &str, fleet: &Fleet) -> Parsed {
-    #[derive(Deserialize)]
-    struct Line<'a> {
-        #[serde(rename = "type")]
-        kind: &'a str,
-        ts: Option<DateTime<Utc>>,
-        at_us: Option<u64>,
-        exact: Option<What>,
-        #[serde(default)]
-        snapshot: bool,
-    }
-    let Ok(line) = serde_json::from_str::<Line>(line) else { return Parsed::Unknown };
-    let content = match (line.kind, line.exact) {
-        ("start" | "endpoint" | "settings" | "client", _) => return Parsed::Head,
-        ("summary", _) => Content::Second,
-        (_, Some(what)) if is_of(&what, fleet) => Content::Event(what),
-        _ => return Parsed::Unknown,
-    };
-    // Years that calendars cannot count with come from nobody's clock.
-    match (line.at_us, line.ts.filter(|wall| (1970..9999).contains(&wall.year()))) {
-        (Some(at), Some(wall)) => Parsed::Entry(Entry { at: Moment(at), wall, content }, line.snapshot),
-        _ => Parsed::Unknown,
-    }
-}
-
-/// Whether an event is only about clients and endpoints that the fleet has.
-fn is_of(what: &What, fleet: &Fleet) -> bool {
-    let client = |key: ClientKey| key.index() < fleet.clients.len();
-    let endpoint = |key: EndpointKey| key.index() < fleet.endpoints.len();
-    match what {
-        What::State(step) => client(step.client) && endpoint(step.endpoint),
-        What::Standing(standing) => client(standing.client) && endpoint(standing.endpoint),
-        What::Sample(sample) => client(sample.client),
-        What::Late(late) => client(late.client),
-        What::Gate(key, _) | What::Finding(key, _) => endpoint(*key),
-        What::Connack(key, _) | What::Subscribed(key, _) | What::Tcp(key, _) => client(*key),
-        What::Shortfall(shortfall) => client(shortfall.client),
-        What::Messages(messages) => client(messages.client),
-        What::Worker { .. } | What::SamplesLost(_) | What::Notice { .. } | What::Trouble(_) => true,
     }
 }

@@ -23,8 +23,10 @@ pub struct Label {
     pub last: Moment,
     /// Connections lost in it.
     pub lost: u32,
-    /// Clients that are up at its end.
+    /// Clients at its end: up, slow among these, and down although they are meant to be up.
     pub up: u32,
+    pub slow: u32,
+    pub down: u32,
 }
 
 impl Label {
@@ -32,7 +34,7 @@ impl Label {
     const MAGIC: u32 = 0x184D_2A5A;
     const NAME: [u8; 4] = *b"mqfl";
     const VERSION: u8 = 1;
-    const CONTENT: usize = 4 + 4 + 5 * 4 + 2 * 8;
+    const CONTENT: usize = 4 + 4 + 7 * 4 + 2 * 8;
     /// Bytes of a label in the file.
     pub const LEN: usize = 8 + Self::CONTENT;
     /// The most that lines may unpack to; a label that says more is damaged, or malicious.
@@ -44,7 +46,7 @@ impl Label {
         out.extend((Self::CONTENT as u32).to_le_bytes());
         out.extend(Self::NAME);
         out.extend([Self::VERSION, u8::from(self.is_entrance) | u8::from(self.is_end) << 1, 0, 0]);
-        for number in [self.packed, self.unpacked, self.lines, self.lost, self.up] {
+        for number in [self.packed, self.unpacked, self.lines, self.lost, self.up, self.slow, self.down] {
             out.extend(number.to_le_bytes());
         }
         for moment in [self.first, self.last] {
@@ -71,8 +73,10 @@ impl Label {
             lines: u32_at(24),
             lost: u32_at(28),
             up: u32_at(32),
-            first: Moment(u64_at(36)),
-            last: Moment(u64_at(44)),
+            slow: u32_at(36),
+            down: u32_at(40),
+            first: Moment(u64_at(44)),
+            last: Moment(u64_at(52)),
         };
         (is_label && label.unpacked <= Self::UNPACKED_MAX && label.first <= label.last).then_some(label)
     }
@@ -163,6 +167,8 @@ mod tests {
             last: Moment((1 << 40) + 999_999),
             lost: 3,
             up: 197,
+            slow: 5,
+            down: 3,
         };
         let bytes = label.to_bytes();
         assert_eq!(Label::from_bytes(&bytes), Some(label));

@@ -8,10 +8,10 @@ use ratatui::{
 use tui_input::Input;
 
 use crate::{
-    action::Action,
+    action::{Action, Scope},
     event::Level,
     fleet::EndpointKey,
-    model::{Confirm, Mode, Wish},
+    model::{Confirm, Mode, Motion, Wish},
     text::Scrubbed,
     ui::{
         Screen, dialog, header, inset,
@@ -28,6 +28,7 @@ pub(super) fn draw(screen: &Screen, buf: &mut Buffer, layout: &Layout) -> Option
     let is_noticed = layout.notice.is_some_and(|line| notice(screen, buf, inset(line), insight()));
     match screen.model.mode() {
         Mode::Filter(input) => return Some(filter(screen, buf, line, input)),
+        Mode::GoTo(input) => return Some(go_to(screen, buf, line, input)),
         Mode::Confirm(confirm) if dialog::is_inline(confirm) => ask(screen, buf, line, confirm),
         // Where there is no line for notices, a toast is worth more than hints.
         _ if !is_noticed && layout.notice.is_none() && screen.model.toast().is_some() => {
@@ -97,6 +98,7 @@ fn hints(screen: &Screen, buf: &mut Buffer, line: Rect) {
             strip.left(rank, spans);
         }
     };
+    let is_playing = screen.context.timeline.is_some_and(|timeline| timeline.motion == Motion::Playing);
     let way_back = match mode {
         Mode::Detail | Mode::Latency | Mode::Help => Some("back"),
         Mode::Table if !model.filter().is_empty() => Some("clear filter"),
@@ -106,18 +108,31 @@ fn hints(screen: &Screen, buf: &mut Buffer, line: Rect) {
     if let Some(word) = way_back {
         add(0, &[Action::Back], word);
     }
-    for action in Action::ALL {
+    let scope = if screen.context.timeline.is_some() { Scope::Replay } else { Scope::Live };
+    let here = |action: &Action| action.scope().meets(scope);
+    // What is special to a replay is what its operator looks for.
+    let (first, then): (Vec<_>, Vec<_>) =
+        Action::ALL.into_iter().filter(here).partition(|a| a.scope() == Scope::Replay);
+    for action in first.into_iter().chain(then) {
         let Some(word) = action.hint() else { continue };
         let is_here = match mode {
             Mode::Help => action == Action::Quit,
             Mode::Detail => !matches!(action, Action::Detail | Action::Filter | Action::SortNext | Action::Mark),
-            Mode::Latency => matches!(action, Action::Filter | Action::Freeze | Action::Help | Action::Quit),
+            Mode::Latency => {
+                action.scope() == Scope::Replay
+                    || matches!(action, Action::Filter | Action::Freeze | Action::Help | Action::Quit)
+            }
             Mode::Confirm(_) => false, // the box says its own
             _ => true,
         };
         match action {
             _ if !is_here => {}
             Action::SortNext => add(8, &[Action::SortPrevious, Action::SortNext], word),
+            Action::Play if is_playing => add(0, &[action], "pause"),
+            Action::Play => add(0, &[action], word),
+            Action::NextEvent => add(3, &[Action::PreviousEvent, Action::NextEvent], word),
+            Action::NextTrouble => add(2, &[Action::PreviousTrouble, Action::NextTrouble], word),
+            Action::GoTo => add(3, &[action], word),
             Action::Freeze if model.frozen().is_some() => add(1, &[action], "go on"),
             Action::Help => add(1, &[action], word),
             Action::Quit => add(2, &[action], word),
@@ -146,6 +161,20 @@ fn filter(screen: &Screen, buf: &mut Buffer, line: Rect, input: &Input) -> Posit
     let free = strip.draw(buf, from(line, line.x + third));
     let line = Rect { width: (free.right() - line.x).saturating_sub(2), ..line };
     let x = put(buf, line, "/", theme.key);
+    typed(screen, buf, from(line, x), input)
+}
+
+/// The time to go to as it is typed, and where its cursor is.
+fn go_to(screen: &Screen, buf: &mut Buffer, line: Rect, input: &Input) -> Position {
+    let theme = screen.theme;
+    let mut strip = Strip::new(2);
+    strip.right(2, [span("12:03:41, 90s, +30s, -5m", theme.dim)]);
+    strip.right(0, [span("Enter", theme.key), span(" go", theme.dim)]);
+    strip.right(1, [span("Esc", theme.key), span(" stay", theme.dim)]);
+    let third = line.width / 3;
+    let free = strip.draw(buf, from(line, line.x + third));
+    let line = Rect { width: (free.right() - line.x).saturating_sub(2), ..line };
+    let x = put(buf, line, "go to: ", theme.key);
     typed(screen, buf, from(line, x), input)
 }
 

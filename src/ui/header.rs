@@ -90,13 +90,19 @@ fn identity(screen: &Screen, buf: &mut Buffer, line: Rect) {
         };
         strip.left(rank, counted(screen, badge, count));
     }
+    if screen.context.timeline.is_some() {
+        // Nobody must take it for the present.
+        let date = screen.wall().with_timezone(&screen.context.zone).format("%Y-%m-%d");
+        strip.right(0, [span(" REPLAY ", theme.frozen)]);
+        strip.right(6, [span(date.to_string(), theme.dim)]);
+    }
     match screen.context.recording {
         Some(true) => strip.right(6, [span("rec".to_owned(), theme.dim)]),
         // What is not recorded cannot be had later: nothing but what is wrong now is worth more.
         Some(false) => strip.right(1, [span(" rec off ".to_owned(), theme.error.add_modifier(Modifier::REVERSED))]),
         None => {}
     }
-    if line.width >= 100 {
+    if line.width >= 100 && screen.context.timeline.is_none() {
         // Without seconds: a calm screen stands still.
         let clock = screen.clock(screen.context.now);
         strip.right(7, [span(clock[..5].to_owned(), theme.dim)]);

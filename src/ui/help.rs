@@ -3,7 +3,7 @@
 use ratatui::{buffer::Buffer, layout::Rect};
 
 use crate::{
-    action::Action,
+    action::{Action, Scope},
     config::Badge,
     ui::{
         Screen,
@@ -12,12 +12,16 @@ use crate::{
 };
 
 /// Actions that are each other's opposite, or about one thing, share a line.
-const PAIRS: [(Action, Action); 6] = [
+const PAIRS: [(Action, Action); 10] = [
     (Action::Up, Action::Down),
     (Action::PageUp, Action::PageDown),
     (Action::Top, Action::Bottom),
     (Action::SortNext, Action::SortPrevious),
     (Action::RateUp, Action::RateDown),
+    (Action::Faster, Action::Slower),
+    (Action::Forward, Action::Backward),
+    (Action::NextEvent, Action::PreviousEvent),
+    (Action::NextTrouble, Action::PreviousTrouble),
     (Action::Help, Action::Repaint),
 ];
 
@@ -55,7 +59,8 @@ pub(super) fn draw(screen: &Screen, buf: &mut Buffer) {
 /// Lines of keys and what they do.
 fn actions(screen: &Screen, columns: u16) -> Vec<(String, String)> {
     let mut lines = Vec::new();
-    for action in Action::ALL {
+    let scope = if screen.context.timeline.is_some() { Scope::Replay } else { Scope::Live };
+    for action in Action::ALL.into_iter().filter(|action| action.scope().meets(scope)) {
         if PAIRS.iter().any(|(_, second)| *second == action) {
             continue;
         }

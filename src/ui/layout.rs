@@ -16,12 +16,15 @@ pub(super) struct Layout {
     /// The log, its title line included.
     pub log: Option<Rect>,
     pub notice: Option<Rect>,
+    /// Of a replay.
+    pub timeline: Option<Rect>,
     pub hints: Rect,
 }
 
-/// How many lines the table has on a screen of this size; 0 where the screen is too small for one.
-pub fn table_height(area: Rect) -> usize {
-    Layout::of(area, false).map_or(0, |layout| layout.table.height.into())
+/// How many lines the table has on a screen of this size, of a replay or not; 0 where the screen is
+/// too small for one.
+pub fn table_height(area: Rect, is_replay: bool) -> usize {
+    Layout::of(area, false, is_replay).map_or(0, |layout| layout.table.height.into())
 }
 
 impl Layout {
@@ -33,7 +36,7 @@ impl Layout {
 
     /// Lays a screen out, unless it is too small for anything but one line. Whether the detail was
     /// asked for changes no height.
-    pub fn of(area: Rect, is_detail_asked: bool) -> Option<Layout> {
+    pub fn of(area: Rect, is_detail_asked: bool, is_replay: bool) -> Option<Layout> {
         if area.width < Self::MIN.0 || area.height < Self::MIN.1 {
             return None;
         }
@@ -58,9 +61,12 @@ impl Layout {
         let status = take(1);
         let heads = take(1);
         let log_height = if log_lines > 0 { log_lines + 1 } else { 0 };
-        let table = take(area.height - 4 - 2 * middling - u16::from(area.height >= 30) - log_height);
+        let timeline_height = if is_replay { 1 + u16::from(area.height >= 30) } else { 0 };
+        let others = 4 + 2 * middling + u16::from(area.height >= 30) + log_height + timeline_height;
+        let table = take(area.height - others);
         let log = take(log_height);
         let notice = take(middling);
+        let timeline = take(timeline_height);
         let hints = take(1);
 
         let detail_width = match area.width {
@@ -86,6 +92,7 @@ impl Layout {
             detail: found(detail),
             log: found(log),
             notice: found(notice),
+            timeline: found(timeline),
             hints,
         })
     }
@@ -100,7 +107,7 @@ mod tests {
         for width in 40..=220 {
             for height in 10..=70 {
                 let area = Rect::new(0, 0, width, height);
-                let l = Layout::of(area, width % 2 == 0).unwrap();
+                let l = Layout::of(area, width % 2 == 0, width % 3 == 0).unwrap();
                 let parts = [
                     Some(l.header),
                     l.pulse,
@@ -110,11 +117,13 @@ mod tests {
                     Some(l.table),
                     l.log,
                     l.notice,
+                    l.timeline,
                     Some(l.hints),
                 ];
                 let used: u16 = parts.iter().flatten().map(|part| part.height).sum();
                 assert_eq!(used, height);
                 assert_eq!(l.insight.is_some(), height >= 30);
+                assert_eq!(l.timeline.is_some(), width % 3 == 0);
                 assert_eq!(l.hints.bottom(), height);
                 for pair in parts.iter().flatten().collect::<Vec<_>>().windows(2) {
                     assert!(pair[0].bottom() <= pair[1].y);
@@ -123,8 +132,9 @@ mod tests {
                 assert_eq!(l.detail.map_or(0, |d| d.width) + l.table.width, width);
             }
         }
-        assert_eq!(table_height(Rect::new(0, 0, 39, 24)), 0);
-        assert_eq!(table_height(Rect::new(0, 0, 80, 9)), 0);
-        assert_eq!(table_height(Rect::new(0, 0, 80, 24)), 14);
+        assert_eq!(table_height(Rect::new(0, 0, 39, 24), false), 0);
+        assert_eq!(table_height(Rect::new(0, 0, 80, 9), false), 0);
+        assert_eq!(table_height(Rect::new(0, 0, 80, 24), false), 14);
+        assert_eq!(table_height(Rect::new(0, 0, 80, 24), true), 13);
     }
 }

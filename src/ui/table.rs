@@ -78,7 +78,7 @@ fn status(screen: &Screen, buf: &mut Buffer, line: Rect) {
     }
     let sort = model.sort();
     let arrow = if sort.descending { glyphs.descending } else { glyphs.ascending };
-    let held = if model.is_held(screen.context.now) { ", order waits" } else { "" };
+    let held = if model.is_held() { ", order waits" } else { "" };
     strip.left(3, [span(format!("by {} {arrow}{held}", sort.column.name()), theme.dim)]);
     if let Some(place) = model.cursor_place() {
         let text = format!("{} of {}", figures::count(place as u64 + 1), figures::count(shown));

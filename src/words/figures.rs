@@ -85,6 +85,15 @@ pub fn age(time: Duration) -> String {
     }
 }
 
+/// A time as a clock runs: `0:07`, `3:41`, `1:12:00`.
+pub fn clock(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match seconds / 3_600 {
+        0 => format!("{}:{:02}", seconds / 60, seconds % 60),
+        hours => format!("{hours}:{:02}:{:02}", seconds / 60 % 60, seconds % 60),
+    }
+}
+
 /// A wait in a sentence: `0.8 s`, `12 s`, `2 min`.
 pub fn wait(time: Duration) -> String {
     match time.as_secs_f64() {

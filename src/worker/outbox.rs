@@ -34,14 +34,21 @@ impl Outbox {
         self.news.push(news);
     }
 
-    /// A probe that has its answer before it is told to be late is late no more.
+    /// A probe that has its answer before it is told to be late is late no more. An answer to a probe that
+    /// was sent before changes nothing.
     pub(super) fn sample(&mut self, sample: SlotSample) {
-        self.late.retain(|late| late.slot != sample.slot || late.since >= sample.at);
+        let sent = sample.at - sample.rtt;
+        self.late.retain(|late| late.slot != sample.slot || late.since > sent);
         self.samples.push(sample);
     }
 
+    /// Of one connection the first probe without an answer counts, while it is not told yet.
     pub(super) fn late(&mut self, late: SlotLate) {
-        self.late.push(late);
+        match self.late.iter_mut().find(|known| known.slot == late.slot) {
+            Some(known) if known.generation == late.generation => {}
+            Some(known) => *known = late,
+            None => self.late.push(late),
+        }
     }
 
     pub(super) fn tcp(&mut self, tcp: SlotTcp) {
@@ -121,7 +128,29 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Step;
+    use crate::{event::Step, fleet::ProbeKind};
+
+    #[test]
+    fn what_is_late_is_told_once_and_only_while_it_is() {
+        let mut outbox = Outbox::default();
+        let late =
+            |slot, generation, since| SlotLate { slot, generation, probe: ProbeKind::Echo, since: Moment(since) };
+        outbox.late(late(0, 1, 50));
+        outbox.late(late(0, 1, 90));
+        outbox.late(late(1, 1, 60));
+        outbox.late(late(1, 2, 70));
+        let answer = |sent: u64| {
+            let rtt = Duration::from_micros(100 - sent);
+            SlotSample { slot: 0, probe: ProbeKind::Echo, at: Moment(100), rtt }
+        };
+        outbox.sample(answer(40));
+        assert_eq!(outbox.late, [late(0, 1, 50), late(1, 2, 70)], "to the one before");
+        outbox.sample(answer(50));
+        assert_eq!(outbox.take(Moment(0)).late, [late(1, 2, 70)]);
+        outbox.late(late(0, 1, 50));
+        outbox.sample(answer(60));
+        assert_eq!(outbox.take(Moment(0)).late, [], "to a later one");
+    }
 
     #[test]
     fn reports_are_ordered_bounded_and_paced() {

@@ -113,7 +113,7 @@ fn hostile_texts_reach_no_cell_and_move_no_column() {
         let (buffer, _) = s.draw(width, height, "terminal", Glyphs::UNICODE);
         let (client, heads) = head(&buffer, "CLIENT");
         let latency = (width > 40).then(|| head(&buffer, "LATENCY").0);
-        let table = ui::table_height(buffer.area) as u16;
+        let table = ui::table_height(buffer.area, false) as u16;
         for y in heads + 1..heads + 1 + table.min(40) {
             let cells = line(&buffer, y);
             assert_eq!(cells[client - 1], " ", "{cells:?}");
@@ -181,7 +181,7 @@ fn every_size_is_drawn_and_the_table_is_as_high_as_promised() {
         }
         let first = if width < 60 { 2 } else { 3 };
         let rows = (1..height).filter(|&y| glyphs.contains(&buffer[(first, y)].symbol())).count();
-        let promised = ui::table_height(Rect::new(0, 0, width, height));
+        let promised = ui::table_height(Rect::new(0, 0, width, height), false);
         assert_eq!(rows, promised, "{width}x{height}");
     }
 }

@@ -23,7 +23,7 @@ fn frames_do_not_grow_with_the_fleet() {
     for clients in [1_000, 10_000, 100_000u32] {
         let mut stage = large(clients);
         let area = Rect::new(0, 0, 200, 60);
-        stage.model.set_height(ui::table_height(area));
+        stage.model.set_height(ui::table_height(area, false));
         let (theme, keymap) = (Theme::builtin("terminal").unwrap(), Keymap::builtin());
         let mut context = Context {
             now: NOW,
@@ -35,6 +35,7 @@ fn frames_do_not_grow_with_the_fleet() {
             widths: Widths::of(stage.model.fleet()),
             bytes_per_second: Some(1_000),
             recording: None,
+            timeline: None,
         };
         let mut terminal = Terminal::new(TestBackend::new(200, 60)).unwrap();
         let mut times = Vec::new();

@@ -94,7 +94,7 @@ proptest! {
                     s.act(Action::Back);
                     s.act(Action::Filter);
                     s.type_text(text);
-                    s.model.accept_filter();
+                    s.model.accept();
                 }
             }
             let after = pointed_at(&mut s);

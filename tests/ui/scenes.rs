@@ -18,7 +18,7 @@ use mqfleet::{
         Client, ClientKey, Conversation, Endpoint, EndpointKey, Fleet, Identity, Probe, ProbeKind, Secret, Settings,
         Subscription, Tls, Transport, WorkerKey,
     },
-    model::Model,
+    model::{Model, Motion, Stretch, Timeline},
     text::Scrubbed,
     ui::{self, Context, Widths},
 };
@@ -74,12 +74,14 @@ pub struct Stage {
     pub now: Moment,
     rng: fastrand::Rng,
     pub bytes_per_second: Option<u64>,
+    /// Of a replay: what the player does, and what it plays.
+    pub replay: Option<(Motion, Vec<Stretch>)>,
 }
 
 impl Stage {
     pub fn new(fleet: Fleet, start: Moment) -> Stage {
         let model = Model::new(Arc::new(fleet), start);
-        Stage { model, now: start, rng: fastrand::Rng::with_seed(7), bytes_per_second: None }
+        Stage { model, now: start, rng: fastrand::Rng::with_seed(7), bytes_per_second: None, replay: None }
     }
 
     pub fn tell(&mut self, at: Moment, what: What) {
@@ -174,6 +176,7 @@ impl Stage {
     /// Now, before anybody has pressed a key.
     pub fn untouched(mut self) -> Stage {
         self.now = NOW;
+        self.model.look(NOW);
         self.model.tick(NOW);
         self.model.set_height(14);
         self
@@ -199,7 +202,7 @@ impl Stage {
     /// The screen, and where its cursor is.
     pub fn draw(&mut self, width: u16, height: u16, theme: &str, glyphs: Glyphs) -> (Buffer, Option<(u16, u16)>) {
         let area = Rect::new(0, 0, width, height);
-        self.model.set_height(ui::table_height(area));
+        self.model.set_height(ui::table_height(area, self.replay.is_some()));
         static KEYMAP: LazyLock<Keymap> = LazyLock::new(Keymap::builtin);
         static TERMINAL: LazyLock<Theme> = LazyLock::new(|| Theme::builtin("terminal").unwrap());
         let theme = if theme == "terminal" { *TERMINAL } else { Theme::builtin(theme).unwrap() };
@@ -213,6 +216,13 @@ impl Stage {
             widths: Widths::of(self.model.fleet()),
             bytes_per_second: self.bytes_per_second,
             recording: None,
+            timeline: self.replay.as_ref().map(|(motion, stretches)| Timeline {
+                motion: *motion,
+                speed: 10.0,
+                begin: ago(600.0),
+                end: NOW + Duration::from_secs(300),
+                stretches,
+            }),
         };
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
         let mut hidden = true;
@@ -353,7 +363,7 @@ pub fn no_match() -> Stage {
     let mut s = trouble();
     s.act(Action::Filter);
     s.type_text("elevator");
-    s.model.accept_filter();
+    s.model.accept();
     s
 }
 
@@ -367,7 +377,7 @@ pub fn confirm_some() -> Stage {
     s.act(Action::Filter);
     s.type_text("e");
     s.type_text("u");
-    s.model.accept_filter();
+    s.model.accept();
     s.act(Action::Disconnect);
     s
 }
@@ -589,7 +599,7 @@ pub fn latency_filter() -> Stage {
     let mut s = measured().arrange();
     s.act(Action::Filter);
     s.type_text("crane");
-    s.model.accept_filter();
+    s.model.accept();
     s.act(Action::Latency);
     s
 }
@@ -597,6 +607,50 @@ pub fn latency_filter() -> Stage {
 pub fn help() -> Stage {
     let mut s = trouble();
     s.act(Action::Help);
+    s
+}
+
+/// A quarter of an hour, of which two thirds are played: trouble, a storm, and what is to come.
+fn stretches() -> Vec<Stretch> {
+    let stretch = |n: u32| {
+        let first = ago(600.0) + Duration::from_millis(500) * n;
+        let (lost, slow, down) = match n {
+            0..8 => (0, 0, 400),
+            500..560 => (n % 3, n - 500, 4),
+            900..904 => (180, 0, 190 * (n - 899)),
+            904..940 => (0, 30, (940 - n) * 20),
+            1_400..1_402 => (1, 0, 5),
+            _ => (0, 0, 4),
+        };
+        Stretch { first, last: first + Duration::from_millis(499), lost, slow, down }
+    };
+    (0..1_800).map(stretch).collect()
+}
+
+pub fn replay() -> Stage {
+    let mut s = trouble();
+    s.replay = Some((Motion::Playing, stretches()));
+    s
+}
+
+pub fn replay_help() -> Stage {
+    let mut s = replay();
+    s.replay = Some((Motion::Paused, stretches()));
+    s.act(Action::Help);
+    s
+}
+
+pub fn replay_go_to() -> Stage {
+    let mut s = replay();
+    s.replay = Some((Motion::Seeking(Some(43)), stretches()));
+    s.act(Action::GoTo);
+    s.type_text("12:03");
+    s
+}
+
+pub fn replay_detail() -> Stage {
+    let mut s = detail();
+    s.replay = Some((Motion::Ended, stretches()));
     s
 }
 
@@ -608,6 +662,7 @@ pub fn frozen() -> Stage {
         s.step_with(later(20.0), client, State::Backoff, Reason::ServerShuttingDown, "", 1, Some(1.0));
     }
     s.now = later(37.0);
+    s.model.look(later(37.0));
     s.model.tick(later(37.0));
     s
 }

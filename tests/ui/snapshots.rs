@@ -103,8 +103,21 @@ scenes!(
     help,
     frozen,
     quit,
-    toast
+    toast,
+    replay
 );
+
+/// Only a few lines differ from what is compared above.
+#[test]
+fn replays() {
+    for (name, stage) in [
+        ("replay_help", scenes::replay_help()),
+        ("replay_go_to", scenes::replay_go_to()),
+        ("replay_detail", scenes::replay_detail()),
+    ] {
+        check_at(&[(80, 24), (200, 60)], name, stage);
+    }
+}
 
 /// Only the detail view differs from what is compared above.
 #[test]

@@ -125,3 +125,50 @@ async fn probes_are_spread() {
         assert!(all > n && most * 10 < all * 3, "{kind:?} in each tenth of a second: {in_tenth:?}");
     }
 }
+
+/// The broker allows 20 messages under way: with those of the client's own, its probe waits in Paho; and
+/// where a hundred wait there, Paho takes no more.
+#[tokio::test]
+async fn a_probe_that_is_held_up_is_late_since_its_order_and_takes_from_there() {
+    for own in [60 * MS, 5 * MS] {
+        let broker = Mosquitto::start();
+        let mut one = def("busy", broker.port());
+        (one.probe.kind, one.probe.every) = (ProbeKind::Ack, 2_000 * MS);
+        one.conversation = traffic(1, own);
+        let mut worker = Worker::start(vec![one]).await;
+        worker.connect([0]).await;
+        assert!(worker.until(SOON, |w| !w.samples.is_empty()).await);
+        broker.freeze();
+        assert!(worker.until(SOON, |w| !w.late.is_empty()).await, "{own:?}");
+        let since = worker.late[0].since;
+        broker.thaw();
+        let answer = |w: &Worker| w.samples.iter().find(|s| s.at > since).copied();
+        assert!(worker.until(SOON, |w| answer(w).is_some()).await, "{own:?}: {:?}", worker.samples);
+        let answer = answer(&worker).expect("it came");
+        assert_eq!((answer.at.since(since), worker.late.len()), (answer.rtt, 1), "one probe, one wait");
+        assert!(answer.rtt >= Duration::from_secs(1), "{own:?}: {answer:?}");
+    }
+}
+
+/// An echo that nothing overtook is not lost, however long it takes.
+#[tokio::test]
+async fn the_echo_of_a_frozen_broker_is_late_and_not_lost() {
+    let broker = Mosquitto::start();
+    let mut one = def("patient", broker.port());
+    (one.probe.kind, one.probe.every) = (ProbeKind::Echo, 500 * MS);
+    let mut worker = Worker::start(vec![one]).await;
+    worker.connect([0]).await;
+    assert!(worker.until(SOON, |w| w.samples.len() >= 2).await);
+    broker.freeze();
+    assert!(worker.until(SOON, |w| !w.late.is_empty()).await);
+    let since = worker.late[0].since;
+    // Where anything comes it is given up after 5 s.
+    let long = Duration::from_millis(7_500);
+    worker.until(long, |_| false).await;
+    broker.thaw();
+    let answer = |w: &Worker| w.samples.iter().find(|s| s.at > since).copied();
+    assert!(worker.until(SOON, |w| answer(w).is_some()).await, "{:?}", worker.samples);
+    let answer = answer(&worker).expect("it came");
+    assert_eq!((answer.at.since(since), worker.late.len()), (answer.rtt, 1), "the one that was late");
+    assert!(answer.rtt > long, "{answer:?}");
+}

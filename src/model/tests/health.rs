@@ -96,6 +96,90 @@ fn news_of_lateness_that_an_answer_overtook_is_no_news() {
     assert_eq!((known.row(client).late, answers.loss(ms(5_002))), (None, (2, 1)));
 }
 
+/// The worker gave the first one up, and awaits another by now.
+#[test]
+fn a_client_is_late_since_the_first_probe_without_an_answer() {
+    let (mut known, client) = (asked(), ClientKey(0));
+    answer(&mut known, ms(2), 2);
+    late(&mut known, ms(3_000), ms(2_000));
+    late(&mut known, ms(3_500), ms(2_000));
+    assert_eq!(known.row(client).answers().unwrap().loss(ms(3_500)), (1, 0), "told again");
+    late(&mut known, ms(8_000), ms(7_000));
+    late(&mut known, ms(13_000), ms(12_000));
+    let row = known.row(client);
+    assert_eq!((row.late, row.answers().unwrap().loss(ms(13_000))), (Some(ms(2_000)), (1, 2)));
+    answer(&mut known, ms(14_000), 2_000);
+    let row = known.row(client);
+    assert_eq!((row.late, row.answers().unwrap().loss(ms(14_000))), (None, (2, 2)));
+}
+
+#[test]
+fn an_answer_to_an_earlier_probe_is_an_answer_and_ends_nothing() {
+    let (mut known, client) = (asked(), ClientKey(0));
+    late(&mut known, ms(3_000), ms(2_000));
+    answer(&mut known, ms(3_100), 1_600);
+    let row = known.row(client);
+    assert_eq!(
+        (row.late, row.slow, row.last),
+        (Some(ms(2_000)), Some(Slow::Late), Some((ms(3_100), Duration::from_millis(1_600))))
+    );
+    answer(&mut known, ms(9_000), 7_000);
+    let row = known.row(client);
+    assert_eq!((row.late, row.answers().unwrap().loss(ms(9_000))), (None, (2, 0)));
+}
+
+/// A message of the client's own, measured in the place of a ping, and a ping that overtook it.
+#[test]
+fn an_answer_of_another_kind_ends_what_is_late_and_loses_nothing() {
+    let (mut known, client) = (asked(), ClientKey(0));
+    answer(&mut known, ms(2), 2);
+    late(&mut known, ms(3_000), ms(2_000));
+    let ping = Sample { client, probe: ProbeKind::Heartbeat, rtt: Duration::from_millis(500) };
+    tell(&mut known, ms(3_500), What::Sample(ping));
+    assert_eq!(known.row(client).late, None);
+    answer(&mut known, ms(4_000), 2_000);
+    assert_eq!(known.row(client).answers().unwrap().loss(ms(4_000)), (3, 0));
+}
+
+proptest! {
+    /// A worker probes, tells once what is late, gives up, hears answers and sees connections end.
+    #[test]
+    fn a_probe_is_lost_once_and_only_where_it_was_never_answered(acts in proptest::collection::vec(0..6u8, 0..44)) {
+        let (mut known, client) = (asked(), ClientKey(0));
+        answer(&mut known, ms(2), 2);
+        let (mut awaited, mut since, mut lost, mut answered) = (None, None, 0, 1);
+        let is_told = |awaited: Option<(Moment, bool)>| awaited.is_some_and(|(_, told)| told);
+        for (at, act) in (1..).map(|n| ms(2_000 * n)).zip(acts.into_iter().chain([0, 2])) {
+            match (act, awaited) {
+                (0 | 1, _) => {
+                    lost += u32::from(is_told(awaited));
+                    awaited = Some((at, false));
+                }
+                (2, Some((sent, _))) => {
+                    answer(&mut known, at, at.since(sent).as_millis() as u64);
+                    (awaited, since, answered) = (None, None, answered + 1);
+                }
+                (3 | 4, Some((sent, false))) => {
+                    late(&mut known, at, sent);
+                    awaited = Some((sent, true));
+                    since = since.or(Some(sent));
+                }
+                (5, _) => {
+                    // A second that was not late yet does not stand for the first one.
+                    lost += u32::from(is_told(awaited));
+                    known.apply(&step(&known, at, 0, State::Backoff, Reason::ConnectionLost));
+                    known.apply(&step(&known, at, 0, State::Up, Reason::Connected));
+                    (awaited, since) = (None, None);
+                }
+                _ => {}
+            }
+            prop_assert_eq!(known.row(client).late, since);
+        }
+        prop_assert_eq!(known.row(client).late, None);
+        prop_assert_eq!(known.row(client).answers().unwrap().loss(ms(2_000)), (answered, lost));
+    }
+}
+
 #[test]
 fn a_silent_client_loses_its_probe_too() {
     let mut known = asked();

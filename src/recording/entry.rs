@@ -1,0 +1,176 @@
+//! Defines what a recording tells, line by line, and how a segment's lines are read; where they stand in the file is the reader's matter.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Datelike, Utc};
+use serde::Deserialize;
+
+use super::reader::{Recording, RecordingError};
+use crate::{
+    clock::{Anchor, Moment},
+    event::{Event, What},
+    fleet::{ClientKey, EndpointKey, Fleet},
+};
+
+/// One thing that a recording tells.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    pub at: Moment,
+    /// What the wall clock said then, to the millisecond, as the live run's lines told it.
+    pub wall: DateTime<Utc>,
+    pub content: Content,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Content {
+    Event(What),
+    /// Another second is over: who watched looked at what only time changes
+    /// ([`Known::look`](crate::model::Known::look)), and told the fleet in numbers.
+    Second,
+}
+
+impl Entry {
+    /// The event, where it is one.
+    pub fn event(self) -> Option<Event> {
+        match self.content {
+            Content::Event(what) => Some(Event { at: self.at, what }),
+            Content::Second => None,
+        }
+    }
+
+    pub fn anchor(&self) -> Anchor {
+        Anchor::new(self.at, self.wall)
+    }
+}
+
+/// What one segment tells.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    /// How everything stood at its begin, where it is an entrance.
+    pub standing: Vec<Entry>,
+    /// What happened.
+    pub entries: Vec<Entry>,
+    /// How many lines told nothing that this program understands; a newer one wrote them.
+    pub skipped: u64,
+}
+
+impl Lines {
+    pub fn read(text: &str, fleet: &Fleet) -> Lines {
+        let mut lines = Lines::default();
+        for line in text.lines() {
+            match parse(line, fleet) {
+                Parsed::Standing(entry) => lines.standing.push(entry),
+                Parsed::Entry(entry) => lines.entries.push(entry),
+                Parsed::Head => {}
+                Parsed::Unknown => lines.skipped += 1,
+            }
+        }
+        lines
+    }
+}
+
+/// A recording's entries, in their order; after an error there are no more.
+#[derive(Debug)]
+pub struct Entries {
+    recording: Arc<Recording>,
+    /// The next segment.
+    next: usize,
+    /// What is left of the present one.
+    entries: std::iter::Chain<std::vec::IntoIter<Entry>, std::vec::IntoIter<Entry>>,
+    /// Whether the next segment is where reading starts.
+    is_first: bool,
+    skipped: u64,
+}
+
+impl Entries {
+    /// Everything from this segment on, and how things stood there where it is an entrance.
+    pub(super) fn new(recording: Arc<Recording>, first: usize) -> Entries {
+        let entries = Vec::new().into_iter().chain(Vec::new());
+        Entries { recording, next: first, entries, is_first: true, skipped: 0 }
+    }
+
+    /// How many lines told nothing that this program understands; a newer one wrote them.
+    pub fn skipped(&self) -> u64 {
+        self.skipped
+    }
+}
+
+impl Iterator for Entries {
+    type Item = Result<Entry, RecordingError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(entry) = self.entries.next() {
+                return Some(Ok(entry));
+            }
+            if self.next >= self.recording.segments().len() {
+                return None;
+            }
+            match self.recording.lines(self.next) {
+                Ok(lines) => {
+                    let standing = if self.is_first { lines.standing } else { Vec::new() };
+                    self.entries = standing.into_iter().chain(lines.entries);
+                    self.skipped += lines.skipped;
+                    (self.next, self.is_first) = (self.next + 1, false);
+                }
+                Err(error) => {
+                    self.next = usize::MAX;
+                    return Some(Err(error));
+                }
+            }
+        }
+    }
+}
+
+enum Parsed {
+    Entry(Entry),
+    /// Tells how things stood.
+    Standing(Entry),
+    Head,
+    Unknown,
+}
+
+fn parse(line: &str, fleet: &Fleet) -> Parsed {
+    #[derive(Deserialize)]
+    struct Line<'a> {
+        #[serde(rename = "type")]
+        kind: &'a str,
+        ts: Option<DateTime<Utc>>,
+        at_us: Option<u64>,
+        exact: Option<What>,
+        #[serde(default)]
+        snapshot: bool,
+    }
+    let Ok(line) = serde_json::from_str::<Line>(line) else { return Parsed::Unknown };
+    let content = match (line.kind, line.exact) {
+        ("start" | "endpoint" | "settings" | "client", _) => return Parsed::Head,
+        ("summary", _) => Content::Second,
+        (_, Some(what)) if is_of(&what, fleet) => Content::Event(what),
+        _ => return Parsed::Unknown,
+    };
+    // Years that calendars cannot count with come from nobody's clock.
+    match (line.at_us, line.ts.filter(|wall| (1970..9999).contains(&wall.year()))) {
+        (Some(at), Some(wall)) => {
+            let entry = Entry { at: Moment(at), wall, content };
+            if line.snapshot { Parsed::Standing(entry) } else { Parsed::Entry(entry) }
+        }
+        _ => Parsed::Unknown,
+    }
+}
+
+/// Whether an event is only about clients and endpoints that the fleet has.
+fn is_of(what: &What, fleet: &Fleet) -> bool {
+    let client = |key: ClientKey| key.index() < fleet.clients.len();
+    let endpoint = |key: EndpointKey| key.index() < fleet.endpoints.len();
+    match what {
+        What::State(step) => client(step.client) && endpoint(step.endpoint),
+        What::Standing(standing) => client(standing.client) && endpoint(standing.endpoint),
+        What::Sample(sample) => client(sample.client),
+        What::Late(late) => client(late.client),
+        What::Gate(key, _) | What::Finding(key, _) => endpoint(*key),
+        What::Connack(key, _) | What::Subscribed(key, _) | What::Tcp(key, _) => client(*key),
+        What::Shortfall(shortfall) => client(shortfall.client),
+        What::Messages(messages) => client(messages.client),
+        What::Worker { .. } | What::SamplesLost(_) | What::Notice { .. } | What::Trouble(_) => true,
+    }
+}
