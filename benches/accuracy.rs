@@ -82,9 +82,9 @@ async fn main() {
             bias(&mut table, "", plan).await;
         }
     }
-    // As a fleet connects by default, 100 a second: ten heartbeats are due each time that Paho looks.
+    // As a fleet connects by default, 100 a second: twenty heartbeats are due each time that Paho looks.
     let plan = Plan { kinds: &[Heartbeat], clients: 500, pause: 10 * MS, ..plan };
-    bias(&mut table, ", ten in step", plan).await;
+    bias(&mut table, ", twenty in step", plan).await;
     table.print();
 }
 

@@ -37,7 +37,7 @@ pub struct Plan<'a> {
 }
 
 /// How often a worker has Paho look at its keep alives: what fell due since goes out in one go.
-const LOOK: Duration = Duration::from_millis(105);
+const LOOK: Duration = Duration::from_millis(200);
 
 /// What was seen of one kind of probe, in order of length.
 #[derive(Clone, Debug)]
