@@ -10,11 +10,11 @@ mod process;
 mod report;
 
 use std::{
-    io::{Read, Write},
-    net::TcpListener,
+    io::{self, Read, Write},
+    net::{TcpListener, TcpStream},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
     time::{Duration, Instant},
@@ -30,7 +30,7 @@ use report::{Runs, Table, count, setting, verdict};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How long each worker is watched, once it is at full speed.
+/// How long a worker that publishes is watched, once it is at full speed.
 const WATCHED: Duration = Duration::from_secs(3);
 
 /// A share of what it is without, in per cent.
@@ -44,9 +44,8 @@ async fn main() {
     let broker = Mosquitto::start();
     let name = "100 clients publish, at the pace that a worker allows itself";
     compare(rounds, name, async |env| publishing(&broker, 100, env).await).await;
-    let flood = Flood::start();
     let name = "10 clients receive, as fast as Paho can";
-    compare(rounds, name, async |env| receiving(&flood, 10, env).await).await;
+    compare(rounds, name, async |env| receiving(10, env).await).await;
 }
 
 async fn compare(rounds: usize, name: &str, run: impl AsyncFn(&[(&str, &str)]) -> Run) {
@@ -83,49 +82,70 @@ struct Run {
     cpu: f64,
 }
 
-/// Something to connect to that sends each client messages of QoS 0, as many as it takes.
+/// Something to connect to that sends each client so many messages of QoS 0 as fast as it takes them, and
+/// then one of QoS 1: its PUBACK tells that Paho is through with all of them. What was written only would
+/// count what lies in buffers.
 struct Flood {
     port: u16,
-    messages: Arc<AtomicU64>,
+    /// Clients that still have something to take.
+    busy: Arc<AtomicUsize>,
+    begin: Arc<AtomicBool>,
 }
 
 /// Messages sent in one go.
 const BATCH: usize = 50;
 
+/// Messages for each client.
+const MESSAGES: usize = 200_000;
+
 impl Flood {
-    fn start() -> Flood {
+    fn start(clients: usize) -> Flood {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("its address").port();
-        let messages = Arc::<AtomicU64>::default();
-        let count = messages.clone();
+        let (busy, begin) = (Arc::new(AtomicUsize::new(clients)), Arc::<AtomicBool>::default());
+        let (counted, begun) = (busy.clone(), begin.clone());
         thread::spawn(move || {
-            for mut client in listener.incoming().flatten() {
-                let count = count.clone();
+            for client in listener.incoming().take(clients).flatten() {
+                let (counted, begun) = (counted.clone(), begun.clone());
                 thread::spawn(move || {
-                    // CONNECT, and CONNACK of MQTT 5.0; then PUBLISH: a topic of 5 bytes, no properties.
-                    let _ = client.read(&mut [0; 1024]).ok()?;
-                    client.write_all(&[0x20, 3, 0, 0, 0]).ok()?;
-                    let message = [&[0x30, 72, 0, 5][..], b"bench", &[0], &[b'x'; 64]].concat().repeat(BATCH);
-                    while client.write_all(&message).is_ok() {
-                        count.fetch_add(BATCH as u64, Ordering::Relaxed);
-                    }
-                    Some(())
+                    serve(client, &begun).expect("a client that takes it all");
+                    counted.fetch_sub(1, Ordering::SeqCst);
                 });
             }
         });
-        Flood { port, messages }
+        Flood { port, busy, begin }
     }
 }
 
-async fn receiving(flood: &Flood, clients: usize, env: &[(&str, &str)]) -> Run {
-    let mut worker = start(clients, flood.port, Arc::default(), env).await;
-    worker.until(Duration::from_secs(1), |_| false).await;
-    let look = |w: &Worker| (flood.messages.load(Ordering::Relaxed), Instant::now(), machine::cpu(w.child.id()));
-    let before = look(&worker);
-    while before.1.elapsed() < WATCHED {
-        worker.until(WATCHED.saturating_sub(before.1.elapsed()), |_| false).await;
+fn serve(mut client: TcpStream, begin: &AtomicBool) -> io::Result<()> {
+    // CONNECT, and CONNACK of MQTT 5.0; then PUBLISH: a topic of 5 bytes, no properties.
+    let _ = client.read(&mut [0; 1024])?;
+    client.write_all(&[0x20, 3, 0, 0, 0])?;
+    while !begin.load(Ordering::SeqCst) {
+        thread::sleep(Duration::from_millis(1));
     }
-    Run::between(before, look(&worker))
+    let messages = [&[0x30, 72, 0, 5][..], b"bench", &[0], &[b'x'; 64]].concat().repeat(BATCH);
+    for _ in 0..MESSAGES / BATCH {
+        client.write_all(&messages)?;
+    }
+    client.write_all(&[&[0x32, 10, 0, 5][..], b"bench", &[0, 1, 0]].concat())?;
+    let mut answer = [0; 2];
+    client.read_exact(&mut answer)?;
+    assert_eq!(answer[0] >> 4, 4, "{answer:?} instead of a PUBACK");
+    Ok(())
+}
+
+async fn receiving(clients: usize, env: &[(&str, &str)]) -> Run {
+    let flood = Flood::start(clients);
+    let mut worker = start(clients, flood.port, Arc::default(), env).await;
+    let look = |w: &Worker, messages| (messages, Instant::now(), machine::cpu(w.child.id()));
+    let before = look(&worker, 0);
+    flood.begin.store(true, Ordering::SeqCst);
+    while flood.busy.load(Ordering::SeqCst) > 0 {
+        assert!(before.1.elapsed() < PATIENCE, "not all was taken");
+        worker.until(Duration::from_millis(5), |_| false).await;
+    }
+    Run::between(before, look(&worker, (clients * MESSAGES) as u64))
 }
 
 async fn publishing(broker: &Mosquitto, clients: usize, env: &[(&str, &str)]) -> Run {
