@@ -84,7 +84,7 @@ impl<'a> Facts<'a> {
         if !longest.is_zero() {
             text = format!("{text}, longest outage {}", figures::wait(longest));
         }
-        if let Some((mean, _)) = record.mean_time_to_recover() {
+        if let Some(mean) = record.mean_time_to_recover() {
             text = format!("{text}, mended in {} on average", figures::wait(mean));
         }
         let mut facts = self.wrapped(4, "availability", &text, theme.text);
