@@ -4,7 +4,7 @@ mod connection;
 
 use std::{fmt::Write, time::Duration};
 
-use chrono::{DurationRound, SecondsFormat, TimeDelta};
+use chrono::SecondsFormat;
 use serde::Serialize;
 
 use crate::{
@@ -172,13 +172,6 @@ fn stamp(anchor: &Anchor, at: Moment) -> String {
     anchor.utc(at).to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
-/// The stamp of something before `at`, counted from the stamp of that: who has only the latter, as a
-/// replay does, comes to the same.
-fn stamp_before(anchor: &Anchor, at: Moment, before: Moment) -> String {
-    let told = anchor.utc(at).duration_trunc(TimeDelta::milliseconds(1)).unwrap_or_else(|_| anchor.utc(at));
-    stamp(&Anchor::new(at, told), before)
-}
-
 fn encode(line: &impl Serialize) -> String {
     // Strings, numbers and options of them always have a JSON form.
     serde_json::to_string(line).unwrap_or_default()
@@ -231,7 +224,7 @@ fn line<'a>(fleet: &'a Fleet, anchor: &Anchor, event: &'a Event) -> Line<'a> {
             client: &fleet.client(standing.client).name,
             endpoint: &fleet.endpoint(standing.endpoint).name,
             state: standing.state.name(),
-            since: stamp_before(anchor, event.at, standing.since),
+            since: stamp(anchor, standing.since),
             reason: standing.reason.name(),
             detail: &standing.detail,
             attempt: standing.attempt,
@@ -252,7 +245,7 @@ fn line<'a>(fleet: &'a Fleet, anchor: &Anchor, event: &'a Event) -> Line<'a> {
             ts,
             client: &fleet.client(late.client).name,
             probe: late.probe.name(),
-            since: stamp_before(anchor, event.at, late.since),
+            since: stamp(anchor, late.since),
         },
         What::Tcp(client, tcp) => Line::Tcp {
             ts,
@@ -554,7 +547,7 @@ mod tests {
         let late = Late { client: ClientKey(0), probe: ProbeKind::Heartbeat, since: Moment(200_900) };
         let event = Event { at: Moment(1_500_700), what: What::Late(late) };
         let begin = chrono::Utc.with_ymd_and_hms(2026, 11, 22, 12, 0, 1).unwrap();
-        let told = Anchor::new(event.at, begin + chrono::Duration::milliseconds(500));
+        let told = Anchor::of_line(event.at, begin + chrono::Duration::milliseconds(500));
         let live = json(&fleet(), &anchor(), &event, false).unwrap();
         assert!(live.contains(r#""since":"2026-11-22T12:00:00.200Z""#), "{live}");
         assert_eq!(json(&fleet(), &told, &event, false), Some(live));

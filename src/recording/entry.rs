@@ -39,7 +39,7 @@ impl Entry {
     }
 
     pub fn anchor(&self) -> Anchor {
-        Anchor::new(self.at, self.wall)
+        Anchor::of_line(self.at, self.wall)
     }
 }
 

@@ -278,7 +278,7 @@ impl<'a> Facts<'a> {
             figures::latency(tcp.rtt_variation),
             figures::count(tcp.retransmits),
             figures::count(tcp.unacknowledged),
-            figures::age(tcp.since_received + self.screen.now.since(link.at)),
+            figures::age(tcp.since_received.saturating_add(self.screen.now.since(link.at))),
         );
         let is_bad = link.is_stuck() || link.is_lossy();
         self.wrapped(3, "tcp", &text, if is_bad { self.screen.theme.slow } else { self.screen.theme.text })
