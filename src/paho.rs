@@ -12,6 +12,7 @@ mod kernel;
 mod line;
 mod message;
 mod options;
+mod packet;
 mod pending;
 mod raw;
 mod route;
@@ -64,11 +65,13 @@ pub enum StartError {
     Guard(#[from] GuardError),
 }
 
-/// Paho, ready for use: guarded against its deadlock, its trace tapped.
+/// Paho, ready for use: guarded against its deadlock, its log tapped.
 pub struct Paho {
     /// Never connected. With its last client gone Paho would tear itself down and, with the next,
     /// open another socketpair, without the guard.
     anchor: mqtt::AsyncClient,
+    /// `None` in tests that do without the guard.
+    waker: Option<guard::Waker>,
 }
 
 impl Paho {
@@ -79,21 +82,29 @@ impl Paho {
             mqtt::CreateOptionsBuilder::new().server_uri(NOWHERE).client_id("anchor").persistence(None).finalize();
         let anchor = mqtt::AsyncClient::new(options)?;
         let is_set = |name: &str| std::env::var_os(name).is_some_and(|v| v == "1");
-        if !is_set(TEST_NO_GUARD) {
-            guard::arm(&before)?;
-        }
+        let waker = if is_set(TEST_NO_GUARD) { None } else { Some(guard::arm(&before)?) };
         if !is_set(TEST_NO_TAP) {
-            raw::listen(tap::on_line);
+            raw::listen(raw::Listener { packet: tap::on_packet, line: tap::on_line });
         }
-        Ok(Paho { anchor })
+        Ok(Paho { anchor, waker })
     }
 
-    /// Has what the trace says go to `slots`; only the first table of a process is followed.
+    /// Has what the log says go to `slots`; only the first table of a process is followed.
     pub fn follow(&self, slots: &Arc<Slots>) {
         tap::follow(slots);
     }
 
-    /// Has Paho look often at the keep alives of its clients; to be called after every connect.
+    /// Has Paho look at the keep alives of its clients, unless it did so in the last 100 ms.
+    ///
+    /// Where nothing arrives it does so once a second (`MQTTAsync_receiveThread`), and sends all the
+    /// PINGREQs that fell due since: each waits for those before it, and so do the answers.
+    pub fn look(&self) {
+        if let Some(waker) = self.waker {
+            waker.wake();
+        }
+    }
+
+    /// Lets Paho look often at the keep alives of its clients; to be called after every connect.
     ///
     /// Paho looks every tenth of the keep alive that was connected with last, whoever's it is
     /// (`setRetryLoopInterval`). After a client with a long one it sends the others' PINGREQs too
@@ -281,16 +292,8 @@ impl Client {
         self.pending(token)
     }
 
-    /// Whether the tap can follow this client, so that its probes can be timed.
-    pub fn is_followed(&self) -> bool {
-        tap::can_follow(&self.def.id)
-    }
-
-    /// Publishes one probe, if none is under way and the tap can follow this client.
+    /// Publishes one probe, if none is under way.
     pub fn probe(&self) {
-        if !self.is_followed() {
-            return;
-        }
         let now = Moment::now();
         let message = match self.def.probe.kind {
             ProbeKind::Ack => self.slots.begin_probe(self.slot, now).then(|| message::ack(&self.def.id)),
@@ -352,7 +355,7 @@ impl Client {
     }
 }
 
-/// Has Paho throw messages away once they have come: the trace has counted them by then.
+/// Has Paho throw messages away once they have come: the tap has counted them by then.
 ///
 /// Without a callback Paho would keep them all. The crate's own panics, on a thread of C, over a topic
 /// with a NUL in it, but only where it has a closure to call. Taking that away leaves the callback:

@@ -24,13 +24,9 @@ use crate::{
 /// can show what the guard is for.
 pub const TEST_NO_GUARD: &str = "MQFLEET_TEST_NO_INTERRUPT_GUARD";
 
-/// Set in a worker's environment, it leaves Paho's trace alone, so that a benchmark can show what
+/// Set in a worker's environment, it leaves Paho's log alone, so that a benchmark can show what
 /// following it costs. Such a worker measures nothing.
 pub const TEST_NO_TAP: &str = "MQFLEET_TEST_NO_TAP";
-
-/// A worker's time zone. Paho stamps each line of its trace with the local time, which nobody reads; with
-/// no zone set the C library looks at `/etc/localtime` for each, a third of what following the trace costs.
-pub const WORKER_TZ: &str = "UTC0";
 
 /// The first thing each end says. Both ends are one binary, but a package upgrade may have replaced
 /// it between the console's start and a worker's.

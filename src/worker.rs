@@ -47,8 +47,6 @@ const TICK: Duration = Duration::from_millis(900);
 enum WorkerError {
     #[error("standard input is not the socket of a console ({0}). Workers are started by mqfleet, not by hand")]
     NoLink(io::Error),
-    #[error("{0} is set: Paho would write its trace past the console. Unset it")]
-    Trace(String),
     #[error(transparent)]
     Start(#[from] StartError),
     #[error("cannot start: {0}")]
@@ -71,10 +69,6 @@ pub fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), WorkerError> {
-    // Paho reads these itself, and the environment cannot be changed safely any more.
-    if let Some((name, _)) = std::env::vars_os().find(|(n, _)| n.to_string_lossy().starts_with("MQTT_C_CLIENT_TRACE")) {
-        return Err(WorkerError::Trace(name.to_string_lossy().into_owned()));
-    }
     let link = StdStream::from(io::stdin().as_fd().try_clone_to_owned().map_err(WorkerError::NoLink)?);
     link.peer_addr().map_err(WorkerError::NoLink)?;
     link.set_nonblocking(true)?;

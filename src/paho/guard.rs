@@ -5,7 +5,11 @@
 //! once some 280 bytes are waiting it never returns, and every client of the process is dead. A
 //! wake-up that is already pending is all that is wanted, so the send end is made non-blocking.
 
-use std::{collections::BTreeSet, fs, io, os::fd::RawFd};
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    os::fd::{AsRawFd, RawFd},
+};
 
 use rustix::{
     fs::{OFlags, fcntl_getfl, fcntl_setfl},
@@ -45,9 +49,20 @@ pub(super) fn candidates() -> Result<BTreeSet<RawFd>, GuardError> {
     Ok(found)
 }
 
+/// The send end of Paho's socketpair, which lives as long as Paho has a client.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Waker(RawFd);
+
+impl Waker {
+    /// Wakes Paho's receive thread, as `Socket_interrupt` does.
+    pub fn wake(self) {
+        let _ = send(raw::borrow(self.0), &[0], SendFlags::empty()); // where it is full one is pending
+    }
+}
+
 /// Makes the send end of the socketpair that appeared since `before` non-blocking. Paho itself made
 /// the receive end so, which is how the two are told apart.
-pub(super) fn arm(before: &BTreeSet<RawFd>) -> Result<(), GuardError> {
+pub(super) fn arm(before: &BTreeSet<RawFd>) -> Result<Waker, GuardError> {
     let new: Vec<RawFd> = candidates()?.difference(before).copied().collect();
     let [a, b] = new[..] else { return Err(GuardError::NoPair(new.len())) };
     let blocking = |fd| fcntl_getfl(raw::borrow(fd)).map(|f| !f.contains(OFlags::NONBLOCK));
@@ -64,5 +79,5 @@ pub(super) fn arm(before: &BTreeSet<RawFd>) -> Result<(), GuardError> {
     let arrived = send(from, &[0x2a], SendFlags::empty())
         .and_then(|_| recv(to, &mut byte, RecvFlags::empty()))
         .is_ok_and(|(n, _)| n == 1 && byte == [0x2a]);
-    if arrived { Ok(()) } else { Err(GuardError::Strangers) }
+    if arrived { Ok(Waker(from.as_raw_fd())) } else { Err(GuardError::Strangers) }
 }

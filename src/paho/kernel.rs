@@ -88,6 +88,42 @@ mod tests {
     use crate::event::TcpState;
 
     #[test]
+    fn what_waits_is_as_old_as_its_arrival_and_stays() {
+        use std::{
+            io::Read,
+            thread,
+            time::{Duration, Instant},
+        };
+
+        use crate::paho::raw::socket;
+
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut far, _) = listener.accept().unwrap();
+        assert_eq!(socket::waiting_since(near.as_raw_fd()), None);
+        socket::stamp(near.as_raw_fd());
+        // The kernel begins to note such times a moment after the first socket of the host asked for them.
+        let deadline = Instant::now() + Duration::from_secs(5);
+        let sent = loop {
+            let sent = Instant::now();
+            far.write_all(b"x").unwrap();
+            near.peek(&mut [0]).unwrap();
+            if socket::waiting_since(near.as_raw_fd()).is_some() {
+                break sent;
+            }
+            assert!(Instant::now() < deadline, "nothing is noted");
+            near.read_exact(&mut [0]).unwrap();
+        };
+        // Nothing but time tells the arrival from the look.
+        let pause = Duration::from_millis(20);
+        thread::sleep(pause);
+        let ago = socket::waiting_since(near.as_raw_fd()).unwrap();
+        assert!((pause..=sent.elapsed()).contains(&ago), "{ago:?}");
+        near.read_exact(&mut [0]).unwrap();
+        assert_eq!((socket::waiting_since(near.as_raw_fd()), socket::waiting_since(-1)), (None, None));
+    }
+
+    #[test]
     fn a_socket_is_told_from_the_next_one_of_its_number() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();

@@ -2,7 +2,7 @@
 
 use paho_mqtt as mqtt;
 
-use super::line;
+use super::packet;
 use crate::fleet::Message;
 
 pub(super) fn message(message: &Message) -> mqtt::Message {
@@ -25,12 +25,12 @@ pub(super) fn qos(level: u8) -> mqtt::QoS {
 
 /// The message of an acknowledged probe.
 pub(super) fn ack(client_id: &str) -> mqtt::Message {
-    mqtt::Message::new(probe_topic(client_id), line::PROBE, mqtt::QoS::AtLeastOnce)
+    mqtt::Message::new(probe_topic(client_id), packet::PROBE, mqtt::QoS::AtLeastOnce)
 }
 
 /// The message of an echo.
 pub(super) fn echo(client_id: &str, number: u64) -> mqtt::Message {
-    mqtt::Message::new(probe_topic(client_id), line::echo(number), mqtt::QoS::AtMostOnce)
+    mqtt::Message::new(probe_topic(client_id), packet::echo(number), mqtt::QoS::AtMostOnce)
 }
 
 /// `%s` in a payload is the message's number, `%%` a percent sign.

@@ -69,8 +69,8 @@ pub struct Slots {
     echoes: Box<[Echoes]>,
     /// Which slot a socket belongs to, by descriptor; `FREE` for none.
     sockets: Box<[AtomicU32]>,
-    /// When the trace last told of a packet on a socket, and of the one before, by descriptor.
-    lines: Box<[[AtomicU64; 2]]>,
+    /// When a CONNECT last went out on a socket, by descriptor.
+    asked: Box<[AtomicU64]>,
 }
 
 /// The reading ends of a [`Slots`] table.
@@ -106,7 +106,7 @@ impl Slots {
             received: (0..n).map(|_| AtomicU32::new(0)).collect(),
             echoes: (0..n).map(|_| Echoes::new()).collect(),
             sockets: (0..Self::SOCKETS).map(|_| AtomicU32::new(Self::FREE)).collect(),
-            lines: (0..Self::SOCKETS).map(|_| Default::default()).collect(),
+            asked: (0..Self::SOCKETS).map(|_| AtomicU64::new(0)).collect(),
         };
         (slots, News { marks, samples })
     }
@@ -241,10 +241,10 @@ impl Slots {
         }
     }
 
-    /// Notes that the trace tells of a packet on this socket.
-    pub(super) fn line(&self, socket: RawFd, at: Moment) {
-        if let Some([last, before]) = usize::try_from(socket).ok().and_then(|s| self.lines.get(s)) {
-            before.store(last.swap(at.0, Ordering::Relaxed), Ordering::Relaxed);
+    /// Notes that a CONNECT went out on this socket.
+    pub(super) fn asked(&self, socket: RawFd, at: Moment) {
+        if let Some(asked) = usize::try_from(socket).ok().and_then(|s| self.asked.get(s)) {
+            asked.store(at.0, Ordering::Relaxed);
         }
     }
 
@@ -254,14 +254,13 @@ impl Slots {
         (slot != Self::FREE).then_some(slot)
     }
 
-    /// From now on lines about this socket are lines about this slot. To be called between the line about
-    /// the CONNACK and the next: the one before it was about the CONNECT.
+    /// From now on packets on this socket are this slot's. To be called at its CONNACK.
     pub(super) fn bind(&self, cell: &mut Cell, slot: Slot, socket: RawFd) {
         let Ok(place) = usize::try_from(socket) else { return };
-        if let (Some(owner), Some([_, before])) = (self.sockets.get(place), self.lines.get(place)) {
+        if let (Some(owner), Some(asked)) = (self.sockets.get(place), self.asked.get(place)) {
             owner.store(slot, Ordering::Relaxed);
             (cell.socket, cell.cookie) = (Some(socket), kernel::cookie(socket));
-            cell.asked = Some(Moment(before.load(Ordering::Relaxed))).filter(|&at| at >= cell.ordered);
+            cell.asked = Some(Moment(asked.load(Ordering::Relaxed))).filter(|&at| at >= cell.ordered);
         }
     }
 

@@ -1,8 +1,8 @@
-//! Defines what the trace tells of failures: the thread that logged one calls the callback that reports the end next, so that what went wrong last on a thread is the cause.
+//! Defines what Paho's log tells of failures: the thread that logged one calls the callback that reports the end next, so that what went wrong last on a thread is the cause.
 
 use std::{cell::Cell, os::fd::RawFd, time::Duration};
 
-use super::line::{self, Line};
+use super::{line::Line, packet::Packet};
 use crate::clock::Moment;
 
 /// What went wrong last on this thread.
@@ -71,9 +71,6 @@ thread_local! {
     static TROUBLE: Cell<Option<Trouble>> = const { Cell::new(None) };
 }
 
-/// Part of the line about a CONNECT, whether or not it could be sent.
-const CONNECT: &[u8] = b" -> CONNECT version ";
-
 /// The callback follows its line within the same call of Paho's; what is older belongs to another.
 const FRESH: Duration = Duration::from_secs(1);
 
@@ -83,6 +80,24 @@ pub(super) fn take(socket: Option<RawFd>, at: Moment) -> Option<Fault> {
     let trouble = TROUBLE.take()?;
     let other = matches!(trouble.what, Fault::System { socket: s, .. } if socket.is_some_and(|mine| mine != s));
     (!other && at.since(trouble.at) <= FRESH).then_some(trouble.what)
+}
+
+/// Takes in a packet, which ends some troubles and may be one. Runs on Paho's threads, under its locks.
+pub(super) fn pass(socket: RawFd, packet: Packet) {
+    // A system call that failed for another socket and ended nothing is not to be blamed.
+    let is_over = |what: Fault| match what {
+        Fault::System { socket: s, .. } => s != socket,
+        Fault::Secured => packet != Packet::Connect,
+        what => what.is_of_the_way(),
+    };
+    if TROUBLE.get().is_some_and(|t| is_over(t.what)) {
+        TROUBLE.set(None);
+    }
+    if let Packet::ConnAck(code) = packet
+        && let Ok(code @ 1..) = u8::try_from(code)
+    {
+        TROUBLE.set(Some(Trouble { at: Moment::now(), what: Fault::Refused(code) }));
+    }
 }
 
 /// Takes in one line. Runs on Paho's threads, under its locks.
@@ -95,20 +110,6 @@ pub(super) fn note(line: &Line<'_>, at: Moment) {
         }
     };
     match *line {
-        Line::Packet { socket, rest } => {
-            // A system call that failed for another socket and ended nothing is not to be blamed.
-            let is_over = |what: Fault| match what {
-                Fault::System { socket: s, .. } => s != socket,
-                Fault::Secured => !rest.windows(CONNECT.len()).any(|w| w == CONNECT),
-                what => what.is_of_the_way(),
-            };
-            if TROUBLE.get().is_some_and(|t| is_over(t.what)) {
-                TROUBLE.set(None);
-            }
-            if let Some(code) = line::refusal(rest) {
-                TROUBLE.set(Some(Trouble { at, what: Fault::Refused(code) }));
-            }
-        }
         Line::SocketError { socket, errno } => fault(Fault::System { socket, errno }),
         Line::PingTimeout => TROUBLE.set(Some(Trouble { at, what: Fault::PingTimeout })),
         Line::Connecting => TROUBLE.set(None),
@@ -140,10 +141,11 @@ fn same_socket(a: Fault, b: Fault) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::paho::line;
 
     #[test]
     fn the_first_failure_of_a_socket_is_its_cause() {
-        let say = |text: &str| note(&line::parse(format!("20240101 123456.789 {text}").as_bytes()), Moment::now());
+        let say = |text: &str| note(&line::parse(text.as_bytes()), Moment::now());
         say("Socket error Connection reset by peer(104) in recv - getch for socket 15");
         say("Socket error Broken pipe(32) in writev for socket 15");
         assert_eq!(take(Some(15), Moment::now()), Some(Fault::System { socket: 15, errno: 104 }));

@@ -56,7 +56,6 @@ impl Process {
             .arg0("mqfleet")
             .args(["worker", &worker.0.to_string()])
             .env_clear()
-            .env("TZ", wire::WORKER_TZ)
             .envs(ENVIRONMENT.iter().filter_map(|name| Some((*name, std::env::var_os(name)?))))
             .stdin(Stdio::from(std::os::fd::OwnedFd::from(theirs)))
             .stdout(Stdio::null())

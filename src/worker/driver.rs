@@ -46,6 +46,7 @@ pub(super) struct Driver {
     breath: Moment,
     next_count: Moment,
     next_glance: Moment,
+    next_nudge: Moment,
     /// Which part of the slots the kernel was asked about last.
     part: Slot,
     /// The endpoints as they were told last.
@@ -71,6 +72,7 @@ impl Driver {
             breath: Moment(0),
             next_count: Moment::now() + due::COUNT,
             next_glance: Moment::now() + due::GLANCE,
+            next_nudge: Moment::now() + due::NUDGE,
             part: 0,
             routes: HashMap::new(),
         }
@@ -83,7 +85,7 @@ impl Driver {
     /// When there is something to do that nothing else wakes for.
     pub(super) fn next_due(&self) -> Moment {
         let timer = self.timers.next().map(|at| at.max(self.breath));
-        let known = [timer, self.set_right, Some(self.next_count), Some(self.next_glance)];
+        let known = [timer, self.set_right, Some(self.next_count), Some(self.next_glance), Some(self.next_nudge)];
         known.into_iter().flatten().fold(self.next_look, Moment::min)
     }
 

@@ -77,8 +77,8 @@ impl Talk {
         self.asked = subscribe.iter().map(|wanted| client.subscribe(wanted)).enumerate().collect();
         match turn.def.probe.kind {
             ProbeKind::Ack => turn.begin(at, turn.def.probe.every, Due::Probe),
-            ProbeKind::Echo if client.is_followed() => self.echo = Some(client.subscribe(&turn.echoes())),
-            ProbeKind::Echo | ProbeKind::Heartbeat | ProbeKind::Off => {}
+            ProbeKind::Echo => self.echo = Some(client.subscribe(&turn.echoes())),
+            ProbeKind::Heartbeat | ProbeKind::Off => {}
         }
         if !self.asked.is_empty() || self.echo.is_some() {
             turn.later(at + ANSWER, Due::Answers);

@@ -1,4 +1,4 @@
-//! Compares the round trips that a worker reports with those of a plain TCP reference on the same way at the same time; what difference is too large is for the tests to say.
+//! Compares the round trips that a worker reports with those of two plain TCP references on the same way at the same time, that do what its clients do as often and on as many connections; what difference is too large is for the tests to say.
 #![allow(dead_code, reason = "every test binary uses another part of it")]
 
 use std::{
@@ -13,7 +13,7 @@ use mqfleet::{
 
 use super::{
     process::{Def, Worker},
-    reference::Reference,
+    reference::{self, Habit, Reference},
 };
 
 /// How a comparison is made.
@@ -34,24 +34,32 @@ pub struct Plan<'a> {
     pub pause: Duration,
     /// How long to compare once all are connected.
     pub time: Duration,
-    /// Clients of the reference, and the time between two probes of each.
-    pub reference: (usize, Duration),
 }
+
+/// How often a worker has Paho look at its keep alives: what fell due since goes out in one go.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// What was seen of one kind of probe, in order of length.
 #[derive(Clone, Debug)]
 pub struct Seen {
     pub kind: ProbeKind,
     pub ours: Vec<Duration>,
-    pub reference: Vec<Duration>,
+    pub references: [Vec<Duration>; 2],
+    /// How long the references' `send` took, which is in no round trip.
+    pub sends: Vec<Duration>,
 }
 
 impl Seen {
-    /// The round trips, ours and the reference's, that this share does not exceed.
-    pub fn quantiles(&self, share: f64) -> (Duration, Duration) {
-        let of = |all: &[Duration]| all[((share * all.len() as f64).ceil() as usize).clamp(1, all.len()) - 1];
-        (of(&self.ours), of(&self.reference))
+    /// The round trip that this share does not exceed: ours, and what either reference's are.
+    pub fn quantiles(&self, share: f64) -> (Duration, [Duration; 2]) {
+        let [a, b] = &self.references;
+        (quantile(&self.ours, share), [quantile(a, share), quantile(b, share)])
     }
+}
+
+/// What this share of times in order of length does not exceed.
+pub fn quantile(times: &[Duration], share: f64) -> Duration {
+    times[((share * times.len() as f64).ceil() as usize).clamp(1, times.len()) - 1]
 }
 
 impl Plan<'_> {
@@ -75,6 +83,8 @@ impl Plan<'_> {
             };
             Def::new(client, self.port)
         };
+        let connect = |kind: &ProbeKind| [0, 1].map(|which| Reference::connect(self.port, self.habit(*kind), which));
+        let references: Vec<[Reference; 2]> = self.kinds.iter().map(connect).collect();
         let mut worker = Worker::start((0..self.clients).map(define).collect()).await;
         for slot in 0..self.clients {
             worker.connect([slot as Slot]).await;
@@ -82,23 +92,37 @@ impl Plan<'_> {
         }
         let all_up = worker.until(Duration::from_secs(60), |w| w.up() == self.clients).await;
         assert!(all_up, "{} of {} up", worker.up(), self.clients);
-        let (clients, every) = self.reference;
-        let start = |kind: &ProbeKind| Reference::start(self.port, *kind, clients, every);
-        let references: Vec<Reference> = self.kinds.iter().map(start).collect();
+        references.iter().flatten().for_each(Reference::begin);
         worker.samples.clear();
         let begin = Instant::now();
         while begin.elapsed() < self.time {
             worker.until(self.time.saturating_sub(begin.elapsed()), |_| false).await;
         }
-        let references =
-            tokio::task::block_in_place(|| references.into_iter().map(Reference::stop).collect::<Vec<_>>());
-        let of = |(&kind, mut reference): (&ProbeKind, Vec<Duration>)| {
-            let mut ours: Vec<Duration> = worker.samples.iter().filter(|s| s.probe == kind).map(|s| s.rtt).collect();
-            assert!(!ours.is_empty() && !reference.is_empty(), "nothing was measured");
-            ours.sort();
-            reference.sort();
-            Seen { kind, ours, reference }
+        let stop = |pair: [Reference; 2]| pair.map(Reference::stop);
+        let references = tokio::task::block_in_place(|| references.into_iter().map(stop).collect::<Vec<_>>());
+        let of = |(&kind, references): (&ProbeKind, [reference::Seen; 2])| {
+            let sorted = |mut times: Vec<Duration>| {
+                assert!(!times.is_empty(), "nothing was measured");
+                times.sort();
+                times
+            };
+            let ours = worker.samples.iter().filter(|s| s.probe == kind).map(|s| s.rtt).collect();
+            let sends = references.iter().flat_map(|seen| seen.sends.clone()).collect();
+            let references = references.map(|seen| sorted(seen.round_trips));
+            Seen { kind, ours: sorted(ours), references, sends: sorted(sends) }
         };
         self.kinds.iter().zip(references).map(of).collect()
+    }
+
+    /// What the clients of this kind do.
+    fn habit(&self, kind: ProbeKind) -> Habit {
+        let clients = (0..self.clients).filter(|slot| self.kinds[slot % self.kinds.len()] == kind).count();
+        if kind != ProbeKind::Heartbeat {
+            return Habit { kind, clients, every: self.every, together: 1 };
+        }
+        // Those that connected within one look have their heartbeats within one, ever after.
+        let apart = self.pause * self.kinds.len() as u32;
+        let together = (LOOK.as_secs_f64() / apart.as_secs_f64()).round().clamp(1.0, clients as f64) as usize;
+        Habit { kind, clients, every: self.keep_alive, together }
     }
 }

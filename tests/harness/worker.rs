@@ -284,7 +284,6 @@ fn spawn_with(env: &[(&str, &str)], words: Option<Stdio>) -> (Child, StdStream, 
     let stderr = tempfile::NamedTempFile::new().expect("a file");
     let child = Command::new(env!("CARGO_BIN_EXE_mqfleet"))
         .args(["worker", "0"])
-        .env("TZ", wire::WORKER_TZ)
         .envs(env.iter().copied())
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .stdout(Stdio::null())

@@ -21,12 +21,11 @@ async fn round_trips_are_those_of_a_plain_client_on_the_same_way() {
             keep_alive: 1_000 * MS,
             pause: 33 * MS,
             time: 4_000 * MS,
-            reference: (2, 50 * MS),
         };
         for seen in plan.carry_out().await {
-            let (ours, reference) = seen.quantiles(0.5);
+            let (ours, [reference, _]) = seen.quantiles(0.5);
             eprintln!("{one_way} ms one way, {}: {ours:?}, reference {reference:?}", seen.kind.name());
-            assert!(ours >= 2 * one_way * MS, "{seen:?}");
+            assert!(ours >= 2 * one_way * MS, "{ours:?}");
             assert!(
                 ours.abs_diff(reference) < 5 * MS,
                 "{} over {one_way} ms: {ours:?}, {reference:?}",

@@ -84,14 +84,6 @@ async fn the_console_goes_in_the_middle_of_connecting() {
 }
 
 #[test]
-fn paho_s_own_trace_is_refused() {
-    let (mut child, _link, stderr) = super::process::spawn(&[("MQTT_C_CLIENT_TRACE_LEVEL", "PROTOCOL")]);
-    assert_eq!(child.wait().expect("an end").code(), Some(1));
-    let said = std::fs::read_to_string(stderr.path()).expect("its words");
-    assert!(said.contains("MQTT_C_CLIENT_TRACE_LEVEL is set"), "{said}");
-}
-
-#[test]
 fn a_worker_started_by_hand_says_so() {
     let done = Command::new(env!("CARGO_BIN_EXE_mqfleet")).args(["worker", "0"]).stdin(Stdio::null()).output();
     let done = done.expect("a worker");
