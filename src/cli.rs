@@ -355,6 +355,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         }
         Command::Replay { file, plain, format, samples, speed, paused, from, to, dress } => {
             let recording = Recording::open(&file)?;
+            check_part(&recording, from, to);
             if plain || format == Format::Json || !has_screen() {
                 let speed = speed.unwrap_or(Speed::Max);
                 let options = replay::Options { format, samples, speed, from, to };
@@ -375,6 +376,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         }
         Command::Report { file, format, from, to } => {
             let recording = Recording::open(&file)?;
+            check_part(&recording, from, to);
             let text = replay::report(&recording, from, to)?.render(format);
             headless::print(&text).context("cannot print")?;
             Ok(ExitCode::SUCCESS)
@@ -442,6 +444,19 @@ fn start_recorder(view: &View, fleet: &Arc<Fleet>) -> Result<Option<Recorder>> {
             .with_context(|| format!("cannot record to {}", path.display()))
     };
     view.record.as_ref().map(start).transpose()
+}
+
+/// Ends the program where there is nothing between `--from` and `--to`.
+fn check_part(recording: &Recording, from: Option<Place>, to: Option<Place>) {
+    let [from, to] = [from, to].map(|place| place.map(|place| place.moment(recording)));
+    if from > to.or(from) {
+        wrong_usage("--from is after --to");
+    }
+    if from.is_some_and(|from| from > recording.end()) {
+        let end = recording.header().anchor().utc(recording.end()).format("%Y-%m-%dT%H:%M:%S%.3fZ");
+        let length = figures::clock(recording.end().since(recording.begin()));
+        wrong_usage(&format!("--from is after the recording's end, which is at {end}, {length} after its begin"));
+    }
 }
 
 /// Ends the program as clap does for wrong arguments, with exit code 2.

@@ -53,10 +53,16 @@ impl Anchor {
         Anchor { moment, wall }
     }
 
-    /// Reads both clocks, the wall clock to the millisecond: to that it is told in lines and kept in
-    /// recordings, and all that tell a time tell the same.
+    /// Reads both clocks.
     pub fn now() -> Anchor {
-        Anchor::new(Moment::now(), Utc::now().trunc_subsecs(3))
+        Anchor::of_line(Moment::now(), Utc::now())
+    }
+
+    /// From the two times of a line, of which the wall clock's is to the millisecond. Between all
+    /// moments and what the wall clock says to them are whole milliseconds: who reads the line tells
+    /// the same time of other moments as who wrote it.
+    pub fn of_line(at: Moment, wall: DateTime<Utc>) -> Anchor {
+        Anchor::new(Moment(at.0 - at.0 % 1_000), wall.trunc_subsecs(3))
     }
 
     /// The moment of the reading.
@@ -72,5 +78,26 @@ impl Anchor {
 
     pub fn local(&self, at: Moment) -> DateTime<Local> {
         self.utc(at).with_timezone(&Local)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn who_reads_a_line_tells_the_times_that_its_writer_told(
+            now in 0u64..1 << 40, wall in 0i64..1 << 50, at in 0u64..1 << 40, other in 0u64..1 << 40,
+        ) {
+            let wall = DateTime::from_timestamp_micros(wall).unwrap();
+            let writer = Anchor::of_line(Moment(now), wall);
+            let line = writer.utc(Moment(at)).trunc_subsecs(3);
+            let reader = Anchor::of_line(Moment(at), line);
+            prop_assert_eq!(reader.utc(Moment(other)), writer.utc(Moment(other)));
+            prop_assert!((writer.utc(Moment(now)) - wall).abs() < chrono::Duration::milliseconds(1));
+        }
     }
 }

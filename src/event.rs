@@ -4,6 +4,7 @@ mod connack;
 mod expiry;
 mod finding;
 mod reason;
+mod standing;
 mod tcp;
 
 use std::{sync::Arc, time::Duration};
@@ -21,6 +22,7 @@ pub use self::{
     expiry::Expiry,
     finding::{Certificate, Failure, Finding, Session, Stage, StageKind},
     reason::{Reason, Remedy},
+    standing::{Counts, FleetStanding, Part, Past, Reading, Slice, Slices, Standing, Strip, Window},
     tcp::{Tcp, TcpState},
 };
 
@@ -38,6 +40,8 @@ pub enum What {
     State(Transition),
     /// Where a client stands, told to a listener that comes later than the steps that led there.
     Standing(Box<Standing>),
+    /// Likewise what is about no single client.
+    FleetStanding(Box<FleetStanding>),
     /// A probe of a client was answered.
     Sample(Sample),
     /// A client's probe has no answer yet. Its answer, or the connection's end, puts an end to that.
@@ -81,26 +85,6 @@ pub struct Transition {
     pub attempt: u32,
     /// When the next try is due, where one is.
     pub next_try: Option<Duration>,
-}
-
-/// All that a client's steps and samples so far come to.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Standing {
-    pub client: ClientKey,
-    pub endpoint: EndpointKey,
-    pub state: State,
-    /// Since when it is up, down, given up or off.
-    pub since: Moment,
-    pub reason: Reason,
-    pub detail: Scrubbed,
-    pub attempt: u32,
-    pub next_try: Option<Moment>,
-    /// How often it came up; the first time counts.
-    pub ups: u32,
-    /// The last answer: when, and how long it took.
-    pub last: Option<(Moment, Duration)>,
-    pub received: u64,
-    pub published: u64,
 }
 
 /// A measured round trip.

@@ -4,7 +4,7 @@ mod connection;
 
 use std::{fmt::Write, time::Duration};
 
-use chrono::{DurationRound, SecondsFormat, TimeDelta};
+use chrono::SecondsFormat;
 use serde::Serialize;
 
 use crate::{
@@ -94,6 +94,11 @@ enum Line<'a> {
         detail: &'a str,
         attempt: u32,
     },
+    FleetStanding {
+        ts: String,
+        samples_lost: u64,
+        worker_deaths: u32,
+    },
     Notice {
         ts: String,
         level: &'a str,
@@ -127,8 +132,13 @@ enum Line<'a> {
         slow: u32,
         backoff: u32,
         failed: u32,
+        /// Percentiles of the last minute or so, where any client answered,
         p50_us: Option<u64>,
+        p90_us: Option<u64>,
         p99_us: Option<u64>,
+        max_us: Option<u64>,
+        /// and probes that were found to be lost in that time.
+        lost: u64,
         received: u64,
         published: u64,
     },
@@ -162,13 +172,6 @@ fn stamp(anchor: &Anchor, at: Moment) -> String {
     anchor.utc(at).to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
-/// The stamp of something before `at`, counted from the stamp of that: who has only the latter, as a
-/// replay does, comes to the same.
-fn stamp_before(anchor: &Anchor, at: Moment, before: Moment) -> String {
-    let told = anchor.utc(at).duration_trunc(TimeDelta::milliseconds(1)).unwrap_or_else(|_| anchor.utc(at));
-    stamp(&Anchor::new(at, told), before)
-}
-
 fn encode(line: &impl Serialize) -> String {
     // Strings, numbers and options of them always have a JSON form.
     serde_json::to_string(line).unwrap_or_default()
@@ -189,7 +192,7 @@ pub fn json_start(fleet: &Fleet, workers: usize, anchor: &Anchor, at: Moment) ->
 /// An event as a JSON line. What is measured has one only where `samples` says so.
 pub fn json(fleet: &Fleet, anchor: &Anchor, event: &Event, samples: bool) -> Option<String> {
     match &event.what {
-        What::Messages(_) | What::Subscribed(..) | What::Standing(_) => None,
+        What::Messages(_) | What::Subscribed(..) | What::Standing(_) | What::FleetStanding(_) => None,
         What::Sample(_) | What::Tcp(..) if !samples => None,
         _ => Some(encode(&line(fleet, anchor, event))),
     }
@@ -221,11 +224,14 @@ fn line<'a>(fleet: &'a Fleet, anchor: &Anchor, event: &'a Event) -> Line<'a> {
             client: &fleet.client(standing.client).name,
             endpoint: &fleet.endpoint(standing.endpoint).name,
             state: standing.state.name(),
-            since: stamp_before(anchor, event.at, standing.since),
+            since: stamp(anchor, standing.since),
             reason: standing.reason.name(),
             detail: &standing.detail,
             attempt: standing.attempt,
         },
+        What::FleetStanding(standing) => {
+            Line::FleetStanding { ts, samples_lost: standing.samples_lost, worker_deaths: standing.worker_deaths }
+        }
         What::Messages(messages) => Line::Messages {
             ts,
             client: &fleet.client(messages.client).name,
@@ -239,7 +245,7 @@ fn line<'a>(fleet: &'a Fleet, anchor: &Anchor, event: &'a Event) -> Line<'a> {
             ts,
             client: &fleet.client(late.client).name,
             probe: late.probe.name(),
-            since: stamp_before(anchor, event.at, late.since),
+            since: stamp(anchor, late.since),
         },
         What::Tcp(client, tcp) => Line::Tcp {
             ts,
@@ -321,7 +327,10 @@ fn summary<'a>(known: &Known, anchor: &Anchor, at: Moment) -> Line<'a> {
         backoff: totals.of(State::Backoff),
         failed: totals.of(State::Failed),
         p50_us: latency.map(|l| micros(l.p50)),
+        p90_us: latency.map(|l| micros(l.p90)),
         p99_us: latency.map(|l| micros(l.p99)),
+        max_us: latency.map(|l| micros(l.max)),
+        lost: known.lost(),
         received: known.received(),
         published: known.published(),
     }
@@ -353,7 +362,7 @@ pub fn plain(fleet: &Fleet, anchor: &Anchor, event: &Event) -> Option<String> {
             let _ = write!(line, " {}", words::transition(fleet, step));
         }
         What::Sample(_) | What::Late(_) | What::Tcp(..) | What::Gate(..) => return None,
-        What::Messages(_) | What::Standing(_) => return None,
+        What::Messages(_) | What::Standing(_) | What::FleetStanding(_) => return None,
         What::Finding(..) | What::Connack(..) | What::Subscribed(..) => return None,
         What::Shortfall(shortfall) => {
             let text = words::shortfall(fleet, shortfall);
@@ -383,8 +392,10 @@ pub fn plain_summary(known: &Known, anchor: &Anchor, at: Moment) -> String {
         let _ = write!(line, " {} {}", totals.of(state), state.name());
     }
     if let Some(latency) = known.latency() {
-        let ms = |d: Duration| d.as_secs_f64() * 1e3;
-        let _ = write!(line, "; p50 {:.1} ms, p99 {:.1} ms", ms(latency.p50), ms(latency.p99));
+        let _ = write!(line, "; {}", words::figures::percentiles(&latency));
+    }
+    if known.lost() > 0 {
+        let _ = write!(line, "; {} probes lost", known.lost());
     }
     line
 }
@@ -497,7 +508,7 @@ mod tests {
         let known = Known::new(Arc::new(fleet.clone()), Moment(0));
         assert_eq!(
             json_summary(&known, &anchor, Moment(0)),
-            r#"{"type":"summary","ts":"2026-11-22T12:00:00.000Z","clients":1,"off":1,"held":0,"queued":0,"connecting":0,"up":0,"slow":0,"backoff":0,"failed":0,"p50_us":null,"p99_us":null,"received":0,"published":0}"#
+            r#"{"type":"summary","ts":"2026-11-22T12:00:00.000Z","clients":1,"off":1,"held":0,"queued":0,"connecting":0,"up":0,"slow":0,"backoff":0,"failed":0,"p50_us":null,"p90_us":null,"p99_us":null,"max_us":null,"lost":0,"received":0,"published":0}"#
         );
     }
 
@@ -536,7 +547,7 @@ mod tests {
         let late = Late { client: ClientKey(0), probe: ProbeKind::Heartbeat, since: Moment(200_900) };
         let event = Event { at: Moment(1_500_700), what: What::Late(late) };
         let begin = chrono::Utc.with_ymd_and_hms(2026, 11, 22, 12, 0, 1).unwrap();
-        let told = Anchor::new(event.at, begin + chrono::Duration::milliseconds(500));
+        let told = Anchor::of_line(event.at, begin + chrono::Duration::milliseconds(500));
         let live = json(&fleet(), &anchor(), &event, false).unwrap();
         assert!(live.contains(r#""since":"2026-11-22T12:00:00.200Z""#), "{live}");
         assert_eq!(json(&fleet(), &told, &event, false), Some(live));

@@ -2,7 +2,6 @@
 
 mod act;
 mod answers;
-mod availability;
 mod connection;
 mod groups;
 mod heat;
@@ -17,6 +16,7 @@ mod pulse;
 mod record;
 mod row;
 mod standing;
+mod strip;
 mod survey;
 mod timeline;
 mod totals;
@@ -25,7 +25,6 @@ mod view;
 
 pub use act::Effect;
 pub use answers::Answers;
-pub use availability::{Availability, Turn, share};
 pub use connection::Connection;
 pub use groups::{Group, Groups};
 pub use heat::{Heat, Slice};
@@ -37,7 +36,7 @@ pub use link::Link;
 pub use log::{Entry, Log, Subject};
 pub use order::{Column, Sort};
 pub use pulse::Pulse;
-pub use record::Record;
+pub use record::{Record, share};
 pub use row::{Row, Slow};
 pub use survey::{Place, Survey};
 pub use timeline::{Motion, Stretch, Timeline};

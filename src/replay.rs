@@ -45,8 +45,10 @@ impl std::str::FromStr for Speed {
             return Ok(Speed::Max);
         }
         let number = text.strip_suffix(['x', '×']).unwrap_or(text).parse::<f64>().ok();
-        let times = number.filter(|times| times.is_finite() && *times >= 0.001);
-        times.map(Speed::Times).ok_or_else(|| "a speed is a number such as 100x, or max".to_owned())
+        let times = number.filter(|times| (0.001..=1e6).contains(times));
+        times
+            .map(Speed::Times)
+            .ok_or_else(|| "a speed is a number from 0.001x to 1000000x, such as 100x, or max".to_owned())
     }
 }
 

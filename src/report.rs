@@ -6,7 +6,7 @@ mod outages;
 mod page;
 mod storms;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, SubsecRound, Utc};
 
@@ -18,9 +18,9 @@ pub use storms::Storm;
 use self::{figures::Gathered, latency::Latencies, outages::Outages, storms::Storms};
 use crate::{
     clock::{Anchor, Moment},
-    event::{Event, Reason, State, Transition, What, WorkerEvent},
-    fleet::{ClientKey, EndpointKey, Fleet},
-    model::{Availability, Turn},
+    event::{Event, Reason, Sample, State, What},
+    fleet::{ClientKey, Fleet},
+    model::Known,
 };
 
 /// What the wall clock said, to the millisecond, as all lines tell it.
@@ -34,140 +34,137 @@ pub struct Tally {
     fleet: Arc<Fleet>,
     /// What was before counts only as how things stood then.
     begin: Moment,
-    clients: Vec<ClientTally>,
+    is_begun: bool,
+    known: Known,
+    /// What was known of these at the begin.
+    samples_lost: u64,
+    worker_deaths: u32,
     outages: Outages,
     latencies: Latencies,
     storms: Storms,
-    samples_lost: u64,
-    worker_deaths: u32,
-}
-
-#[derive(Clone, Debug)]
-struct ClientTally {
-    endpoint: EndpointKey,
-    state: State,
-    /// What explains the state.
-    reason: Reason,
-    since: Moment,
-    availability: Availability,
 }
 
 impl Tally {
+    /// A round trip counts for no more probes than go out in this time.
+    const WAIT: Duration = Duration::from_secs(3_600);
+
     /// Nothing yet of a run, or of a part of it, that begins then.
     pub fn new(fleet: Arc<Fleet>, begin: Moment) -> Tally {
-        let client = |endpoint| ClientTally {
-            endpoint,
-            state: State::Off,
-            reason: Reason::NotStarted,
-            since: begin,
-            availability: Availability::new(begin),
-        };
         Tally {
-            clients: fleet.clients.iter().map(|c| client(c.endpoint())).collect(),
+            is_begun: false,
+            known: Known::new(fleet.clone(), begin),
+            samples_lost: 0,
+            worker_deaths: 0,
             outages: Outages::new(fleet.clients.len()),
             latencies: Latencies::new(&fleet),
             storms: Storms::new(begin),
-            samples_lost: 0,
-            worker_deaths: 0,
             begin,
             fleet,
         }
     }
 
+    /// Takes in an event, or how things stood before the first one.
     pub fn apply(&mut self, event: &Event) {
-        let is_before = event.at < self.begin;
+        let is_counted =
+            matches!(event.what, What::State(_) | What::Sample(_) | What::SamplesLost(_) | What::Worker { .. });
+        if is_counted && event.at >= self.begin {
+            self.start();
+        }
         match &event.what {
-            What::State(step) => self.step(event.at.max(self.begin), step, is_before),
-            What::Standing(standing) => {
-                let client = &mut self.clients[standing.client.index()];
-                (client.endpoint, client.state, client.reason) = (standing.endpoint, standing.state, standing.reason);
-                client.since = standing.since;
-                let now = event.at.max(self.begin);
-                let turn = client.availability.stand(now, standing.since, standing.state, standing.reason);
-                let (key, endpoint, reason) = (standing.client, standing.endpoint, standing.reason);
-                self.turn(turn, standing.since.min(now), key, endpoint, reason, &standing.detail);
+            What::State(step) => {
+                let was_up = self.known.row(step.client).is_up();
+                self.turn(event, step.client, step.to, step.reason, &step.detail);
+                if self.is_begun {
+                    self.storms.step(event.at, step.to, was_up);
+                }
             }
-            What::Sample(sample) if !is_before => {
-                let client = sample.client;
-                self.latencies.record(client, self.clients[client.index()].endpoint, sample.rtt);
+            What::Standing(told) => self.turn(event, told.client, told.state, told.reason, &told.detail),
+            What::Sample(sample) => {
+                self.known.apply(event);
+                self.sample(sample);
             }
-            What::SamplesLost(count) if !is_before => self.samples_lost += u64::from(*count),
-            What::Worker { event: WorkerEvent::Died, .. } if !is_before => self.worker_deaths += 1,
-            _ => {}
+            _ => self.known.apply(event),
         }
     }
 
-    fn step(&mut self, at: Moment, step: &Transition, is_before: bool) {
-        let client = &mut self.clients[step.client.index()];
-        let was_up = client.state == State::Up;
-        (client.endpoint, client.state, client.reason) = (step.endpoint, step.to, step.reason);
-        client.since = at;
-        let turn = client.availability.step(at, step.to, step.reason);
-        if !is_before {
-            self.storms.step(at, step.to, was_up);
-        }
-        self.turn(turn, at, step.client, step.endpoint, step.reason, &step.detail);
-        if turn == Turn::Nothing && self.clients[step.client.index()].availability.outage().is_some() {
-            self.outages.explain(step.client, step.to, step.reason);
+    /// The part of the run begins that is told.
+    fn start(&mut self) {
+        if !std::mem::replace(&mut self.is_begun, true) {
+            self.known.restart_records(self.begin);
+            self.outages.restart();
+            (self.samples_lost, self.worker_deaths) = (self.known.samples_lost(), self.known.worker_deaths());
         }
     }
 
-    fn turn(&mut self, turn: Turn, at: Moment, client: ClientKey, endpoint: EndpointKey, reason: Reason, detail: &str) {
-        match turn {
-            Turn::Nothing => {}
-            Turn::Begins => self.outages.begin(at, client, endpoint, reason, detail),
-            Turn::Ends => self.outages.end(at, client),
+    /// Applies what tells a client's state, and notes where an outage begins or ends with it.
+    fn turn(&mut self, event: &Event, client: ClientKey, to: State, reason: Reason, detail: &str) {
+        let before = self.known.row(client).record.outage();
+        self.known.apply(event);
+        let row = self.known.row(client);
+        match (before, row.record.outage()) {
+            (None, None) => {}
+            (None, Some(begin)) => self.outages.begin(begin, client, row.endpoint, reason, detail),
+            (Some(_), Some(_)) => self.outages.explain(client, to, reason),
+            (Some(_), None) => self.outages.end(event.at, client),
+        }
+    }
+
+    fn sample(&mut self, sample: &Sample) {
+        let row = self.known.row(sample.client);
+        // Of a connection that is gone, it counts as little as in a live view.
+        if self.is_begun && row.is_up() {
+            for rtt in self.known.corrected(sample, Self::WAIT) {
+                self.latencies.record(sample.client, row.endpoint, rtt);
+            }
         }
     }
 
     /// The summary as of `end`; `anchor` tells what the wall clock said.
-    pub fn report(&self, end: Moment, anchor: &Anchor) -> Report {
+    pub fn report(mut self, end: Moment, anchor: &Anchor) -> Report {
+        self.start();
         let end = end.max(self.begin);
-        let ended: Vec<Availability> = self.clients.iter().map(|c| c.availability.at(end)).collect();
-        let (mut whole, mut by_endpoint) = (Gathered::default(), vec![Gathered::default(); self.fleet.endpoints.len()]);
-        let mut by_label: BTreeMap<(&str, &str), Gathered> = BTreeMap::new();
-        for ((client, tally), availability) in self.fleet.clients.iter().zip(&self.clients).zip(&ended) {
-            whole.add(availability);
-            by_endpoint[tally.endpoint.index()].add(availability);
-            for (name, value) in client.labels.iter().filter(|(name, _)| self.latencies.is_grouped(name)) {
-                by_label.entry((name, value)).or_default().add(availability);
+        let (fleet, groups) = (&*self.fleet, self.latencies.groups());
+        let mut whole = Gathered::default();
+        let mut by_endpoint = vec![Gathered::default(); fleet.endpoints.len()];
+        let mut by_group = vec![Gathered::default(); groups.all().len()];
+        for (key, row) in fleet.keys().zip(self.known.rows()) {
+            whole.add(&row.record, end);
+            by_endpoint[row.endpoint.index()].add(&row.record, end);
+            for group in groups.of_client(key) {
+                by_group[usize::from(*group)].add(&row.record, end);
             }
         }
-        let endpoint_name = |key: EndpointKey| self.fleet.endpoint(key).name.to_string();
-        let group = |name: String, gathered: &Gathered, latency| gathered.figures(name, latency);
-        let endpoints = self.fleet.endpoint_keys().zip(&by_endpoint);
-        let clients = self.fleet.clients.iter().zip(&self.clients).zip(&ended);
+        let endpoints = fleet.endpoints.iter().zip(&by_endpoint).enumerate();
+        let labels = groups.all().iter().zip(&by_group).enumerate();
+        let clients = fleet.clients.iter().zip(self.known.rows());
         Report {
-            fleet: self.fleet.name.to_string(),
+            fleet: fleet.name.to_string(),
             from: wall(anchor, self.begin),
             to: wall(anchor, end),
             seconds: end.since(self.begin).as_secs_f64(),
-            whole: group(self.fleet.name.to_string(), &whole, self.latencies.of_fleet()),
+            whole: whole.figures(fleet.name.to_string(), self.latencies.of_fleet()),
             endpoints: endpoints
-                .map(|(key, gathered)| group(endpoint_name(key), gathered, self.latencies.of_endpoint(key)))
-                .collect(),
-            labels: by_label
-                .iter()
-                .map(|((name, value), gathered)| {
-                    group(format!("{name}={value}"), gathered, self.latencies.of_label(name, value))
+                .map(|(n, (endpoint, gathered))| {
+                    gathered.figures(endpoint.name.to_string(), self.latencies.of_endpoint(n))
                 })
                 .collect(),
-            labels_left_out: self.latencies.left_out().iter().map(ToString::to_string).collect(),
+            labels: labels
+                .map(|(n, (group, gathered))| {
+                    gathered.figures(format!("{}={}", group.label, group.value), self.latencies.of_group(n))
+                })
+                .collect(),
+            labels_left_out: self.latencies.left_out(fleet).iter().map(ToString::to_string).collect(),
             clients: clients
-                .map(|((client, tally), availability)| {
-                    ClientFigures::new(
-                        client.name.to_string(),
-                        endpoint_name(tally.endpoint),
-                        tally.state,
-                        availability,
-                    )
+                .map(|(client, row)| {
+                    let endpoint = fleet.endpoint(row.endpoint).name.to_string();
+                    ClientFigures::new(client.name.to_string(), endpoint, row, end)
                 })
                 .collect(),
-            outages: self.outages.told(&self.fleet, end, anchor),
-            storms: self.storms.told(end, self.fleet.clients.len(), anchor),
+            outages: self.outages.told(fleet, end, anchor),
+            storms: self.storms.told(end, fleet.clients.len(), anchor),
             peak_connects: self.storms.peak(anchor),
-            samples_lost: self.samples_lost,
-            worker_deaths: self.worker_deaths,
+            samples_lost: self.known.samples_lost().saturating_sub(self.samples_lost),
+            worker_deaths: self.known.worker_deaths().saturating_sub(self.worker_deaths),
         }
     }
 }

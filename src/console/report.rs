@@ -2,7 +2,7 @@
 
 use std::{fmt::Write, time::Duration};
 
-use crate::{event::State, model::Model};
+use crate::{event::State, model::Model, words::figures};
 
 /// The report, some lines of text.
 pub(super) fn text(model: &Model, run: Duration) -> String {
@@ -18,8 +18,10 @@ pub(super) fn text(model: &Model, run: Duration) -> String {
     let reconnects: u64 = known.rows().iter().map(|r| u64::from(r.reconnects)).sum();
     let _ = write!(out, "reconnects: {reconnects}");
     if let Some(latency) = known.latency() {
-        let ms = |d: Duration| d.as_secs_f64() * 1e3;
-        let _ = write!(out, ", latency p50 {:.1} ms, p99 {:.1} ms", ms(latency.p50), ms(latency.p99));
+        let _ = write!(out, ", latency {}", figures::percentiles(&latency));
+    }
+    if known.lost() > 0 {
+        let _ = write!(out, ", probes lost: {}", known.lost());
     }
     if known.worker_deaths() > 0 {
         let _ = write!(out, ", worker deaths: {}", known.worker_deaths());

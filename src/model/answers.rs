@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::{
     clock::Moment,
+    event::{Counts, Part, Window},
     model::histogram::{BUCKETS, Histogram, bucket_of, corrected, micros, quantile},
 };
 
@@ -109,6 +110,35 @@ impl Answers {
         let oldest = (now.0 / u64::from(self.width) + 1).saturating_sub(Self::PARTS as u64);
         let begin = (self.newest + 1).saturating_sub(Self::PARTS as u64).max(oldest);
         (begin..=self.newest).map(|part| part as usize % Self::PARTS)
+    }
+
+    pub(super) fn tell(&self) -> Window {
+        let first = (self.newest + 1).saturating_sub(Self::PARTS as u64);
+        let part = |place: usize| {
+            let Tally { answered, lost, max, .. } = self.tallies[place];
+            Part { counts: Counts::of(self.counts[place].iter().map(|n| u32::from(*n))), answered, lost, max }
+        };
+        let parts = (first..=self.newest).map(|n| part(n as usize % Self::PARTS)).collect();
+        Window { width: self.width, newest: self.newest, parts, last: self.last, jitter: self.jitter }
+    }
+
+    /// What comes from a file may be nonsense: it becomes other answers then.
+    pub(super) fn of(told: &Window) -> Answers {
+        let mut answers = Answers::new(Moment(0), Duration::ZERO);
+        answers.width = told.width.clamp(micros(Self::SHORTEST), micros(Self::LONGEST));
+        answers.newest = told.newest.min(u64::MAX / u64::from(answers.width));
+        answers.last = told.last;
+        answers.jitter = if told.jitter.is_finite() { told.jitter.clamp(0.0, u32::MAX as f32) } else { 0.0 };
+        for (part, n) in told.parts.iter().rev().zip((0..=answers.newest).rev()).take(Self::PARTS) {
+            let (counts, tally) =
+                (&mut answers.counts[n as usize % Self::PARTS], &mut answers.tallies[n as usize % Self::PARTS]);
+            for (bucket, count) in part.counts.buckets(BUCKETS) {
+                counts[bucket] = u8::try_from(count).unwrap_or(u8::MAX);
+                tally.counted = tally.counted.saturating_add(counts[bucket].into());
+            }
+            (tally.answered, tally.lost, tally.max) = (part.answered, part.lost, part.max);
+        }
+        answers
     }
 
     /// How far back the window goes.

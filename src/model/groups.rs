@@ -30,7 +30,7 @@ impl Groups {
     /// The most groups there are; of more labels, the first ones by name have them.
     const MOST: usize = 1_024;
 
-    pub(super) fn of(fleet: &Fleet) -> Groups {
+    pub fn of(fleet: &Fleet) -> Groups {
         let mut sizes: BTreeMap<&Scrubbed, BTreeMap<&Scrubbed, u32>> = BTreeMap::new();
         for client in &fleet.clients {
             for (label, value) in client.labels.iter() {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::{
     clock::Moment,
+    event::{self, Counts, Slices},
     model::histogram::{BUCKETS, bucket_of},
 };
 
@@ -24,12 +25,26 @@ impl Slice {
     /// Notes an answer.
     pub fn record(&mut self, rtt: Duration) {
         self.counts.resize(Self::BUCKETS, 0);
-        self.counts[bucket_of(rtt) / Self::FOLD] += 1;
+        let count = &mut self.counts[bucket_of(rtt) / Self::FOLD];
+        *count = count.saturating_add(1);
     }
 
     /// By coarse bucket, the fastest first; nothing where there was no answer.
     pub fn counts(&self) -> &[u32] {
         &self.counts
+    }
+
+    fn tell(&self) -> event::Slice {
+        event::Slice { counts: Counts::of(self.counts.iter().copied()), lost: self.lost, max: 0 }
+    }
+
+    fn of(told: &event::Slice) -> Slice {
+        let mut slice = Slice { counts: Vec::new(), lost: told.lost };
+        for (bucket, count) in told.counts.buckets(Self::BUCKETS) {
+            slice.counts.resize(Self::BUCKETS, 0);
+            slice.counts[bucket] = count;
+        }
+        slice
     }
 
     fn clear(&mut self) {
@@ -59,7 +74,25 @@ impl Heat {
     }
 
     pub(super) fn lose(&mut self, at: Moment) {
-        self.advance(at).lost += 1;
+        let lost = &mut self.advance(at).lost;
+        *lost = lost.saturating_add(1);
+    }
+
+    pub(super) fn tell(&self) -> Slices {
+        let first = (self.newest + 1).saturating_sub(Self::SLICES as u64);
+        let slices = (first..=self.newest).map(|slice| &self.slices[slice as usize % Self::SLICES]);
+        // Before the begin of the run there is nothing to tell.
+        let slices = slices.skip_while(|slice| **slice == Slice::default());
+        Slices { newest: self.newest, slices: slices.map(Slice::tell).collect() }
+    }
+
+    /// Takes in what was told. What comes from a file may be nonsense: it becomes something else then.
+    pub(super) fn stand(&mut self, told: &Slices) {
+        self.newest = told.newest.min(slice_of(Moment(u64::MAX)));
+        self.slices.fill(Slice::default());
+        for (told, slice) in told.slices.iter().rev().zip((0..=self.newest).rev()).take(Self::SLICES) {
+            self.slices[slice as usize % Self::SLICES] = Slice::of(told);
+        }
     }
 
     fn advance(&mut self, at: Moment) -> &mut Slice {

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use crate::event::{Counts, Slice};
+
 /// The buckets of a histogram. Up to 512 µs they are 16 µs wide, above that there are sixteen an
 /// octave, up to 67 s, with what takes longer in the last one. The middle of a bucket is at most
 /// [`Histogram::ERROR`] of a value away from it, or 8 µs where that is more.
 ///
-/// The type is the project's own, and not the `hdrhistogram` crate's, because a client's counts and a
+/// The type is the project's own, and not that of a crate such as `hdrhistogram`, because a client's counts and a
 /// fleet's then have the same buckets at an eighth of the size: merging is adding, and a client's p99
 /// is the one that its endpoint's histogram has of it.
 pub const BUCKETS: usize = 304;
@@ -97,6 +99,21 @@ impl Histogram {
             self.total += u64::from(count);
         }
         self.max = self.max.max(max);
+    }
+
+    pub(super) fn tell(&self) -> Slice {
+        let max = u64::try_from(self.max.as_micros()).unwrap_or(u64::MAX);
+        Slice { counts: Counts::of(self.counts()), lost: 0, max }
+    }
+
+    pub(super) fn of(told: &Slice) -> Histogram {
+        let mut histogram = Histogram { max: Duration::from_micros(told.max), ..Histogram::default() };
+        for (bucket, count) in told.counts.buckets(BUCKETS) {
+            histogram.counts.resize(BUCKETS, 0);
+            histogram.counts[bucket] = count;
+            histogram.total += u64::from(count);
+        }
+        histogram
     }
 
     /// Forgets everything, and keeps the memory.

@@ -12,7 +12,7 @@ use crate::{
     model::{
         connection::Connection,
         groups::Groups,
-        histogram::Latency,
+        histogram::{Latency, corrected},
         insight::Insight,
         latencies::Latencies,
         log::Log,
@@ -30,7 +30,7 @@ pub(super) struct EndpointRow {
     pub(super) gate: Option<Gate>,
     pub(super) finding: Option<(Moment, Arc<Finding>)>,
     /// What its broker says when it accepts a client, the times left out; of the last client.
-    terms: Option<Arc<Connack>>,
+    pub(super) terms: Option<Arc<Connack>>,
 }
 
 /// All that is known of a fleet.
@@ -50,11 +50,12 @@ pub struct Known {
     pub(super) samples_lost: u64,
     pub(super) received: u64,
     pub(super) published: u64,
-    worker_deaths: u32,
-    last_worker_death: Option<WorkerKey>,
+    pub(super) worker_deaths: u32,
+    pub(super) last_worker_death: Option<WorkerKey>,
     groups: Arc<Groups>,
-    latencies: Latencies,
+    pub(super) latencies: Latencies,
     latency: Option<Latency>,
+    lost: u64,
     insight: Option<Insight>,
     /// Counts events, so that a reader can tell whether anything changed.
     changes: u64,
@@ -85,6 +86,7 @@ impl Known {
             worker_deaths: 0,
             last_worker_death: None,
             latency: None,
+            lost: 0,
             insight: None,
             changes: 0,
             steps: 0,
@@ -100,6 +102,19 @@ impl Known {
 
     pub fn fleet(&self) -> &Fleet {
         &self.fleet
+    }
+
+    /// Lets every client's record begin then, with how it stood.
+    pub fn restart_records(&mut self, begin: Moment) {
+        self.rows.iter_mut().for_each(|row| row.record.restart(begin));
+    }
+
+    /// What an answer of a client stands for, where no more counts than goes out in `wait`: the round
+    /// trips of probes that had to wait for it, too.
+    pub fn corrected(&self, sample: &Sample, wait: Duration) -> impl Iterator<Item = Duration> + use<> {
+        let interval = self.row(sample.client).interval(&self.fleet.client(sample.client).settings);
+        let most = wait.as_millis() / interval.as_millis().max(1);
+        corrected(sample.rtt, interval, most as usize)
     }
 
     pub fn row(&self, client: ClientKey) -> &Row {
@@ -190,6 +205,11 @@ impl Known {
         self.latency
     }
 
+    /// Probes that were found to be lost in that time.
+    pub fn lost(&self) -> u64 {
+        self.lost
+    }
+
     /// The fleet's round trips, by endpoint and by label too.
     pub fn latencies(&self) -> &Latencies {
         &self.latencies
@@ -218,6 +238,7 @@ impl Known {
             self.by_endpoint[row.endpoint.index()].add(row);
         }
         self.latency = self.latencies.fleet(now).latency();
+        self.lost = self.latencies.lost(now);
         self.insight = Insight::of(self);
     }
 
@@ -226,9 +247,10 @@ impl Known {
         match &event.what {
             What::State(step) => self.apply_step(event.at, step),
             What::Standing(standing) => self.apply_standing(event.at, standing),
+            What::FleetStanding(standing) => self.apply_fleet_standing(standing),
             What::Sample(sample) => self.apply_sample(event.at, sample),
             What::Worker { worker, event: WorkerEvent::Died, .. } => {
-                self.worker_deaths += 1;
+                self.worker_deaths = self.worker_deaths.saturating_add(1);
                 self.last_worker_death = Some(*worker);
             }
             What::Messages(messages) => {
@@ -238,7 +260,7 @@ impl Known {
                 self.received = self.received.saturating_add(messages.received.into());
                 self.published = self.published.saturating_add(messages.published.into());
             }
-            What::SamplesLost(count) => self.samples_lost += u64::from(*count),
+            What::SamplesLost(count) => self.samples_lost = self.samples_lost.saturating_add(u64::from(*count)),
             What::Trouble(text) => self.trouble = Some(text.clone()),
             What::Gate(endpoint, gate) => self.apply_gate(*endpoint, gate),
             What::Finding(endpoint, finding) => {

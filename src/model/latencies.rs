@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::{
     clock::Moment,
+    event::{FleetStanding, Slices},
     fleet::{Fleet, ProbeKind, Settings},
     model::{
         groups::Groups,
@@ -30,6 +31,22 @@ impl Rolling {
         }
         self.newest = self.newest.max(part);
         &mut self.parts[self.newest as usize % Self::PARTS]
+    }
+
+    fn tell(&self) -> Slices {
+        let first = (self.newest + 1).saturating_sub(Self::PARTS as u64);
+        let parts = (first..=self.newest).map(|part| &self.parts[part as usize % Self::PARTS]);
+        let parts = parts.skip_while(|part| part.is_empty());
+        Slices { newest: self.newest, slices: parts.map(Histogram::tell).collect() }
+    }
+
+    /// Takes in what was told; `last`: no part of a real run has a higher number.
+    fn stand(&mut self, told: &Slices, last: u64) {
+        self.newest = told.newest.min(last);
+        self.parts = Default::default();
+        for (slice, part) in told.slices.iter().rev().zip((0..=self.newest).rev()).take(Self::PARTS) {
+            self.parts[part as usize % Self::PARTS] = Histogram::of(slice);
+        }
     }
 
     /// Adds what is left of it in `part` to a histogram.
@@ -86,6 +103,31 @@ impl Latencies {
     /// Notes that a probe will never be answered.
     pub(super) fn lose(&mut self, at: Moment) {
         self.heat.lose(at);
+    }
+
+    /// Tells all of it in its parts of a fleet's standing.
+    pub(super) fn tell(&self, standing: &mut FleetStanding) {
+        standing.endpoints = self.by_endpoint.iter().map(Rolling::tell).collect();
+        standing.groups = self.by_group.iter().map(Rolling::tell).collect();
+        standing.heat = self.heat.tell();
+    }
+
+    /// Takes in what was told. What comes from a file may be nonsense: it becomes something else then.
+    pub(super) fn stand(&mut self, standing: &FleetStanding) {
+        let last = u64::MAX / self.width;
+        for (rolling, told) in self.by_endpoint.iter_mut().zip(&standing.endpoints) {
+            rolling.stand(told, last);
+        }
+        for (rolling, told) in self.by_group.iter_mut().zip(&standing.groups) {
+            rolling.stand(told, last);
+        }
+        self.heat.stand(&standing.heat);
+    }
+
+    /// Probes that were found to be lost in the time of the windows.
+    pub fn lost(&self, now: Moment) -> u64 {
+        let slices = self.span(now).as_micros().div_ceil(Heat::WIDTH.as_micros()) as usize;
+        self.heat.slices(now, slices.min(Heat::SLICES)).flatten().map(|slice| u64::from(slice.lost)).sum()
     }
 
     /// How far back the windows go.

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::{clock::Moment, event::Tcp};
+use crate::{
+    clock::Moment,
+    event::{Reading, Tcp},
+};
 
 /// The last reading of a connection, and what a few of them in a row say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +42,16 @@ impl Link {
         let is_stuck = tcp.unacknowledged > 0 && passed > Duration::ZERO && tcp.since_received >= passed;
         self.stuck = if is_stuck { (self.stuck + 1).min(Self::READINGS) } else { 0 };
         (self.tcp, self.at) = (tcp, at);
+    }
+
+    pub(super) fn tell(&self) -> Reading {
+        let Link { tcp, at, grown, rises, is_lossy, stuck } = *self;
+        Reading { at, tcp, grown, rises, is_lossy, stuck }
+    }
+
+    pub(super) fn of(told: &Reading) -> Link {
+        let Reading { at, tcp, grown, rises, is_lossy, stuck } = *told;
+        Link { tcp, at, grown, rises: rises.min(Self::READINGS), is_lossy, stuck: stuck.min(Self::READINGS) }
     }
 
     /// Whether retransmits rose at three readings with no more than as many others between them; it

@@ -99,6 +99,7 @@ impl Log {
             | What::Gate(..)
             | What::Messages(_)
             | What::Standing(_)
+            | What::FleetStanding(_)
             | What::Finding(..)
             | What::Connack(..)
             | What::Subscribed(..) => None,

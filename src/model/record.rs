@@ -1,69 +1,55 @@
-//! Defines a client's record over the run (time in each state, outages, and a strip of what it was when); what a state is worth on a screen is the UI's matter.
+//! Defines a client's record over the run (time in each state, connections lost, outages); what a state is worth on a screen, and what caused an outage, is for others to say.
 
 use std::time::Duration;
 
 use crate::{
     clock::Moment,
-    event::{Reason, State},
+    event::{self, Past, Reason, State},
+    model::strip::{Strip, mask},
 };
 
-/// How a client did. An outage begins when its connection ends and nobody meant it to, or when it
-/// cannot get one; it ends when it is up, or when the operator no longer wants it to be.
+/// How a client did.
+///
+/// It is meant to be up unless it is off, or the operator holds its endpoint back. An outage begins
+/// when its connection ends and nobody meant it to, or when it cannot get one; a start is none, nor is
+/// the wait for its turn. It ends when the client is up, or not meant to be any more. A step from up to
+/// up is what is left of a connection that ended and came back unheard: there is no telling whether
+/// anybody meant it to or how long it took, and it counts as nothing.
 #[derive(Clone, Debug)]
 pub struct Record {
-    /// Microseconds in each state, in the order of [`State::ALL`], but for the present one.
-    in_state: [u64; State::ALL.len()],
     state: State,
-    entered: Moment,
-    outage: Option<Moment>,
-    /// Microseconds of outages that ended with the client up again, and how many these were.
-    mending: u64,
-    mended: u32,
-    longest: u64,
-    flaps: u32,
+    past: Past,
     strip: Strip,
 }
 
 impl Record {
+    /// Of a client that is off as of `now`.
     pub(super) fn new(now: Moment) -> Record {
-        Record {
-            in_state: [0; State::ALL.len()],
-            state: State::Off,
-            entered: now,
-            outage: None,
-            mending: 0,
-            mended: 0,
-            longest: 0,
-            flaps: 0,
-            strip: Strip::new(now),
-        }
+        let past = Past { entered: now, is_idle: true, ..Past::default() };
+        Record { state: State::Off, past, strip: Strip::new(now) }
     }
 
     /// Notes a step; until now the client was slow, or not.
     pub(super) fn step(&mut self, at: Moment, to: State, reason: Reason, was_slow: bool) {
         self.strip.advance(at, mask(self.state, was_slow));
-        self.in_state[self.state as usize] += micros(at.since(self.entered));
-        let is_lost = self.state == State::Up && !is_planned(reason);
-        self.flaps = self.flaps.saturating_add(is_lost.into());
-        let fails = match to {
-            State::Up | State::Off => false,
-            State::Backoff | State::Failed => true,
-            State::Held => reason.is_network() || reason.is_brokers() || reason == Reason::WorkerLost || is_lost,
-            State::Queued | State::Connecting => is_lost,
-        };
-        if fails {
-            self.outage.get_or_insert(at);
-        } else if matches!(to, State::Up | State::Off)
-            && let Some(begin) = self.outage.take()
-        {
-            let lasted = micros(at.since(begin));
-            self.longest = self.longest.max(lasted);
-            if to == State::Up {
-                self.mending = self.mending.saturating_add(lasted);
-                self.mended = self.mended.saturating_add(1);
+        self.pass(at);
+        let is_idle = to == State::Off || (to == State::Held && reason == Reason::OperatorHold);
+        let is_lost = self.state == State::Up && to != State::Up && !is_idle && !is_planned(reason);
+        let past = &mut self.past;
+        past.flaps = past.flaps.saturating_add(is_lost.into());
+        if to == State::Up || is_idle {
+            if let Some(begin) = past.outage.take() {
+                let lasted = micros(at.since(begin));
+                past.longest = past.longest.max(lasted);
+                if to == State::Up {
+                    past.mending = past.mending.saturating_add(lasted);
+                    past.mended = past.mended.saturating_add(1);
+                }
             }
+        } else if is_lost || is_trouble(to, reason) {
+            past.outage.get_or_insert(at);
         }
-        (self.state, self.entered) = (to, at);
+        (self.state, past.is_idle) = (to, is_idle);
         self.strip.touch(mask(to, false));
     }
 
@@ -73,40 +59,64 @@ impl Record {
         self.strip.touch(mask(self.state, is_slow));
     }
 
+    /// Forgets what was before `begin`, but not how things stood then, nor since when.
+    pub(super) fn restart(&mut self, begin: Moment) {
+        let Past { entered, is_idle, outage, .. } = self.past;
+        self.past = Past { entered: entered.max(begin), is_idle, outage, ..Past::default() };
+    }
+
+    /// Counts the time in the present state, up to `now`.
+    fn pass(&mut self, now: Moment) {
+        let time = micros(now.since(self.past.entered));
+        let in_state = &mut self.past.in_state[self.state as usize];
+        *in_state = in_state.saturating_add(time);
+        self.past.idle = self.past.idle.saturating_add(if self.past.is_idle { time } else { 0 });
+        self.past.entered = self.past.entered.max(now);
+    }
+
     /// How long it was in a state.
     pub fn time_in(&self, state: State, now: Moment) -> Duration {
-        let present = if state == self.state { now.since(self.entered) } else { Duration::ZERO };
-        Duration::from_micros(self.in_state[state as usize]) + present
+        let present = if state == self.state { now.since(self.past.entered) } else { Duration::ZERO };
+        Duration::from_micros(self.past.in_state[state as usize]) + present
+    }
+
+    /// How long it was meant to be up.
+    pub fn meant(&self, now: Moment) -> Duration {
+        let present = if self.past.is_idle { Duration::ZERO } else { now.since(self.past.entered) };
+        let past: Duration = self.past.in_state.iter().map(|time| Duration::from_micros(*time)).sum();
+        past.saturating_sub(Duration::from_micros(self.past.idle)) + present
     }
 
     /// The share of the time it was meant to be up that it was up, 0 to 1; `None` where it never was
     /// meant to be.
     pub fn share(&self, now: Moment) -> Option<f64> {
-        let meant: Duration = State::ALL.into_iter().filter(|s| *s != State::Off).map(|s| self.time_in(s, now)).sum();
-        let up = self.time_in(State::Up, now);
-        (!meant.is_zero()).then(|| up.as_secs_f64() / meant.as_secs_f64())
+        share(self.time_in(State::Up, now), self.meant(now))
     }
 
     /// How often it lost a connection that nobody meant to end.
     pub fn flaps(&self) -> u32 {
-        self.flaps
+        self.past.flaps
     }
 
     /// When the present outage began, where there is one.
     pub fn outage(&self) -> Option<Moment> {
-        self.outage
+        self.past.outage
     }
 
     /// How long the longest outage took, the present one included; zero where there was none.
     pub fn longest_outage(&self, now: Moment) -> Duration {
-        let present = self.outage.map(|begin| now.since(begin)).unwrap_or_default();
-        Duration::from_micros(self.longest).max(present)
+        let present = self.past.outage.map(|begin| now.since(begin)).unwrap_or_default();
+        Duration::from_micros(self.past.longest).max(present)
     }
 
-    /// The mean time until it was up again, of the outages that ended so; and how many these are.
-    pub fn mean_time_to_recover(&self) -> Option<(Duration, u32)> {
-        let mean = self.mending.checked_div(self.mended.into())?;
-        Some((Duration::from_micros(mean), self.mended))
+    /// Outages that ended with the client up again: how long they took together, and how many they are.
+    pub fn mended(&self) -> (Duration, u32) {
+        (Duration::from_micros(self.past.mending), self.past.mended)
+    }
+
+    /// The mean time until it was up again, where it ever was.
+    pub fn mean_time_to_recover(&self) -> Option<Duration> {
+        Some(Duration::from_micros(self.past.mending.checked_div(self.past.mended.into())?))
     }
 
     /// What it was when: the worst state in each slot of time, and whether it was slow, oldest first.
@@ -114,15 +124,27 @@ impl Record {
     pub fn strip(&self, now: Moment, is_slow: bool) -> Vec<(State, bool)> {
         let mut strip = self.strip;
         strip.advance(now, mask(self.state, is_slow));
-        strip.slots()
+        strip.slots().collect()
     }
 
     /// Whether the strip no longer goes back to the begin of the run.
     pub fn is_strip_full(&self, now: Moment) -> bool {
-        let mut strip = self.strip;
-        strip.advance(now, 0);
-        strip.newest as usize >= Strip::SLOTS
+        self.strip.is_full(now)
     }
+
+    pub(super) fn tell(&self) -> (Past, event::Strip) {
+        (self.past.clone(), self.strip.tell())
+    }
+
+    /// The record of a client that is in this state, as it was told.
+    pub(super) fn of(state: State, past: &Past, strip: &event::Strip) -> Record {
+        Record { state, past: past.clone(), strip: Strip::of(strip) }
+    }
+}
+
+/// The share of `up` in `meant`, 0 to 1; none of no time.
+pub fn share(up: Duration, meant: Duration) -> Option<f64> {
+    (!meant.is_zero()).then(|| up.as_secs_f64() / meant.as_secs_f64())
 }
 
 /// Whether the end of a connection is part of a plan, the operator's or ours.
@@ -138,76 +160,17 @@ fn is_planned(reason: Reason) -> bool {
     )
 }
 
+/// Whether a client that is not up stands so because something is wrong, and is not just on its way.
+fn is_trouble(to: State, reason: Reason) -> bool {
+    match to {
+        State::Backoff | State::Failed => true,
+        State::Held => reason.is_network() || reason.is_brokers() || reason == Reason::WorkerLost,
+        State::Off | State::Queued | State::Connecting | State::Up => false,
+    }
+}
+
 fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
-}
-
-/// A bit for each state, in the order of [`State::ALL`], and one for slow.
-fn mask(state: State, is_slow: bool) -> u8 {
-    1 << state as u8 | if is_slow { SLOW } else { 0 }
-}
-
-const SLOW: u8 = 1 << State::ALL.len();
-
-/// The states of equal slots of time. While the run is young they are short, and grow with it: all
-/// of them together are the whole run, or at last the last hour.
-#[derive(Clone, Copy, Debug)]
-struct Strip {
-    /// What it was, a bit for each, by slot number modulo `SLOTS`.
-    slots: [u8; Strip::SLOTS],
-    origin: Moment,
-    /// The number of the newest slot, from the origin on.
-    newest: u32,
-    /// In milliseconds.
-    width: u32,
-}
-
-impl Strip {
-    const SLOTS: usize = 48;
-    const FIRST: u32 = 2_400;
-    /// All slots together are an hour then, and a minute.
-    const LONGEST: u32 = 76_800;
-
-    fn new(now: Moment) -> Strip {
-        Strip { slots: [0; Self::SLOTS], origin: now, newest: 0, width: Self::FIRST }
-    }
-
-    /// Brings it up to `now`; since the last call the client was `what`.
-    fn advance(&mut self, now: Moment, what: u8) {
-        self.touch(what);
-        let slot = |width: u32| (now.since(self.origin).as_millis() / u128::from(width)) as u32;
-        while slot(self.width) as usize >= Self::SLOTS && self.width < Self::LONGEST {
-            for n in 0..Self::SLOTS {
-                let pair = [2 * n, 2 * n + 1].map(|n| self.slots.get(n).copied().unwrap_or(0));
-                self.slots[n] = pair[0] | pair[1];
-            }
-            self.newest /= 2;
-            self.width *= 2;
-        }
-        let slot = slot(self.width);
-        let first = (self.newest + 1).max((slot + 1).saturating_sub(Self::SLOTS as u32));
-        for slot in first..=slot {
-            self.slots[slot as usize % Self::SLOTS] = what;
-        }
-        self.newest = self.newest.max(slot);
-    }
-
-    /// Adds to what it was in the newest slot.
-    fn touch(&mut self, what: u8) {
-        self.slots[self.newest as usize % Self::SLOTS] |= what;
-    }
-
-    fn slots(&self) -> Vec<(State, bool)> {
-        let first = (self.newest + 1).saturating_sub(Self::SLOTS as u32);
-        let what = (first..=self.newest).map(|slot| self.slots[slot as usize % Self::SLOTS]);
-        what.map(|what| (worst(what), what & SLOW != 0)).collect()
-    }
-}
-
-/// The worst of several states.
-fn worst(what: u8) -> State {
-    const ORDER: [State; 6] = [State::Failed, State::Backoff, State::Held, State::Connecting, State::Queued, State::Up];
-    ORDER.into_iter().find(|state| what & mask(*state, false) != 0).unwrap_or(State::Off)
 }
 
 #[cfg(test)]
@@ -249,11 +212,35 @@ mod tests {
         ]);
         assert_eq!((a.flaps(), a.outage()), (2, None));
         assert_eq!(a.longest_outage(at(999)), s(10));
-        assert_eq!(a.mean_time_to_recover(), Some((s(7), 2)));
+        assert_eq!((a.mended(), a.mean_time_to_recover()), ((s(14), 2), Some(s(7))));
         assert_eq!(a.time_in(Up, at(999)), s(88 + 90 + 7 + 86));
         assert_eq!((a.time_in(Connecting, at(999)), a.time_in(Off, at(999))), (s(3), s(10 + 699)));
         let share = a.share(at(999)).unwrap();
         assert!((share - 271.0 / 290.0).abs() < 1e-9, "{share}");
+    }
+
+    #[test]
+    fn what_the_operator_holds_back_is_not_meant_to_be_up() {
+        use State::*;
+        let mut a = told(&[
+            (0, Up, Reason::Connected),
+            (10, Backoff, Reason::ConnectionLost),
+            (12, Held, Reason::OperatorHold),
+            (50, Queued, Reason::EndpointOpen),
+            (52, Connecting, Reason::Admitted),
+        ]);
+        assert_eq!((a.outage(), a.longest_outage(at(52)), a.mean_time_to_recover()), (None, s(2), None));
+        assert_eq!((a.meant(at(60)), a.time_in(Up, at(60)), a.time_in(Held, at(60))), (s(22), s(10), s(38)));
+        a.step(at(60), Up, Reason::Connected, false);
+        a.step(at(70), Held, Reason::OperatorHold, false);
+        assert_eq!((a.flaps(), a.outage(), a.meant(at(99))), (1, None, s(32)));
+    }
+
+    #[test]
+    fn a_connection_that_came_back_unheard_counts_as_nothing() {
+        use State::*;
+        let a = told(&[(0, Up, Reason::Connected), (9, Up, Reason::Connected)]);
+        assert_eq!((a.flaps(), a.outage(), a.share(at(20))), (0, None, Some(1.0)));
     }
 
     #[test]
@@ -266,6 +253,22 @@ mod tests {
         let a =
             told(&[(0, Held, Reason::EndpointUnknown), (1, Queued, Reason::EndpointOpen), (2, Up, Reason::Connected)]);
         assert_eq!((a.flaps(), a.longest_outage(at(9))), (0, Duration::ZERO), "a start is no outage");
+    }
+
+    #[test]
+    fn a_restart_forgets_what_was_and_knows_how_it_stands() {
+        use State::*;
+        let mut a = told(&[
+            (0, Up, Reason::Connected),
+            (10, Backoff, Reason::ConnectionLost),
+            (20, Up, Reason::Connected),
+            (40, Failed, Reason::BadCredentials),
+        ]);
+        a.restart(at(100));
+        assert_eq!((a.flaps(), a.mended(), a.meant(at(100))), (0, (Duration::ZERO, 0), Duration::ZERO));
+        assert_eq!((a.share(at(130)), a.longest_outage(at(130))), (Some(0.0), s(90)), "it goes on since then");
+        a.step(at(140), Off, Reason::OperatorDisconnect, false);
+        assert_eq!((a.meant(at(200)), a.outage(), a.longest_outage(at(200))), (s(40), None, s(100)));
     }
 
     fn drawn(a: &Record, now: u64, is_slow: bool) -> String {

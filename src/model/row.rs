@@ -44,7 +44,7 @@ pub struct Row {
     /// Where that probe was given up and others after it, it is still the first of them that counts.
     pub late: Option<Moment>,
     /// The late probe that is under way: the first one, or the last that was sent in its place.
-    awaited: Option<Late>,
+    pub(super) awaited: Option<Late>,
     /// What the kernel says of its connection, where it does.
     pub link: Option<Box<Link>>,
     pub connection: Connection,
@@ -266,6 +266,15 @@ impl Row {
         }
     }
 
+    /// When an answer last took longer than its objective allows, where it violates that.
+    pub(super) fn violated(&self) -> Option<Moment> {
+        self.objective.is_violated.then_some(self.objective.over_at)
+    }
+
+    pub(super) fn violate(&mut self, over_at: Option<Moment>) {
+        self.objective = Objective { is_violated: over_at.is_some(), over_at: over_at.unwrap_or_default() };
+    }
+
     /// An objective is violated by an answer that is over it, where the p99 of the window is, too. It
     /// is met again where the p99 is well below, or where no answer of a trend's length was over it.
     fn weigh(&mut self, limit: Duration, at: Moment, rtt: Duration) {
@@ -284,7 +293,7 @@ impl Row {
     }
 
     /// The time between two probes, as far as it is known; of a heartbeat it is the least.
-    fn interval(&self, settings: &Settings) -> Duration {
+    pub(super) fn interval(&self, settings: &Settings) -> Duration {
         match settings.probe.kind {
             // The broker may have set another keep alive than the one asked for.
             ProbeKind::Heartbeat => settings.probe.every.max(self.connection.keep_alive(settings.keep_alive)),

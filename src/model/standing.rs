@@ -1,20 +1,20 @@
-//! Defines how what is known of a fleet is told to who comes later, and how it is taken in; what is only of the past (the log, the trends) stays behind.
+//! Defines how what is known of a fleet is told to who comes later, and how it is taken in; what is only of the past (the log, the trends, the pulse) stays behind.
 
 use std::sync::Arc;
 
 use crate::{
     clock::Moment,
-    event::{Connack, Event, Standing, State, What},
+    event::{Connack, Event, FleetStanding, Late, Shortfall, Standing, State, What},
     fleet::ClientKey,
-    model::{Known, connection::Connection},
+    model::{Known, answers::Answers, connection::Connection, link::Link, record::Record},
 };
 
 impl Known {
-    /// Events that make another, which knows nothing yet, know how the fleet stands `now`: endpoints,
-    /// clients and their connections.
+    /// Events that make another, which knows nothing yet, know how the fleet stands `now`, which is at
+    /// the last [`Known::look`] or right after it: endpoints, clients and their connections.
     pub fn standings(&self, now: Moment) -> impl Iterator<Item = Event> + '_ {
         let tell = move |what| Event { at: now, what };
-        let fleet = (self.samples_lost > 0).then(|| What::SamplesLost(self.samples_lost.min(u32::MAX.into()) as u32));
+        let fleet = (self.changes() > 0).then(|| What::FleetStanding(Box::new(self.fleet_standing())));
         let trouble = self.trouble.clone().map(What::Trouble);
         let endpoints = self.fleet.endpoint_keys().flat_map(move |key| {
             let endpoint = &self.endpoints[key.index()];
@@ -25,13 +25,38 @@ impl Known {
             finding.into_iter().chain(gate)
         });
         let clients = self.fleet.keys().filter(|key| self.row(*key).is_touched());
-        let clients = clients.flat_map(move |key| self.standing(key).into_iter().map(tell));
+        let clients = clients.map(move |key| tell(What::Standing(Box::new(self.standing(key)))));
         fleet.into_iter().chain(trouble).map(tell).chain(endpoints).chain(clients)
     }
 
-    fn standing(&self, client: ClientKey) -> Vec<What> {
+    fn fleet_standing(&self) -> FleetStanding {
+        let mut standing = FleetStanding {
+            samples_lost: self.samples_lost,
+            worker_deaths: self.worker_deaths,
+            last_worker_death: self.last_worker_death,
+            ..FleetStanding::default()
+        };
+        self.latencies.tell(&mut standing);
+        standing
+    }
+
+    pub(super) fn apply_fleet_standing(&mut self, standing: &FleetStanding) {
+        self.samples_lost = standing.samples_lost;
+        self.worker_deaths = standing.worker_deaths;
+        self.last_worker_death = standing.last_worker_death;
+        self.latencies.stand(standing);
+    }
+
+    fn standing(&self, client: ClientKey) -> Standing {
         let row = self.row(client);
-        let standing = Standing {
+        let (past, strip) = row.record.tell();
+        let Connection { reached, answered, subscribed, terms, .. } = &row.connection;
+        let is_said = reached.is_some() || answered.is_some() || terms.is_some();
+        let connack = is_said.then(|| {
+            let terms = terms.as_deref().cloned().unwrap_or_default();
+            Arc::new(Connack { reached: *reached, answered: *answered, ..terms })
+        });
+        Standing {
             client,
             endpoint: row.endpoint,
             state: row.state,
@@ -44,25 +69,26 @@ impl Known {
             last: row.last,
             received: row.received,
             published: row.published,
-        };
-        let mut told = vec![What::Standing(Box::new(standing))];
-        let Connection { reached, answered, subscribed, terms, .. } = &row.connection;
-        if row.is_up() && (reached.is_some() || answered.is_some() || terms.is_some()) {
-            let terms = terms.as_deref().cloned().unwrap_or_default();
-            let connack = Connack { reached: *reached, answered: *answered, ..terms };
-            told.push(What::Connack(client, Arc::new(connack)));
+            slow: row.slow.map(|_| row.slow_since),
+            late: row.late,
+            awaited: row.awaited,
+            violated: row.violated(),
+            connack,
+            subscribed: *subscribed,
+            shortfalls: self.shortfalls(client).to_vec(),
+            link: row.link.as_deref().map(Link::tell),
+            past,
+            strip,
+            answers: row.answers().map(Answers::tell),
         }
-        told.extend(subscribed.filter(|_| row.is_up()).map(|took| What::Subscribed(client, took)));
-        told.extend(self.shortfalls(client).iter().cloned().map(What::Shortfall));
-        told
     }
 
     pub(super) fn apply_standing(&mut self, at: Moment, standing: &Standing) {
-        let row = &mut self.rows[standing.client.index()];
+        let client = standing.client;
+        let row = &mut self.rows[client.index()];
         self.totals.remove(row);
         self.received = self.received.saturating_sub(row.received).saturating_add(standing.received);
         self.published = self.published.saturating_sub(row.published).saturating_add(standing.published);
-        self.shortfalls.remove(&standing.client);
         row.trend.advance(at, row.is_up());
         row.state = standing.state;
         row.since = standing.since;
@@ -76,12 +102,28 @@ impl Known {
         row.last = standing.last;
         row.received = standing.received;
         row.published = standing.published;
-        row.slow = None;
-        row.connection = Connection::default();
+        row.late = standing.late;
+        row.awaited = standing.awaited.map(|late| Late { client, ..late });
+        row.violate(standing.violated);
+        row.connection = Connection { subscribed: standing.subscribed, ..Connection::default() };
+        if let Some(connack) = &standing.connack {
+            row.connection.accept(connack, &mut self.endpoints[standing.endpoint.index()].terms);
+        }
+        row.connection.is_short = !standing.shortfalls.is_empty();
+        self.shortfalls.remove(&client);
+        if row.connection.is_short {
+            let told = standing.shortfalls.iter().map(|told| Shortfall { client, ..told.clone() });
+            self.shortfalls.insert(client, told.collect());
+        }
+        row.link = standing.link.as_ref().map(|reading| Box::new(Link::of(reading)));
+        row.record = Record::of(standing.state, &standing.past, &standing.strip);
+        row.answers = standing.answers.as_ref().map(|window| Arc::new(Answers::of(window)));
         if !row.is_up() && standing.state != State::Off {
             row.trend.mark_down();
         }
+        // Whether it is slow was decided by who told it; who looks next decides anew.
+        row.slow = standing.slow.and_then(|_| row.judge(self.fleet.client(client), at));
+        row.slow_since = standing.slow.unwrap_or(row.slow_since);
         self.totals.add(row);
-        self.judge(at, standing.client);
     }
 }

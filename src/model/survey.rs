@@ -44,8 +44,7 @@ impl Survey {
     pub(super) fn of_fleet(known: &Known, now: Moment) -> Survey {
         let slices: Vec<_> = known.latencies().heat().slices(now, Heat::SLICES).map(|slice| slice.cloned()).collect();
         let span = known.latencies().span(now);
-        let recent = span.as_micros().div_ceil(Heat::WIDTH.as_micros()) as usize;
-        let lost = slices.iter().rev().take(recent).flatten().map(|slice| u64::from(slice.lost)).sum();
+        let lost = known.latencies().lost(now);
         let histogram = known.latencies().fleet(now);
         let places = places(known, now);
         Survey { clients: known.rows().len(), is_filtered: false, histogram, span, slices, lost, places }

@@ -1,6 +1,7 @@
 //! Tests of what is known and what is looked at, on made-up time; how any of it is drawn is not tested here.
 
 mod health;
+mod standing;
 
 use std::{sync::Arc, time::Duration};
 

@@ -39,7 +39,7 @@ impl Entry {
     }
 
     pub fn anchor(&self) -> Anchor {
-        Anchor::new(self.at, self.wall)
+        Anchor::of_line(self.at, self.wall)
     }
 }
 
@@ -171,6 +171,10 @@ fn is_of(what: &What, fleet: &Fleet) -> bool {
         What::Connack(key, _) | What::Subscribed(key, _) | What::Tcp(key, _) => client(*key),
         What::Shortfall(shortfall) => client(shortfall.client),
         What::Messages(messages) => client(messages.client),
-        What::Worker { .. } | What::SamplesLost(_) | What::Notice { .. } | What::Trouble(_) => true,
+        What::Worker { .. }
+        | What::FleetStanding(_)
+        | What::SamplesLost(_)
+        | What::Notice { .. }
+        | What::Trouble(_) => true,
     }
 }

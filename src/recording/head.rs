@@ -35,7 +35,7 @@ pub struct Header {
 
 impl Header {
     pub fn anchor(&self) -> Anchor {
-        Anchor::new(self.begin, self.wall)
+        Anchor::of_line(self.begin, self.wall)
     }
 }
 

@@ -153,7 +153,10 @@ impl Writing {
             self.push(event.at, &lines::json_kept(&self.fleet, &batch.anchor, event, false))?;
         }
         match batch.second {
-            Some((at, line)) => self.push(at, &line),
+            Some((at, line)) => {
+                self.known.look(at);
+                self.push(at, &line)
+            }
             None => Ok(()),
         }
     }
@@ -209,6 +212,7 @@ impl Writing {
         if with_head {
             self.draft.push_head(self.header.begin, &head::lines(&self.header, &self.fleet));
         }
+        self.known.look(self.now);
         for event in self.known.standings(self.now) {
             self.draft.push(self.now, &lines::json_kept(&self.fleet, &self.anchor, &event, true));
         }

@@ -50,8 +50,8 @@ impl Place {
 }
 
 /// The moment that an operator means who sees the recording as it was at `here`: `12:03:41` as the
-/// screen's clock shows it in `zone` (the first time after `here` where that is in the recording, or
-/// else the last before), `90s` after the begin, `+90s` and `-90s` from here, or a date and time.
+/// screen's clock shows it in `zone` (the first time after `here` or the last before, whichever is in the
+/// recording or nearer to it), `90s` after the begin, `+90s` and `-90s` from here, or a date and time.
 ///
 /// # Errors
 /// Where it is none of these, in words.
@@ -61,7 +61,7 @@ pub fn typed(text: &str, recording: &Recording, here: Moment, zone: FixedOffset)
         return Ok(here + by);
     }
     if let Some(by) = text.strip_prefix('-').and_then(duration) {
-        return Ok(Moment(here.0.saturating_sub(by.as_micros() as u64)));
+        return Ok(here - by);
     }
     if let Some(time) = ["%H:%M:%S", "%H:%M"].iter().find_map(|form| NaiveTime::parse_from_str(text, form).ok()) {
         return Ok(at_clock(recording, time, here, zone));
@@ -84,6 +84,7 @@ fn at_clock(recording: &Recording, time: NaiveTime, here: Moment, zone: FixedOff
     let now = anchor.utc(here).with_timezone(&zone).time();
     let ahead = (time - now).to_std().unwrap_or_else(|_| DAY.saturating_sub((now - time).to_std().unwrap_or_default()));
     let next = here + ahead;
-    let last = Moment(next.0.saturating_sub(DAY.as_micros() as u64));
-    if next <= recording.end() || last < recording.begin() { next } else { last }
+    let last = next - DAY;
+    let distance = |at: Moment| recording.begin().since(at).max(at.since(recording.end()));
+    if distance(next) <= distance(last) { next } else { last }
 }

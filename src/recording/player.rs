@@ -43,17 +43,28 @@ pub struct Player {
     stretches: Vec<Stretch>,
     /// What reads on from here; nothing at first.
     reading: Option<Search>,
-    /// A search for another place, while it is under way; and whether to play from there.
-    seeking: Option<(Search, bool)>,
-    /// What was read and is not told yet.
+    /// Why it cannot be read on, where it cannot.
+    broken: Option<String>,
+    seeking: Option<Seeking>,
+    /// What was read and is not told yet, and the place before that.
     ahead: std::vec::IntoIter<Entry>,
-    /// The place before that.
+    coming: Mark,
+    /// The place right after what was told last.
     mark: Mark,
     /// What the wall clock said to what was told last.
     anchor: Anchor,
     drive: Drive,
     /// Seconds of the recording in a second.
     speed: f64,
+}
+
+/// A search for another place that is under way.
+#[derive(Debug)]
+struct Seeking {
+    search: Search,
+    goal: Goal,
+    /// Whether to play from there.
+    then_play: bool,
 }
 
 /// What moves the time on.
@@ -91,8 +102,14 @@ impl Player {
         Player {
             stretches: recording.segments().iter().map(|segment| stretch(&segment.label)).collect(),
             reading: None,
-            seeking: Some((Search::start(recording.clone(), Goal::Time(begin)), !is_paused)),
+            broken: None,
+            seeking: Some(Seeking {
+                search: Search::start(recording.clone(), Goal::Time(begin)),
+                goal: Goal::Time(begin),
+                then_play: !is_paused,
+            }),
             ahead: Vec::new().into_iter(),
+            coming: Mark::default(),
             mark: Mark::default(),
             anchor: recording.header().anchor(),
             drive: Drive::Paused(begin),
@@ -133,7 +150,7 @@ impl Player {
 
     pub fn motion(&self) -> Motion {
         match (&self.seeking, self.drive) {
-            (Some((search, _)), _) => Motion::Seeking(Some(search.percent())),
+            (Some(seeking), _) => Motion::Seeking(Some(seeking.search.percent())),
             (None, Drive::Paused(at)) if at >= self.end => Motion::Ended,
             (None, Drive::Paused(_)) => Motion::Paused,
             (None, Drive::Run(..)) => Motion::Seeking(None),
@@ -144,12 +161,16 @@ impl Player {
     /// Waits for what is to be told next. Cancelling it loses nothing.
     pub async fn next(&mut self) -> News {
         loop {
-            if let Some((search, then_play)) = &mut self.seeking {
-                let (found, then_play) = (search.next().await, *then_play);
-                return self.arrive(found, then_play);
+            if let Some(seeking) = &mut self.seeking {
+                let found = seeking.search.next().await;
+                return self.arrive(found);
             } else if matches!(self.drive, Drive::Paused(_)) {
                 std::future::pending::<()>().await;
             } else if let Some(next) = self.ahead.as_slice().first() {
+                if next.at > self.end && matches!(self.drive, Drive::Run(Until::Event(_), _)) {
+                    self.stop(self.end);
+                    return no_event_after();
+                }
                 sleep_until(self.due(next.at).into()).await;
                 return News::Entries(self.tell());
             } else if let Some(reading) = &mut self.reading {
@@ -158,7 +179,9 @@ impl Player {
                     return news;
                 }
             } else {
-                self.stop(self.now()); // it could not even be begun
+                self.stop(self.now());
+                let why = self.broken.clone().unwrap_or_else(|| "the recording cannot be read".to_owned());
+                return News::Notice(Level::Error, why);
             }
         }
     }
@@ -202,7 +225,8 @@ impl Player {
                 break;
             }
             let Some(entry) = self.ahead.next() else { break };
-            self.mark.entries += 1;
+            self.coming.entries += 1;
+            self.mark = self.coming;
             self.anchor = entry.anchor();
             let is_there = matches!(self.drive, Drive::Run(Until::Event(client), _) if is_told(&entry, client));
             told.push(entry);
@@ -215,18 +239,25 @@ impl Player {
     }
 
     /// Ends a search for another place.
-    fn arrive(&mut self, found: Option<Found>, then_play: bool) -> News {
-        let search = self.seeking.take().map(|(search, _)| search);
+    fn arrive(&mut self, found: Option<Found>) -> News {
+        let Some(Seeking { search, goal, then_play }) = self.seeking.take() else { return News::Entries(Vec::new()) };
         match found {
+            // What is before the part that is played is not there.
+            Some(Found::Known { at, .. }) if matches!(goal, Goal::EventBefore(..)) && at < self.begin => {
+                no_event_before()
+            }
             Some(Found::Known { known, mark, at, anchor }) => {
-                (self.reading, self.mark, self.anchor) = (search, mark, anchor);
+                (self.reading, self.mark, self.anchor) = (Some(search), mark, anchor);
                 self.ahead = Vec::new().into_iter();
                 let at = at.min(self.end);
                 self.go_on(at, then_play && at < self.end);
                 News::Known(known, at)
             }
-            Some(Found::Failed(error)) => News::Notice(Level::Error, error.to_string()),
-            Some(Found::Nothing) => News::Notice(Level::Info, "no such event before this".to_owned()),
+            Some(Found::Failed(error)) => {
+                self.broken = Some(error.to_string());
+                News::Notice(Level::Error, error.to_string())
+            }
+            Some(Found::Nothing) => no_event_before(),
             Some(Found::Entries(..)) | None => News::Entries(Vec::new()),
         }
     }
@@ -235,22 +266,19 @@ impl Player {
     fn take_in(&mut self, found: Option<Found>) -> Option<News> {
         match found {
             Some(Found::Entries(mark, entries)) => {
-                (self.mark, self.ahead) = (mark, entries.into_iter());
+                (self.coming, self.ahead) = (mark, entries.into_iter());
                 None
             }
             Some(Found::Failed(error)) => {
-                self.stop(self.anchor.moment());
-                Some(News::Notice(Level::Error, error.to_string()))
+                // Whoever plays on is told again.
+                (self.reading, self.broken) = (None, Some(error.to_string()));
+                None
             }
             Some(Found::Known { .. } | Found::Nothing) => None,
             None => {
                 let was_event = matches!(self.drive, Drive::Run(Until::Event(_), _));
                 self.stop(self.end);
-                Some(if was_event {
-                    News::Notice(Level::Info, "no such event after this: the end".to_owned())
-                } else {
-                    self.last_words()
-                })
+                Some(if was_event { no_event_after() } else { self.last_words() })
             }
         }
     }
@@ -277,6 +305,14 @@ impl Player {
     fn stop(&mut self, at: Moment) {
         self.drive = Drive::Paused(at);
     }
+}
+
+fn no_event_before() -> News {
+    News::Notice(Level::Info, "no such event before this".to_owned())
+}
+
+fn no_event_after() -> News {
+    News::Notice(Level::Info, "no such event after this: the end".to_owned())
 }
 
 fn stretch(label: &Label) -> Stretch {

@@ -19,8 +19,8 @@ use crate::{clock::Moment, fleet::Fleet, model::Known, text::Scrubbed};
 /// Why a recording cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordingError {
-    #[error("cannot read {}: {source}", path.display())]
-    Io { path: PathBuf, source: io::Error },
+    #[error("cannot read {}: {error}", path.display())]
+    Io { path: PathBuf, error: io::Error },
     #[error("{} is no recording: {why}", path.display())]
     NoRecording { path: PathBuf, why: String },
     #[error(
@@ -31,6 +31,18 @@ pub enum RecordingError {
     Newer { path: PathBuf, program: Scrubbed, version: u32 },
     #[error("{} is damaged at byte {offset}: {why}; what comes before it can be read with --to", path.display())]
     Damaged { path: PathBuf, offset: u64, why: String },
+}
+
+impl RecordingError {
+    fn of_segment(path: &Path, segment: &Segment, error: io::Error) -> RecordingError {
+        let path = path.to_owned();
+        match error.kind() {
+            io::ErrorKind::InvalidData => {
+                RecordingError::Damaged { path, offset: segment.offset, why: error.to_string() }
+            }
+            _ => RecordingError::Io { path, error },
+        }
+    }
 }
 
 /// How a recording ends.
@@ -110,7 +122,7 @@ impl Recording {
 
     /// The time of the last thing it tells.
     pub fn end(&self) -> Moment {
-        self.segments.iter().map(|segment| segment.label.last).max().unwrap_or(self.header.begin)
+        self.segments.iter().map(|segment| segment.label.last).fold(self.header.begin, Moment::max)
     }
 
     pub fn ending(&self) -> Ending {
@@ -149,12 +161,7 @@ impl Recording {
 
     fn read(&self, segment: &Segment) -> Result<String, RecordingError> {
         let (path, file) = &self.files[segment.file];
-        unpack(file, segment).map_err(|e| match e.kind() {
-            io::ErrorKind::InvalidData => {
-                RecordingError::Damaged { path: path.clone(), offset: segment.offset, why: e.to_string() }
-            }
-            _ => RecordingError::Io { path: path.clone(), source: e },
-        })
+        unpack(file, segment).map_err(|error| RecordingError::of_segment(path, segment, error))
     }
 }
 
@@ -170,7 +177,7 @@ struct Scan {
 
 impl Scan {
     fn of(path: &Path) -> Result<Scan, RecordingError> {
-        let failed = |source| RecordingError::Io { path: path.to_owned(), source };
+        let failed = |error| RecordingError::Io { path: path.to_owned(), error };
         let file = File::open(path).map_err(failed)?;
         let len = file.metadata().map_err(failed)?.len();
         let (mut segments, mut offset) = (Vec::new(), 0);
@@ -198,7 +205,7 @@ impl Scan {
         let Some(first) = segments.first() else {
             return Err(RecordingError::NoRecording { path: path.to_owned(), why: why_none(&file, len) });
         };
-        let text = unpack(&file, first).map_err(failed)?;
+        let text = unpack(&file, first).map_err(|error| RecordingError::of_segment(path, first, error))?;
         let (header, fleet) = head::read(&text).map_err(|wrong| match wrong {
             Wrong::NoHead(why) => RecordingError::NoRecording { path: path.to_owned(), why },
             Wrong::Newer { version, program } => RecordingError::Newer { path: path.to_owned(), program, version },

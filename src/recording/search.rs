@@ -34,14 +34,15 @@ pub(super) struct Mark {
 pub(super) enum Goal {
     /// After everything up to this time.
     Time(Moment),
-    /// After the last event before this place that the log tells, or that is about this client.
+    /// After the last event that the log tells, or that is about this client, before the entry that is
+    /// right before this place.
     EventBefore(Mark, Option<ClientKey>),
 }
 
 /// What the thread has found.
 #[derive(Debug)]
 pub(super) enum Found {
-    /// How things stood at the goal.
+    /// How things stood at the goal, and the place right after the last entry before that.
     Known { known: Box<Known>, mark: Mark, at: Moment, anchor: Anchor },
     /// There is no such event.
     Nothing,
@@ -123,7 +124,11 @@ impl Work {
         // Until the goal is reached.
         let mut under_way = Some(Known::new(self.recording.fleet().clone(), self.recording.begin()));
         let mut anchor = self.recording.header().anchor();
+        let mut reached = Mark { segment: first, entries: 0 };
         for segment in first..self.recording.segments().len() {
+            if self.sender.is_closed() {
+                return Ok(()); // the player wants to be elsewhere
+            }
             let lines = self.recording.lines(segment)?;
             let mut mark = Mark { segment, entries: 0 };
             let mut entries = lines.entries.into_iter().peekable();
@@ -133,15 +138,16 @@ impl Work {
                 while let Some(entry) = entries.next_if(|entry| is_before(entry, mark)) {
                     anchor = entry.anchor();
                     mark.entries += 1;
+                    reached = mark;
                     apply(&mut known, entry);
                 }
                 self.tell_progress(first, segment, time);
-                if entries.peek().is_none() {
+                if entries.peek().is_none() && end != Some(reached) {
                     under_way = Some(known);
                     continue;
                 }
                 let at = if end.is_some() { anchor.moment() } else { time };
-                if self.send(Found::Known { known: Box::new(known), mark, at, anchor }).is_break() {
+                if self.send(Found::Known { known: Box::new(known), mark: reached, at, anchor }).is_break() {
                     return Ok(());
                 }
             }
@@ -150,8 +156,7 @@ impl Work {
             }
         }
         if let Some(known) = under_way {
-            let mark = Mark { segment: self.recording.segments().len(), entries: 0 };
-            let _ = self.send(Found::Known { known: Box::new(known), mark, at: anchor.moment(), anchor });
+            let _ = self.send(Found::Known { known: Box::new(known), mark: reached, at: anchor.moment(), anchor });
         }
         Ok(())
     }
@@ -183,7 +188,7 @@ impl Work {
         let last = mark.segment.min(self.recording.segments().len().saturating_sub(1));
         for segment in (0..=last).rev() {
             let entries = self.recording.lines(segment)?.entries;
-            // What is right before the place is the present, and not before it.
+            // The entry right before the place is the present.
             let before = if segment == mark.segment { mark.entries.saturating_sub(1) } else { entries.len() };
             let before = &entries[..before.min(entries.len())];
             if let Some(n) = before.iter().rposition(|entry| is_told(entry, client)) {

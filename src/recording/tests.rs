@@ -15,7 +15,8 @@ use crate::{
         Subscription, Tls, Traffic, Transport, WorkerKey,
     },
     lines,
-    model::Known,
+    model::{Known, Row},
+    report::Tally,
     text::Scrubbed,
 };
 
@@ -120,28 +121,116 @@ fn transition() -> impl Strategy<Value = Transition> {
     )
 }
 
+fn counts() -> impl Strategy<Value = Counts> {
+    // As it may come from a file that is not to be trusted: any numbers, and an odd number of them.
+    let number = || prop_oneof![0u32..9, any::<u32>()];
+    proptest::collection::vec(number(), 0..9).prop_map(|n| serde_json::from_value(n.into()).expect("counts"))
+}
+
+fn window() -> impl Strategy<Value = Window> {
+    let part = (counts(), any::<u16>(), any::<u16>(), any::<u32>()).prop_map(|(counts, answered, lost, max)| Part {
+        counts,
+        answered,
+        lost,
+        max,
+    });
+    (any::<u32>(), any::<u64>(), proptest::collection::vec(part, 0..5), any::<u32>(), any::<f32>()).prop_map(
+        |(width, newest, parts, last, jitter)| {
+            let jitter = if jitter.is_finite() { jitter } else { -1.0 }; // JSON has no other
+            Window { width, newest, parts, last, jitter }
+        },
+    )
+}
+
+fn past() -> impl Strategy<Value = (Past, Strip)> {
+    let strip = (moment(), any::<u32>(), any::<u32>(), proptest::collection::vec(any::<(u8, u8)>(), 0..4))
+        .prop_map(|(origin, width, newest, runs)| Strip { origin, width, newest, runs });
+    let past = (any::<u64>(), any::<bool>(), any::<[u64; 8]>(), proptest::option::of(moment()), any::<[u32; 4]>());
+    let past = past.prop_map(|(entered, is_idle, times, outage, [mending, mended, longest, flaps])| Past {
+        entered: Moment(entered),
+        is_idle,
+        in_state: std::array::from_fn(|n| times[n]),
+        idle: times[7],
+        outage,
+        mending: u64::from(mending) << 32,
+        mended,
+        longest: u64::from(longest) << 32,
+        flaps,
+    });
+    (past, strip)
+}
+
 fn standing() -> impl Strategy<Value = Standing> {
-    let more = (
-        any::<u32>(),
-        proptest::option::of((moment(), time())),
-        0u64..1 << 40,
-        0u64..1 << 40,
-        proptest::option::of(moment()),
-    );
-    (transition(), moment(), more).prop_map(|(step, since, (ups, last, received, published, next_try))| Standing {
-        client: step.client,
-        endpoint: step.endpoint,
-        state: step.to,
+    let figures = (any::<u32>(), proptest::option::of((moment(), time())), any::<u64>(), any::<u64>());
+    let since = proptest::array::uniform4(proptest::option::of(any::<u64>().prop_map(Moment)));
+    let connection =
+        (proptest::option::of(connack()), proptest::option::of(time()), proptest::collection::vec(shortfall(), 0..3));
+    let reading = (moment(), tcp(), any::<u32>(), any::<u8>(), any::<bool>(), any::<u8>())
+        .prop_map(|(at, tcp, grown, rises, is_lossy, stuck)| Reading { at, tcp, grown, rises, is_lossy, stuck });
+    let more = (proptest::option::of(reading), past(), proptest::option::of(window()));
+    let awaited = proptest::option::of((client(), moment()).prop_map(|(client, since)| Late {
+        client,
+        probe: ProbeKind::Ack,
         since,
-        reason: step.reason,
-        detail: step.detail,
-        attempt: step.attempt,
-        next_try,
-        ups,
-        last,
-        received,
-        published,
-    })
+    }));
+    (transition(), (moment(), awaited), figures, since, connection, more).prop_map(
+        |(
+            step,
+            (since, awaited),
+            (ups, last, received, published),
+            [next_try, slow, late, violated],
+            connection,
+            more,
+        )| {
+            Standing {
+                client: step.client,
+                endpoint: step.endpoint,
+                state: step.to,
+                since,
+                reason: step.reason,
+                detail: step.detail,
+                attempt: step.attempt,
+                next_try,
+                ups,
+                last,
+                received,
+                published,
+                slow,
+                late,
+                awaited,
+                violated,
+                connack: connection.0.map(Arc::new),
+                subscribed: connection.1,
+                shortfalls: connection.2,
+                link: more.0,
+                past: more.1.0,
+                strip: more.1.1,
+                answers: more.2,
+            }
+        },
+    )
+}
+
+fn fleet_standing() -> impl Strategy<Value = FleetStanding> {
+    let slice = || (counts(), any::<u32>(), any::<u64>()).prop_map(|(counts, lost, max)| Slice { counts, lost, max });
+    let slices = || {
+        (any::<u64>(), proptest::collection::vec(slice(), 0..4)).prop_map(|(newest, slices)| Slices { newest, slices })
+    };
+    let many = || proptest::collection::vec(slices(), 0..4);
+    (any::<u64>(), any::<u32>(), proptest::option::of(any::<u32>().prop_map(WorkerKey)), many(), many(), slices())
+        .prop_map(|(samples_lost, worker_deaths, last_worker_death, endpoints, groups, heat)| FleetStanding {
+            samples_lost,
+            worker_deaths,
+            last_worker_death,
+            endpoints,
+            groups,
+            heat,
+        })
+}
+
+fn shortfall() -> impl Strategy<Value = Shortfall> {
+    (client(), text(), 0u8..3, proptest::option::of(0u8..3), text())
+        .prop_map(|(client, filter, asked, granted, detail)| Shortfall { client, filter, asked, granted, detail })
 }
 
 fn day() -> impl Strategy<Value = Option<DateTime<Utc>>> {
@@ -256,6 +345,7 @@ fn what() -> impl Strategy<Value = What> {
     prop_oneof![
         transition().prop_map(What::State),
         standing().prop_map(|standing| What::Standing(Box::new(standing))),
+        fleet_standing().prop_map(|standing| What::FleetStanding(Box::new(standing))),
         (client(), probe, time()).prop_map(|(client, probe, rtt)| What::Sample(Sample { client, probe, rtt })),
         (any::<u32>(), worker, text()).prop_map(|(n, event, detail)| What::Worker {
             worker: WorkerKey(n),
@@ -269,11 +359,7 @@ fn what() -> impl Strategy<Value = What> {
         (endpoint(), finding()).prop_map(|(endpoint, finding)| What::Finding(endpoint, Arc::new(finding))),
         (client(), connack()).prop_map(|(client, connack)| What::Connack(client, Arc::new(connack))),
         (client(), time()).prop_map(|(client, took)| What::Subscribed(client, took)),
-        (client(), text(), 0u8..3, proptest::option::of(0u8..3), text()).prop_map(
-            |(client, filter, asked, granted, detail)| {
-                What::Shortfall(Shortfall { client, filter, asked, granted, detail })
-            }
-        ),
+        shortfall().prop_map(What::Shortfall),
         (client(), any::<u32>(), any::<u32>()).prop_map(|(client, received, published)| What::Messages(Messages {
             client,
             received,
@@ -348,35 +434,29 @@ proptest! {
         prop_assert_eq!(&kept["at_us"], &serde_json::json!(7_000_000));
     }
 
+    /// A line may tell anything, in any order: nothing of it is a reason to end.
     #[test]
-    fn who_starts_at_an_entrance_knows_what_who_was_there_from_the_start_knows(events in events(1..200)) {
-        let known = |events: &[Event], since: Option<&Known>| {
-            let mut known = Known::new(Arc::new(fleet()), begin().moment());
-            let before: Vec<Event> = since.map(|k| k.standings(begin().moment()).collect()).unwrap_or_default();
-            before.iter().chain(events).for_each(|event| known.apply(event));
-            known
-        };
-        let (before, after) = events.split_at(events.len() / 2);
-        let whole = known(&events, None);
-        let late = known(after, Some(&known(before, None)));
-        // Who is slow depends on the trends, which stay behind.
-        let totals = |known: &Known| State::ALL.map(|state| known.totals().of(state));
-        prop_assert_eq!(totals(&whole), totals(&late));
-        for key in fleet().keys() {
-            let (a, b) = (whole.row(key), late.row(key));
-            let seen = |row: &crate::model::Row| format!(
-                "{:?}", (row.state, row.since, row.endpoint, row.reason, &row.detail, row.attempt, row.next_try,
-                    row.reconnects, row.last, row.received, row.published));
-            prop_assert_eq!(seen(a), seen(b));
-            prop_assert_eq!(&a.connection.terms, &b.connection.terms);
-            prop_assert_eq!(a.connection.subscribed, b.connection.subscribed);
-            prop_assert_eq!(whole.shortfalls(key), late.shortfalls(key));
+    fn nothing_that_a_recording_tells_ends_the_program(events in events(1..60), later in any::<u64>()) {
+        let mut known = Known::new(Arc::new(fleet()), begin().moment());
+        let mut tally = Tally::new(Arc::new(fleet()), Moment(begin().moment().0 + 30_000_000));
+        let now = Moment(later.max(begin().moment().0));
+        for event in &events {
+            known.apply(event);
+            known.look(event.at);
+            tally.apply(event);
         }
-        for key in fleet().endpoint_keys() {
-            prop_assert_eq!(whole.gate(key), late.gate(key));
-            prop_assert_eq!(whole.finding(key), late.finding(key));
+        let last = events.last().expect("an event").clone();
+        known.apply(&Event { at: now, ..last });
+        known.look(now);
+        for row in known.rows() {
+            let record = &row.record;
+            let _ = (record.strip(now, true), record.share(now), record.longest_outage(now), record.is_strip_full(now));
+            let _ = row.answers().map(|answers| (answers.histogram(now), answers.jitter(), answers.loss(now)));
+            let _ = row.link.as_ref().map(|link| link.is_stuck());
         }
-        prop_assert_eq!((whole.received(), whole.published()), (late.received(), late.published()));
+        let _ = tally.report(now, &begin());
+        let told: Vec<Event> = known.standings(now).collect();
+        prop_assert!(told.iter().all(|event| serde_json::to_string(&event.what).is_ok()));
     }
 }
 
@@ -537,6 +617,16 @@ fn files_of_a_run_are_read_as_one_and_each_alone() {
     assert!(stood > 0 && entries.len() - stood < events.len(), "it starts at the begin");
     assert_eq!(entries[stood..], events[events.len() - (entries.len() - stood)..]);
     assert!(entries[stood].at <= at);
+    let figures = |events: &[Event]| {
+        let mut known = Known::new(whole.fleet().clone(), whole.begin());
+        events.iter().for_each(|event| known.apply(event));
+        let figures = |row: &Row| {
+            let times = State::ALL.map(|state| row.record.time_in(state, whole.end()));
+            (row.since, row.reconnects, times, row.record.meant(whole.end()))
+        };
+        known.rows().iter().map(figures).collect::<Vec<_>>()
+    };
+    assert_eq!(figures(&entries), figures(&events));
 }
 
 #[test]

@@ -7,8 +7,9 @@ use serde::Serialize;
 
 use super::{Outage, Storm};
 use crate::{
+    clock::Moment,
     event::State,
-    model::{Availability, share},
+    model::{Histogram, Record, Row, share},
 };
 
 /// A run in figures.
@@ -82,20 +83,22 @@ pub struct ClientFigures {
 }
 
 impl ClientFigures {
-    pub(super) fn new(client: String, endpoint: String, state: State, availability: &Availability) -> ClientFigures {
+    pub(super) fn new(client: String, endpoint: String, row: &Row, end: Moment) -> ClientFigures {
+        let record = &row.record;
         ClientFigures {
             client,
             endpoint,
-            state,
-            share: Share::new(availability.up(), availability.meant()),
-            flaps: availability.flaps(),
-            longest_outage_s: availability.longest_outage().as_secs_f64(),
-            mean_recovery_s: availability.mean_recovery().map(|time| time.as_secs_f64()),
+            state: row.state,
+            share: Share::new(record.time_in(State::Up, end), record.meant(end)),
+            flaps: record.flaps(),
+            longest_outage_s: record.longest_outage(end).as_secs_f64(),
+            mean_recovery_s: record.mean_time_to_recover().map(|time| time.as_secs_f64()),
         }
     }
 }
 
-/// Round trips in microseconds; to three digits.
+/// Round trips in microseconds, percentiles as near as [`Histogram::ERROR`]. One that took longer than
+/// the time between two probes counts for those that had to wait for it, too, as in a live view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct LatencyFigures {
     pub samples: u64,
@@ -103,6 +106,19 @@ pub struct LatencyFigures {
     pub p90_us: u64,
     pub p99_us: u64,
     pub max_us: u64,
+}
+
+impl LatencyFigures {
+    pub(super) fn of(histogram: &Histogram) -> Option<LatencyFigures> {
+        let micros = |time: Duration| time.as_micros() as u64;
+        histogram.latency().map(|latency| LatencyFigures {
+            samples: histogram.total(),
+            p50_us: micros(latency.p50),
+            p90_us: micros(latency.p90),
+            p99_us: micros(latency.p99),
+            max_us: micros(latency.max),
+        })
+    }
 }
 
 /// The figures of some clients, while they are gathered.
@@ -113,26 +129,26 @@ pub(super) struct Gathered {
     meant: Duration,
     flaps: u64,
     longest: Duration,
-    recovered: u32,
+    recovered: u64,
     recovering: Duration,
     down: u32,
 }
 
 impl Gathered {
-    pub fn add(&mut self, availability: &Availability) {
-        let (recovered, recovering) = availability.recoveries();
+    pub fn add(&mut self, record: &Record, end: Moment) {
+        let (recovering, recovered) = record.mended();
         self.clients += 1;
-        self.up += availability.up();
-        self.meant += availability.meant();
-        self.flaps += u64::from(availability.flaps());
-        self.longest = self.longest.max(availability.longest_outage());
-        self.recovered += recovered;
+        self.up += record.time_in(State::Up, end);
+        self.meant += record.meant(end);
+        self.flaps += u64::from(record.flaps());
+        self.longest = self.longest.max(record.longest_outage(end));
+        self.recovered += u64::from(recovered);
         self.recovering += recovering;
-        self.down += u32::from(availability.outage().is_some());
+        self.down += u32::from(record.outage().is_some());
     }
 
     pub fn figures(&self, name: String, latency: Option<LatencyFigures>) -> GroupFigures {
-        let recovery = self.recovering.as_secs_f64() / f64::from(self.recovered.max(1));
+        let recovery = self.recovering.as_secs_f64() / self.recovered.max(1) as f64;
         GroupFigures {
             name,
             clients: self.clients,

@@ -1,102 +1,63 @@
-//! Defines the latencies of a run, for the fleet, its endpoints and its labels: histograms that are merged by counting in each, never averages of percentiles.
+//! Defines the round trips of a whole run, for its fleet, its endpoints and its labels; those of the last minute are the model's matter.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
-
-use hdrhistogram::Histogram;
+use std::{collections::BTreeSet, time::Duration};
 
 use super::figures::LatencyFigures;
 use crate::{
     fleet::{ClientKey, EndpointKey, Fleet},
+    model::{Groups, Histogram},
     text::Scrubbed,
 };
 
-/// Round trips in microseconds, to three digits.
-type Counts = Histogram<u32>;
-
 #[derive(Debug)]
 pub(super) struct Latencies {
-    fleet: Counts,
-    by_endpoint: Vec<Counts>,
-    /// One for each label and value.
-    by_label: Vec<Counts>,
-    places: BTreeMap<(Scrubbed, Scrubbed), usize>,
-    /// The places of each client's labels.
-    of_client: Vec<Box<[usize]>>,
-    left_out: BTreeSet<Scrubbed>,
+    groups: Groups,
+    by_endpoint: Vec<Histogram>,
+    by_group: Vec<Histogram>,
 }
 
 impl Latencies {
-    /// A label with more values than this tells single clients apart, not groups of them.
-    const VALUES_MAX: usize = 64;
-
     pub fn new(fleet: &Fleet) -> Latencies {
-        let mut values: BTreeMap<&Scrubbed, BTreeSet<&Scrubbed>> = BTreeMap::new();
-        for (name, value) in fleet.clients.iter().flat_map(|client| &*client.labels) {
-            values.entry(name).or_default().insert(value);
-        }
-        let (grouped, single): (Vec<_>, Vec<_>) =
-            values.into_iter().partition(|(_, values)| values.len() <= Self::VALUES_MAX);
-        let pairs = grouped.into_iter().flat_map(|(name, values)| values.into_iter().map(move |v| (name, v)));
-        let places: BTreeMap<(Scrubbed, Scrubbed), usize> =
-            pairs.enumerate().map(|(n, (name, value))| ((name.clone(), value.clone()), n)).collect();
-        let place = |(name, value): (&Scrubbed, &Scrubbed)| places.get(&(name.clone(), value.clone())).copied();
-        let of_client = fleet.clients.iter().map(|client| client.labels.iter().filter_map(place).collect()).collect();
+        let groups = Groups::of(fleet);
         Latencies {
-            fleet: counts(),
-            by_endpoint: fleet.endpoints.iter().map(|_| counts()).collect(),
-            by_label: places.iter().map(|_| counts()).collect(),
-            of_client,
-            left_out: single.into_iter().map(|(name, _)| name.clone()).collect(),
-            places,
+            by_endpoint: vec![Histogram::default(); fleet.endpoints.len()],
+            by_group: vec![Histogram::default(); groups.all().len()],
+            groups,
         }
     }
 
+    /// Notes a round trip.
     pub fn record(&mut self, client: ClientKey, endpoint: EndpointKey, rtt: Duration) {
-        let micros = u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX);
-        self.fleet.saturating_record(micros);
-        self.by_endpoint[endpoint.index()].saturating_record(micros);
-        for &place in &self.of_client[client.index()] {
-            self.by_label[place].saturating_record(micros);
+        self.by_endpoint[endpoint.index()].record(rtt);
+        for group in self.groups.of_client(client) {
+            self.by_group[usize::from(*group)].record(rtt);
         }
     }
 
-    /// Whether a label's values are few enough to be told.
-    pub fn is_grouped(&self, name: &Scrubbed) -> bool {
-        !self.left_out.contains(name)
+    /// The clients that figures are told of together.
+    pub fn groups(&self) -> &Groups {
+        &self.groups
     }
 
-    pub fn left_out(&self) -> &BTreeSet<Scrubbed> {
-        &self.left_out
+    /// Labels that have too many values for that.
+    pub fn left_out<'a>(&self, fleet: &'a Fleet) -> BTreeSet<&'a Scrubbed> {
+        let mut labels: BTreeSet<&Scrubbed> = fleet.clients.iter().flat_map(|client| client.labels.keys()).collect();
+        self.groups.all().iter().for_each(|group| _ = labels.remove(&group.label));
+        labels
     }
 
     pub fn of_fleet(&self) -> Option<LatencyFigures> {
-        figures(&self.fleet)
+        let mut fleet = Histogram::default();
+        self.by_endpoint.iter().for_each(|histogram| fleet.merge(histogram));
+        LatencyFigures::of(&fleet)
     }
 
-    pub fn of_endpoint(&self, key: EndpointKey) -> Option<LatencyFigures> {
-        figures(&self.by_endpoint[key.index()])
+    pub fn of_endpoint(&self, endpoint: usize) -> Option<LatencyFigures> {
+        LatencyFigures::of(&self.by_endpoint[endpoint])
     }
 
-    pub fn of_label(&self, name: &str, value: &str) -> Option<LatencyFigures> {
-        let place = self.places.get(&(Scrubbed::new(name), Scrubbed::new(value)))?;
-        figures(&self.by_label[*place])
+    /// Of one of [`Groups::all`].
+    pub fn of_group(&self, group: usize) -> Option<LatencyFigures> {
+        LatencyFigures::of(&self.by_group[group])
     }
-}
-
-fn counts() -> Counts {
-    // 1 µs to an hour: bounds that are always right, at about 100 kB.
-    Counts::new_with_bounds(1, 3_600_000_000, 3).unwrap_or_else(|_| unreachable!("bounds that are always right"))
-}
-
-fn figures(counts: &Counts) -> Option<LatencyFigures> {
-    (!counts.is_empty()).then(|| LatencyFigures {
-        samples: counts.len(),
-        p50_us: counts.value_at_quantile(0.5),
-        p90_us: counts.value_at_quantile(0.9),
-        p99_us: counts.value_at_quantile(0.99),
-        max_us: counts.max(),
-    })
 }

@@ -1,4 +1,4 @@
-//! Defines the outages of a run, gathered by what caused them: one line for what hit many clients at once; how long each client was down is its availability's matter.
+//! Defines the outages of a run, gathered by what caused them: one line for what hit many clients at once; how long each client was down is its record's matter.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -103,6 +103,20 @@ impl Outages {
         }
     }
 
+    /// Forgets what is over.
+    pub fn restart(&mut self) {
+        self.newest.retain(|_, place| self.groups[*place].open > 0);
+        for group in &mut self.groups {
+            (group.clients, group.met) = Default::default();
+            group.outages = group.open;
+        }
+        for (client, present) in (0..).map(ClientKey).zip(&self.present) {
+            if let Some((place, _)) = present {
+                self.groups[*place].clients.insert(client);
+            }
+        }
+    }
+
     pub fn end(&mut self, at: Moment, client: ClientKey) {
         if let Some((place, met)) = self.present[client.index()].take() {
             let group = &mut self.groups[place];
@@ -126,6 +140,7 @@ impl Outages {
             .groups
             .iter()
             .zip(met)
+            .filter(|(group, _)| group.outages > 0)
             .map(|(group, met)| {
                 // Of equals the first by name, so that two readings say the same.
                 let then = met.into_iter().max_by_key(|(reason, count)| (*count, std::cmp::Reverse(reason.name())));

@@ -200,6 +200,9 @@ pub(super) fn tiny(screen: &Screen, buf: &mut Buffer) {
     let totals = screen.model.shown().totals();
     let mut strip = Strip::new(1);
     strip.left(3, [span(ellipsize(&screen.fleet.name, 12), screen.theme.title)]);
+    if screen.context.timeline.is_some() {
+        strip.left(0, [span("REPLAY", screen.theme.frozen)]);
+    }
     strip.left(0, counted(screen, Badge::Up, worn(totals, Badge::Up)));
     for badge in [Badge::Failed, Badge::Rejected, Badge::Backoff, Badge::Slow] {
         let count = worn(totals, badge);

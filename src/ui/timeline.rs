@@ -53,7 +53,7 @@ impl Scale {
     fn column(&self, at: Moment) -> u16 {
         let whole = self.end.since(self.begin).as_micros().max(1);
         let column = at.since(self.begin).as_micros() * u128::from(self.columns) / whole;
-        (column as u16).min(self.columns - 1)
+        column.min(u128::from(self.columns) - 1) as u16
     }
 
     fn time(&self, column: u16) -> Moment {
@@ -80,7 +80,7 @@ fn draw_bar(screen: &Screen, buf: &mut Buffer, bar: Rect, timeline: &Timeline, s
     for (n, cell) in cells.iter().enumerate() {
         let style = match cell {
             Stretch { lost: 1.., .. } => theme.failed,
-            Stretch { slow, down, .. } if slow + down <= few => theme.dim,
+            Stretch { slow, down, .. } if slow.saturating_add(*down) <= few => theme.dim,
             Stretch { slow, down, .. } if down >= slow => theme.waiting,
             _ => theme.slow,
         };
@@ -129,6 +129,7 @@ mod tests {
     fn every_time_has_its_column() {
         let scale = Scale { begin: Moment(1_000), end: Moment(2_000), columns: 10 };
         assert_eq!([1_000, 1_099, 1_100, 1_999, 2_000].map(|at| scale.column(Moment(at))), [0, 0, 1, 9, 9]);
+        assert_eq!((scale.column(Moment(0)), scale.column(Moment(u64::MAX))), (0, 9));
         assert_eq!(scale.time(5), Moment(1_500));
         let nothing = Scale { begin: Moment(5), end: Moment(5), columns: 10 };
         assert_eq!(nothing.column(Moment(5)), 0);

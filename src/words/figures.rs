@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::model::Latency;
+
 /// A count with thousands separators: `98,412`.
 pub fn count(n: impl TryInto<u64>) -> String {
     let digits = n.try_into().unwrap_or(u64::MAX).to_string();
@@ -51,6 +53,12 @@ pub fn latency(rtt: Duration) -> String {
         9_995_000..99_950_000 => format!("{seconds:.1}s"),
         _ => format!("{seconds:.0}s"),
     }
+}
+
+/// Percentiles of round trips: `p50 412µs, p90 640µs, p99 3.1ms, max 24.1ms`.
+pub fn percentiles(of: &Latency) -> String {
+    let [p50, p90, p99, max] = [of.p50, of.p90, of.p99, of.max].map(latency);
+    format!("p50 {p50}, p90 {p90}, p99 {p99}, max {max}")
 }
 
 /// A power of ten on a scale of round trips: `100µs`, `1ms`, `10s`.

@@ -34,12 +34,7 @@ fn late(known: &mut Known, at: Moment, since: Moment) {
 #[test]
 fn what_is_measured_of_a_client_costs_little() {
     let shared = 2 * size_of::<usize>();
-    let bytes = size_of::<Answers>()
-        + shared
-        + size_of::<Trend>()
-        + size_of::<Availability>()
-        + size_of::<Link>()
-        + size_of::<Option<Moment>>();
+    let bytes = size_of::<Answers>() + shared + size_of::<Trend>() + size_of::<Link>() + size_of::<Option<Moment>>();
     println!("{bytes} bytes a client");
     assert!(bytes <= 1_500, "{bytes} bytes");
 }

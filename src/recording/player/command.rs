@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::FixedOffset;
 
-use super::{Drive, Player, Until};
+use super::{Drive, Player, Seeking, Until};
 use crate::{
     clock::Moment,
     command::{Direction, Playback},
@@ -29,14 +29,14 @@ impl Player {
     /// # Errors
     /// Where a time that was typed is none.
     pub fn command(&mut self, playback: Playback, zone: FixedOffset) -> Result<(), String> {
-        let now = self.now();
+        let (now, target) = (self.now(), self.target());
         match playback {
             Playback::PlayOrPause => match self.motion() {
                 Motion::Playing => self.stop(now),
                 Motion::Paused => self.go_on(now, true),
                 Motion::Ended => self.seek(Goal::Time(self.begin), true),
                 Motion::Seeking(_) => match (&mut self.seeking, &mut self.drive) {
-                    (Some((_, then_play)), _) | (None, Drive::Run(_, then_play)) => *then_play = !*then_play,
+                    (Some(Seeking { then_play, .. }), _) | (None, Drive::Run(_, then_play)) => *then_play = !*then_play,
                     _ => {}
                 },
             },
@@ -51,28 +51,31 @@ impl Player {
                     self.go_on(now, true);
                 }
             }
-            Playback::Skip(Direction::Forward) => self.go_to(now + Self::SKIP),
-            Playback::Skip(Direction::Backward) => {
-                self.go_to(Moment(now.0.saturating_sub(Self::SKIP.as_micros() as u64)));
-            }
+            Playback::Skip(Direction::Forward) => self.go_to(target + Self::SKIP),
+            Playback::Skip(Direction::Backward) => self.go_to(target - Self::SKIP),
             Playback::Event(Direction::Forward, client) => {
                 if self.seeking.is_none() {
                     self.drive = Drive::Run(Until::Event(client), false);
                 }
             }
-            Playback::Event(Direction::Backward, client) => self.seek(Goal::EventBefore(self.mark, client), false),
+            Playback::Event(Direction::Backward, client) => {
+                // A key that is held down steps as fast as can be searched.
+                if !matches!(self.seeking, Some(Seeking { goal: Goal::EventBefore(..), .. })) {
+                    self.seek(Goal::EventBefore(self.mark, client), false);
+                }
+            }
             Playback::Trouble(direction) => {
                 let is_played = |at: &Moment| (self.begin..=self.end).contains(at);
                 let found = match direction {
-                    Direction::Forward => troubles(&self.stretches).filter(is_played).find(|at| *at > now),
+                    Direction::Forward => troubles(&self.stretches).filter(is_played).find(|at| *at > target),
                     Direction::Backward => {
-                        troubles(&self.stretches).filter(is_played).take_while(|at| *at < now).last()
+                        troubles(&self.stretches).filter(is_played).take_while(|at| *at < target).last()
                     }
                 };
                 let where_ = if direction == Direction::Forward { "after" } else { "before" };
                 self.go_to(found.ok_or_else(|| format!("no trouble {where_} this"))?);
             }
-            Playback::GoTo(text) => self.go_to(typed(&text, &self.recording, now, zone)?),
+            Playback::GoTo(text) => self.go_to(typed(&text, &self.recording, target, zone)?),
         }
         Ok(())
     }
@@ -81,10 +84,11 @@ impl Player {
     fn go_to(&mut self, at: Moment) {
         let at = at.clamp(self.begin, self.end);
         let was_playing = match (&self.seeking, self.drive) {
-            (&Some((_, then_play)), _) | (None, Drive::Run(_, then_play)) => then_play,
+            (&Some(Seeking { then_play, .. }), _) | (None, Drive::Run(_, then_play)) => then_play,
             (None, drive) => matches!(drive, Drive::Clock(..)),
         };
-        if self.seeking.is_none() && at >= self.now() && self.lines_to(at) <= Self::NEAR {
+        let is_near = self.reading.is_some() && at >= self.now() && self.lines_to(at) <= Self::NEAR;
+        if self.seeking.is_none() && is_near {
             self.drive = Drive::Run(Until::Time(at), was_playing);
         } else {
             self.seek(Goal::Time(at), was_playing);
@@ -93,7 +97,15 @@ impl Player {
 
     fn seek(&mut self, goal: Goal, then_play: bool) {
         self.stop(self.now());
-        self.seeking = Some((Search::start(self.recording.clone(), goal), then_play));
+        self.seeking = Some(Seeking { search: Search::start(self.recording.clone(), goal), goal, then_play });
+    }
+
+    /// The time to which it is on its way, or else the present.
+    fn target(&self) -> Moment {
+        match (&self.seeking, self.drive) {
+            (&Some(Seeking { goal: Goal::Time(at), .. }), _) | (None, Drive::Run(Until::Time(at), _)) => at,
+            _ => self.now(),
+        }
     }
 
     /// How many lines must be read from here to a time.

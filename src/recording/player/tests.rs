@@ -64,33 +64,41 @@ fn story(begin: Moment) -> Vec<Event> {
     events
 }
 
+/// Records events; each of the parts that `is_together` makes of them has a segment of its own.
+fn record(events: impl Fn(Moment) -> Vec<Event>, is_together: impl Fn(Moment, &Event, &Event) -> bool) -> Recorded {
+    let dir = tempfile::TempDir::new().expect("a folder");
+    let path = dir.path().join("run");
+    let recorder = Recorder::start(&path, Limits::default(), fleet(), 1).expect("a recorder");
+    let len = || path.metadata().map_or(0, |file| file.len());
+    let wait_for_more_than = |before| {
+        while len() <= before {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    };
+    wait_for_more_than(0); // the head
+    let anchor = *recorder.begin();
+    let begin = anchor.moment();
+    for part in events(begin).chunk_by(|a, b| is_together(begin, a, b)) {
+        let before = len();
+        recorder.write(&anchor, part);
+        wait_for_more_than(before);
+    }
+    assert_eq!(Runtime::new().expect("a runtime").block_on(recorder.finish()), None);
+    (Recording::open(&path).expect("a recording"), dir)
+}
+
+type Recorded = (Arc<Recording>, tempfile::TempDir);
+
 /// A recording of the story; the losses have segments of their own.
 fn recorded() -> &'static Arc<Recording> {
-    static RECORDED: LazyLock<(tempfile::TempDir, Arc<Recording>)> = LazyLock::new(|| {
-        let dir = tempfile::TempDir::new().expect("a folder");
-        let path = dir.path().join("run");
-        let recorder = Recorder::start(&path, Limits::default(), fleet(), 1).expect("a recorder");
-        let len = || path.metadata().map_or(0, |file| file.len());
-        let anchor = *recorder.begin();
-        let is_near = |event: &Event| {
-            [60, 120].contains(&(event.at.since(anchor.moment()).as_secs() + 5).div_euclid(10).saturating_mul(10))
+    static RECORDED: LazyLock<Recorded> = LazyLock::new(|| {
+        let is_near = |begin, event: &Event| {
+            let seconds = event.at.since(begin).as_secs();
+            (55..65).contains(&seconds) || (115..125).contains(&seconds)
         };
-        let wait_for_more_than = |before| {
-            while len() <= before {
-                std::thread::sleep(Duration::from_millis(10));
-            }
-        };
-        wait_for_more_than(0); // the head
-        for part in story(anchor.moment()).chunk_by(|a, b| is_near(a) == is_near(b)) {
-            let before = len();
-            recorder.write(&anchor, part);
-            wait_for_more_than(before);
-        }
-        assert_eq!(Runtime::new().expect("a runtime").block_on(recorder.finish()), None);
-        let recording = Recording::open(&path).expect("a recording");
-        (dir, recording)
+        record(story, |begin, a, b| is_near(begin, a) == is_near(begin, b))
     });
-    &RECORDED.1
+    &RECORDED.0
 }
 
 /// What an operator sees who has this player.
@@ -150,7 +158,7 @@ impl Watcher {
         loop {
             let (was, said) = (self.player.now(), self.notices.len());
             let now = self.command(Playback::Event(direction, client)).expect("a step");
-            if self.notices.len() > said || self.player.motion() == Motion::Ended || times.len() > 50 {
+            if self.notices.len() > said || times.len() > 50 {
                 assert!(now >= was || direction == Direction::Backward);
                 return times;
             }
@@ -172,6 +180,41 @@ fn steps_go_through_the_same_events_in_both_directions() {
     assert!(watcher.notices.iter().any(|text| text.contains("no such event before this")), "{:?}", watcher.notices);
     let of_one = watcher.steps(Direction::Forward, Some(ClientKey(1)));
     assert_eq!(of_one, [110, 60_000, 62_000, 120_000, 122_000]);
+}
+
+#[test]
+fn steps_do_not_stop_where_a_segment_ends_with_an_event() {
+    let events = |begin: Moment| {
+        let at = |n: u64| begin + Duration::from_secs(n);
+        let turn = |n: u64| match n % 2 {
+            0 => step(at(n), 0, State::Up, State::Backoff, Reason::ConnectionLost),
+            _ => step(at(n), 0, State::Connecting, State::Up, Reason::Connected),
+        };
+        (1..6).map(turn).collect()
+    };
+    let (recording, _dir) = record(events, |_, _, _| false);
+    let mut watcher = Watcher::new(&recording);
+    watcher.settle();
+    assert_eq!(watcher.steps(Direction::Forward, None), [1_000, 2_000, 3_000, 4_000, 5_000]);
+    // At the end the last one is the present.
+    assert_eq!(watcher.steps(Direction::Backward, None), [4_000, 3_000, 2_000, 1_000]);
+    for (time, before) in [(4_500, 3_000), (4_000, 3_000), (2_999, 1_000)] {
+        watcher.go_to(time);
+        let now = watcher.command(Playback::Event(Direction::Backward, None)).unwrap();
+        assert_eq!(now.since(recording.begin()).as_millis(), before, "from {time}");
+    }
+}
+
+#[test]
+fn a_key_that_is_pressed_again_on_the_way_goes_on_from_where_that_leads() {
+    let mut watcher = Watcher::new(recorded());
+    let begin = watcher.settle();
+    watcher.go_to(100_000);
+    let skip = |watcher: &mut Watcher, direction| watcher.player.command(Playback::Skip(direction), UTC).unwrap();
+    (0..3).for_each(|_| skip(&mut watcher, Direction::Backward));
+    assert_eq!(watcher.settle().since(begin).as_secs(), 70);
+    (0..4).for_each(|_| skip(&mut watcher, Direction::Forward));
+    assert_eq!(watcher.settle().since(begin).as_secs(), 110);
 }
 
 #[test]

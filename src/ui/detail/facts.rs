@@ -84,7 +84,7 @@ impl<'a> Facts<'a> {
         if !longest.is_zero() {
             text = format!("{text}, longest outage {}", figures::wait(longest));
         }
-        if let Some((mean, _)) = record.mean_time_to_recover() {
+        if let Some(mean) = record.mean_time_to_recover() {
             text = format!("{text}, mended in {} on average", figures::wait(mean));
         }
         let mut facts = self.wrapped(4, "availability", &text, theme.text);
@@ -278,7 +278,7 @@ impl<'a> Facts<'a> {
             figures::latency(tcp.rtt_variation),
             figures::count(tcp.retransmits),
             figures::count(tcp.unacknowledged),
-            figures::age(tcp.since_received + self.screen.now.since(link.at)),
+            figures::age(tcp.since_received.saturating_add(self.screen.now.since(link.at))),
         );
         let is_bad = link.is_stuck() || link.is_lossy();
         self.wrapped(3, "tcp", &text, if is_bad { self.screen.theme.slow } else { self.screen.theme.text })
