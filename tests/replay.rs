@@ -80,7 +80,9 @@ fn a_recording_is_played_paused_and_played_faster() {
     assert_eq!(head(&screen, "up"), Some("8"), "{screen}");
     console.press("---");
     console.press(" ");
-    console.wait_for("from the begin again", |s| timeline(s).starts_with(" playing 0.5x"));
+    console.wait_for("from the begin again", |s| {
+        timeline(s).starts_with(" playing 0.5x") && timeline(s).contains(" 0:00 / ")
+    });
     console.press("p");
     console.wait_for("it stands still", |s| timeline(s).starts_with(" paused 0.5x"));
     console.press("q");

@@ -157,11 +157,7 @@ fn filter(screen: &Screen, buf: &mut Buffer, line: Rect, input: &Input) -> Posit
     strip.right(0, [span(count, style)]);
     strip.right(1, [span("Enter", theme.key), span(" keep", theme.dim)]);
     strip.right(2, [span("Esc", theme.key), span(" drop", theme.dim)]);
-    let third = line.width / 3;
-    let free = strip.draw(buf, from(line, line.x + third));
-    let line = Rect { width: (free.right() - line.x).saturating_sub(2), ..line };
-    let x = put(buf, line, "/", theme.key);
-    typed(screen, buf, from(line, x), input)
+    prompt(screen, buf, line, "/", strip, input)
 }
 
 /// The time to go to as it is typed, and where its cursor is.
@@ -171,10 +167,15 @@ fn go_to(screen: &Screen, buf: &mut Buffer, line: Rect, input: &Input) -> Positi
     strip.right(2, [span("12:03:41, 90s, +30s, -5m", theme.dim)]);
     strip.right(0, [span("Enter", theme.key), span(" go", theme.dim)]);
     strip.right(1, [span("Esc", theme.key), span(" stay", theme.dim)]);
+    prompt(screen, buf, line, "go to: ", strip, input)
+}
+
+/// A line that is being typed behind what it is for, and what its keys do at its end.
+fn prompt(screen: &Screen, buf: &mut Buffer, line: Rect, lead: &str, keys: Strip, input: &Input) -> Position {
     let third = line.width / 3;
-    let free = strip.draw(buf, from(line, line.x + third));
+    let free = keys.draw(buf, from(line, line.x + third));
     let line = Rect { width: (free.right() - line.x).saturating_sub(2), ..line };
-    let x = put(buf, line, "go to: ", theme.key);
+    let x = put(buf, line, lead, screen.theme.key);
     typed(screen, buf, from(line, x), input)
 }
 
