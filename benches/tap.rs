@@ -187,6 +187,7 @@ async fn start(clients: usize, port: u16, conversation: Arc<Conversation>, env: 
             clean_start: true,
             session_expiry: Duration::ZERO,
             receive_maximum: None,
+            maximum_packet_size: 256 << 10,
             user_properties: Vec::new(),
             connect_timeout: Duration::from_secs(30),
             probe: Probe { kind: ProbeKind::Heartbeat, every: Duration::from_secs(5) },

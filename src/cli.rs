@@ -1,4 +1,6 @@
-//! Defines the command line: what can be asked for and which program does it; the programs themselves are elsewhere.
+//! Defines which program does what the command line asks for; what can be asked for is in `arguments`, and the programs themselves are elsewhere.
+
+mod arguments;
 
 use std::{
     io::IsTerminal,
@@ -9,7 +11,11 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use clap::{Args, CommandFactory, Parser, Subcommand, error::ErrorKind};
+use clap::{CommandFactory, Parser, error::ErrorKind};
+
+pub use arguments::Cli;
+
+use arguments::{Command, Dress, PatientArgs, View};
 
 use crate::{
     check,
@@ -21,159 +27,11 @@ use crate::{
     pool::Placement,
     recording::{Limits, Place, Player, Recorder, Recording},
     replay::{self, Speed},
-    report,
     source::{LogFile, Source},
     text::Scrubbed,
     words::figures,
     worker,
 };
-
-/// The terminal console for many MQTT clients: one live, operable row per client.
-#[derive(Debug, Parser)]
-#[command(version, max_term_width = 100)]
-pub struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Connect the clients of a fleet file and show them live
-    Run {
-        /// The fleet file (see `mqfleet init`)
-        file: PathBuf,
-        #[command(flatten)]
-        view: View,
-    },
-    /// Check a fleet file; with --connect, connect every client once
-    Check {
-        /// The fleet file
-        file: PathBuf,
-        /// Connect every client once and say who could not, and why
-        #[arg(long)]
-        connect: bool,
-        #[arg(long, value_enum, default_value = "text")]
-        format: Format,
-    },
-    /// Reach for every endpoint of a fleet file, or for one URL, and say which stage fails, why, and what to do
-    ///
-    /// The exit code is 0 where all is well, 3 where something is not, 2 for wrong usage.
-    Doctor {
-        /// The fleet file, or mqtt://, mqtts://, ws:// or wss://HOST[:PORT]
-        #[arg(value_name = "FILE|URL")]
-        target: String,
-        #[command(flatten)]
-        patient: PatientArgs,
-        #[arg(long, value_enum, default_value = "text")]
-        format: Format,
-        /// The longest an endpoint may take, a client's connect to it, and what comes after that
-        #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
-        timeout: Duration,
-        /// For a URL: trust the CA certificates of this file, not those of the system
-        #[arg(long, value_name = "FILE")]
-        ca_file: Option<PathBuf>,
-        /// For a URL: do not insist on a valid certificate
-        #[arg(long)]
-        insecure: bool,
-    },
-    /// Write a commented fleet file to start from
-    Init {
-        /// Where to; an existing file is never overwritten
-        #[arg(default_value = "fleet.toml")]
-        file: PathBuf,
-    },
-    /// Show real clients against a real broker behind a small faulty network, all on this machine
-    #[cfg(feature = "demo")]
-    Demo {
-        /// How many clients, 1 to 100,000
-        #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-        clients: u32,
-        /// Decides which troubles come when
-        #[arg(long, default_value_t = 1)]
-        seed: u64,
-        /// No troubles: only delay and jitter
-        #[arg(long)]
-        calm: bool,
-        #[command(flatten)]
-        view: View,
-    },
-    /// Show what a recording tells in the console: play, pause, step, go to any time; or print it, as the live run did
-    Replay {
-        /// The recording, as `--record FILE` wrote it
-        file: PathBuf,
-        /// Print lines instead of drawing a screen (also where there is no terminal, or a dumb one)
-        #[arg(long)]
-        plain: bool,
-        /// What the lines look like; json implies --plain
-        #[arg(long, value_enum, default_value = "text")]
-        format: Format,
-        /// Print a JSON line for every latency sample too
-        #[arg(long)]
-        samples: bool,
-        /// How fast: 1x (the console's default), 100x, or max (that of lines, and only theirs)
-        #[arg(long)]
-        speed: Option<Speed>,
-        /// Be paused at the begin
-        #[arg(long)]
-        paused: bool,
-        /// Begin there: 00:01:30 or 90s after the recording's begin, or at 2026-11-22T12:00:00Z
-        #[arg(long, value_name = "TIME")]
-        from: Option<Place>,
-        /// End there
-        #[arg(long, value_name = "TIME")]
-        to: Option<Place>,
-        #[command(flatten)]
-        dress: Dress,
-    },
-    /// Print the summary of a recorded run: availability, outages and their causes, latency, storms
-    Report {
-        /// The recording, as `--record FILE` wrote it
-        file: PathBuf,
-        #[arg(long, value_enum, default_value = "text")]
-        format: report::Format,
-        /// Begin there: 00:01:30 or 90s after the recording's begin, or at 2026-11-22T12:00:00Z
-        #[arg(long, value_name = "TIME")]
-        from: Option<Place>,
-        /// End there
-        #[arg(long, value_name = "TIME")]
-        to: Option<Place>,
-    },
-    #[command(hide = true)]
-    Worker { index: u32 },
-    #[cfg(feature = "demo")]
-    #[command(hide = true)]
-    DemoBroker,
-    #[cfg(feature = "demo")]
-    #[command(hide = true)]
-    DemoSite,
-}
-
-/// Which client the doctor connects, if any.
-#[derive(Debug, Args)]
-struct PatientArgs {
-    /// Connect this client too: up to its CONNACK, its subscriptions and a message to itself
-    ///
-    /// A client of the fleet file, at each of its endpoints; with a URL, one with this client ID. It is
-    /// the real thing: a client that is running with this ID is thrown off, as MQTT has it, and
-    /// comes back by itself if it reconnects; messages that come in meanwhile are lost to it. Of the
-    /// client's own no birth, no will and no traffic is published. --as avoids all that.
-    #[arg(long, value_name = "ID")]
-    client: Option<String>,
-    /// Connect under this client ID instead, which throws nobody off and leaves no session behind
-    ///
-    /// A broker that judges clients by their ID may judge this one otherwise.
-    #[arg(long = "as", value_name = "ID", requires = "client")]
-    alias: Option<String>,
-    /// For a URL: the client's user name
-    #[arg(long, value_name = "NAME", requires = "client")]
-    username: Option<String>,
-    /// For a URL: the environment variable that holds the client's password
-    #[arg(long, value_name = "VARIABLE", requires = "client", conflicts_with = "password_file")]
-    password_env: Option<String>,
-    /// For a URL: the file that holds the client's password
-    #[arg(long, value_name = "FILE", requires = "client")]
-    password_file: Option<PathBuf>,
-}
 
 impl PatientArgs {
     /// A client that no fleet file describes.
@@ -223,50 +81,6 @@ fn unknown_client(id: &str, fleet: &Fleet) -> String {
         (near, _) => format!("did you mean {}?", Scrubbed::new(&near.join(" or "))),
     };
     format!("no client of fleet {} has the ID \"{}\": {hint}", fleet.name, Scrubbed::new(id))
-}
-
-/// How a run is shown, and for how long.
-#[derive(Debug, Args)]
-struct View {
-    /// Print state changes as lines instead of drawing a screen (also where there is no terminal, or
-    /// a dumb one)
-    #[arg(long)]
-    plain: bool,
-    /// What the lines look like; json implies --plain
-    #[arg(long, value_enum, default_value = "text")]
-    format: Format,
-    /// Print a JSON line for every latency sample too
-    #[arg(long)]
-    samples: bool,
-    /// End after this time, for example 30s; implies --plain
-    #[arg(long, value_parser = humantime::parse_duration)]
-    duration: Option<Duration>,
-    /// Append every event to this file as a line
-    #[arg(long, value_name = "FILE")]
-    log: Option<PathBuf>,
-    /// Record every event to this file, for `mqfleet replay` and `mqfleet report`; a recording that is
-    /// there already becomes FILE.1
-    #[arg(long, value_name = "FILE")]
-    record: Option<PathBuf>,
-    /// Keep so much of the recording, for example 1GiB, in FILE and the older FILE.1, FILE.2 and so on
-    #[arg(long, value_name = "SIZE", requires = "record", value_parser = Limits::parse_size)]
-    record_max_size: Option<u64>,
-    /// Keep so much time of the recording, for example 12h
-    #[arg(long, value_name = "TIME", requires = "record", value_parser = Limits::parse_age)]
-    record_max_age: Option<Duration>,
-    #[command(flatten)]
-    dress: Dress,
-}
-
-/// What a console looks like.
-#[derive(Debug, Args)]
-struct Dress {
-    /// terminal, dark, light, mono, contrast, cb, or a theme file
-    #[arg(long)]
-    theme: Option<String>,
-    /// Use ASCII characters only
-    #[arg(long)]
-    ascii: bool,
 }
 
 impl Dress {

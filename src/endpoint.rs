@@ -10,7 +10,7 @@ use tokio::{
 use crate::{
     clock::Moment,
     event::{Cause, Failure, Finding, Reason, Stage, StageKind},
-    fleet::{Endpoint, Transport},
+    fleet::Endpoint,
     text::Scrubbed,
 };
 
@@ -69,10 +69,7 @@ async fn walk(target: &Endpoint, resolver: &Resolver, deadline: Instant, finding
         let tunnel = proxy::tunnel(&mut stream, proxy, target);
         staged(stages, StageKind::Proxy, deadline, late, tunnel).await?;
     }
-    let path = match &target.transport {
-        Transport::WebSocket(path) | Transport::SecureWebSocket(path, _) => Some(&**path),
-        Transport::Tcp | Transport::Tls(_) => None,
-    };
+    let path = target.transport.websocket().map(|websocket| &*websocket.path);
     let Some(tls) = target.transport.tls() else {
         if let Some(path) = path {
             websocket(&mut stream, path, target, deadline, stages).await?;

@@ -1,7 +1,6 @@
 //! Defines the engine: it joins pool and lifecycle, obeys commands and tells all that happens as one ordered, bounded stream of events; who listens is not its matter.
 
 mod renewals;
-mod trust;
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,7 +10,7 @@ use crate::{
     clock::{Anchor, Moment},
     command::Command,
     endpoint::{Prober, Resolver},
-    engine::{renewals::Renewals, trust::Trust},
+    engine::renewals::Renewals,
     event::{Event, Finding, Late, Messages, Sample, Shortfall, Step, What},
     fleet::{ClientKey, EndpointKey, Fleet, WorkerKey},
     lifecycle::{Effect, Lifecycle},
@@ -52,8 +51,8 @@ impl Engine {
             }
         }
         let prober = Prober::new(fleet.endpoints.clone().into(), Resolver::system());
-        let (trust, renewals) = (Trust::default(), Renewals::new(&fleet));
-        let core = Core { lifecycle, pool, prober, trust, renewals, outbox: Outbox::default() };
+        let renewals = Renewals::new(&fleet);
+        let core = Core { lifecycle, pool, prober, renewals, outbox: Outbox::default() };
         let task = tokio::spawn(core.run(command_receiver, event_sender));
         Engine { commands, events, task, workers }
     }
@@ -85,7 +84,6 @@ struct Core {
     lifecycle: Lifecycle,
     pool: Pool,
     prober: Prober,
-    trust: Trust,
     renewals: Renewals,
     outbox: Outbox,
 }
@@ -128,9 +126,11 @@ impl Core {
     fn probed(&mut self, endpoint: EndpointKey, finding: Finding) {
         let now = Moment::now();
         // Before anybody connects by it.
-        if let (true, Some(address)) = (finding.is_ok(), finding.address) {
-            let anchors = self.trust.learn(endpoint, &finding);
-            self.pool.learn(endpoint, address.ip(), anchors);
+        if finding.is_ok() {
+            // The one that answered goes first.
+            let first = finding.address.into_iter();
+            let rest = finding.addresses.iter().copied().filter(|a| Some(*a) != finding.address);
+            self.pool.learn(endpoint, &first.chain(rest).map(|a| a.ip()).collect());
         }
         let found = finding.failure.as_ref().map_or(Ok(()), |failure| Err(failure.cause.clone()));
         if let Some(what) = self.renewals.notice(endpoint, &finding, Anchor::now().utc(now)) {

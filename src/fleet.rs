@@ -1,6 +1,6 @@
 //! Defines the nouns of a fleet (clients, endpoints, workers and the keys that name them); where they are read from and what becomes of them is elsewhere.
 
-use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretString};
@@ -69,14 +69,18 @@ impl Fleet {
 }
 
 /// One address that a broker listens on.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Endpoint {
     pub name: Scrubbed,
+    /// For a Unix socket `localhost`, as in `Host` of HTTP over one.
     pub host: Box<str>,
+    /// 0 for a Unix socket.
     pub port: u16,
     pub transport: Transport,
-    /// The HTTP CONNECT proxy (RFC 9110 §9.3.6) on the way, where there is one.
+    /// The proxy on the way, where there is one.
     pub proxy: Option<Proxy>,
+    /// Addresses of this host to connect from, in turn; where there is none the system chooses.
+    pub bind: Arc<[IpAddr]>,
     /// Connects a second, first ones and reconnects together; at least 1.
     pub connect_rate: u32,
     /// Connects in flight at once; at least 1.
@@ -97,14 +101,18 @@ impl Endpoint {
             port,
             transport: Transport::Tcp,
             proxy: None,
+            bind: Arc::default(),
             connect_rate: Self::CONNECT_RATE,
             max_connecting: Self::MAX_CONNECTING,
         }
     }
 
-    /// The address as the operator knows it, `host:port` (IPv6 in brackets, RFC 3986 §3.2.2).
+    /// The address as the operator knows it: `host:port` (IPv6 in brackets, RFC 3986 §3.2.2), or the path
+    /// of a Unix socket.
     pub fn address(&self) -> String {
-        if self.host.contains(':') {
+        if let Transport::Unix(path) = &self.transport {
+            path.display().to_string()
+        } else if self.host.contains(':') {
             format!("[{}]:{}", self.host, self.port)
         } else {
             format!("{}:{}", self.host, self.port)
@@ -113,23 +121,32 @@ impl Endpoint {
 }
 
 /// What carries MQTT's packets to an endpoint.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Transport {
     /// `mqtt://`
     Tcp,
     /// `mqtts://`
     Tls(Arc<Tls>),
-    /// `ws://`, with the path of the request.
-    WebSocket(Arc<str>),
+    /// `ws://`
+    WebSocket(Arc<WebSocket>),
     /// `wss://`
-    SecureWebSocket(Arc<str>, Arc<Tls>),
+    SecureWebSocket(Arc<WebSocket>, Arc<Tls>),
+    /// `unix://`, with the socket's path.
+    Unix(PathBuf),
 }
 
 impl Transport {
     pub fn tls(&self) -> Option<&Arc<Tls>> {
         match self {
             Transport::Tls(tls) | Transport::SecureWebSocket(_, tls) => Some(tls),
-            Transport::Tcp | Transport::WebSocket(_) => None,
+            Transport::Tcp | Transport::WebSocket(_) | Transport::Unix(_) => None,
+        }
+    }
+
+    pub fn websocket(&self) -> Option<&Arc<WebSocket>> {
+        match self {
+            Transport::WebSocket(websocket) | Transport::SecureWebSocket(websocket, _) => Some(websocket),
+            Transport::Tcp | Transport::Tls(_) | Transport::Unix(_) => None,
         }
     }
 
@@ -140,37 +157,105 @@ impl Transport {
             Transport::Tls(_) => "mqtts",
             Transport::WebSocket(_) => "ws",
             Transport::SecureWebSocket(..) => "wss",
+            Transport::Unix(_) => "unix",
         }
     }
 }
 
 /// What an endpoint's certificate is held against.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Tls {
     /// Trust anchors in PEM; the system's trust store where there is none.
     pub ca_file: Option<PathBuf>,
+    /// Certificate revocation lists in PEM (RFC 5280 §5), held against the server's own certificate.
+    pub crl_file: Option<PathBuf>,
     /// No check of certificate or host name: shown on the screen.
     pub insecure: bool,
     /// Protocols to offer (ALPN, RFC 7301), the preferred one first.
     pub alpn: Vec<String>,
+    /// The name to ask for (SNI, RFC 6066 §3) and to verify, where it is not the URL's host.
+    pub server_name: Option<Box<str>>,
+    pub min_version: TlsMinimum,
 }
 
-/// An HTTP proxy.
-#[derive(Clone, Debug)]
+/// The oldest version of TLS that is spoken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum TlsMinimum {
+    #[default]
+    V1_2,
+    V1_3,
+}
+
+/// What an endpoint's WebSocket is asked for with.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct WebSocket {
+    /// With its query, from the slash on.
+    pub path: Box<str>,
+    /// More fields of the request; their values may be tokens.
+    #[serde(with = "in_clear::fields")]
+    pub headers: Vec<(Box<str>, Secret)>,
+}
+
+impl WebSocket {
+    /// A WebSocket at this path, without further fields.
+    pub fn new(path: &str) -> WebSocket {
+        WebSocket { path: path.into(), headers: Vec::new() }
+    }
+}
+
+/// A proxy between this host and the endpoint.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Proxy {
+    pub kind: ProxyKind,
     pub host: Box<str>,
     pub port: u16,
     pub username: Option<Arc<str>>,
+    #[serde(with = "in_clear")]
     pub password: Option<Secret>,
+    /// The environment variable that named it, where the fleet file did not.
+    pub variable: Option<Box<str>>,
+}
+
+impl Proxy {
+    /// A proxy that asks nobody for a password.
+    pub fn new(kind: ProxyKind, host: &str, port: u16) -> Proxy {
+        Proxy { kind, host: host.into(), port, username: None, password: None, variable: None }
+    }
+}
+
+/// What a proxy speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ProxyKind {
+    /// HTTP CONNECT (RFC 9110 §9.3.6).
+    Http,
+    /// The same over TLS, verified against the system's trust store.
+    Https,
+    /// SOCKS version 5 (RFC 1928), given an address that is looked up here.
+    Socks5,
+    /// The same, given the name: the proxy looks it up.
+    Socks5h,
+}
+
+impl ProxyKind {
+    /// The scheme of its URL.
+    pub fn scheme(self) -> &'static str {
+        match self {
+            ProxyKind::Http => "http",
+            ProxyKind::Https => "https",
+            ProxyKind::Socks5 => "socks5",
+            ProxyKind::Socks5h => "socks5h",
+        }
+    }
 }
 
 /// A client's own certificate and key.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Identity {
     /// The certificate and what chains it to an anchor, in PEM.
     pub cert_file: PathBuf,
     /// The private key in PEM, which may be encrypted.
     pub key_file: PathBuf,
+    #[serde(with = "in_clear")]
     pub key_password: Option<Secret>,
     /// When the certificate ends, as its file said when the fleet file was read.
     pub not_after: Option<DateTime<Utc>>,
@@ -263,6 +348,8 @@ pub struct Settings {
     pub session_expiry: Duration,
     /// QoS 1 and 2 messages the broker may have in flight to it (MQTT 5.0 §3.1.2.11.3); only MQTT 5.
     pub receive_maximum: Option<u16>,
+    /// The largest packet it takes, in bytes, announced in MQTT 5 (§3.1.2.11.4) and kept in both versions.
+    pub maximum_packet_size: u32,
     /// Properties of the CONNECT (MQTT 5.0 §3.1.2.11.8); only MQTT 5.
     pub user_properties: Vec<(String, String)>,
     /// Whether it may go where a broker sends it (reason codes 0x9C and 0x9D).
@@ -276,6 +363,10 @@ pub struct Settings {
     pub start_connected: bool,
 }
 
+impl Settings {
+    pub const MAXIMUM_PACKET_SIZE: u32 = 256 << 10;
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Settings {
@@ -284,6 +375,7 @@ impl Default for Settings {
             clean_start: true,
             session_expiry: Duration::ZERO,
             receive_maximum: None,
+            maximum_packet_size: Self::MAXIMUM_PACKET_SIZE,
             user_properties: Vec::new(),
             follow_redirects: false,
             connect_timeout: Duration::from_secs(10),
@@ -390,5 +482,34 @@ impl Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[secret]")
+    }
+}
+
+/// How a secret crosses the socket pair between console and worker: in clear. Nothing else may ask for it.
+pub mod in_clear {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::Secret;
+
+    pub fn serialize<S: Serializer>(secret: &Option<Secret>, s: S) -> Result<S::Ok, S::Error> {
+        secret.as_ref().map(Secret::expose).serialize(s)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Secret>, D::Error> {
+        Ok(Option::<String>::deserialize(d)?.map(Secret::new))
+    }
+
+    /// The same for named secrets.
+    pub(super) mod fields {
+        use super::*;
+
+        pub fn serialize<S: Serializer>(fields: &[(Box<str>, Secret)], s: S) -> Result<S::Ok, S::Error> {
+            s.collect_seq(fields.iter().map(|(name, value)| (&**name, value.expose())))
+        }
+
+        pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<(Box<str>, Secret)>, D::Error> {
+            let fields = Vec::<(Box<str>, String)>::deserialize(d)?;
+            Ok(fields.into_iter().map(|(name, value)| (name, Secret::new(value))).collect())
+        }
     }
 }

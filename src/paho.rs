@@ -189,8 +189,8 @@ impl Client {
         }
         let connect = connect_options(&def, route, address).map_err(|e| internal(&format!("Paho: {e}")))?;
         let remote = route.remote();
-        let tls = remote.transport.tls().is_some();
-        let way = Way { proxy: remote.proxy.is_some(), tls, identity: tls && def.identity.is_some() };
+        let tls = remote.endpoint.transport.tls().is_some();
+        let way = Way { proxy: remote.endpoint.proxy.is_some(), tls, identity: tls && def.identity.is_some() };
         let options = mqtt::CreateOptionsBuilder::new()
             .server_uri(options::uri(remote, address))
             .client_id(&*def.id)

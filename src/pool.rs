@@ -106,10 +106,9 @@ impl Pool {
         news
     }
 
-    /// Has the workers use this address for an endpoint's first hop, and these trust anchors (PEM)
-    /// where there are any, for the connects that are ordered from now on.
-    pub fn learn(&self, endpoint: EndpointKey, address: IpAddr, anchors: Option<Arc<str>>) {
-        self.remotes.learn(endpoint, address, anchors);
+    /// Tells the workers where an endpoint's first hop is, for the connects that are ordered from now on.
+    pub fn learn(&self, endpoint: EndpointKey, addresses: &Arc<[IpAddr]>) {
+        self.remotes.learn(endpoint, addresses);
     }
 
     /// Gives an order about a client to its worker. A worker that leaves so many lying that one is

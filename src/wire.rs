@@ -1,6 +1,6 @@
 //! Defines the frames between the console and a worker process, versioned and bounded; who sends which when is the pool's and the worker's matter.
 
-use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use futures_util::{SinkExt, StreamExt};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -16,7 +16,7 @@ use tokio_util::{
 use crate::{
     clock::Moment,
     event::{Generation, Step, Tcp},
-    fleet::{self, Conversation, EndpointKey, Probe, ProbeKind, Protocol, Secret, Transport},
+    fleet::{Conversation, Endpoint, EndpointKey, Identity, Probe, ProbeKind, Protocol, Secret, in_clear},
     text::Scrubbed,
 };
 
@@ -88,78 +88,33 @@ pub struct ClientDef {
     pub protocol: Protocol,
     pub keep_alive: Duration,
     pub clean_start: bool,
-    /// Only MQTT 5.0 has these three.
+    /// Only MQTT 5.0 has these.
     pub session_expiry: Duration,
     pub receive_maximum: Option<u16>,
+    /// In bytes; kept in both versions.
+    pub maximum_packet_size: u32,
     pub user_properties: Vec<(String, String)>,
     pub connect_timeout: Duration,
     pub probe: Probe,
     pub username: Option<Arc<str>>,
-    #[serde(with = "exposed")]
+    #[serde(with = "in_clear")]
     pub password: Option<Secret>,
     pub identity: Option<Identity>,
     pub conversation: Arc<Conversation>,
 }
 
-/// A client's own certificate and key; see [`fleet::Identity`].
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Identity {
-    pub cert_file: PathBuf,
-    pub key_file: PathBuf,
-    #[serde(with = "exposed")]
-    pub key_password: Option<Secret>,
-}
-
-impl From<&fleet::Identity> for Identity {
-    fn from(identity: &fleet::Identity) -> Self {
-        let fleet::Identity { cert_file, key_file, key_password, .. } = identity.clone();
-        Identity { cert_file, key_file, key_password }
-    }
-}
-
-/// An endpoint as a worker reaches it.
+/// An endpoint, and what its last probe found of the first hop (the proxy, where there is one).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Remote {
-    pub host: Arc<str>,
-    pub port: u16,
-    /// Where the first hop is (the proxy, where there is one), if that is known; else the worker
-    /// looks the name up.
-    pub address: Option<IpAddr>,
-    pub transport: Transport,
-    /// The trust anchors that its chain was verified against, in PEM; they serve in place of those that
-    /// the transport names.
-    pub anchors: Option<Arc<str>>,
-    pub proxy: Option<Proxy>,
+    pub endpoint: Endpoint,
+    /// Where its name led to, in the order to try; used while a lookup has no answer.
+    pub addresses: Arc<[IpAddr]>,
 }
 
-impl From<&fleet::Endpoint> for Remote {
+impl From<&Endpoint> for Remote {
     /// The endpoint as the fleet file has it, before anybody has looked at it.
-    fn from(endpoint: &fleet::Endpoint) -> Self {
-        Remote {
-            host: endpoint.host.as_ref().into(),
-            port: endpoint.port,
-            address: None,
-            transport: endpoint.transport.clone(),
-            anchors: None,
-            proxy: endpoint.proxy.as_ref().map(Proxy::from),
-        }
-    }
-}
-
-/// An HTTP proxy; see [`fleet::Proxy`].
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Proxy {
-    pub host: Arc<str>,
-    pub port: u16,
-    pub username: Option<Arc<str>>,
-    #[serde(with = "exposed")]
-    pub password: Option<Secret>,
-}
-
-impl From<&fleet::Proxy> for Proxy {
-    fn from(proxy: &fleet::Proxy) -> Self {
-        let fleet::Proxy { host, port, username, password } = proxy.clone();
-        Proxy { host: host.as_ref().into(), port, username, password }
+    fn from(endpoint: &Endpoint) -> Self {
+        Remote { endpoint: endpoint.clone(), addresses: Arc::default() }
     }
 }
 
@@ -255,20 +210,6 @@ pub struct SlotTcp {
     pub generation: Generation,
     pub at: Moment,
     pub tcp: Tcp,
-}
-
-/// A secret crosses the pipe in clear: the pipe is a socketpair between parent and child.
-mod exposed {
-    use super::*;
-    use serde::{Deserializer, Serializer};
-
-    pub fn serialize<S: Serializer>(secret: &Option<Secret>, s: S) -> Result<S::Ok, S::Error> {
-        secret.as_ref().map(Secret::expose).serialize(s)
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Secret>, D::Error> {
-        Ok(Option::<String>::deserialize(d)?.map(Secret::new))
-    }
 }
 
 /// The largest frame, in bytes. A full [`Report`] of 2,000 slots with long details stays below it.

@@ -87,7 +87,7 @@ fn every_key_reaches_the_fleet() {
     assert_eq!((c.address().as_str(), c.transport.scheme()), ("c.example:443", "wss"));
     let tls = c.transport.tls().expect("TLS");
     assert!(tls.insecure && tls.ca_file.is_none() && tls.alpn == ["mqtt", "x"]);
-    assert!(matches!(&c.transport, Transport::SecureWebSocket(path, _) if &**path == "/mqtt"));
+    assert!(matches!(&c.transport, Transport::SecureWebSocket(websocket, _) if &*websocket.path == "/mqtt"));
     let proxy = c.proxy.as_ref().expect("a proxy");
     assert_eq!((&*proxy.host, proxy.port, proxy.username.as_deref()), ("proxy", 3128, Some("user")));
 

@@ -199,6 +199,7 @@ fn define(n: usize) -> ClientDef {
         clean_start: true,
         session_expiry: Duration::ZERO,
         receive_maximum: None,
+        maximum_packet_size: 256 << 10,
         user_properties: Vec::new(),
         connect_timeout: Duration::from_secs(30),
         probe: Probe { kind: ProbeKind::Off, every: Duration::from_secs(1) },

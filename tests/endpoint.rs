@@ -23,7 +23,7 @@ use certs::{Certified, Wanted};
 use mqfleet::{
     endpoint::{Prober, Resolver, probe},
     event::{Finding, Reason, StageKind},
-    fleet::{Endpoint, EndpointKey, Proxy, Secret, Tls, Transport},
+    fleet::{Endpoint, EndpointKey, Proxy, ProxyKind, Secret, Tls, Transport, WebSocket},
 };
 use openssl::ssl::SslVersion;
 use peers::{Blackhole, TlsSetup, accepted, serve, serve_http, serve_proxy, serve_tls};
@@ -278,7 +278,7 @@ async fn certificates_are_refused_by_name() {
         assert_eq!(failure(&finding), (StageKind::Tls, reason, detail.as_str()));
         assert!(!finding.session.as_ref().unwrap().chain.is_empty(), "the certificate is told all the same");
 
-        let insecure = Tls { ca_file: Some(trust.ca_file()), insecure: true, alpn: vec![] };
+        let insecure = Tls { ca_file: Some(trust.ca_file()), insecure: true, ..Tls::default() };
         let endpoint = Endpoint { transport: Transport::Tls(Arc::new(insecure)), ..plain(address) };
         let finding = find(&endpoint).await;
         assert!(finding.is_ok() && finding.anchor().is_none(), "{finding:?}");
@@ -391,10 +391,9 @@ async fn proxies_are_asked_and_their_refusals_told() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let through = async |proxy: SocketAddr, login: Option<&str>| {
         let proxy = Proxy {
-            host: "127.0.0.1".into(),
-            port: proxy.port(),
             username: login.map(|_| "user".into()),
             password: login.map(|p| Secret::new(p.into())),
+            ..Proxy::new(ProxyKind::Http, "127.0.0.1", proxy.port())
         };
         find(&Endpoint { proxy: Some(proxy), ..tls(broker, &trust.ca_file()) }).await
     };
@@ -423,7 +422,7 @@ async fn proxies_are_asked_and_their_refusals_told() {
 
 /// An endpoint for WebSockets on this port of localhost.
 fn websocket(address: SocketAddr, path: &str) -> Endpoint {
-    Endpoint { transport: Transport::WebSocket(path.into()), ..plain(address) }
+    Endpoint { transport: Transport::WebSocket(Arc::new(WebSocket::new(path))), ..plain(address) }
 }
 
 #[tokio::test]
@@ -488,7 +487,10 @@ async fn a_secure_websocket_has_both_stages_and_may_want_a_certificate_first() {
     let own = trust.ca.issue(&Wanted::LOCALHOST);
     let secure = |address| {
         let tls = Tls { ca_file: Some(trust.ca_file()), ..Tls::default() };
-        Endpoint { transport: Transport::SecureWebSocket("/mqtt".into(), Arc::new(tls)), ..plain(address) }
+        Endpoint {
+            transport: Transport::SecureWebSocket(Arc::new(WebSocket::new("/mqtt")), Arc::new(tls)),
+            ..plain(address)
+        }
     };
     // It reads, and hangs up.
     let finding = find(&secure(serve_tls(&own, TlsSetup::default()))).await;

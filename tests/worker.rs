@@ -65,6 +65,7 @@ fn def(id: impl Into<Arc<str>>, port: u16) -> Def {
         clean_start: true,
         session_expiry: Duration::ZERO,
         receive_maximum: None,
+        maximum_packet_size: 256 << 10,
         user_properties: Vec::new(),
         connect_timeout: Duration::from_secs(10),
         probe: Probe { kind: ProbeKind::Off, every: Duration::from_secs(1) },

@@ -77,6 +77,7 @@ fn define(id: Arc<str>) -> ClientDef {
         password: None,
         session_expiry: Duration::ZERO,
         receive_maximum: None,
+        maximum_packet_size: 256 << 10,
         user_properties: Vec::new(),
         identity: None,
         conversation: Arc::default(),

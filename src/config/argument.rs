@@ -20,7 +20,7 @@ pub fn endpoint(url: &str, ca_file: Option<PathBuf>, insecure: bool) -> Result<E
     if scheme.is_tls() && !insecure {
         transport::check_host(&address).map_err(|(title, _)| sentence(title, "give the host's name, or --insecure"))?;
     }
-    let transport = transport::of(&address, Tls { ca_file, insecure, alpn: Vec::new() });
+    let transport = transport::of(&address, Tls { ca_file, insecure, ..Tls::default() });
     let proxy = proxy::named(&address, &|name| std::env::var_os(name))?;
     let name = Endpoint::new("", &address.host, address.port).address();
     Ok(Endpoint { transport, proxy, ..Endpoint::new(&name, &address.host, address.port) })

@@ -8,7 +8,7 @@ use super::{
     report::{Draft, Report},
     tree::Value,
 };
-use crate::fleet::{Proxy, Secret};
+use crate::fleet::{Proxy, ProxyKind, Secret};
 
 /// The port of a proxy whose URL has none, as of any `http://` URL.
 const PORT: u16 = 80;
@@ -120,7 +120,7 @@ fn parse(text: &str) -> Result<Proxy, &'static str> {
             Some(decoded(password)?).filter(|p| !p.is_empty()).map(Secret::new),
         ),
     };
-    Ok(Proxy { host: host.into(), port, username, password })
+    Ok(Proxy { username, password, ..Proxy::new(ProxyKind::Http, host, port) })
 }
 
 /// Undoes `%XX`.

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     event::Expiry,
-    fleet::{Tls, Transport},
+    fleet::{Tls, Transport, WebSocket},
 };
 
 const TLS_KEYS: [&str; 3] = ["ca_file", "insecure", "alpn"];
@@ -45,6 +45,7 @@ pub(super) fn read(
         }),
         insecure: table.get("insecure").and_then(|v| v.boolean(report)).unwrap_or(false),
         alpn: table.get("alpn").and_then(|v| alpn(&v, report)).unwrap_or_default(),
+        ..Tls::default()
     };
     let Some(address) = address else { return Transport::Tcp };
     if !address.scheme.is_tls() {
@@ -75,8 +76,8 @@ pub(super) fn of(address: &Address, tls: Tls) -> Transport {
     match address.scheme {
         Scheme::Mqtt => Transport::Tcp,
         Scheme::Mqtts => Transport::Tls(Arc::new(tls)),
-        Scheme::Ws => Transport::WebSocket(address.path.as_str().into()),
-        Scheme::Wss => Transport::SecureWebSocket(address.path.as_str().into(), Arc::new(tls)),
+        Scheme::Ws => Transport::WebSocket(Arc::new(WebSocket::new(&address.path))),
+        Scheme::Wss => Transport::SecureWebSocket(Arc::new(WebSocket::new(&address.path)), Arc::new(tls)),
     }
 }
 

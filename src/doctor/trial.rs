@@ -102,7 +102,7 @@ pub(super) async fn run(client: &Client, endpoint: &Endpoint, hop: Option<IpAddr
     let fleet = Arc::new(alone(client, endpoint, limit));
     let mut trial = Trial::default();
     let mut pool = Pool::start(&fleet);
-    let remote = Remote { address: hop, ..Remote::from(&fleet.endpoints[0]) };
+    let remote = Remote { addresses: hop.into_iter().collect(), ..Remote::from(&fleet.endpoints[0]) };
     trial.failure = trial.walk(&mut pool, &fleet.clients[0], remote, limit).await.err();
     pool.stop().await;
     trial

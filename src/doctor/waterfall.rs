@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     event::{Certificate, Connack, Session, StageKind},
-    fleet::{Endpoint, ProbeKind, Protocol, Settings, Transport},
+    fleet::{Endpoint, ProbeKind, Protocol, Settings},
     text::{Scrubbed, ellipsize},
     words::figures,
 };
@@ -37,10 +37,7 @@ pub(super) fn text(case: &Case<'_>, now: DateTime<Utc>) -> String {
 
 /// The endpoint's URL.
 pub(super) fn url(endpoint: &Endpoint) -> String {
-    let path = match &endpoint.transport {
-        Transport::WebSocket(path) | Transport::SecureWebSocket(path, _) => path,
-        Transport::Tcp | Transport::Tls(_) => "",
-    };
+    let path = endpoint.transport.websocket().map_or("", |websocket| &websocket.path);
     let slash = if path.is_empty() || path.starts_with('/') { "" } else { "/" };
     Scrubbed::new(&format!("{}://{}{slash}{path}", endpoint.transport.scheme(), endpoint.address())).to_string()
 }

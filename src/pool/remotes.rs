@@ -24,13 +24,13 @@ impl Remotes {
         Remotes(Arc::new(Mutex::new(fleet.endpoints.iter().map(|e| (1, Remote::from(e))).collect())))
     }
 
-    /// Takes in where an endpoint's first hop is, and what its certificates are held against.
-    pub fn learn(&self, endpoint: EndpointKey, address: IpAddr, anchors: Option<Arc<str>>) {
+    /// Takes in where an endpoint's first hop is.
+    pub fn learn(&self, endpoint: EndpointKey, addresses: &Arc<[IpAddr]>) {
         let mut all = self.lock();
         let newest = all.iter().map(|(edition, _)| *edition).max().unwrap_or_default();
         let (edition, remote) = &mut all[endpoint.index()];
-        if (remote.address, &remote.anchors) != (Some(address), &anchors) {
-            (remote.address, remote.anchors) = (Some(address), anchors);
+        if remote.addresses != *addresses {
+            remote.addresses = addresses.clone();
             *edition = newest + 1;
         }
     }
@@ -63,7 +63,7 @@ mod tests {
         let remotes = Remotes::new(&fleet(500, &[1, 1, 1]));
         let told = |seen: &mut Edition| -> Vec<(u16, Option<IpAddr>)> {
             let key = |order: &ToWorker| match order {
-                ToWorker::Remote { endpoint, remote } => (endpoint.0, remote.address),
+                ToWorker::Remote { endpoint, remote } => (endpoint.0, remote.addresses.first().copied()),
                 other => panic!("{other:?}"),
             };
             remotes.since(seen).iter().map(key).collect()
@@ -71,12 +71,13 @@ mod tests {
         let (mut one, mut other) = (0, 0);
         assert_eq!(told(&mut one), [(0, None), (1, None), (2, None)]);
         assert_eq!(told(&mut one), []);
+        let known: [Arc<[IpAddr]>; 2] = [1, 2].map(|n| Arc::new([IpAddr::from([127, 0, 0, n])]) as _);
         let [a, b] = [1, 2].map(|n| IpAddr::from([127, 0, 0, n]));
-        remotes.learn(EndpointKey(1), a, None);
-        remotes.learn(EndpointKey(2), a, None);
-        remotes.learn(EndpointKey(1), b, None);
+        remotes.learn(EndpointKey(1), &known[0]);
+        remotes.learn(EndpointKey(2), &known[0]);
+        remotes.learn(EndpointKey(1), &known[1]);
         assert_eq!(told(&mut one), [(1, Some(b)), (2, Some(a))]);
-        remotes.learn(EndpointKey(1), b, None);
+        remotes.learn(EndpointKey(1), &known[1]);
         assert_eq!(told(&mut one), [], "it knew that");
         assert_eq!(told(&mut other), [(0, None), (1, Some(b)), (2, Some(a))]);
     }

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     clock::{Anchor, Moment},
     fleet::{
-        Client, Conversation, Endpoint, EndpointKey, Fleet, Labels, Message, Probe, Protocol, Proxy, Reconnect, Secret,
-        Settings, Strategy, Subscription, Tls, Traffic, Transport,
+        Client, Conversation, Endpoint, EndpointKey, Fleet, Labels, Message, Probe, Protocol, Proxy, ProxyKind,
+        Reconnect, Secret, Settings, Strategy, Subscription, Tls, Traffic, Transport, WebSocket,
     },
     lines,
     text::Scrubbed,
@@ -297,14 +297,14 @@ pub(super) fn read(text: &str) -> Result<(Header, Fleet), Wrong> {
 
 impl<'a> EndpointLine<'a> {
     fn of(endpoint: &'a Endpoint) -> EndpointLine<'a> {
-        let path = match &endpoint.transport {
-            Transport::WebSocket(path) | Transport::SecureWebSocket(path, _) => Some(&**path),
-            Transport::Tcp | Transport::Tls(_) => None,
-        };
+        let path = endpoint.transport.websocket().map(|websocket| &*websocket.path);
         EndpointLine {
             endpoint: endpoint.name.as_str().into(),
             scheme: endpoint.transport.scheme().into(),
-            host: (*endpoint.host).into(),
+            host: match &endpoint.transport {
+                Transport::Unix(path) => path.display().to_string().into(),
+                _ => (*endpoint.host).into(),
+            },
             port: endpoint.port,
             path: path.map(|path| path.split('?').next().unwrap_or_default().into()),
             insecure: endpoint.transport.tls().is_some_and(|tls| tls.insecure),
@@ -315,17 +315,15 @@ impl<'a> EndpointLine<'a> {
     }
 
     fn endpoint(&self) -> Endpoint {
-        let path = self.path.as_deref().unwrap_or("/").into();
+        let websocket = Arc::new(WebSocket::new(self.path.as_deref().unwrap_or("/")));
         let tls = Arc::new(Tls { insecure: self.insecure, ..Tls::default() });
-        let proxy = |(host, port): &(Cow<str>, u16)| {
-            let host = (&**host).into();
-            Proxy { host, port: *port, username: None, password: None }
-        };
+        let proxy = |(host, port): &(Cow<str>, u16)| Proxy::new(ProxyKind::Http, host, *port);
         Endpoint {
             transport: match &*self.scheme {
                 "mqtts" => Transport::Tls(tls),
-                "ws" => Transport::WebSocket(path),
-                "wss" => Transport::SecureWebSocket(path, tls),
+                "ws" => Transport::WebSocket(websocket),
+                "wss" => Transport::SecureWebSocket(websocket, tls),
+                "unix" => Transport::Unix((&*self.host).into()),
                 _ => Transport::Tcp,
             },
             proxy: self.proxy.as_ref().map(proxy),
@@ -375,7 +373,8 @@ impl SettingsLine {
             clean_start: self.clean_start,
             session_expiry: self.session_expiry,
             receive_maximum: self.receive_maximum,
-            user_properties: Vec::new(), // these may hold tokens
+            maximum_packet_size: Settings::MAXIMUM_PACKET_SIZE, // no screen shows it
+            user_properties: Vec::new(),                        // these may hold tokens
             follow_redirects: self.follow_redirects,
             connect_timeout: self.connect_timeout,
             reconnect: Reconnect { strategy, max_retries: self.max_retries, stable_after: self.stable_after },

@@ -235,9 +235,9 @@ impl Driver {
     fn start(&mut self, slot: Slot) -> bool {
         let lane = &mut self.lanes[slot as usize];
         let Some(route) = &lane.route else { return false };
-        let answer = match route.remote().address {
+        let answer = match route.remote().addresses.first().copied() {
             Some(address) => Some(Ok(address)),
-            None => self.names.get(first_hop(route), Moment::now()),
+            None => self.names.get(&first_hop(route), Moment::now()),
         };
         if answer.is_none() {
             lane.phase = Phase::Resolving;
@@ -263,7 +263,7 @@ impl Driver {
         for slot in 0..self.lanes.len() as Slot {
             let lane = &mut self.lanes[slot as usize];
             let waits = matches!(lane.phase, Phase::Resolving);
-            if waits && lane.route.as_ref().is_some_and(|r| *first_hop(r) == host) {
+            if waits && lane.route.as_ref().is_some_and(|r| first_hop(r) == host) {
                 lane.phase = Phase::Idle;
                 if self.connect_to(slot, answer.clone()) {
                     self.settle(slot);
@@ -305,9 +305,9 @@ impl Driver {
 }
 
 /// The host whose address Paho is to connect to.
-fn first_hop(route: &Route) -> &Arc<str> {
-    let remote = route.remote();
-    remote.proxy.as_ref().map_or(&remote.host, |proxy| &proxy.host)
+fn first_hop(route: &Route) -> Arc<str> {
+    let remote = &route.remote().endpoint;
+    remote.proxy.as_ref().map_or(&*remote.host, |proxy| &proxy.host).into()
 }
 
 fn ordered(why: &str) -> End {

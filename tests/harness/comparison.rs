@@ -73,6 +73,7 @@ impl Plan<'_> {
                 clean_start: true,
                 session_expiry: Duration::ZERO,
                 receive_maximum: None,
+                maximum_packet_size: 256 << 10,
                 user_properties: Vec::new(),
                 connect_timeout: Duration::from_secs(30),
                 probe: Probe { kind: kind(slot), every: self.every },

@@ -50,7 +50,7 @@ async fn nobody_listens() {
     let port = free_port();
     let mut all = vec![def("a", port), def("b", port)];
     all[1].protocol = Protocol::V311;
-    all[1].remote.host = "localhost".into();
+    all[1].remote.endpoint.host = "localhost".into();
     let mut worker = Worker::start(all).await;
     let started = Instant::now();
     worker.connect(0..2).await;
@@ -66,7 +66,7 @@ async fn an_address_of_version_6() {
     let Ok(listener) = TcpListener::bind("[::1]:0") else { return eprintln!("no IPv6 here") };
     let port = listener.local_addr().expect("an address").port();
     let mut one = def("a", port);
-    one.remote.host = "::1".into();
+    one.remote.endpoint.host = "::1".into();
     let mut worker = Worker::start(vec![one]).await;
     worker.connect([0]).await;
     let heard = thread::spawn(move || {
@@ -82,7 +82,7 @@ async fn an_address_of_version_6() {
 #[tokio::test]
 async fn a_name_without_an_address() {
     let mut one = def("a", 1883);
-    one.remote.host = "no-such-host.invalid".into();
+    one.remote.endpoint.host = "no-such-host.invalid".into();
     one.connect_timeout = Duration::from_secs(30);
     let mut worker = Worker::start(vec![one]).await;
     worker.connect([0]).await;

@@ -13,8 +13,7 @@ use std::{
 
 use mqfleet::{
     event::Connack,
-    fleet::{Protocol, Tls, Transport},
-    wire::Proxy,
+    fleet::{Protocol, Proxy, ProxyKind, Tls, Transport, WebSocket},
 };
 
 use super::{
@@ -105,16 +104,16 @@ async fn what_mosquitto_says_over_every_transport() {
     let ways = [
         (broker.port(), Transport::Tcp),
         (secure, Transport::Tls(tls.clone())),
-        (ws, Transport::WebSocket("/mqtt".into())),
-        (wss, Transport::SecureWebSocket("/mqtt".into(), tls)),
+        (ws, Transport::WebSocket(Arc::new(WebSocket::new("/mqtt")))),
+        (wss, Transport::SecureWebSocket(Arc::new(WebSocket::new("/mqtt")), tls)),
     ];
     let mut all = Vec::new();
     for (port, transport) in ways {
         for protocol in [Protocol::V5, Protocol::V311] {
             let mut one = def("", port);
             one.protocol = protocol;
-            one.remote.host = "localhost".into();
-            one.remote.transport = transport.clone();
+            one.remote.endpoint.host = "localhost".into();
+            one.remote.endpoint.transport = transport.clone();
             all.push(one);
         }
     }
@@ -148,8 +147,7 @@ async fn each_wait_counts_where_it_was() {
     });
     let broker = Mosquitto::start();
     let mut all = vec![def("answer", slow), def("way", broker.port())];
-    all[1].remote.proxy =
-        Some(Proxy { host: "127.0.0.1".into(), port: slow_proxy(broker.port()), username: None, password: None });
+    all[1].remote.endpoint.proxy = Some(Proxy::new(ProxyKind::Http, "127.0.0.1", slow_proxy(broker.port())));
     let mut worker = Worker::start(all).await;
     // A socket's number comes back: what is told of it must not.
     for round in 0..3 {

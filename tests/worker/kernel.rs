@@ -1,6 +1,7 @@
 //! Tests that what the kernel says of a connection is what `ss` says of the same one; that it never is another's, `tests/descriptors.rs` shows.
 #![cfg(target_os = "linux")]
 
+use std::sync::Arc;
 use std::{
     net::TcpStream,
     process::Command,
@@ -10,7 +11,7 @@ use std::{
 
 use mqfleet::{
     event::{Tcp, TcpState},
-    fleet::Transport,
+    fleet::{Transport, WebSocket},
     wire::SlotTcp,
 };
 
@@ -61,7 +62,7 @@ async fn the_kernel_s_view_is_that_of_ss() {
     // With nothing said the figures stay as they are between our look and that of ss.
     let mut all = defs(40, broker.port());
     let mut by_web = def("by-web", web);
-    by_web.remote.transport = Transport::WebSocket("/mqtt".into());
+    by_web.remote.endpoint.transport = Transport::WebSocket(Arc::new(WebSocket::new("/mqtt")));
     all.push(by_web);
     let n = all.len();
     let ids: Vec<_> = all.iter().map(|d| d.id.clone()).collect();

@@ -10,8 +10,7 @@ use std::{
 
 use mqfleet::{
     event::Reason,
-    fleet::{Conversation, Message, Protocol, Secret, Subscription, Traffic},
-    wire::Proxy,
+    fleet::{Conversation, Message, Protocol, Proxy, ProxyKind, Secret, Subscription, Traffic},
 };
 
 use super::{
@@ -204,10 +203,11 @@ async fn a_proxy_with_and_without_password() {
     let (guarded, _) = proxy(Some("b3BlcmF0b3I6czNjcmV0QA=="));
     let through = |id: &str, port: u16, password: Option<&str>| {
         let mut one = def(id, broker.port());
-        one.remote.host = "localhost".into();
+        one.remote.endpoint.host = "localhost".into();
         let password = password.map(|p| Secret::new(p.into()));
         let username = password.is_some().then(|| "operator".into());
-        one.remote.proxy = Some(Proxy { host: "127.0.0.1".into(), port, username, password });
+        one.remote.endpoint.proxy =
+            Some(Proxy { username, password, ..Proxy::new(ProxyKind::Http, "127.0.0.1", port) });
         one
     };
     let all = vec![

@@ -9,8 +9,8 @@ use crate::{
     clock::{Anchor, Moment},
     event::*,
     fleet::{
-        Client, ClientKey, Conversation, Endpoint, EndpointKey, Fleet, Message, ProbeKind, Proxy, Secret, Settings,
-        Subscription, Tls, Traffic, Transport, WorkerKey,
+        Client, ClientKey, Conversation, Endpoint, EndpointKey, Fleet, Message, ProbeKind, Proxy, ProxyKind, Secret,
+        Settings, Subscription, Tls, Traffic, Transport, WebSocket, WorkerKey,
     },
     text::Scrubbed,
 };
@@ -27,12 +27,11 @@ pub(super) fn fleet() -> Fleet {
     let tls = Arc::new(Tls { insecure: true, ..Tls::default() });
     let endpoints = vec![
         Endpoint {
-            transport: Transport::SecureWebSocket("/mqtt?token=hush-query".into(), tls),
+            transport: Transport::SecureWebSocket(Arc::new(WebSocket::new("/mqtt?token=hush-query")), tls),
             proxy: Some(Proxy {
-                host: "proxy".into(),
-                port: 3128,
                 username: Some("hush-proxy-user".into()),
                 password: Some(Secret::new("hush-proxy".into())),
+                ..Proxy::new(ProxyKind::Http, "proxy", 3128)
             }),
             connect_rate: 17,
             ..Endpoint::new("eu-1", "::1", 8883)
