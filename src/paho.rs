@@ -1,97 +1,70 @@
 //! Defines the real MQTT clients: the only code that knows Paho; when to connect whom, and what a failure means for a fleet, is decided elsewhere.
 //!
-//! A callback of Paho runs on Paho's threads, under Paho's process-wide lock. Ours stamp, write one
-//! cell of the [`Slots`] table and return; they never call Paho, which would deadlock.
+//! Paho speaks MQTT over connections that are there before it is asked to connect: it makes none itself.
 
-mod arrivals;
+mod carry;
 mod cause;
 mod cell;
 mod connack;
-mod guard;
-mod kernel;
-mod line;
+mod connection;
+mod connections;
+mod measure;
 mod message;
 mod options;
-mod packet;
 mod pending;
-mod raw;
-mod route;
 mod slots;
-mod tap;
-mod trouble;
+mod socket;
 
 use std::{
-    net::IpAddr,
     sync::{Arc, Weak},
     time::Duration,
 };
 
 use paho_mqtt as mqtt;
+use tokio::runtime::Handle;
 
 use self::{
     cause::Way,
-    cell::Refusal,
     connack::{Times, connack},
-    message::{numbered, probe_topic, qos, with_payload},
+    connection::{Connection, Purpose},
+    connections::CONNECTIONS,
+    message::{numbered, qos, with_payload},
     options::{connect_options, version},
-    tap::last_socket,
 };
 pub use self::{
-    guard::GuardError,
-    kernel::Reading,
+    message::probe_topic,
     pending::Pending,
-    route::Route,
     slots::{End, News, Slots, Subject},
 };
 use crate::{
     clock::Moment,
-    event::{Cause, Connack, Generation, Reason},
-    fleet::{Message, ProbeKind, Subscription},
+    event::{Cause, Connack, Generation, Reason, Stage, Tcp},
+    fleet::{Endpoint, Message, ProbeKind, Subscription},
     text::Scrubbed,
-    wire::{ClientDef, Slot, TEST_NO_GUARD, TEST_NO_TAP},
+    transport::Stream,
+    wire::{ClientDef, Slot},
 };
 
 /// From an echo's order until it counts as lost, at least.
 const ECHO_LOST: Duration = Duration::from_secs(5);
 
-/// The broadcast address: the kernel refuses to connect there before anything is sent.
-const NOWHERE: &str = "tcp://255.255.255.255:1";
+/// Names no connection: to connect there fails at once.
+const NOWHERE: &str = "tcp://nowhere:1";
 
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    #[error("Paho cannot create a client: {0}")]
-    Create(#[from] mqtt::Error),
-    #[error("Paho would deadlock under load: {0}. Nothing was connected")]
-    Guard(#[from] GuardError),
-}
-
-/// Paho, ready for use: guarded against its deadlock, its log tapped.
+/// Paho, ready for use.
 pub struct Paho {
-    /// Never connected. With its last client gone Paho would tear itself down and, with the next,
-    /// open another socketpair, without the guard.
+    /// Never connected. With its last client gone Paho would tear itself down, and set itself up anew with the
+    /// next.
     anchor: mqtt::AsyncClient,
-    /// `None` in tests that do without the guard.
-    waker: Option<guard::Waker>,
 }
 
 impl Paho {
-    /// To be called once in a process, before any other thread opens sockets.
-    pub fn start() -> Result<Paho, StartError> {
-        let before = guard::candidates()?;
+    /// # Errors
+    /// Where Paho has no memory for a client.
+    pub fn start() -> mqtt::Result<Paho> {
         let options =
             mqtt::CreateOptionsBuilder::new().server_uri(NOWHERE).client_id("anchor").persistence(None).finalize();
-        let anchor = mqtt::AsyncClient::new(options)?;
-        let is_set = |name: &str| std::env::var_os(name).is_some_and(|v| v == "1");
-        let waker = if is_set(TEST_NO_GUARD) { None } else { Some(guard::arm(&before)?) };
-        if !is_set(TEST_NO_TAP) {
-            raw::listen(raw::Listener { packet: tap::on_packet, line: tap::on_line });
-        }
-        Ok(Paho { anchor, waker })
-    }
-
-    /// Has what the log says go to `slots`; only the first table of a process is followed.
-    pub fn follow(&self, slots: &Arc<Slots>) {
-        tap::follow(slots);
+        Ok(Paho { anchor: mqtt::AsyncClient::new(options)? })
     }
 
     /// Has Paho look at the keep alives of its clients, unless it did so in the last 100 ms.
@@ -99,9 +72,7 @@ impl Paho {
     /// Where nothing arrives it does so once a second (`MQTTAsync_receiveThread`), and sends all the
     /// PINGREQs that fell due since: each waits for those before it, and so do the answers.
     pub fn look(&self) {
-        if let Some(waker) = self.waker {
-            waker.wake();
-        }
+        CONNECTIONS.wake();
     }
 
     /// Lets Paho look often at the keep alives of its clients; to be called after every connect.
@@ -115,6 +86,11 @@ impl Paho {
         options.keep_alive_interval(Duration::from_secs(1));
         drop(self.anchor.connect(options.finalize()));
     }
+
+    /// When its receive thread was last seen to go round, which it does once a second at least.
+    pub fn cycled(&self) -> Moment {
+        CONNECTIONS.cycled()
+    }
 }
 
 /// One MQTT client of Paho's, for one connection of one slot.
@@ -125,19 +101,19 @@ impl Paho {
 /// the process dies. Destroying a client clears its queue.
 pub struct Client {
     paho: mqtt::AsyncClient,
+    connection: Arc<Connection>,
     slots: Arc<Slots>,
     slot: Slot,
     def: ClientDef,
-    way: Way,
+    stages: Vec<Stage>,
     /// Lives as long as Paho, or whoever waits for the connect, has hold of what was ordered.
-    order: Weak<Order>,
+    order: Weak<()>,
 }
 
-/// What the callbacks of a connect write to.
-struct Order {
-    slots: Arc<Slots>,
-    slot: Slot,
-    generation: Generation,
+/// A connection that can carry MQTT, and how it came about.
+pub struct Reached {
+    pub stream: Stream,
+    pub stages: Vec<Stage>,
 }
 
 /// A connection that the broker accepted.
@@ -148,17 +124,7 @@ pub struct Accepted {
 }
 
 /// How a connect ended.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Outcome {
-    Accepted(Accepted),
-    Failed(End),
-    /// Paho took another connect's failure for this one's: it may well succeed if it is tried again.
-    ///
-    /// Paho 1.3.16 does so where a connect was given the number of a socket that another one of the same
-    /// process closed the moment before (`MQTTAsync_receiveThread` looks the client up by that number
-    /// again, without having held its lock between).
-    Mistaken(End),
-}
+pub type Outcome = Result<Accepted, End>;
 
 /// What became of a subscription.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -171,28 +137,43 @@ pub enum Answer {
     Ended,
 }
 
+/// Of which slot, and which of its connections.
+#[derive(Clone)]
+pub struct Place {
+    pub slots: Arc<Slots>,
+    pub slot: Slot,
+    pub generation: Generation,
+}
+
 impl Client {
-    /// Creates the client and orders its connect by `route`, whose first hop (the proxy, where there
-    /// is one) has this address. What files there are (trust anchors, certificate, key) Paho reads.
+    /// Creates the client and has it connect over what was reached; `runtime` carries its bytes. The
+    /// slot's cell is open for this generation.
     pub fn connect(
-        slots: Arc<Slots>,
-        slot: Slot,
-        generation: Generation,
+        place: Place,
         def: ClientDef,
-        route: &Route,
-        address: IpAddr,
+        endpoint: &Endpoint,
+        reached: Reached,
+        runtime: &Handle,
     ) -> Result<(Client, Pending), Cause> {
         let internal = |words: &str| Cause { reason: Reason::Internal, detail: Scrubbed::new(words) };
         // The crate would panic over such a user name. A password is binary and may hold anything.
         if def.id.contains('\0') || def.username.as_ref().is_some_and(|name| name.contains('\0')) {
             return Err(internal("the client ID or the user name holds a NUL, which MQTT does not allow"));
         }
-        let connect = connect_options(&def, route, address).map_err(|e| internal(&format!("Paho: {e}")))?;
-        let remote = route.remote();
-        let tls = remote.endpoint.transport.tls().is_some();
-        let way = Way { proxy: remote.endpoint.proxy.is_some(), tls, identity: tls && def.identity.is_some() };
+        let connect = connect_options(&def).map_err(|e| internal(&format!("Paho: {e}")))?;
+        let tls = endpoint.transport.tls().is_some();
+        let Place { slots, slot, generation } = place;
+        let purpose = Purpose {
+            slots: slots.clone(),
+            slot,
+            generation,
+            protocol: def.protocol,
+            maximum_packet_size: def.maximum_packet_size,
+            way: Way { tls, identity: tls && def.identity.is_some() },
+        };
+        let connection = Connection::open(reached.stream, purpose, runtime);
         let options = mqtt::CreateOptionsBuilder::new()
-            .server_uri(options::uri(remote, address))
+            .server_uri(format!("tcp://{}:1", connection.number))
             .client_id(&*def.id)
             .mqtt_version(version(def.protocol))
             .persistence(None)
@@ -202,73 +183,38 @@ impl Client {
             // One probe is under way at a time, the rest is for the client's own messages.
             .max_buffered_messages(32)
             .finalize();
-        let paho = mqtt::AsyncClient::new(options).map_err(|e| internal(&format!("Paho: {e}")))?;
-        slots.open(slot, generation);
+        let paho = mqtt::AsyncClient::new(options).map_err(|e| {
+            connection.cut();
+            connection.closed(); // Paho does not know of it
+            CONNECTIONS.remove(connection.number);
+            internal(&format!("Paho: {e}"))
+        })?;
         discard_messages(&paho);
-
-        let table = slots.clone();
-        paho.set_connection_lost_callback(move |_| {
-            let at = Moment::now();
-            let cell = table.cell(slot);
-            let cause = cause::lost(trouble::take(cell.socket, at));
-            table.end(slot, generation, cell, End { at, cause });
-        });
-        let table = slots.clone();
-        paho.set_disconnected_callback(move |_, properties, code| {
-            let at = Moment::now();
-            let words = properties.get_string(mqtt::PropertyCode::ReasonString);
-            let cause = cause::server_disconnect(code, words);
-            table.end(slot, generation, table.cell(slot), End { at, cause });
-        });
-        let order = Arc::new(Order { slots: slots.clone(), slot, generation });
+        let order = Arc::new(());
         let (accepted, refused) = (order.clone(), order.clone());
-        let token = paho.connect_with_callbacks(
-            connect,
-            move |_, _| {
-                let at = Moment::now();
-                let Order { slots, slot, generation } = &*accepted;
-                let mut cell = slots.cell(*slot);
-                if cell.generation == *generation {
-                    cell.up = Some(at);
-                    if let Some(socket) = last_socket() {
-                        slots.bind(&mut cell, *slot, socket);
-                    }
-                }
-            },
-            move |_, _, rc| {
-                let at = Moment::now();
-                let fault = trouble::take(None, at);
-                let Order { slots, slot, generation } = &*refused;
-                let mut cell = slots.cell(*slot);
-                if cell.generation == *generation {
-                    cell.refusal = Some(Refusal { at, rc, fault });
-                }
-            },
-        );
+        let token = paho.connect_with_callbacks(connect, move |_, _| drop(&accepted), move |_, _, _| drop(&refused));
         let order = Arc::downgrade(&order);
-        let client = Client { paho, slots, slot, def, way, order };
+        let client = Client { paho, connection, slots, slot, def, stages: reached.stages, order };
         let pending = client.pending(token);
         Ok((client, pending))
     }
 
     /// How the connect ended, if it did; asked again whenever the slot is marked.
     pub fn outcome(&self, pending: &mut Pending) -> Option<Outcome> {
-        let result = pending.poll()?;
         let mut cell = self.slots.cell(self.slot);
-        Some(match result {
+        // Why there is no CONNACK is known before Paho hears of it.
+        if let Some(end) = cell.end.take_if(|_| cell.up.is_none()) {
+            return Some(Err(end));
+        }
+        Some(match pending.poll()? {
             Ok(answer) => {
                 let at = cell.up.unwrap_or_else(Moment::now);
                 let times = Times { ordered: cell.ordered, asked: cell.asked, up: at };
-                Outcome::Accepted(Accepted { at, connack: connack(&answer, times) })
+                Ok(Accepted { at, connack: connack(&answer, times, &self.stages) })
             }
             Err(error) => {
-                let refusal = cell.refusal.take();
-                let is_told = refusal.is_some();
-                // Without a refusal Paho did not even accept the order.
-                let Refusal { at, rc, fault } = refusal.unwrap_or(Refusal { at: Moment::now(), rc: -1, fault: None });
-                let is_mistaken = is_told && cause::may_be_anothers(&error, fault);
-                let end = End { at, cause: cause::refused(self.def.protocol, self.way, rc, &error, fault) };
-                if is_mistaken { Outcome::Mistaken(end) } else { Outcome::Failed(end) }
+                let of_paho = || End { at: Moment::now(), cause: cause::of_paho(&error) };
+                Err(cell.end.take().unwrap_or_else(of_paho))
             }
         })
     }
@@ -280,16 +226,26 @@ impl Client {
         self.order.strong_count() == 0
     }
 
-    /// Gives the client up without destroying it: Paho still owes it a callback, from which it would
-    /// be destroyed otherwise, while Paho uses it.
-    pub fn abandon(self) {
-        std::mem::forget(self);
-    }
-
-    /// Orders a DISCONNECT. It has no effect on a client that is still connecting.
+    /// Orders a DISCONNECT.
     pub fn disconnect(&self) -> Pending {
+        self.slots.leave(self.slot);
         let token = self.paho.disconnect(None);
         self.pending(token)
+    }
+
+    /// Ends its connection without a DISCONNECT.
+    pub fn cut(&self) {
+        self.connection.cut();
+    }
+
+    /// Whether its connection is closed.
+    pub fn is_gone(&self) -> bool {
+        self.connection.is_gone()
+    }
+
+    /// What the kernel says of its connection; `None` where that is none of TCP.
+    pub fn tcp(&self) -> Option<Tcp> {
+        self.connection.tcp()
     }
 
     /// Publishes one probe, if none is under way.
@@ -299,7 +255,7 @@ impl Client {
             ProbeKind::Ack => self.slots.begin_probe(self.slot, now).then(|| message::ack(&self.def.id)),
             ProbeKind::Echo => {
                 let patience = self.def.probe.every.saturating_mul(3).max(ECHO_LOST);
-                let number = self.slots.begin_echo(self.slot, patience, now);
+                let number = self.slots.begin_echo(self.slot, patience, self.connection.heard(), now);
                 number.map(|number| message::echo(&self.def.id, number))
             }
             ProbeKind::Heartbeat | ProbeKind::Off => None,
@@ -345,17 +301,12 @@ impl Client {
         self.paho.try_publish(with_payload(message, payload)).is_ok()
     }
 
-    /// Whether Paho thinks that it is connected.
-    pub fn is_connected(&self) -> bool {
-        self.paho.is_connected()
-    }
-
     fn pending(&self, token: mqtt::Token) -> Pending {
         Pending::new(token, self.slots.clone(), self.slot)
     }
 }
 
-/// Has Paho throw messages away once they have come: the tap has counted them by then.
+/// Has Paho throw messages away once they have come: they are counted by then.
 ///
 /// Without a callback Paho would keep them all. The crate's own panics, on a thread of C, over a topic
 /// with a NUL in it, but only where it has a closure to call. Taking that away leaves the callback:

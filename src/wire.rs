@@ -20,14 +20,6 @@ use crate::{
     text::Scrubbed,
 };
 
-/// Set in a worker's environment, it switches the guard against Paho's deadlock off, so that a test
-/// can show what the guard is for.
-pub const TEST_NO_GUARD: &str = "MQFLEET_TEST_NO_INTERRUPT_GUARD";
-
-/// Set in a worker's environment, it leaves Paho's log alone, so that a benchmark can show what
-/// following it costs. Such a worker measures nothing.
-pub const TEST_NO_TAP: &str = "MQFLEET_TEST_NO_TAP";
-
 /// The first thing each end says. Both ends are one binary, but a package upgrade may have replaced
 /// it between the console's start and a worker's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,7 +31,7 @@ pub struct Hello {
 impl Hello {
     pub const MAGIC: [u8; 8] = *b"mqfleet\n";
     /// Raised with every change of a frame.
-    pub const VERSION: u16 = 4;
+    pub const VERSION: u16 = 5;
 
     pub fn new() -> Hello {
         Hello { magic: Self::MAGIC, version: Self::VERSION }

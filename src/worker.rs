@@ -2,8 +2,8 @@
 
 mod driver;
 mod lane;
-mod names;
 mod outbox;
+mod reach;
 mod talk;
 mod timers;
 mod watchdog;
@@ -20,6 +20,7 @@ use std::{
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::{
     net::UnixStream,
+    runtime::{Builder, Handle},
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
     task::JoinHandle,
@@ -28,17 +29,20 @@ use tokio::{
 
 use self::{
     driver::Driver,
-    names::{Answer, Names},
+    reach::{Answer, Reach},
     watchdog::Beat,
 };
 use crate::{
     clock::Moment,
-    paho::{News, Paho, Slots, StartError, Subject},
+    paho::{News, Paho, Slots, Subject, probe_topic},
     wire::{self, ClientDef, FromWorker, Hello, Receiver, Report, Sender, Slot, ToWorker, WireError, check_hello},
 };
 
 /// How long the DISCONNECTs may take at the end.
 const FAREWELL: Duration = Duration::from_millis(1_500);
+
+/// Threads that make connections and carry what goes over them.
+const CARRIERS: usize = 2;
 
 /// The longest sleep of the loop, for the watchdog's sake.
 const TICK: Duration = Duration::from_millis(900);
@@ -47,8 +51,8 @@ const TICK: Duration = Duration::from_millis(900);
 enum WorkerError {
     #[error("standard input is not the socket of a console ({0}). Workers are started by mqfleet, not by hand")]
     NoLink(io::Error),
-    #[error(transparent)]
-    Start(#[from] StartError),
+    #[error("Paho cannot create a client: {0}")]
+    Paho(#[from] paho_mqtt::Error),
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
     #[error(transparent)]
@@ -76,17 +80,18 @@ fn run() -> Result<(), WorkerError> {
     let mut files = getrlimit(Resource::Nofile);
     files.current = files.maximum;
     let _ = setrlimit(Resource::Nofile, files); // where it fails, the clients that fit still connect
-    // The guard looks for sockets that Paho opens, so nothing else may be opening any.
     let paho = Rc::new(Paho::start()?);
     let beat = Beat::default();
     watchdog::start(link.try_clone()?.into(), beat.clone())?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    // Handshakes keep as many CPUs busy as there are, and nobody else waiting.
+    let carriers = Builder::new_multi_thread().worker_threads(CARRIERS).thread_name("carrier").enable_all().build()?;
     let result = runtime.block_on(async {
         let (sender, receiver) = wire::link(UnixStream::from_std(link)?);
-        serve(&paho, sender, receiver, &beat).await
+        serve(&paho, carriers.handle(), sender, receiver, &beat).await
     });
     // Destroying hundreds of clients one by one would be a long goodbye; the kernel is quicker.
-    std::mem::forget((paho, runtime));
+    std::mem::forget((paho, runtime, carriers));
     match result {
         // The console may go at any time.
         Err(WorkerError::Wire(WireError::Closed)) => Ok(()),
@@ -99,7 +104,13 @@ fn run() -> Result<(), WorkerError> {
     }
 }
 
-async fn serve(paho: &Rc<Paho>, mut sender: Sender, mut receiver: Receiver, beat: &Beat) -> Result<(), WorkerError> {
+async fn serve(
+    paho: &Rc<Paho>,
+    carriers: &Handle,
+    mut sender: Sender,
+    mut receiver: Receiver,
+    beat: &Beat,
+) -> Result<(), WorkerError> {
     let mut terminate = signal(SignalKind::terminate())?;
     sender.send(&FromWorker::Hello(Hello::new())).await?;
     let defs = tokio::select! {
@@ -107,12 +118,11 @@ async fn serve(paho: &Rc<Paho>, mut sender: Sender, mut receiver: Receiver, beat
         _ = terminate.recv() => return Ok(()),
     };
     let Some((defs, first)) = defs else { return Ok(()) };
-    let subject = |d: &ClientDef| Subject { client_id: d.id.clone(), probe: d.probe.kind };
+    let subject = |d: &ClientDef| Subject { topic: probe_topic(&d.id).into(), probe: d.probe.kind };
     let (slots, news) = Slots::new(defs.iter().map(subject).collect());
     let slots = Arc::new(slots);
-    paho.follow(&slots);
-    let (names, answers) = Names::new();
-    let driver = Driver::new(paho.clone(), slots.clone(), defs, names);
+    let (reach, answers) = Reach::new(carriers.clone());
+    let driver = Driver::new(paho.clone(), slots.clone(), defs, reach);
     let (reports, writer) = write_reports(sender);
     let mut worker = Worker { driver, slots, news, answers, reports };
     let result = worker.obey(first, &mut receiver, &mut terminate, beat).await;
@@ -165,7 +175,7 @@ struct Worker {
     driver: Driver,
     slots: Arc<Slots>,
     news: News,
-    answers: mpsc::Receiver<(Arc<str>, Answer)>,
+    answers: mpsc::Receiver<Answer>,
     reports: mpsc::Sender<Report>,
 }
 
@@ -225,7 +235,12 @@ impl Worker {
                     self.driver.outbox.sample(sample);
                 }
             }
-            Some((host, answer)) = self.answers.recv() => self.driver.resolved(host, answer),
+            Some(answer) = self.answers.recv() => {
+                self.driver.reached(answer);
+                while let Ok(answer) = self.answers.try_recv() {
+                    self.driver.reached(answer);
+                }
+            }
             Ok(permit) = self.reports.reserve(), if report.is_some_and(|at| at <= now) => {
                 self.driver.outbox.samples_lost(self.slots.take_samples_lost());
                 permit.send(self.driver.outbox.take(now));

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::Stage;
 use crate::text::Scrubbed;
 
 /// A CONNACK that accepts, and how long it took to get there. What is `None` was not said, and then
@@ -11,6 +12,9 @@ use crate::text::Scrubbed;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Connack {
     pub session_present: bool,
+    /// What `reached` was made of: the client's own connection, not its endpoint's probe.
+    #[serde(default)]
+    pub stages: Vec<Stage>,
     /// From the order to connect until CONNECT went out: TCP, the proxy, TLS, the WebSocket.
     pub reached: Option<Duration>,
     /// From CONNECT until CONNACK.

@@ -9,7 +9,7 @@ use super::{Cause, Expiry, Reason};
 use crate::text::Scrubbed;
 
 /// What a probe found out.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Finding {
     /// The stages that were gone through, in their order. Where the probe failed, the last one did.
     pub stages: Vec<Stage>,

@@ -1,8 +1,8 @@
-//! Defines what Paho's callbacks know of one slot; who writes and reads it when is the table's matter.
+//! Defines what a slot's connection has told of itself; who writes and reads it when is the table's matter.
 
-use std::{os::fd::RawFd, time::Duration};
+use std::time::Duration;
 
-use super::{slots::End, trouble::Fault};
+use super::slots::End;
 use crate::{clock::Moment, event::Generation, fleet::ProbeKind};
 
 /// A probe is late after this long at the earliest,
@@ -11,29 +11,20 @@ const LATE: Duration = Duration::from_secs(1);
 /// and after this many times what the client's probes usually take.
 const LATE_TIMES: u32 = 3;
 
-/// What the failure callback of a connect was told: the code, above 0 where it is the broker's, and
-/// what the trace said just before.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Refusal {
-    pub at: Moment,
-    pub rc: i32,
-    pub fault: Option<Fault>,
-}
-
-/// What the callbacks know of one slot.
+/// What is known of one slot's connection.
 #[derive(Debug, Default)]
 pub(super) struct Cell {
-    /// The connect order that Paho works on or has fulfilled; callbacks of others change nothing.
+    /// The connect order that is worked on or was fulfilled; what is told of others changes nothing.
     pub generation: Generation,
     /// When the connect was ordered, when CONNECT went out, and when CONNACK came.
     pub ordered: Moment,
     pub asked: Option<Moment>,
     pub up: Option<Moment>,
-    pub refusal: Option<Refusal>,
     pub end: Option<End>,
-    /// The socket, while the connection is up, and what tells it from a later one of the same number.
-    pub socket: Option<RawFd>,
-    pub cookie: Option<u64>,
+    /// Whether the connection is up.
+    pub is_up: bool,
+    /// Whether its end was ordered.
+    pub is_leaving: bool,
     /// When the PINGREQ went out that was not answered yet.
     pub ping: Option<Moment>,
     /// The message, the probe's or the client's own, that is timed and was not acknowledged yet, and when

@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use paho_mqtt::{Properties, PropertyCode, ServerResponse};
 
-use crate::{clock::Moment, event::Connack, text::Scrubbed};
+use crate::{
+    clock::Moment,
+    event::{Connack, Stage},
+    text::Scrubbed,
+};
 
 /// When a connect was ordered, when CONNECT went out, as far as that is known, and when CONNACK came.
 #[derive(Clone, Copy, Debug)]
@@ -14,11 +18,12 @@ pub(super) struct Times {
     pub up: Moment,
 }
 
-pub(super) fn connack(answer: &ServerResponse, times: Times) -> Connack {
+pub(super) fn connack(answer: &ServerResponse, times: Times, stages: &[Stage]) -> Connack {
     let session_present = answer.connect_response().is_some_and(|r| r.session_present);
     let reached = times.asked.map(|at| at.since(times.ordered));
     let answered = times.asked.map(|at| times.up.since(at));
-    said(answer.properties(), session_present, reached, answered)
+    let said = said(answer.properties(), session_present, reached, answered);
+    Connack { stages: stages.to_vec(), ..said }
 }
 
 /// What is out of the range that MQTT 5.0 §3.2.2.3 gives it counts as not said.
@@ -39,6 +44,7 @@ fn said(
     let text = |code| properties.get_string(code).map(|text| Scrubbed::new(&text));
     Connack {
         session_present,
+        stages: Vec::new(),
         reached,
         answered,
         session_expiry: four(PropertyCode::SessionExpiryInterval),

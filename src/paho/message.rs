@@ -2,8 +2,13 @@
 
 use paho_mqtt as mqtt;
 
-use super::packet;
 use crate::fleet::Message;
+
+/// What the message of an acknowledged probe says.
+pub(super) const PROBE: &[u8] = b"mqfleet";
+
+/// The digits after that in an echo's message.
+const DIGITS: usize = 16;
 
 pub(super) fn message(message: &Message) -> mqtt::Message {
     with_payload(message, message.payload.to_vec())
@@ -25,12 +30,27 @@ pub(super) fn qos(level: u8) -> mqtt::QoS {
 
 /// The message of an acknowledged probe.
 pub(super) fn ack(client_id: &str) -> mqtt::Message {
-    mqtt::Message::new(probe_topic(client_id), packet::PROBE, mqtt::QoS::AtLeastOnce)
+    mqtt::Message::new(probe_topic(client_id), PROBE, mqtt::QoS::AtLeastOnce)
 }
 
 /// The message of an echo.
 pub(super) fn echo(client_id: &str, number: u64) -> mqtt::Message {
-    mqtt::Message::new(probe_topic(client_id), packet::echo(number), mqtt::QoS::AtMostOnce)
+    mqtt::Message::new(probe_topic(client_id), echo_payload(number), mqtt::QoS::AtMostOnce)
+}
+
+fn echo_payload(number: u64) -> Vec<u8> {
+    let mut payload = PROBE.to_vec();
+    payload.extend(format!("{number:0DIGITS$x}").bytes());
+    payload
+}
+
+/// The number of the echo with this message, if it is one's.
+pub(super) fn echo_number(payload: &[u8]) -> Option<u64> {
+    let digits = payload.strip_prefix(PROBE)?;
+    if digits.len() != DIGITS || !digits.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
 /// `%s` in a payload is the message's number, `%%` a percent sign.
@@ -53,7 +73,7 @@ pub(super) fn numbered(payload: &[u8], number: u64) -> Vec<u8> {
 
 /// The topic of a client's own probes: wildcards, `$` in front and what brokers refuse in a topic
 /// (MQTT 5.0 §1.5.4, §4.7) become `_`.
-pub(super) fn probe_topic(client_id: &str) -> String {
+pub fn probe_topic(client_id: &str) -> String {
     let safe = |c: char| if matches!(c, '+' | '#') || c.is_control() { '_' } else { c };
     let id: String = client_id.chars().map(safe).collect();
     let id = id.strip_prefix('$').map_or(id.clone(), |rest| format!("_{rest}"));
@@ -70,6 +90,14 @@ mod tests {
         assert_eq!(probe_topic("press-0001"), "mqfleet/probe/press-0001");
         assert_eq!(probe_topic("$SYS/+/#\0\x1b"), "mqfleet/probe/_SYS/_/___");
         assert_eq!(probe_topic(""), "mqfleet/probe/");
+    }
+
+    #[test]
+    fn echoes_are_known_by_their_number_and_nothing_else_is_one() {
+        assert_eq!(echo_number(&echo_payload(0x2a)), Some(0x2a));
+        for other in ["mqfleet", "mqfleet+00000000000002a", "mqfleet000000000000002", "mqfleet000000000000002a0", ""] {
+            assert_eq!(echo_number(other.as_bytes()), None, "{other}");
+        }
     }
 
     #[test]

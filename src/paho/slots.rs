@@ -1,11 +1,10 @@
-//! Defines the table that Paho's callbacks write and the worker reads, one cell a slot; it decides nothing about connections.
+//! Defines the table that connections write and the worker reads, one cell a slot; it decides nothing about connections.
 //!
-//! A callback runs on Paho's threads under Paho's locks. It locks one cell, for a few stores, and
+//! Who writes may be one of Paho's threads, under Paho's locks. It locks one cell, for a few stores, and
 //! marks the slot. The queue of marked slots has room for all of them and no slot is in it twice, so
 //! it cannot overflow: what it says may come late, but nothing of it is ever lost.
 
 use std::{
-    os::fd::RawFd,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
@@ -15,14 +14,12 @@ use std::{
 
 use tokio::sync::mpsc;
 
-use super::{
-    cell::{Cell, Echo},
-    kernel::{self, Reading},
-};
+use super::cell::{Cell, Echo};
 use crate::{
     clock::Moment,
-    event::{Cause, Generation},
+    event::{Cause, Generation, Reason},
     fleet::ProbeKind,
+    text::Scrubbed,
     wire::{Slot, SlotLate, SlotSample},
 };
 
@@ -50,7 +47,8 @@ impl Echoes {
 /// What the table must know of a client.
 #[derive(Clone, Debug)]
 pub struct Subject {
-    pub client_id: Arc<str>,
+    /// The topic of its probes.
+    pub topic: Arc<str>,
     pub probe: ProbeKind,
 }
 
@@ -67,10 +65,6 @@ pub struct Slots {
     /// Messages that came for each slot since this was last asked.
     received: Box<[AtomicU32]>,
     echoes: Box<[Echoes]>,
-    /// Which slot a socket belongs to, by descriptor; `FREE` for none.
-    sockets: Box<[AtomicU32]>,
-    /// When a CONNECT last went out on a socket, by descriptor.
-    asked: Box<[AtomicU64]>,
 }
 
 /// The reading ends of a [`Slots`] table.
@@ -83,13 +77,8 @@ pub struct News {
 impl Slots {
     /// Samples that may wait to be read.
     pub const SAMPLES: usize = 8192;
-    /// Descriptors above this are not followed. A worker holds at most 2,000 clients.
-    const SOCKETS: usize = 8192;
-    const FREE: u32 = u32::MAX;
     /// How long an echo is awaited while nothing at all comes: a broker that was frozen answers all.
     const SILENT: Duration = Duration::from_secs(60);
-    /// What the kernel's clock of arrivals may be off by.
-    const HEARD: Duration = Duration::from_millis(20);
 
     pub fn new(subjects: Vec<Subject>) -> (Slots, News) {
         let n = subjects.len();
@@ -105,18 +94,22 @@ impl Slots {
             held_up: (0..n).map(|_| AtomicU64::new(0)).collect(),
             received: (0..n).map(|_| AtomicU32::new(0)).collect(),
             echoes: (0..n).map(|_| Echoes::new()).collect(),
-            sockets: (0..Self::SOCKETS).map(|_| AtomicU32::new(Self::FREE)).collect(),
-            asked: (0..Self::SOCKETS).map(|_| AtomicU64::new(0)).collect(),
         };
         (slots, News { marks, samples })
     }
 
-    /// Opens a cell for a new generation; callbacks of the one before change nothing from then on.
-    pub fn open(&self, slot: Slot, generation: Generation) {
+    /// Opens a cell for a new generation, ordered at this time; what is told of the one before changes
+    /// nothing from then on.
+    pub fn open(&self, slot: Slot, generation: Generation, ordered: Moment) {
         let mut cell = self.cell(slot);
         self.release(&mut cell, slot);
         let round_trips = cell.round_trips;
-        *cell = Cell { generation, ordered: Moment::now(), round_trips, ..Cell::default() };
+        *cell = Cell { generation, ordered, round_trips, ..Cell::default() };
+    }
+
+    /// The end of this generation's connection was ordered: it is no loss.
+    pub fn leave(&self, slot: Slot) {
+        self.cell(slot).is_leaving = true;
     }
 
     /// Accepts that a slot's mark was received. To be called before its cell is read.
@@ -151,7 +144,9 @@ impl Slots {
     /// The probe of a slot that has no answer though it is late, told once.
     pub fn take_late(&self, slot: Slot, now: Moment) -> Option<SlotLate> {
         let mut cell = self.cell(slot);
-        cell.socket?;
+        if !cell.is_up {
+            return None;
+        }
         let (probe, since) = cell.unanswered(self.subject(slot).probe)?;
         if cell.told == Some(since) || now.since(since) < cell.patience() {
             return None;
@@ -161,25 +156,16 @@ impl Slots {
         Some(SlotLate { slot, generation: cell.generation, probe, since })
     }
 
-    /// What the kernel says of a slot's connection, where it is up and the kernel says anything.
-    pub fn kernel(&self, slot: Slot) -> Option<Reading> {
-        let (generation, socket, cookie) = {
-            let cell = self.cell(slot);
-            (cell.generation, cell.socket?, cell.cookie?)
-        };
-        kernel::read(generation, socket, cookie)
-    }
-
     /// Notes that an echo goes out and gives its number; `None` while one is awaited that may still come.
     /// A message of QoS 0 may be lost, and then nothing tells: it is given up `patience` after its order
-    /// where anything came since then, and later where the broker says nothing at all.
-    pub fn begin_echo(&self, slot: Slot, patience: Duration, now: Moment) -> Option<u64> {
+    /// where anything came since then (`heard`), and later where the broker says nothing at all.
+    pub fn begin_echo(&self, slot: Slot, patience: Duration, heard: Moment, now: Moment) -> Option<u64> {
         let mut cell = self.cell(slot);
         let refused = cell.echo.filter(|_| cell.is_refused);
         if let (Some(echo), None) = (cell.echo, refused) {
             let waited = now.since(echo.ordered);
-            let is_silent = || last_heard(&cell).is_some_and(|ago| ago > waited + Self::HEARD);
-            if waited < patience || (waited < patience.max(Self::SILENT) && is_silent()) {
+            let is_silent = heard < echo.ordered;
+            if waited < patience || (waited < patience.max(Self::SILENT) && is_silent) {
                 return None;
             }
         }
@@ -208,7 +194,7 @@ impl Slots {
         self.received[slot as usize].swap(0, Ordering::Relaxed)
     }
 
-    pub(super) fn received(&self, slot: Slot) {
+    pub(super) fn count_received(&self, slot: Slot) {
         self.received[slot as usize].fetch_add(1, Ordering::Relaxed);
     }
 
@@ -241,56 +227,37 @@ impl Slots {
         }
     }
 
-    /// Notes that a CONNECT went out on this socket.
-    pub(super) fn asked(&self, socket: RawFd, at: Moment) {
-        if let Some(asked) = usize::try_from(socket).ok().and_then(|s| self.asked.get(s)) {
-            asked.store(at.0, Ordering::Relaxed);
-        }
-    }
-
-    /// The slot of a socket whose connection is up.
-    pub(super) fn owner(&self, socket: RawFd) -> Option<Slot> {
-        let slot = self.sockets.get(usize::try_from(socket).ok()?)?.load(Ordering::Relaxed);
-        (slot != Self::FREE).then_some(slot)
-    }
-
-    /// From now on packets on this socket are this slot's. To be called at its CONNACK.
-    pub(super) fn bind(&self, cell: &mut Cell, slot: Slot, socket: RawFd) {
-        let Ok(place) = usize::try_from(socket) else { return };
-        if let (Some(owner), Some(asked)) = (self.sockets.get(place), self.asked.get(place)) {
-            owner.store(slot, Ordering::Relaxed);
-            (cell.socket, cell.cookie) = (Some(socket), kernel::cookie(socket));
-            cell.asked = Some(Moment(asked.load(Ordering::Relaxed))).filter(|&at| at >= cell.ordered);
-        }
-    }
-
-    /// The slot's socket is closed: its number may be another's the next moment.
-    pub(super) fn release(&self, cell: &mut Cell, slot: Slot) {
-        if let Some(socket) = cell.socket.take() {
-            // It may be another's already, where the broker was not what closed it.
-            let owner = &self.sockets[socket as usize];
-            let _ = owner.compare_exchange(slot, Self::FREE, Ordering::Relaxed, Ordering::Relaxed);
-        }
-        (cell.cookie, cell.ping, cell.publish, cell.probing, cell.echo) = (None, None, None, None, None);
-        cell.is_refused = false;
+    /// The slot's connection is over: nothing of it is awaited any more.
+    fn release(&self, cell: &mut Cell, slot: Slot) {
+        (cell.ping, cell.publish, cell.probing, cell.echo) = (None, None, None, None);
+        (cell.is_up, cell.is_refused) = (false, false);
         self.held_up[slot as usize].store(0, Ordering::Relaxed);
     }
 
     /// Notes the end of a generation, once, and marks the slot.
-    pub(super) fn end(&self, slot: Slot, generation: Generation, mut cell: MutexGuard<'_, Cell>, end: End) {
+    pub(super) fn end(&self, slot: Slot, generation: Generation, end: End) {
+        let mut cell = self.cell(slot);
         if cell.generation != generation {
             return;
         }
         self.release(&mut cell, slot);
-        cell.end.get_or_insert(end);
+        if !cell.is_leaving {
+            cell.end.get_or_insert(end);
+        }
         drop(cell);
         self.mark(slot);
     }
-}
 
-/// How long ago the last data came, where the kernel says.
-fn last_heard(cell: &Cell) -> Option<Duration> {
-    Some(kernel::read(cell.generation, cell.socket?, cell.cookie?)?.tcp.since_received)
+    /// Paho has closed the connection by itself, of which there are two reasons: it was told to, or its keep
+    /// alive has run out (`MQTTProtocol_keepalive`).
+    pub(super) fn closed(&self, slot: Slot, generation: Generation, at: Moment) {
+        let detail = match self.cell(slot).ping {
+            Some(_) => "no PINGRESP within one and a half times the keep alive",
+            None => "no room for a PINGREQ within one and a half times the keep alive",
+        };
+        let cause = Cause { reason: Reason::KeepAliveTimeout, detail: Scrubbed::new(detail) };
+        self.end(slot, generation, End { at, cause });
+    }
 }
 
 #[cfg(test)]
@@ -298,10 +265,9 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{event::Reason, text::Scrubbed};
-
+    
     fn table(n: usize) -> (Slots, News) {
-        Slots::new(vec![Subject { client_id: "x".into(), probe: ProbeKind::Ack }; n])
+        Slots::new(vec![Subject { topic: "x".into(), probe: ProbeKind::Ack }; n])
     }
 
     #[test]
@@ -322,16 +288,13 @@ mod tests {
     }
 
     #[test]
-    fn a_generation_ends_once_and_frees_its_socket() {
+    fn a_generation_ends_once() {
         let (slots, _news) = table(2);
-        slots.open(0, 7);
-        slots.bind(&mut slots.cell(0), 0, 15);
-        assert_eq!(slots.owner(15), Some(0));
+        slots.open(0, 7, Moment(0));
         let end = |reason| End { at: Moment(1), cause: Cause { reason, detail: Scrubbed::default() } };
-        slots.end(0, 6, slots.cell(0), end(Reason::Banned));
-        slots.end(0, 7, slots.cell(0), end(Reason::SessionTakenOver));
-        slots.end(0, 7, slots.cell(0), end(Reason::ConnectionLost));
-        assert_eq!(slots.owner(15), None);
+        slots.end(0, 6, end(Reason::Banned));
+        slots.end(0, 7, end(Reason::SessionTakenOver));
+        slots.end(0, 7, end(Reason::ConnectionLost));
         assert_eq!(slots.take_end(0).map(|e| e.cause.reason), Some(Reason::SessionTakenOver));
         assert_eq!(slots.take_end(0), None);
     }
@@ -340,9 +303,9 @@ mod tests {
     fn a_lost_echo_is_given_up_and_not_taken_for_the_next() {
         let (slots, _news) = table(2);
         let patience = Duration::from_secs(5);
-        let first = slots.begin_echo(0, patience, Moment(0)).expect("a number");
-        assert_eq!(slots.begin_echo(0, patience, Moment(4_999_999)), None);
-        assert_eq!(slots.begin_echo(0, patience, Moment(5_000_000)), Some(first.wrapping_add(1)));
+        let first = slots.begin_echo(0, patience, Moment(1), Moment(0)).expect("a number");
+        assert_eq!(slots.begin_echo(0, patience, Moment(1), Moment(4_999_999)), None);
+        assert_eq!(slots.begin_echo(0, patience, Moment(1), Moment(5_000_000)), Some(first.wrapping_add(1)));
         assert_eq!(slots.cell(0).echo.map(|e| e.number), Some(first.wrapping_add(1)));
         let own = [first.wrapping_sub(1), first, first.wrapping_add(1), first.wrapping_add(2)];
         assert_eq!(own.map(|n| slots.is_own_echo(0, n)), [false, true, true, false]);
@@ -353,8 +316,8 @@ mod tests {
     fn a_late_probe_is_told_once() {
         let (slots, _news) = table(1);
         let late = |at| slots.take_late(0, Moment(at)).map(|l| (l.generation, l.probe, l.since));
-        slots.open(0, 7);
-        slots.bind(&mut slots.cell(0), 0, 15);
+        slots.open(0, 7, Moment(0));
+        slots.cell(0).is_up = true;
         assert!(slots.begin_probe(0, Moment(0)) && !slots.begin_probe(0, Moment(3)));
         assert_eq!(late(999_999), None);
         assert_eq!(late(1_000_000), Some((7, ProbeKind::Ack, Moment(0))));
@@ -365,7 +328,7 @@ mod tests {
         slots.cell(0).probing = None;
         assert!(slots.begin_probe(0, Moment(4_000_000)));
         assert_eq!(late(5_000_000), Some((7, ProbeKind::Ack, Moment(4_000_000))));
-        slots.open(0, 8);
+        slots.open(0, 8, Moment(0));
         assert!(slots.begin_probe(0, Moment(3_000_000)));
         assert_eq!(late(9_000_000), None, "it is not up");
     }
@@ -378,8 +341,8 @@ mod tests {
             slots.sample(SlotSample { slot: 0, probe: ProbeKind::Ack, at, rtt: Duration::from_micros(9) });
             slots.cell(0).probing = None;
         };
-        slots.open(0, 7);
-        slots.bind(&mut slots.cell(0), 0, 15);
+        slots.open(0, 7, Moment(0));
+        slots.cell(0).is_up = true;
         assert!(slots.begin_probe(0, Moment(1)));
         assert_eq!(slots.take_late(0, Moment(5_000_000)).map(|l| l.since), Some(Moment(1)));
         slots.cell(0).publish = Some((1, Moment(6_000_000)));

@@ -33,12 +33,11 @@ pub(super) struct Process {
 
 /// What a worker may know of our environment. Everything else stays here: a fleet file may take its
 /// passwords from there.
-const ENVIRONMENT: [&str; 8] = [
+const ENVIRONMENT: [&str; 7] = [
     "PATH",
     "LANG",
     "LC_ALL",
     "RUST_BACKTRACE",
-    wire::TEST_NO_GUARD,
     "LD_LIBRARY_PATH",
     // Where OpenSSL has the system's trust store, if not in its usual place.
     "SSL_CERT_FILE",

@@ -1,16 +1,16 @@
-//! Defines what a worker does with its slots: it obeys orders and reports; it knows no limit of rate and, but for a connect that Paho took for another, never tries again on its own.
+//! Defines what a worker does with its slots: it obeys orders and reports; it knows no limit of rate, and never tries again on its own.
 //!
 //! Every generation ends once. `Lane::owed` holds the generation whose end is still to be reported,
 //! and only [`Driver::finish`] takes it out.
 
 mod due;
 
-use std::{collections::HashMap, net::IpAddr, rc::Rc, sync::Arc, time::Duration};
+use std::{collections::HashMap, rc::Rc, sync::Arc, time::Duration};
 
 use super::{
-    lane::{Lane, Phase},
-    names::{Answer, Names},
+    lane::{Lane, Next, Phase},
     outbox::Outbox,
+    reach::{Answer, Reach},
     talk::{Talk, Turn},
     timers::{Due, Timers},
 };
@@ -18,7 +18,7 @@ use crate::{
     clock::Moment,
     event::{Cause, Generation, Reason, Step},
     fleet::EndpointKey,
-    paho::{Accepted, Client, End, Outcome, Paho, Route, Slots},
+    paho::{Accepted, Client, End, Paho, Place, Slots},
     text::Scrubbed,
     wire::{ClientDef, News, Remote, Slot},
 };
@@ -30,18 +30,13 @@ const LEAVE: Duration = Duration::from_secs(2);
 /// well within the shortest keep alive, and once for a burst of connects.
 const SET_RIGHT: Duration = Duration::from_millis(200);
 
-/// How often a connect that Paho took for another is tried again, within its own time. Where others
-/// fail all the while, it may be taken for one of them more than once.
-const MISTAKES: u8 = 3;
-
 pub(super) struct Driver {
     paho: Rc<Paho>,
     slots: Arc<Slots>,
     lanes: Box<[Lane]>,
     timers: Timers,
-    names: Names,
+    reach: Reach,
     pub(super) outbox: Outbox,
-    next_look: Moment,
     /// Until when no timer is looked at, for Paho to send what it has.
     breath: Moment,
     next_count: Moment,
@@ -50,7 +45,7 @@ pub(super) struct Driver {
     /// Which part of the slots the kernel was asked about last.
     part: Slot,
     /// The endpoints as they were told last.
-    routes: HashMap<EndpointKey, Arc<Route>>,
+    remotes: HashMap<EndpointKey, Arc<Remote>>,
     /// Clients that are done with and wait to be dropped.
     retired: Vec<Client>,
     /// When Paho's eye for keep alives is to be set right.
@@ -58,7 +53,7 @@ pub(super) struct Driver {
 }
 
 impl Driver {
-    pub(super) fn new(paho: Rc<Paho>, slots: Arc<Slots>, defs: Vec<ClientDef>, names: Names) -> Driver {
+    pub(super) fn new(paho: Rc<Paho>, slots: Arc<Slots>, defs: Vec<ClientDef>, reach: Reach) -> Driver {
         Driver {
             paho,
             slots,
@@ -66,15 +61,14 @@ impl Driver {
             set_right: None,
             lanes: defs.into_iter().map(Lane::new).collect(),
             timers: Timers::default(),
-            names,
+            reach,
             outbox: Outbox::default(),
-            next_look: Moment::now() + due::LOOK,
             breath: Moment(0),
             next_count: Moment::now() + due::COUNT,
             next_glance: Moment::now() + due::GLANCE,
             next_nudge: Moment::now() + due::NUDGE,
             part: 0,
-            routes: HashMap::new(),
+            remotes: HashMap::new(),
         }
     }
 
@@ -85,26 +79,26 @@ impl Driver {
     /// When there is something to do that nothing else wakes for.
     pub(super) fn next_due(&self) -> Moment {
         let timer = self.timers.next().map(|at| at.max(self.breath));
-        let known = [timer, self.set_right, Some(self.next_count), Some(self.next_glance), Some(self.next_nudge)];
-        known.into_iter().flatten().fold(self.next_look, Moment::min)
+        let known = [timer, self.set_right, Some(self.next_glance), Some(self.next_nudge)];
+        known.into_iter().flatten().fold(self.next_count, Moment::min)
     }
 
     /// Learns what an endpoint is, for the connects to come.
     pub(super) fn remote(&mut self, endpoint: EndpointKey, remote: Remote) {
-        self.routes.insert(endpoint, Arc::new(Route::new(remote)));
+        self.remotes.insert(endpoint, Arc::new(remote));
     }
 
     pub(super) fn knows(&self, endpoint: EndpointKey) -> bool {
-        self.routes.contains_key(&endpoint)
+        self.remotes.contains_key(&endpoint)
     }
 
     /// Obeys a connect order to an endpoint it knows. An earlier connection is cut first.
     pub(super) fn connect(&mut self, slot: Slot, generation: Generation, endpoint: EndpointKey) {
-        let Some(route) = self.routes.get(&endpoint).cloned() else { return };
+        let Some(remote) = self.remotes.get(&endpoint).cloned() else { return };
         self.cut(slot, "replaced by a newer order to connect");
-        let lane = &mut self.lanes[slot as usize];
-        lane.next = Some((generation, route));
-        let deadline = Moment::now() + lane.def.connect_timeout;
+        let (lane, ordered) = (&mut self.lanes[slot as usize], Moment::now());
+        lane.next = Some(Next { generation, remote, ordered });
+        let deadline = ordered + lane.def.connect_timeout;
         self.timers.push(deadline, slot, generation, Due::ConnectTimeout);
         self.settle(slot);
     }
@@ -127,37 +121,28 @@ impl Driver {
         self.lanes.iter().any(|l| matches!(l.phase, Phase::Leaving(_)))
     }
 
-    /// Acts upon what Paho's callbacks said about a slot.
+    /// Acts upon what a slot's connection, or Paho, said.
     pub(super) fn settle(&mut self, slot: Slot) {
         loop {
             let lane = &mut self.lanes[slot as usize];
-            let Some(client) = lane.client.as_ref().filter(|_| !matches!(lane.phase, Phase::Idle)) else {
-                if !matches!(lane.phase, Phase::Idle) || !self.start_next(slot) {
-                    return;
+            let Some(client) = &lane.client else {
+                if matches!(lane.phase, Phase::Idle) {
+                    self.start_next(slot);
                 }
-                continue;
+                return;
             };
             match &mut lane.phase {
-                Phase::Connecting(pending) => match client.outcome(pending) {
+                Phase::Asking(pending) => match client.outcome(pending) {
                     None => return,
-                    Some(Outcome::Accepted(Accepted { at, connack })) => {
+                    Some(Ok(Accepted { at, connack })) => {
                         lane.phase = Phase::Up;
-                        lane.suspect = false;
                         let generation = lane.generation;
                         self.outbox.news(News { slot, generation, at, step: Step::Up(Box::new(connack)) });
                         if let Some((talk, turn)) = self.turn(slot, generation) {
                             talk.begin(turn, at);
                         }
                     }
-                    Some(Outcome::Mistaken(_)) if lane.mistaken < MISTAKES => {
-                        lane.mistaken += 1;
-                        lane.phase = Phase::Idle;
-                        self.start(slot);
-                    }
-                    Some(Outcome::Failed(end) | Outcome::Mistaken(end)) => {
-                        lane.phase = Phase::Idle;
-                        self.finish(slot, end);
-                    }
+                    Some(Err(end)) => self.close(slot, end),
                 },
                 Phase::Up => match self.slots.take_end(slot) {
                     None => {
@@ -167,82 +152,81 @@ impl Driver {
                         }
                         return;
                     }
-                    Some(end) => {
-                        lane.phase = Phase::Idle;
-                        self.finish(slot, end);
-                    }
+                    Some(end) => self.close(slot, end),
                 },
                 Phase::Leaving(pending) => {
-                    if !pending.is_done() && self.slots.take_end(slot).is_none() {
+                    if !pending.is_done() || !client.is_gone() {
                         return;
                     }
-                    lane.phase = Phase::Idle;
-                    self.finish(slot, ordered(""));
+                    self.close(slot, ordered(""));
                 }
-                Phase::Draining(pending) => match client.outcome(pending) {
-                    None => return,
-                    Some(Outcome::Accepted(_)) => {
-                        lane.phase = Phase::Leaving(client.disconnect());
-                        self.timers.push(Moment::now() + LEAVE, slot, lane.generation, Due::PahoTimeout);
-                    }
-                    Some(Outcome::Failed(_) | Outcome::Mistaken(_)) => lane.phase = Phase::Idle,
-                },
-                Phase::Idle | Phase::Resolving => return,
+                Phase::Idle | Phase::Reaching(_) => return,
             }
         }
     }
 
-    /// Ends what is there and what waits, without waiting for Paho.
+    /// Ends what is there and what waits.
     fn cut(&mut self, slot: Slot, why: &str) {
         let lane = &mut self.lanes[slot as usize];
         lane.talk.end();
-        if let Some((generation, _)) = lane.next.take() {
+        if let Some(Next { generation, .. }) = lane.next.take() {
             self.outbox.news(ended(slot, generation, ordered(why)));
         }
-        let now = Moment::now();
-        match std::mem::replace(&mut lane.phase, Phase::Idle) {
-            Phase::Connecting(pending) => {
-                // Paho cannot abort a connect. This one's end is told now, and kept from the next.
-                lane.phase = Phase::Draining(pending);
-                let patience = lane.def.connect_timeout.saturating_add(due::GIVE_UP);
-                self.timers.push(now + patience, slot, lane.generation, Due::PahoTimeout);
-                self.finish(slot, ordered(why));
+        match &lane.phase {
+            Phase::Reaching(task) => {
+                task.abort();
+                self.close(slot, ordered(why));
             }
-            Phase::Resolving => self.finish(slot, ordered(why)),
+            Phase::Asking(_) => {
+                lane.client.iter().for_each(Client::cut);
+                self.close(slot, ordered(why));
+            }
             Phase::Up => {
                 if let Some(client) = &lane.client {
                     lane.phase = Phase::Leaving(client.disconnect());
-                    self.timers.push(now + LEAVE, slot, lane.generation, Due::PahoTimeout);
+                    self.timers.push(Moment::now() + LEAVE, slot, lane.generation, Due::Leave);
                 }
             }
-            phase @ (Phase::Idle | Phase::Leaving(_) | Phase::Draining(_)) => lane.phase = phase,
+            Phase::Idle | Phase::Leaving(_) => {}
         }
     }
 
-    /// Starts the connect that waits, if any; true where it got as far as Paho.
-    fn start_next(&mut self, slot: Slot) -> bool {
+    /// The slot's connection is over: its end is reported, and its client done with.
+    fn close(&mut self, slot: Slot, end: End) {
         let lane = &mut self.lanes[slot as usize];
-        let Some((generation, route)) = lane.next.take() else { return false };
-        lane.generation = generation;
-        lane.owed = Some(generation);
+        lane.phase = Phase::Idle;
         lane.talk.end();
-        lane.route = Some(route);
-        lane.mistaken = 0;
-        self.start(slot)
+        self.retired.extend(lane.client.take());
+        self.finish(slot, end);
     }
 
-    /// Starts the connect of the slot's generation by its route; true where it got as far as Paho.
-    fn start(&mut self, slot: Slot) -> bool {
+    /// Starts the connect that waits, if any.
+    fn start_next(&mut self, slot: Slot) {
         let lane = &mut self.lanes[slot as usize];
-        let Some(route) = &lane.route else { return false };
-        let answer = match route.remote().addresses.first().copied() {
-            Some(address) => Some(Ok(address)),
-            None => self.names.get(&first_hop(route), Moment::now()),
-        };
-        if answer.is_none() {
-            lane.phase = Phase::Resolving;
+        let Some(Next { generation, remote, ordered }) = lane.next.take() else { return };
+        (lane.generation, lane.owed) = (generation, Some(generation));
+        self.slots.open(slot, generation, ordered);
+        lane.phase = Phase::Reaching(self.reach.start(slot, generation, &lane.def, remote));
+    }
+
+    /// Takes in what came of making a connection, and has Paho connect over it.
+    pub(super) fn reached(&mut self, (slot, generation, remote, reached): Answer) {
+        let lane = &mut self.lanes[slot as usize];
+        if lane.generation != generation || !matches!(lane.phase, Phase::Reaching(_)) {
+            return; // it was cut: dropping the connection closes it
         }
-        answer.is_some_and(|answer| self.connect_to(slot, answer))
+        let connected = reached.map_err(|failure| failure.cause).and_then(|reached| {
+            let place = Place { slots: self.slots.clone(), slot, generation };
+            Client::connect(place, lane.def.clone(), &remote.endpoint, reached, self.reach.runtime())
+        });
+        match connected {
+            Ok((client, pending)) => {
+                (lane.client, lane.phase) = (Some(client), Phase::Asking(pending));
+                self.set_right.get_or_insert(Moment::now() + SET_RIGHT);
+            }
+            Err(cause) => self.close(slot, End { at: Moment::now(), cause }),
+        }
+        self.settle(slot);
     }
 
     /// What a client that is up in this generation has to say, and what it says it with.
@@ -258,56 +242,12 @@ impl Driver {
         }
     }
 
-    /// Connects those that waited for a host's address.
-    pub(super) fn resolved(&mut self, host: Arc<str>, answer: Answer) {
-        for slot in 0..self.lanes.len() as Slot {
-            let lane = &mut self.lanes[slot as usize];
-            let waits = matches!(lane.phase, Phase::Resolving);
-            if waits && lane.route.as_ref().is_some_and(|r| first_hop(r) == host) {
-                lane.phase = Phase::Idle;
-                if self.connect_to(slot, answer.clone()) {
-                    self.settle(slot);
-                }
-            }
-        }
-        self.names.learn(host, answer, Moment::now());
-    }
-
-    fn connect_to(&mut self, slot: Slot, answer: Answer) -> bool {
-        let address = answer.map_err(|detail| Cause { reason: Reason::NameNotResolved, detail });
-        match address.and_then(|address| self.hand_to_paho(slot, address)) {
-            Ok(()) => true,
-            Err(cause) => {
-                self.lanes[slot as usize].phase = Phase::Idle;
-                self.finish(slot, End { at: Moment::now(), cause });
-                false
-            }
-        }
-    }
-
-    fn hand_to_paho(&mut self, slot: Slot, address: IpAddr) -> Result<(), Cause> {
-        let lane = &mut self.lanes[slot as usize];
-        let Some(route) = &lane.route else { return Ok(()) };
-        let (client, pending) =
-            Client::connect(self.slots.clone(), slot, lane.generation, lane.def.clone(), route, address)?;
-        self.retired.extend(lane.client.replace(client));
-        lane.phase = Phase::Connecting(pending);
-        self.set_right.get_or_insert(Moment::now() + SET_RIGHT);
-        Ok(())
-    }
-
     /// Reports the end of the slot's generation, unless it was reported.
     fn finish(&mut self, slot: Slot, end: End) {
         if let Some(generation) = self.lanes[slot as usize].owed.take() {
             self.outbox.news(ended(slot, generation, end));
         }
     }
-}
-
-/// The host whose address Paho is to connect to.
-fn first_hop(route: &Route) -> Arc<str> {
-    let remote = &route.remote().endpoint;
-    remote.proxy.as_ref().map_or(&*remote.host, |proxy| &proxy.host).into()
 }
 
 fn ordered(why: &str) -> End {

@@ -1,12 +1,15 @@
-//! Defines what a worker knows of one slot: its client, what Paho is doing for it, and what is owed to the console; it decides nothing.
+//! Defines what a worker knows of one slot: its client, what is being done for it, and what is owed to the console; it decides nothing.
 
 use std::sync::Arc;
 
+use tokio::task::AbortHandle;
+
 use super::talk::Talk;
 use crate::{
+    clock::Moment,
     event::Generation,
-    paho::{Client, Pending, Route},
-    wire::ClientDef,
+    paho::{Client, Pending},
+    wire::{ClientDef, Remote},
 };
 
 pub(super) struct Lane {
@@ -17,27 +20,27 @@ pub(super) struct Lane {
     pub generation: Generation,
     /// The generation whose end was not reported yet.
     pub owed: Option<Generation>,
-    /// A connect that waits until Paho is through with the connection before.
-    pub next: Option<(Generation, Arc<Route>)>,
-    /// Where the present generation connects.
-    pub route: Option<Arc<Route>>,
-    /// How often Paho took the present generation's connect for another.
-    pub mistaken: u8,
+    /// A connect that waits until the connection before is closed.
+    pub next: Option<Next>,
     pub talk: Talk,
-    /// Whether the last look found it disconnected without a word.
-    pub suspect: bool,
+}
+
+/// An order to connect.
+pub(super) struct Next {
+    pub generation: Generation,
+    pub remote: Arc<Remote>,
+    pub ordered: Moment,
 }
 
 pub(super) enum Phase {
     Idle,
-    /// The host name is being looked up.
-    Resolving,
-    Connecting(Pending),
+    /// A connection to the broker is being made.
+    Reaching(AbortHandle),
+    /// CONNECT is on its way, or waits for its CONNACK.
+    Asking(Pending),
     Up,
     /// A DISCONNECT was ordered.
     Leaving(Pending),
-    /// The connect was given up, but Paho cannot abort one: it is cut as soon as it comes up.
-    Draining(Pending),
 }
 
 impl Lane {
@@ -49,10 +52,7 @@ impl Lane {
             generation: 0,
             owed: None,
             next: None,
-            route: None,
-            mistaken: 0,
             talk: Talk::default(),
-            suspect: false,
         }
     }
 }

@@ -9,8 +9,8 @@ use crate::{clock::Moment, event::Generation, wire::Slot};
 pub(super) enum Due {
     /// The connect took as long as it may.
     ConnectTimeout,
-    /// Paho took too long over a DISCONNECT, or over a connect that was given up.
-    PahoTimeout,
+    /// A DISCONNECT took as long as it may.
+    Leave,
     /// The subscriptions waited for their answers as long as they may.
     Answers,
     /// The next probe.

@@ -1,23 +1,18 @@
-//! Defines what the driver does because time has passed: it gives up what took too long, has clients talk, counts, looks for what is late or ended without a word, and asks the kernel.
+//! Defines what the driver does because time has passed: it gives up what took too long, has clients talk, counts, looks for what is late, and asks the kernel.
 
 use std::time::Duration;
 
-use super::{Driver, LEAVE, ended, ordered};
+use super::{Driver, ended, ordered};
 use crate::{
     clock::Moment,
     event::{Cause, Generation, Reason},
-    paho::End,
+    paho::{Client, End},
     text::Scrubbed,
     wire::{Slot, SlotMessages, SlotTcp},
     worker::{lane::Phase, timers::Due},
 };
 
-/// Paho looks for connects that took too long every 3 s; beyond its own timeout and this much it
-/// does not come back to one.
-pub(super) const GIVE_UP: Duration = Duration::from_secs(10);
-
-/// The time between two looks of Paho's at the keep alives. With 500 clients each costs a quarter of a
-/// millisecond of CPU time, nearly all in one `poll` of all their sockets.
+/// The time between two looks of Paho's at the keep alives.
 pub(super) const NUDGE: Duration = Duration::from_millis(200);
 
 /// Publishes ordered in one go. Paho looks for a free message ID through the queued commands of all
@@ -26,9 +21,6 @@ const BREATH_AFTER: u32 = 32;
 
 /// The pause after that many, for Paho to send them.
 const BREATH: Duration = Duration::from_millis(1);
-
-/// The time between two looks for connections that ended without a callback.
-pub(super) const LOOK: Duration = Duration::from_secs(5);
 
 /// The time between two counts of the messages that came and went.
 pub(super) const COUNT: Duration = Duration::from_secs(1);
@@ -51,7 +43,7 @@ impl Driver {
             publishes += u32::from(matches!(due, Due::Probe | Due::Traffic));
             match due {
                 Due::ConnectTimeout => self.connect_timeout(slot, generation, now),
-                Due::PahoTimeout => self.paho_timeout(slot, generation, now),
+                Due::Leave => self.leave_timeout(slot, generation),
                 Due::Answers | Due::Probe | Due::Traffic => self.talk(slot, generation, due, now),
             }
         }
@@ -76,10 +68,6 @@ impl Driver {
             self.next_glance = now + GLANCE;
             self.glance(now);
         }
-        if self.next_look <= now {
-            self.next_look = now + LOOK;
-            self.look(now);
-        }
     }
 
     fn talk(&mut self, slot: Slot, generation: Generation, due: Due, now: Moment) {
@@ -88,7 +76,7 @@ impl Driver {
             Due::Answers => talk.overdue(turn, now),
             Due::Traffic => talk.traffic(turn, now),
             Due::Probe => talk.probe(turn, now),
-            Due::ConnectTimeout | Due::PahoTimeout => {}
+            Due::ConnectTimeout | Due::Leave => {}
         }
     }
 
@@ -98,47 +86,27 @@ impl Driver {
             at: now,
             cause: Cause { reason: Reason::ConnectTimeout, detail: Scrubbed::new(detail) },
         };
-        if lane.next.as_ref().is_some_and(|(next, _)| *next == generation) {
+        if lane.next.as_ref().is_some_and(|next| next.generation == generation) {
             lane.next = None;
-            let end = end("Paho is still busy with the connect before");
+            let end = end("the connection before is still being closed");
             self.outbox.news(ended(slot, generation, end));
             return;
         }
-        if lane.generation != generation {
-            return;
-        }
-        match std::mem::replace(&mut lane.phase, Phase::Idle) {
-            Phase::Connecting(pending) => {
-                lane.phase = Phase::Draining(pending);
-                self.timers.push(now + GIVE_UP, slot, generation, Due::PahoTimeout);
-                let timeout = humantime::format_duration(lane.def.connect_timeout);
-                self.finish(slot, end(&format!("no CONNACK within {timeout}")));
-            }
-            Phase::Resolving => self.finish(slot, end("no answer about the host name")),
-            phase => lane.phase = phase,
+        // While the connection is being made the same limit holds, and who makes it knows what was late.
+        if lane.generation == generation && matches!(lane.phase, Phase::Asking(_)) {
+            let timeout = humantime::format_duration(lane.def.connect_timeout);
+            lane.client.iter().for_each(Client::cut);
+            self.close(slot, end(&format!("no CONNACK within {timeout}")));
         }
     }
 
-    fn paho_timeout(&mut self, slot: Slot, generation: Generation, now: Moment) {
-        let lane = &mut self.lanes[slot as usize];
-        if lane.generation != generation || !matches!(lane.phase, Phase::Leaving(_) | Phase::Draining(_)) {
-            return;
+    fn leave_timeout(&mut self, slot: Slot, generation: Generation) {
+        let lane = &self.lanes[slot as usize];
+        if lane.generation == generation && matches!(lane.phase, Phase::Leaving(_)) {
+            lane.client.iter().for_each(Client::cut);
+            self.close(slot, ordered(""));
+            self.settle(slot);
         }
-        match lane.client.take() {
-            Some(client) if client.is_connected() => {
-                lane.phase = Phase::Leaving(client.disconnect());
-                lane.client = Some(client);
-                self.timers.push(now + LEAVE, slot, generation, Due::PahoTimeout);
-            }
-            client => {
-                if let Some(client) = client {
-                    client.abandon();
-                }
-                lane.phase = Phase::Idle;
-                self.finish(slot, ordered(""));
-            }
-        }
-        self.settle(slot);
     }
 
     /// Reports how many messages came and went since the last time.
@@ -159,26 +127,9 @@ impl Driver {
             if let Some(late) = self.slots.take_late(slot, now).filter(|l| l.generation == lane.generation) {
                 self.outbox.late(late);
             }
-            let reading = (slot % PARTS == self.part).then(|| self.slots.kernel(slot)).flatten();
-            if let Some(reading) = reading.filter(|r| r.generation == lane.generation) {
-                let (generation, tcp) = (reading.generation, reading.tcp);
-                self.outbox.tcp(SlotTcp { slot, generation, at: now, tcp });
-            }
-        }
-    }
-
-    /// Looks for connections that Paho dropped without a word: twice, since a callback may be on its way.
-    fn look(&mut self, now: Moment) {
-        for slot in 0..self.lanes.len() as Slot {
-            let lane = &mut self.lanes[slot as usize];
-            let Some(client) = lane.client.as_ref().filter(|_| matches!(lane.phase, Phase::Up)) else { continue };
-            if client.is_connected() {
-                lane.suspect = false;
-            } else if std::mem::replace(&mut lane.suspect, true) {
-                lane.phase = Phase::Idle;
-                let cause = Cause { reason: Reason::ConnectionLost, detail: Scrubbed::default() };
-                self.finish(slot, End { at: now, cause });
-                self.settle(slot);
+            let is_asked = slot % PARTS == self.part;
+            if let Some(tcp) = lane.client.as_ref().filter(|_| is_asked).and_then(Client::tcp) {
+                self.outbox.tcp(SlotTcp { slot, generation: lane.generation, at: now, tcp });
             }
         }
     }

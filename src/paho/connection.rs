@@ -1,0 +1,444 @@
+//! Defines one connection as both its sides see it: Paho, which reads and writes whole packets, and the task that carries bytes to and from the broker.
+//!
+//! What is malformed, too large or out of turn ends the connection here and never reaches Paho.
+
+use std::{
+    ffi::c_int,
+    io::{self, ErrorKind},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::{runtime::Handle, sync::Notify};
+
+use super::{
+    carry,
+    cause::{self, Way},
+    connections::{CONNECTIONS, Connections, Ready},
+    slots::{End, Slots},
+    socket::Current,
+};
+use crate::{
+    clock::Moment,
+    event::{Cause, Generation, Reason, Tcp},
+    fleet::Protocol,
+    mqtt::{self, Inspector, Received, Violation},
+    text::Scrubbed,
+    transport::{Socket, Stream},
+    wire::Slot,
+};
+
+/// A connection of one slot, from the moment that it can carry MQTT to the moment that it is closed.
+pub(super) struct Connection {
+    pub number: c_int,
+    slots: Arc<Slots>,
+    slot: Slot,
+    generation: Generation,
+    protocol: Protocol,
+    maximum_packet_size: u32,
+    way: Way,
+    /// Whether the bytes of MQTT are those of the socket, so that Paho's threads write them themselves.
+    is_plain: bool,
+    state: Mutex<State>,
+    /// Tells the task that there is something to write, room to read, or an end.
+    pub changed: Notify,
+}
+
+struct State {
+    /// Until the task is done, which closes it.
+    socket: Option<Arc<Socket>>,
+    inspector: Inspector,
+    /// Packets for Paho, of which it has `taken` bytes.
+    inbox: Vec<u8>,
+    taken: usize,
+    /// For the broker. Of a plain connection the rest of a packet, else whole packets.
+    outbox: Vec<u8>,
+    /// The length of the packet that is not complete yet, as far as it came.
+    partial: usize,
+    /// What the process has counted for this connection, in bytes.
+    held: usize,
+    /// Whether it is in Paho's queue.
+    is_queued: bool,
+    /// Whether Paho was told to wait with what it writes.
+    is_held_up: bool,
+    is_up: bool,
+    /// Nothing comes any more: Paho is told so after what came before.
+    is_over: bool,
+    /// Paho has let go.
+    is_closed: bool,
+    /// It is to be closed without a word to the broker.
+    is_cut: bool,
+    /// When anything came last.
+    heard: Moment,
+}
+
+/// What the task is to do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Wants {
+    pub read: bool,
+    pub write: bool,
+    /// Paho has let go: what is to be written is the last.
+    pub close: bool,
+    /// There is nothing more to carry.
+    pub end: bool,
+    /// Nothing more may be said to the broker.
+    pub cut: bool,
+}
+
+/// What a connection is for.
+pub(super) struct Purpose {
+    pub slots: Arc<Slots>,
+    pub slot: Slot,
+    pub generation: Generation,
+    pub protocol: Protocol,
+    /// In bytes.
+    pub maximum_packet_size: u32,
+    pub way: Way,
+}
+
+/// DISCONNECT with the reason "Protocol Error" (MQTT 5.0 §3.14, §4.13).
+const PROTOCOL_ERROR: [u8; 3] = [0xe0, 1, 0x82];
+
+impl Connection {
+    /// While more than this waits for Paho nothing is read, in bytes.
+    const INBOX: usize = 64 << 10;
+    /// While this much waits to go through TLS or a WebSocket Paho may not write, in bytes.
+    const OUTBOX: usize = 16 << 10;
+    /// What an empty buffer may keep, in bytes.
+    const KEPT: usize = 512;
+
+    /// Makes it known to Paho, and has a task of `runtime` carry what goes over `stream`.
+    pub fn open(stream: Stream, purpose: Purpose, runtime: &Handle) -> Arc<Connection> {
+        let Purpose { slots, slot, generation, protocol, maximum_packet_size, way } = purpose;
+        let (socket, layered) = match stream {
+            Stream::Plain(socket) => (Arc::new(socket), None),
+            Stream::Layered(layered) => (layered.socket().clone(), Some(layered)),
+        };
+        let state = State {
+            socket: Some(socket.clone()),
+            inspector: Inspector::new(protocol, maximum_packet_size),
+            inbox: Vec::new(),
+            taken: 0,
+            outbox: Vec::new(),
+            partial: 0,
+            held: 0,
+            is_queued: false,
+            is_held_up: false,
+            is_up: false,
+            is_over: false,
+            is_closed: false,
+            is_cut: false,
+            heard: Moment::now(),
+        };
+        let connection = CONNECTIONS.add(|number| {
+            Arc::new(Connection {
+                number,
+                slots,
+                slot,
+                generation,
+                protocol,
+                maximum_packet_size,
+                way,
+                is_plain: layered.is_none(),
+                state: Mutex::new(state),
+                changed: Notify::new(),
+            })
+        });
+        match layered {
+            None => runtime.spawn(carry::plain(connection.clone(), socket)),
+            Some(stream) => runtime.spawn(carry::layered(connection.clone(), stream)),
+        };
+        connection
+    }
+
+    /// What the kernel says of it; `None` once it is closed, and for a Unix socket.
+    pub fn tcp(&self) -> Option<Tcp> {
+        self.state().socket.as_ref()?.tcp()
+    }
+
+    /// When anything came from the broker last.
+    pub fn heard(&self) -> Moment {
+        self.state().heard
+    }
+
+    /// Whether nothing is left of it but what Paho may still have to read.
+    pub fn is_gone(&self) -> bool {
+        self.state().socket.is_none()
+    }
+
+    /// Paho sends a packet.
+    pub fn send(&self, packet: &[u8]) {
+        let mut state = self.state();
+        if state.is_closed || state.is_over {
+            return;
+        }
+        let mut rest = packet;
+        if self.is_plain {
+            self.inspect(&mut state, packet);
+            if state.outbox.is_empty() {
+                // Where it fails for another reason than want of room the reading side is told why.
+                let written = state.socket.as_ref().map_or(Ok(rest.len()), |socket| socket.try_write(rest));
+                rest = match written {
+                    Ok(written) => &rest[written..],
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => rest,
+                    Err(_) => &[],
+                };
+            }
+        }
+        if !rest.is_empty() {
+            state.outbox.extend_from_slice(rest);
+            state.count();
+            self.changed.notify_one();
+        }
+    }
+
+    /// Whether Paho may send.
+    pub fn may_send(&self) -> bool {
+        let mut state = self.state();
+        let may = if self.is_plain { state.outbox.is_empty() } else { state.outbox.len() < Self::OUTBOX };
+        state.is_held_up |= !may;
+        may
+    }
+
+    /// Takes out what waits for the broker, for the task to write. Sent is what the task writes next.
+    pub fn take_output(&self, output: &mut Vec<u8>) {
+        let mut state = self.state();
+        std::mem::swap(output, &mut state.outbox);
+        if !self.is_plain {
+            let mut rest = &output[..];
+            while let Ok(Some(length)) = mqtt::frame(rest, u32::MAX) {
+                self.inspect(&mut state, &rest[..length]);
+                rest = &rest[length..];
+            }
+        }
+        self.freed(state);
+    }
+
+    /// Writes on where a plain connection's socket was full.
+    pub fn write_on(&self) {
+        let mut state = self.state();
+        let Some(socket) = &state.socket else { return };
+        match socket.try_write(&state.outbox) {
+            Ok(written) => drop(state.outbox.drain(..written)),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+            Err(_) => state.outbox.clear(), // the reading side is told why
+        }
+        self.freed(state);
+    }
+
+    /// Lets Paho go on where it waits for room.
+    fn freed(&self, mut state: MutexGuard<'_, State>) {
+        if state.outbox.is_empty() && state.outbox.capacity() > Self::KEPT {
+            state.outbox = Vec::new();
+        }
+        state.count();
+        let may = if self.is_plain { state.outbox.is_empty() } else { state.outbox.len() < Self::OUTBOX };
+        if may && std::mem::take(&mut state.is_held_up) {
+            CONNECTIONS.push(Ready::Write(self.number));
+        }
+    }
+
+    /// Puts the next packet into `current`, or nothing where the connection is over; false where there is
+    /// neither.
+    pub fn read(&self, current: &mut Current) -> bool {
+        let mut state = self.state();
+        state.is_queued = false;
+        let waiting = &state.inbox[state.taken..];
+        let length = mqtt::frame(waiting, u32::MAX).ok().flatten();
+        let Some(length) = length else {
+            current.begin(self.number);
+            return state.is_over;
+        };
+        current.begin(self.number);
+        current.packet.extend_from_slice(&waiting[..length]);
+        let was_full = waiting.len() >= Self::INBOX;
+        state.taken += length;
+        if state.taken == state.inbox.len() {
+            state.taken = 0;
+            state.inbox.clear();
+            state.inbox.shrink_to(Self::KEPT);
+        }
+        state.count();
+        if !state.inbox.is_empty() || state.is_over {
+            self.queue(&mut state);
+        }
+        if was_full && state.waiting() < Self::INBOX {
+            self.changed.notify_one();
+        }
+        true
+    }
+
+    /// Paho has closed it.
+    pub fn closed(&self) {
+        let mut state = self.state();
+        state.is_closed = true;
+        let is_own = !state.is_over;
+        drop(state);
+        if is_own {
+            self.slots.closed(self.slot, self.generation, Moment::now());
+        }
+        self.changed.notify_one();
+    }
+
+    /// Ends it at once, without a reason that anybody is told.
+    pub fn cut(&self) {
+        let mut state = self.state();
+        state.is_cut = true;
+        self.over(&mut state);
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    pub fn wants(&self) -> Wants {
+        let state = self.state();
+        let write = !state.outbox.is_empty() && !state.is_cut;
+        Wants {
+            read: !state.is_over && !state.is_closed && state.waiting() < Self::INBOX && !state.is_stalled(),
+            write,
+            close: state.is_closed,
+            cut: state.is_cut,
+            end: state.is_cut || (state.is_over || state.is_closed) && !write,
+        }
+    }
+
+    /// The task is done.
+    pub fn gone(&self) {
+        let mut state = self.state();
+        (state.socket, state.partial) = (None, 0);
+        state.count();
+        drop(state);
+        self.slots.mark(self.slot);
+    }
+
+    /// Takes in what came from the broker; `partial` is what is left of it before.
+    pub fn take_in(&self, partial: &mut Vec<u8>, bytes: &[u8], at: Moment) {
+        let mut state = self.state();
+        state.heard = at;
+        if partial.is_empty() {
+            let taken = self.take_in_packets(&mut state, bytes, at);
+            partial.extend_from_slice(&bytes[taken..]);
+        } else {
+            partial.extend_from_slice(bytes);
+            let taken = self.take_in_packets(&mut state, partial, at);
+            partial.drain(..taken);
+        }
+        if partial.is_empty() && partial.capacity() > Self::KEPT {
+            *partial = Vec::new();
+        }
+        state.partial = partial.len();
+        if !state.count() {
+            let held = Connections::HELD_MAX >> 20;
+            let detail = format!("the worker holds {held} MiB of packets for all its clients, there is no room for more");
+            self.end_in(&mut state, End { at, cause: Cause { reason: Reason::PacketTooLarge, detail: Scrubbed::new(&detail) } });
+            partial.clear();
+        }
+        if !state.inbox.is_empty() {
+            self.queue(&mut state);
+        }
+    }
+
+    /// Takes in the packets that are complete, and tells how many bytes they have.
+    fn take_in_packets(&self, state: &mut State, bytes: &[u8], at: Moment) -> usize {
+        let mut taken = 0;
+        while !state.is_over {
+            match mqtt::frame(&bytes[taken..], self.maximum_packet_size) {
+                Ok(Some(length)) => {
+                    self.take_in_packet(state, &bytes[taken..taken + length], at);
+                    taken += length;
+                }
+                Ok(None) => return taken,
+                Err(violation) => self.violated(state, &violation, at),
+            }
+        }
+        bytes.len()
+    }
+
+    fn take_in_packet(&self, state: &mut State, packet: &[u8], at: Moment) {
+        let received = match state.inspector.received(packet) {
+            Ok(received) => received,
+            Err(violation) => return self.violated(state, &violation, at),
+        };
+        let end = |cause| End { at, cause };
+        match &received {
+            Received::ConnAck { code: 0, .. } => state.is_up = true,
+            Received::ConnAck { code, reason, version3, .. } => {
+                let cause = cause::refused(self.protocol, *version3, *code, *reason);
+                return self.end_in(state, end(cause));
+            }
+            Received::Disconnect { code, reason, .. } => {
+                return self.end_in(state, end(cause::disconnected(*code, *reason)));
+            }
+            _ => {}
+        }
+        self.slots.received(self.slot, self.generation, &received, at);
+        state.inbox.extend_from_slice(packet);
+    }
+
+    fn violated(&self, state: &mut State, violation: &Violation, at: Moment) {
+        let cause = Cause { reason: Reason::ProtocolError, detail: Scrubbed::new(&violation.to_string()) };
+        self.end_in(state, End { at, cause });
+        if self.protocol == Protocol::V5 {
+            state.outbox = PROTOCOL_ERROR.to_vec();
+        }
+    }
+
+    /// Nothing more comes from the broker: its stream ended, with an error or without.
+    pub fn ended(&self, error: Option<&io::Error>) {
+        let at = Moment::now();
+        let mut state = self.state();
+        let cause = cause::ended(error, state.is_up, self.way);
+        self.end_in(&mut state, End { at, cause });
+    }
+
+    fn end_in(&self, state: &mut State, end: End) {
+        if !state.is_over {
+            self.slots.end(self.slot, self.generation, end);
+            self.over(state);
+        }
+    }
+
+    fn over(&self, state: &mut State) {
+        state.is_over = true;
+        state.outbox = Vec::new();
+        self.queue(state);
+    }
+
+    fn queue(&self, state: &mut State) {
+        if !std::mem::replace(&mut state.is_queued, true) {
+            CONNECTIONS.push(Ready::Read(self.number));
+        }
+    }
+
+    /// Notes what goes to the broker, just before it goes.
+    fn inspect(&self, state: &mut State, packet: &[u8]) {
+        let sent = state.inspector.sent(packet);
+        self.slots.sent(self.slot, self.generation, &sent, Moment::now());
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Every state that a panic can leave is one that a connection may end in.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn waiting(&self) -> usize {
+        self.inbox.len() - self.taken
+    }
+
+    /// Whether what waits for Paho here has to be read before more may come to any connection.
+    fn is_stalled(&self) -> bool {
+        self.waiting() > 0 && CONNECTIONS.is_full()
+    }
+
+    /// Has the process count what is held; false where that is too much.
+    fn count(&mut self) -> bool {
+        let now = self.waiting() + self.outbox.len() + self.partial;
+        CONNECTIONS.hold(std::mem::replace(&mut self.held, now), now)
+    }
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        CONNECTIONS.hold(self.held, 0);
+    }
+}

@@ -1,0 +1,148 @@
+//! Defines the connections that Paho knows by their number, and the queue of those that it has to read; what one of them is, is in `connection`.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    ffi::c_int,
+    sync::{
+        Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use super::{connection::Connection, socket::Current};
+use crate::clock::Moment;
+
+/// The connections of this process: Paho is there once in a process, too.
+pub(super) static CONNECTIONS: LazyLock<Connections> = LazyLock::new(Connections::default);
+
+#[derive(Default)]
+pub(super) struct Connections {
+    known: RwLock<HashMap<c_int, Arc<Connection>>>,
+    /// The number that was given last. Two thousand million connects are enough for any worker's life.
+    last: AtomicI32,
+    queue: Mutex<Queue>,
+    /// Paho's receive thread waits here.
+    filled: Condvar,
+    /// When that thread was here last, in microseconds.
+    cycled: AtomicU64,
+    /// What is held for all of them, in bytes.
+    held: AtomicUsize,
+}
+
+/// Its length is bounded by the number of connections: each is in it once, or once for either end.
+#[derive(Default)]
+struct Queue {
+    ready: VecDeque<Ready>,
+    is_awaited: bool,
+    is_woken: bool,
+}
+
+/// What Paho can do for a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ready {
+    /// Read a packet, or its end.
+    Read(c_int),
+    /// Write again, which it may not have done before.
+    Write(c_int),
+}
+
+impl Connections {
+    /// The most that may wait in all connections for Paho, for the network, or for the rest of a packet, in
+    /// bytes. A connection that needs more than [`Connections::SPARED`] beyond it ends.
+    pub const HELD_MAX: usize = 64 << 20;
+    /// What a connection may hold all the same.
+    pub const SPARED: usize = 4 << 10;
+
+    /// Makes a connection known under a number of its own.
+    pub fn add(&self, make: impl FnOnce(c_int) -> Arc<Connection>) -> Arc<Connection> {
+        let number = self.last.fetch_add(1, Ordering::Relaxed) + 1;
+        let connection = make(number);
+        self.known.write().unwrap_or_else(PoisonError::into_inner).insert(number, connection.clone());
+        connection
+    }
+
+    pub fn get(&self, number: c_int) -> Option<Arc<Connection>> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).get(&number).cloned()
+    }
+
+    pub fn remove(&self, number: c_int) -> Option<Arc<Connection>> {
+        self.known.write().unwrap_or_else(PoisonError::into_inner).remove(&number)
+    }
+
+    /// Puts a connection into the queue; who does so sees to it that it is not there yet.
+    pub fn push(&self, ready: Ready) {
+        let mut queue = self.queue();
+        queue.ready.push_back(ready);
+        self.notify(queue);
+    }
+
+    /// Has Paho look at its keep alives soon.
+    pub fn wake(&self) {
+        let mut queue = self.queue();
+        queue.is_woken = true;
+        self.notify(queue);
+    }
+
+    /// Waits until there is something for Paho to do, and puts what it has to read into `current`.
+    pub fn next(&self, patience: Duration, current: &mut Current) -> Option<Ready> {
+        self.cycled.store(Moment::now().0, Ordering::Relaxed);
+        let deadline = Instant::now() + patience;
+        loop {
+            let ready = self.pop(deadline)?;
+            let Ready::Read(number) = ready else { return Some(ready) };
+            // One that Paho has closed meanwhile is gone.
+            if self.get(number).is_some_and(|connection| connection.read(current)) {
+                return Some(ready);
+            }
+        }
+    }
+
+    fn pop(&self, deadline: Instant) -> Option<Ready> {
+        let mut queue = self.queue();
+        loop {
+            if let Some(ready) = queue.ready.pop_front() {
+                return Some(ready);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if std::mem::take(&mut queue.is_woken) || left.is_zero() {
+                return None;
+            }
+            queue.is_awaited = true;
+            queue = self.filled.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// When Paho's receive thread last asked for something to do.
+    pub fn cycled(&self) -> Moment {
+        Moment(self.cycled.load(Ordering::Relaxed))
+    }
+
+    /// Takes note that a connection holds `now` bytes where it held `before`; false where there is no room.
+    pub fn hold(&self, before: usize, now: usize) -> bool {
+        if now <= before {
+            self.held.fetch_sub(before - now, Ordering::Relaxed);
+            return true;
+        }
+        let all = self.held.fetch_add(now - before, Ordering::Relaxed) + (now - before);
+        all <= Self::HELD_MAX || now <= Self::SPARED
+    }
+
+    /// Whether there is no room for more.
+    pub fn is_full(&self) -> bool {
+        self.held.load(Ordering::Relaxed) > Self::HELD_MAX
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Once for each wait: whoever comes next is seen by the thread that was woken.
+    fn notify(&self, mut queue: MutexGuard<'_, Queue>) {
+        let is_awaited = std::mem::take(&mut queue.is_awaited);
+        drop(queue);
+        if is_awaited {
+            self.filled.notify_one();
+        }
+    }
+}
