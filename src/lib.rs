@@ -34,6 +34,7 @@
 //! | 2 | `config` | `action`, `event`, `fleet`, `text` | `tokio`, `Moment::now` |
 //! | 2 | `outbox` | `clock`, `event`, `fleet` | `tokio`, `ratatui`, `Moment::now`, `Instant::now`, `Mutex` |
 //! | 2 | `wire` | `clock`, `event`, `fleet`, `text` | `ratatui` |
+//! | 2 | `mqtt` | `fleet`, `text` | `tokio`, `ratatui`, `Moment::now`, `Instant::now`, `Mutex` |
 //! | 2 | `signals` | | `ratatui` |
 //! | 3 | `paho` | `clock`, `event`, `fleet`, `text`, `wire` | `ratatui` |
 //! | 3 | `words` | `clock`, `event`, `fleet`, `model`, `text` | `tokio`, `ratatui`, `Moment::now` |
@@ -86,6 +87,7 @@ pub mod headless;
 pub mod lifecycle;
 pub mod lines;
 pub mod model;
+pub mod mqtt;
 pub mod outbox;
 pub mod paho;
 pub mod pool;
