@@ -97,6 +97,7 @@ pub mod report;
 pub mod signals;
 pub mod source;
 pub mod text;
+pub mod transport;
 pub mod ui;
 pub mod wire;
 pub mod words;

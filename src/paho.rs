@@ -190,10 +190,14 @@ impl Client {
             internal(&format!("Paho: {e}"))
         })?;
         discard_messages(&paho);
-        let order = Arc::new(());
-        let (accepted, refused) = (order.clone(), order.clone());
-        let token = paho.connect_with_callbacks(connect, move |_, _| drop(&accepted), move |_, _, _| drop(&refused));
-        let order = Arc::downgrade(&order);
+        let held = Arc::new(());
+        let order = Arc::downgrade(&held);
+        let refused = held.clone();
+        let token = paho.connect_with_callbacks(
+            connect,
+            move |_, _| _ = &held,
+            move |_, _, _| _ = &refused,
+        );
         let client = Client { paho, connection, slots, slot, def, stages: reached.stages, order };
         let pending = client.pending(token);
         Ok((client, pending))
@@ -203,8 +207,8 @@ impl Client {
     pub fn outcome(&self, pending: &mut Pending) -> Option<Outcome> {
         let mut cell = self.slots.cell(self.slot);
         // Why there is no CONNACK is known before Paho hears of it.
-        if let Some(end) = cell.end.take_if(|_| cell.up.is_none()) {
-            return Some(Err(end));
+        if cell.up.is_none() && cell.end.is_some() {
+            return cell.end.take().map(Err);
         }
         Some(match pending.poll()? {
             Ok(answer) => {

@@ -1,20 +1,14 @@
-//! Defines the tasks that carry bytes between a connection and its broker; what the bytes mean is the connection's matter.
+//! Defines the task that carries bytes between a connection and its broker; what the bytes mean is the connection's matter.
 
-use std::{cell::RefCell, future::poll_fn, io::ErrorKind, pin::Pin, sync::Arc, task::Poll, time::Duration};
+use std::{cell::RefCell, future::poll_fn, io, sync::Arc, task::Poll, time::Duration};
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::{Instant, sleep_until, timeout},
-};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::connection::{Connection, Wants};
-use crate::transport::{Layered, Socket};
+use crate::transport::Stream;
 
 /// What is read at once, in bytes. One buffer a thread: a connection keeps none.
 const BUFFER: usize = 64 << 10;
-
-/// How often a connection may fill the buffer before the others have their turn.
-const TURNS: usize = 4;
 
 /// How long the last bytes to a broker may take once Paho has let go, and the broker to close its end.
 const FLUSH: Duration = Duration::from_secs(2);
@@ -24,122 +18,62 @@ thread_local! {
     static READ: RefCell<Box<[u8]>> = RefCell::new(vec![0; BUFFER].into());
 }
 
-/// Carries what comes over a socket of its own. What goes out Paho's threads write themselves, as long as
-/// the socket takes it.
-pub(super) async fn plain(connection: Arc<Connection>, socket: Arc<Socket>) {
-    let (mut partial, mut deadline) = (Vec::new(), None);
-    let cut = loop {
-        let Wants { read, write, close, end, cut } = connection.wants();
-        if end {
-            break cut;
-        }
-        tokio::select! {
-            ready = socket.readable(), if read => match ready {
-                Ok(()) => read_plain(&connection, &socket, &mut partial),
-                Err(error) => connection.ended(Some(&error)),
-            },
-            _ = socket.writable(), if write => connection.write_on(),
-            () = connection.changed.notified() => {}
-            () = until(&mut deadline), if close => break false,
-        }
-    };
-    socket.shutdown_write();
-    if !cut {
-        let _ = timeout(LINGER, linger(&socket)).await;
-    }
-    connection.gone();
+/// What goes to the broker, as far as the task has it.
+#[derive(Default)]
+struct Output {
+    bytes: Vec<u8>,
+    written: usize,
+    /// Whether it still waits within the stream.
+    is_unflushed: bool,
 }
 
-/// Waits for the broker to close its end: closed with unread bytes a socket is reset, and with it what is on
-/// its way to the broker.
-async fn linger(socket: &Socket) {
-    let mut rest = [0; 1024];
-    while socket.readable().await.is_ok() {
-        match socket.try_read(&mut rest) {
-            Ok(0) => return,
-            Ok(_) => {}
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            Err(_) => return,
+impl Output {
+    fn is_empty(&self) -> bool {
+        self.written == self.bytes.len() && !self.is_unflushed
+    }
+
+    /// Writes on; true where something was done.
+    fn poll(&mut self, stream: &mut Stream, context: &mut std::task::Context<'_>) -> Poll<io::Result<()>> {
+        if self.written < self.bytes.len() {
+            let written = std::task::ready!(stream.poll_send(context, &self.bytes[self.written..]))?;
+            self.written += written;
+            self.is_unflushed = true;
+        } else if self.is_unflushed {
+            std::task::ready!(stream.poll_flush(context))?;
+            *self = Output::default();
+        } else {
+            return Poll::Pending;
         }
+        Poll::Ready(Ok(()))
     }
 }
 
-fn read_plain(connection: &Connection, socket: &Socket, partial: &mut Vec<u8>) {
-    READ.with_borrow_mut(|buffer| {
-        for _ in 0..TURNS {
-            match socket.try_read(buffer) {
-                Ok(0) => return connection.ended(None),
-                Ok(length) => {
-                    connection.take_in(partial, &buffer[..length], socket.arrived());
-                    if length < buffer.len() {
-                        return;
-                    }
-                }
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => return,
-                Err(error) => return connection.ended(Some(&error)),
-            }
-        }
-    });
-}
-
-/// Carries what goes through TLS, a WebSocket, or both.
-pub(super) async fn layered(connection: Arc<Connection>, mut stream: Box<Layered>) {
-    let (mut partial, mut output, mut written) = (Vec::new(), Vec::new(), 0);
-    let (mut is_flushed, mut deadline) = (true, None);
+/// Carries what comes and goes until both are over, and closes the stream.
+pub(super) async fn carry(connection: Arc<Connection>, mut stream: Stream) {
+    let (mut partial, mut output, mut deadline) = (Vec::new(), Output::default(), None);
     let cut = loop {
-        if written == output.len() {
-            (written, output) = (0, Vec::new());
-        }
         let Wants { read, write, close, end, cut } = connection.wants();
         if output.is_empty() && write {
-            connection.take_output(&mut output);
-            is_flushed = false;
+            connection.take_output(&mut output.bytes);
         }
-        if end && (cut || output.is_empty() && is_flushed) {
+        if end && (cut || output.is_empty()) {
             break cut;
         }
-        let carried = poll_fn(|context| {
-            let mut is_moved = false;
-            let mut error = None;
-            if written < output.len() {
-                match Pin::new(&mut *stream).poll_write(context, &output[written..]) {
-                    Poll::Ready(Ok(length)) => (written, is_moved) = (written + length, true),
-                    Poll::Ready(Err(failed)) => (written, is_flushed, error) = (output.len(), true, Some(failed)),
-                    Poll::Pending => {}
-                }
-            } else if !is_flushed {
-                match Pin::new(&mut *stream).poll_flush(context) {
-                    Poll::Ready(Ok(())) => (is_flushed, is_moved) = (true, true),
-                    Poll::Ready(Err(failed)) => (is_flushed, error) = (true, Some(failed)),
-                    Poll::Pending => {}
-                }
+        let moved = poll_fn(|context| {
+            // Reading first: what the broker said is the reason why writing fails.
+            if read && let Poll::Ready(read) = poll_read(&connection, &mut stream, &mut partial, context) {
+                return Poll::Ready(read);
             }
-            if read && error.is_none() {
-                READ.with_borrow_mut(|buffer| {
-                    let mut buffer = ReadBuf::new(buffer);
-                    match Pin::new(&mut *stream).poll_read(context, &mut buffer) {
-                        Poll::Ready(Ok(())) if buffer.filled().is_empty() => {
-                            connection.ended(None);
-                            is_moved = true;
-                        }
-                        Poll::Ready(Ok(())) => {
-                            connection.take_in(&mut partial, buffer.filled(), stream.socket().arrived());
-                            is_moved = true;
-                        }
-                        Poll::Ready(Err(failed)) => error = Some(failed),
-                        Poll::Pending => {}
-                    }
-                });
-            }
-            match error {
-                Some(error) => Poll::Ready(Err(error)),
-                None if is_moved => Poll::Ready(Ok(())),
-                None => Poll::Pending,
-            }
+            output.poll(&mut stream, context)
         });
         tokio::select! {
-            carried = carried => if let Err(error) = carried {
-                connection.ended(Some(&error));
+            moved = moved => match moved {
+                Ok(()) if output.is_empty() => connection.put_out(),
+                Ok(()) => {}
+                Err(error) => {
+                    output = Output::default();
+                    connection.ended(Some(&error));
+                }
             },
             () = connection.changed.notified() => {}
             () = until(&mut deadline), if close => break false,
@@ -147,8 +81,32 @@ pub(super) async fn layered(connection: Arc<Connection>, mut stream: Box<Layered
     };
     if !cut {
         stream.close().await;
+        let _ = timeout(LINGER, linger(&mut stream)).await;
     }
+    drop(stream);
     connection.gone();
+}
+
+fn poll_read(
+    connection: &Connection,
+    stream: &mut Stream,
+    partial: &mut Vec<u8>,
+    context: &mut std::task::Context<'_>,
+) -> Poll<io::Result<()>> {
+    READ.with_borrow_mut(|buffer| {
+        match std::task::ready!(stream.poll_receive(context, buffer))? {
+            0 => connection.ended(None),
+            length => connection.take_in(partial, &buffer[..length], stream.arrived()),
+        }
+        Poll::Ready(Ok(()))
+    })
+}
+
+/// Waits for the broker to close its end: closed with unread bytes a socket is reset, and with it what is on
+/// its way to the broker.
+async fn linger(stream: &mut Stream) {
+    let mut rest = [0; 1024];
+    while poll_fn(|context| stream.poll_receive(context, &mut rest)).await.is_ok_and(|length| length > 0) {}
 }
 
 /// Until the last bytes to a broker have had their time, from the first call on.

@@ -74,16 +74,6 @@ impl Cell {
         let [last, before] = self.round_trips;
         last.min(before).saturating_mul(LATE_TIMES).max(LATE)
     }
-
-    /// Whether an answer to a probe of this kind is under way.
-    pub fn is_awaiting(&self, probe: ProbeKind) -> bool {
-        match probe {
-            ProbeKind::Heartbeat => self.ping.is_some() || self.publish.is_some(),
-            ProbeKind::Ack => self.publish.is_some(),
-            ProbeKind::Echo => self.echo.is_some_and(|echo| echo.sent.is_some()),
-            ProbeKind::Off => false,
-        }
-    }
 }
 
 /// An echo that was ordered and did not come back yet.

@@ -52,6 +52,8 @@ struct State {
     taken: usize,
     /// For the broker. Of a plain connection the rest of a packet, else whole packets.
     outbox: Vec<u8>,
+    /// The task has more of that, which has to go first.
+    is_writing: bool,
     /// The length of the packet that is not complete yet, as far as it came.
     partial: usize,
     /// What the process has counted for this connection, in bytes.
@@ -109,16 +111,13 @@ impl Connection {
     /// Makes it known to Paho, and has a task of `runtime` carry what goes over `stream`.
     pub fn open(stream: Stream, purpose: Purpose, runtime: &Handle) -> Arc<Connection> {
         let Purpose { slots, slot, generation, protocol, maximum_packet_size, way } = purpose;
-        let (socket, layered) = match stream {
-            Stream::Plain(socket) => (Arc::new(socket), None),
-            Stream::Layered(layered) => (layered.socket().clone(), Some(layered)),
-        };
         let state = State {
-            socket: Some(socket.clone()),
+            socket: Some(stream.socket().clone()),
             inspector: Inspector::new(protocol, maximum_packet_size),
             inbox: Vec::new(),
             taken: 0,
             outbox: Vec::new(),
+            is_writing: false,
             partial: 0,
             held: 0,
             is_queued: false,
@@ -138,15 +137,12 @@ impl Connection {
                 protocol,
                 maximum_packet_size,
                 way,
-                is_plain: layered.is_none(),
+                is_plain: matches!(stream, Stream::Plain(_)),
                 state: Mutex::new(state),
                 changed: Notify::new(),
             })
         });
-        match layered {
-            None => runtime.spawn(carry::plain(connection.clone(), socket)),
-            Some(stream) => runtime.spawn(carry::layered(connection.clone(), stream)),
-        };
+        runtime.spawn(carry::carry(connection.clone(), stream));
         connection
     }
 
@@ -174,7 +170,7 @@ impl Connection {
         let mut rest = packet;
         if self.is_plain {
             self.inspect(&mut state, packet);
-            if state.outbox.is_empty() {
+            if state.is_written() {
                 // Where it fails for another reason than want of room the reading side is told why.
                 let written = state.socket.as_ref().map_or(Ok(rest.len()), |socket| socket.try_write(rest));
                 rest = match written {
@@ -194,15 +190,20 @@ impl Connection {
     /// Whether Paho may send.
     pub fn may_send(&self) -> bool {
         let mut state = self.state();
-        let may = if self.is_plain { state.outbox.is_empty() } else { state.outbox.len() < Self::OUTBOX };
+        let may = self.has_room(&state);
         state.is_held_up |= !may;
         may
     }
 
-    /// Takes out what waits for the broker, for the task to write. Sent is what the task writes next.
+    fn has_room(&self, state: &State) -> bool {
+        if self.is_plain { state.is_written() } else { state.outbox.len() < Self::OUTBOX }
+    }
+
+    /// Takes out what waits for the broker, for the task to write at once.
     pub fn take_output(&self, output: &mut Vec<u8>) {
         let mut state = self.state();
-        std::mem::swap(output, &mut state.outbox);
+        *output = std::mem::take(&mut state.outbox);
+        state.is_writing = true;
         if !self.is_plain {
             let mut rest = &output[..];
             while let Ok(Some(length)) = mqtt::frame(rest, u32::MAX) {
@@ -213,26 +214,17 @@ impl Connection {
         self.freed(state);
     }
 
-    /// Writes on where a plain connection's socket was full.
-    pub fn write_on(&self) {
+    /// The task has written all that it took.
+    pub fn put_out(&self) {
         let mut state = self.state();
-        let Some(socket) = &state.socket else { return };
-        match socket.try_write(&state.outbox) {
-            Ok(written) => drop(state.outbox.drain(..written)),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-            Err(_) => state.outbox.clear(), // the reading side is told why
-        }
+        state.is_writing = false;
         self.freed(state);
     }
 
     /// Lets Paho go on where it waits for room.
     fn freed(&self, mut state: MutexGuard<'_, State>) {
-        if state.outbox.is_empty() && state.outbox.capacity() > Self::KEPT {
-            state.outbox = Vec::new();
-        }
         state.count();
-        let may = if self.is_plain { state.outbox.is_empty() } else { state.outbox.len() < Self::OUTBOX };
-        if may && std::mem::take(&mut state.is_held_up) {
+        if self.has_room(&state) && std::mem::take(&mut state.is_held_up) {
             CONNECTIONS.push(Ready::Write(self.number));
         }
     }
@@ -421,6 +413,11 @@ impl Connection {
 }
 
 impl State {
+    /// Whether all that Paho sent is on its way.
+    fn is_written(&self) -> bool {
+        self.outbox.is_empty() && !self.is_writing
+    }
+
     fn waiting(&self) -> usize {
         self.inbox.len() - self.taken
     }
