@@ -14,7 +14,7 @@ use rustix::process::Signal;
 
 use super::{
     phases::{Guarded, SETTLE, Times},
-    process::{children, signal},
+    process::{children, cpu, signal},
 };
 
 /// The time between two probes of a client.
@@ -65,8 +65,10 @@ pub fn run(port: u16, clients: usize, window: usize, patience: Duration) -> io::
             times.connects = first.map(|first| at.since(first));
         }
     }
+    let workers = children(child.0.id());
+    times.cpu = Some(workers.iter().map(|&id| cpu(id)).sum());
     std::thread::sleep(SETTLE);
-    times.burst = burst(&children(child.0.id()), &lines, clients, patience)?;
+    times.burst = burst(&workers, &lines, clients, patience)?;
     Ok(times)
 }
 

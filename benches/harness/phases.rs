@@ -9,6 +9,8 @@ use std::{
 
 use mqfleet::clock::Moment;
 
+use super::process::cpu;
+
 /// The contender's own side.
 #[derive(Debug, Default)]
 pub struct Phases;
@@ -40,6 +42,8 @@ pub struct Times {
     pub from_start: Option<Duration>,
     /// From the first connect to the last CONNACK.
     pub connects: Option<Duration>,
+    /// The CPU time of all that hold connections, from their start to the last CONNACK.
+    pub cpu: Option<Duration>,
     /// From the first PUBLISH to the last PUBACK.
     pub burst: Option<Duration>,
 }
@@ -64,6 +68,7 @@ pub fn run(args: &[String], patience: Duration) -> io::Result<Times> {
     if let Some((begin, end)) = next(&phases, patience)? {
         times.from_start = Some(end.since(start));
         times.connects = Some(end.since(begin));
+        times.cpu = Some(cpu(child.0.id()));
         std::thread::sleep(SETTLE);
         if let Some(word) = &mut word {
             word.write_all(b"!")?;
