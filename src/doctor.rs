@@ -10,9 +10,10 @@ use std::{
 use chrono::Utc;
 
 use crate::{
-    endpoint::{Prober, Resolver},
+    endpoint::Prober,
     fleet::{Endpoint, EndpointKey},
     headless::Format,
+    transport::{Connector, Resolver},
 };
 
 mod advice;
@@ -42,7 +43,7 @@ pub async fn run(
     limit: Duration,
 ) -> io::Result<ExitCode> {
     let endpoints: Arc<[Endpoint]> = endpoints.into();
-    let mut prober = Prober::new(endpoints.clone(), Resolver::system());
+    let mut prober = Prober::new(endpoints.clone(), Connector::new(Resolver::system()));
     let mut findings = vec![None; endpoints.len()];
     for index in 0..endpoints.len() {
         prober.ask(EndpointKey(index as u16), limit);

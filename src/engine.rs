@@ -9,13 +9,14 @@ use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 use crate::{
     clock::{Anchor, Moment},
     command::Command,
-    endpoint::{Prober, Resolver},
+    endpoint::Prober,
     engine::renewals::Renewals,
     event::{Event, Finding, Late, Messages, Sample, Shortfall, Step, What},
     fleet::{ClientKey, EndpointKey, Fleet, WorkerKey},
     lifecycle::{Effect, Lifecycle},
     outbox::Outbox,
     pool::{Pool, PoolNews},
+    transport::{Connector, Resolver},
     wire::{self, Report, SlotMessages, SlotTcp, ToWorker},
 };
 
@@ -50,7 +51,7 @@ impl Engine {
                 lifecycle.start(key, now);
             }
         }
-        let prober = Prober::new(fleet.endpoints.clone().into(), Resolver::system());
+        let prober = Prober::new(fleet.endpoints.clone().into(), Connector::new(Resolver::system()));
         let renewals = Renewals::new(&fleet);
         let core = Core { lifecycle, pool, prober, renewals, outbox: Outbox::default() };
         let task = tokio::spawn(core.run(command_receiver, event_sender));

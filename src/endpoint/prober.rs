@@ -4,8 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::task::{AbortHandle, JoinSet};
 
-use super::{Finding, Resolver, probe};
-use crate::fleet::{Endpoint, EndpointKey};
+use super::probe;
+use crate::{
+    event::Finding,
+    fleet::{Endpoint, EndpointKey},
+    transport::Connector,
+};
 
 /// What a probe that was asked for has found.
 #[derive(Clone, Debug)]
@@ -18,16 +22,16 @@ pub struct News {
 /// or none, and its finding waits in it until it is taken. Dropping the prober cancels all.
 pub struct Prober {
     endpoints: Arc<[Endpoint]>,
-    resolver: Resolver,
+    connector: Connector,
     running: Vec<Option<AbortHandle>>,
     probes: JoinSet<News>,
 }
 
 impl Prober {
     /// A prober of a fleet's endpoints, which keys index. It needs a tokio runtime to `ask`.
-    pub fn new(endpoints: Arc<[Endpoint]>, resolver: Resolver) -> Prober {
+    pub fn new(endpoints: Arc<[Endpoint]>, connector: Connector) -> Prober {
         let running = vec![None; endpoints.len()];
-        Prober { endpoints, resolver, running, probes: JoinSet::new() }
+        Prober { endpoints, connector, running, probes: JoinSet::new() }
     }
 
     /// Starts a probe that takes at most `limit`. False where one is under way: its news is still to
@@ -37,9 +41,9 @@ impl Prober {
         if running.is_some() {
             return false;
         }
-        let (endpoints, resolver) = (self.endpoints.clone(), self.resolver.clone());
+        let (endpoints, connector) = (self.endpoints.clone(), self.connector.clone());
         *running = Some(self.probes.spawn(async move {
-            let finding = probe(&endpoints[key.index()], &resolver, limit).await;
+            let finding = probe(&endpoints[key.index()], &connector, limit).await;
             News { endpoint: key, finding }
         }));
         true

@@ -51,7 +51,6 @@ mod tests {
             cipher: None,
             alpn: None,
             chain: vec![certificate],
-            anchor: None,
             overlooked: None,
             wants_certificate: false,
         };

@@ -50,12 +50,6 @@ impl Finding {
     pub fn certificate(&self) -> Option<&Certificate> {
         self.session.as_ref()?.chain.first()
     }
-
-    /// The one trust anchor that the endpoint's verified chain ended in, as PEM: a trust file with
-    /// this alone verifies the same chain. None without TLS, and where nothing was verified.
-    pub fn anchor(&self) -> Option<&Arc<str>> {
-        self.session.as_ref().filter(|_| self.is_ok())?.anchor.as_ref()
-    }
 }
 
 /// One stage of a probe and the time it took.
@@ -111,9 +105,6 @@ pub struct Session {
     pub alpn: Option<Scrubbed>,
     /// The server's certificate first, then what chains it towards an anchor.
     pub chain: Vec<Certificate>,
-    /// The certificate, in PEM, that the verified chain ended in; with it those on the way there that
-    /// the server did not send.
-    pub anchor: Option<Arc<str>>,
     /// What is wrong with a certificate that was not to be verified (`insecure`).
     pub overlooked: Option<Cause>,
     /// Whether the server ended the connection for want of a client's certificate: it is well, and

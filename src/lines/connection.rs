@@ -203,7 +203,6 @@ mod tests {
                 cipher: Some(Scrubbed::new("TLS_AES_256_GCM_SHA384")),
                 alpn: None,
                 chain: vec![certificate],
-                anchor: None,
                 overlooked: None,
                 wants_certificate: false,
             }),

@@ -1,8 +1,15 @@
 //! Defines the task that carries bytes between a connection and its broker; what the bytes mean is the connection's matter.
 
-use std::{cell::RefCell, future::poll_fn, io, sync::Arc, task::Poll, time::Duration};
+use std::{
+    cell::RefCell,
+    future::poll_fn,
+    io,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 
 use super::connection::{Connection, Wants};
 use crate::transport::Stream;
@@ -10,9 +17,8 @@ use crate::transport::Stream;
 /// What is read at once, in bytes. One buffer a thread: a connection keeps none.
 const BUFFER: usize = 64 << 10;
 
-/// How long the last bytes to a broker may take once Paho has let go, and the broker to close its end.
+/// How long the last bytes to a broker may take once Paho has let go.
 const FLUSH: Duration = Duration::from_secs(2);
-const LINGER: Duration = Duration::from_millis(250);
 
 thread_local! {
     static READ: RefCell<Box<[u8]>> = RefCell::new(vec![0; BUFFER].into());
@@ -32,14 +38,14 @@ impl Output {
         self.written == self.bytes.len() && !self.is_unflushed
     }
 
-    /// Writes on; true where something was done.
-    fn poll(&mut self, stream: &mut Stream, context: &mut std::task::Context<'_>) -> Poll<io::Result<()>> {
+    /// Writes on, or has the task woken when that is possible.
+    fn poll(&mut self, stream: &mut Stream, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.written < self.bytes.len() {
-            let written = std::task::ready!(stream.poll_send(context, &self.bytes[self.written..]))?;
+            let written = ready!(stream.poll_send(context, &self.bytes[self.written..]))?;
             self.written += written;
             self.is_unflushed = true;
         } else if self.is_unflushed {
-            std::task::ready!(stream.poll_flush(context))?;
+            ready!(stream.poll_flush(context))?;
             *self = Output::default();
         } else {
             return Poll::Pending;
@@ -80,10 +86,8 @@ pub(super) async fn carry(connection: Arc<Connection>, mut stream: Stream) {
         }
     };
     if !cut {
-        stream.close().await;
-        let _ = timeout(LINGER, linger(&mut stream)).await;
+        let _ = stream.close().await; // the other side may have been first
     }
-    drop(stream);
     connection.gone();
 }
 
@@ -91,22 +95,15 @@ fn poll_read(
     connection: &Connection,
     stream: &mut Stream,
     partial: &mut Vec<u8>,
-    context: &mut std::task::Context<'_>,
+    context: &mut Context<'_>,
 ) -> Poll<io::Result<()>> {
     READ.with_borrow_mut(|buffer| {
-        match std::task::ready!(stream.poll_receive(context, buffer))? {
+        match ready!(stream.poll_receive(context, buffer))? {
             0 => connection.ended(None),
             length => connection.take_in(partial, &buffer[..length], stream.arrived()),
         }
         Poll::Ready(Ok(()))
     })
-}
-
-/// Waits for the broker to close its end: closed with unread bytes a socket is reset, and with it what is on
-/// its way to the broker.
-async fn linger(stream: &mut Stream) {
-    let mut rest = [0; 1024];
-    while poll_fn(|context| stream.poll_receive(context, &mut rest)).await.is_ok_and(|length| length > 0) {}
 }
 
 /// Until the last bytes to a broker have had their time, from the first call on.

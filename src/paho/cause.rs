@@ -1,6 +1,6 @@
 //! Defines what the end of a connection that could carry MQTT means; pure. What keeps one from coming about is the transport's matter.
 
-use std::io;
+use std::io::{self, ErrorKind};
 
 use paho_mqtt as mqtt;
 
@@ -26,18 +26,18 @@ pub(super) struct Way {
 /// Why nothing comes from the broker any more: its stream ended, with an error or without, before the
 /// CONNACK (`is_up`) or after it.
 pub(super) fn ended(error: Option<&io::Error>, is_up: bool, way: Way) -> Cause {
-    let told = error.map(transport::cause);
-    let is_hang_up = told.as_ref().is_none_or(|told| {
-        matches!(told.reason, Reason::ConnectionLost | Reason::ConnectionReset) && told.detail.is_empty()
-    });
-    match told {
-        Some(told) if !is_hang_up => told,
-        Some(told) if is_up && told.reason == Reason::ConnectionReset => {
-            cause(Reason::ConnectionLost, "Connection reset by peer")
-        }
+    let closed = |detail: &str| detail == "the broker closed the connection";
+    match error.map(transport::cause) {
+        Some(told) if is_up => told,
+        // An orderly end and a reset are the same before the CONNACK.
+        Some(told) if told.reason != Reason::ConnectionLost || !(closed(&told.detail) || is_reset(error)) => told,
         _ if is_up => cause(Reason::ConnectionLost, "the broker closed the connection"),
         _ => unanswered(way),
     }
+}
+
+fn is_reset(error: Option<&io::Error>) -> bool {
+    error.is_some_and(|error| matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted))
 }
 
 /// The broker took the connection and closed it, in order or by a reset, where a CONNACK was due.

@@ -45,7 +45,7 @@ pub(super) struct Connection {
 
 struct State {
     /// Until the task is done, which closes it.
-    socket: Option<Arc<Socket>>,
+    socket: Option<Socket>,
     inspector: Inspector,
     /// Packets for Paho, of which it has `taken` bytes.
     inbox: Vec<u8>,

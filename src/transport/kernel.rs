@@ -2,17 +2,32 @@
 #![allow(unsafe_code)]
 
 use std::{
-    ffi::c_int,
+    ffi::{c_int, c_void},
     io,
     mem::{MaybeUninit, size_of, size_of_val},
-    os::fd::{AsRawFd, BorrowedFd},
+    os::fd::{AsRawFd, BorrowedFd, OwnedFd},
     time::Duration,
 };
+
+use foreign_types::ForeignTypeRef;
+use openssl::{
+    error::ErrorStack,
+    ssl::{SslRef, SslSessionRef},
+};
+use tokio::io::{Interest, unix::AsyncFd};
 
 use crate::event::{Tcp, TcpState};
 
 /// Nothing waits as long as this to be read.
 const LONG_AGO: Duration = Duration::from_secs(60);
+
+/// Has tokio watch a socket in both directions.
+pub(super) fn register(socket: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an `OwnedFd` is open, and names the same file, until it is dropped, which `AsyncFd` does last;
+    // nothing gives it away before.
+    let registered = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE | Interest::WRITABLE) };
+    Ok(registered?)
+}
 
 /// What the kernel says of a TCP connection.
 pub(super) fn tcp(socket: BorrowedFd<'_>) -> Option<Tcp> {
@@ -106,6 +121,36 @@ fn ago(then: &libc::timespec) -> Option<Duration> {
     let seconds = now.tv_sec.checked_sub(then.tv_sec)?;
     let nanos = seconds.checked_mul(1_000_000_000)?.checked_add(now.tv_nsec - then.tv_nsec)?;
     u64::try_from(nanos).ok().map(Duration::from_nanos).filter(|&ago| ago < LONG_AGO)
+}
+
+unsafe extern "C" {
+    /// Of OpenSSL (`SSL_get_shared_sigalgs(3)`).
+    fn SSL_get_sigalgs(
+        ssl: *mut c_void,
+        index: c_int,
+        sign: *mut c_int,
+        hash: *mut c_int,
+        both: *mut c_int,
+        raw_sign: *mut u8,
+        raw_hash: *mut u8,
+    ) -> c_int;
+}
+
+/// Whether the server asked for a client's certificate in this handshake. A client learns of the other
+/// side's signature algorithms only from such a request, which has to name some (RFC 8446 §4.3.2, RFC
+/// 5246 §7.4.4).
+pub(super) fn asked_for_certificate(ssl: &SslRef) -> bool {
+    use std::ptr::null_mut;
+    // SAFETY: `ssl` is alive; with a negative index it only counts, and writes through no pointer.
+    let count =
+        unsafe { SSL_get_sigalgs(ssl.as_ptr().cast(), -1, null_mut(), null_mut(), null_mut(), null_mut(), null_mut()) };
+    count > 0
+}
+
+/// Offers a session to the server. It must come from the same context as `ssl`.
+pub(super) fn resume(ssl: &mut SslRef, session: &SslSessionRef) -> Result<(), ErrorStack> {
+    // SAFETY: sessions are kept with the context that they came from, and their one user is given both.
+    unsafe { ssl.set_session(session) }
 }
 
 #[cfg(test)]

@@ -5,7 +5,10 @@ use std::{
     net::SocketAddr,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     pin::Pin,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll, ready},
 };
 
@@ -20,8 +23,12 @@ use crate::{clock::Moment, event::Tcp};
 
 /// A TCP or Unix socket. All of it works through `&self`, from several threads at once; but one at a
 /// time may wait for each direction by `AsyncRead` and `AsyncWrite`.
+/// It is cheap to clone, and closed with its last clone.
+#[derive(Clone, Debug)]
+pub struct Socket(Arc<Inner>);
+
 #[derive(Debug)]
-pub struct Socket {
+struct Inner {
     file: AsyncFd<OwnedFd>,
     is_tcp: bool,
     arrived: AtomicU64,
@@ -30,8 +37,8 @@ pub struct Socket {
 impl Socket {
     /// Takes a socket that is connected, or about to be, and does not block. Needs a tokio runtime.
     pub(super) fn new(file: OwnedFd, is_tcp: bool) -> io::Result<Socket> {
-        let file = AsyncFd::with_interest(file, Interest::READABLE | Interest::WRITABLE)?;
-        Ok(Socket { file, is_tcp, arrived: AtomicU64::new(Moment::now().0) })
+        let file = kernel::register(file)?;
+        Ok(Socket(Arc::new(Inner { file, is_tcp, arrived: AtomicU64::new(Moment::now().0) })))
     }
 
     /// Reads what is there, at most as much as `buffer` takes, and notes when it arrived; 0 is the end.
@@ -41,7 +48,7 @@ impl Socket {
     pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let (count, ago) = kernel::receive(self.as_fd(), buffer)?;
         let now = Moment::now();
-        self.arrived.store(ago.map_or(now, |ago| now - ago).0, Ordering::Relaxed);
+        self.0.arrived.store(ago.map_or(now, |ago| now - ago).0, Ordering::Relaxed);
         Ok(count)
     }
 
@@ -53,13 +60,13 @@ impl Socket {
         Ok(send(self, bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)?)
     }
 
-    /// Reads what is there as [`Socket::try_read`] does, or has the task woken when something is.
+    /// Reads as [`Socket::try_read`] does, or has the task woken when there is something to read.
     pub fn poll_receive(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         loop {
-            let mut guard = ready!(self.file.poll_read_ready(cx))?;
+            let mut guard = ready!(self.0.file.poll_read_ready(cx))?;
             match self.try_read(buffer) {
                 Ok(count) => {
-                    // Less than there was room for is all there was: an edge-triggered epoll(7) tells of more.
+                    // Less than there was room for is all that was there: epoll(7) tells of more.
                     if count > 0 && count < buffer.len() {
                         guard.clear_ready();
                     }
@@ -72,10 +79,10 @@ impl Socket {
         }
     }
 
-    /// Writes what the kernel takes as [`Socket::try_write`] does, or has the task woken when it takes more.
+    /// Writes as [`Socket::try_write`] does, or has the task woken when there is room.
     pub fn poll_send(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         loop {
-            let mut guard = ready!(self.file.poll_write_ready(cx))?;
+            let mut guard = ready!(self.0.file.poll_write_ready(cx))?;
             match self.try_write(bytes) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => guard.clear_ready(),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -97,7 +104,7 @@ impl Socket {
     /// What tokio remembers of the socket is older than reads and writes past it: the kernel is asked.
     async fn until(&self, interest: Interest, flags: PollFlags) -> io::Result<()> {
         loop {
-            let mut guard = self.file.ready(interest).await?;
+            let mut guard = self.0.file.ready(interest).await?;
             let mut asked = [PollFd::new(self, flags)];
             poll(&mut asked, Some(&Timespec::default()))?;
             if !asked[0].revents().is_empty() {
@@ -111,7 +118,7 @@ impl Socket {
     /// When the bytes of the last read reached this host: by the kernel's stamp, or by our own clock
     /// where there is none.
     pub fn arrived(&self) -> Moment {
-        Moment(self.arrived.load(Ordering::Relaxed))
+        Moment(self.0.arrived.load(Ordering::Relaxed))
     }
 
     /// Says that no more bytes come from here (FIN).
@@ -122,7 +129,7 @@ impl Socket {
 
     /// What the kernel says of the connection; none for a Unix socket.
     pub fn tcp(&self) -> Option<Tcp> {
-        if self.is_tcp { kernel::tcp(self.as_fd()) } else { None }
+        if self.0.is_tcp { kernel::tcp(self.as_fd()) } else { None }
     }
 
     /// The port on this host; none for a Unix socket.
@@ -141,37 +148,21 @@ impl Socket {
 
 impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.file.get_ref().as_fd()
+        self.0.file.get_ref().as_fd()
     }
 }
 
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        loop {
-            let mut guard = ready!(self.file.poll_read_ready(cx))?;
-            match self.try_read(buffer.initialize_unfilled()) {
-                Ok(count) => {
-                    buffer.advance(count);
-                    return Poll::Ready(Ok(()));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => guard.clear_ready(),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Poll::Ready(Err(error)),
-            }
-        }
+        let count = ready!(self.poll_receive(cx, buffer.initialize_unfilled()))?;
+        buffer.advance(count);
+        Poll::Ready(Ok(()))
     }
 }
 
 impl AsyncWrite for Socket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        loop {
-            let mut guard = ready!(self.file.poll_write_ready(cx))?;
-            match self.try_write(bytes) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => guard.clear_ready(),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                done => return Poll::Ready(done),
-            }
-        }
+        self.poll_send(cx, bytes)
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -247,16 +247,14 @@ fn finding() -> impl Strategy<Value = Finding> {
         proptest::option::of(select(vec!["TLSv1.3", "TLSv1.2", "unknown"])),
         proptest::option::of(text()),
         proptest::collection::vec(certificate, 0..3),
-        proptest::option::of("[A-Z\n]{0,99}"),
         proptest::option::of(cause()),
         any::<bool>(),
     )
-        .prop_map(|(protocol, cipher, chain, anchor, overlooked, wants_certificate)| Session {
+        .prop_map(|(protocol, cipher, chain, overlooked, wants_certificate)| Session {
             protocol,
             alpn: cipher.clone(),
             cipher,
             chain,
-            anchor: anchor.map(Into::into),
             overlooked,
             wants_certificate,
         });

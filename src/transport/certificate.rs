@@ -40,7 +40,8 @@ fn distinguished(name: &X509NameRef) -> Scrubbed {
     Scrubbed::new(&parts.collect::<Vec<_>>().join(", "))
 }
 
-fn time(time: &Asn1TimeRef) -> Option<DateTime<Utc>> {
+/// A time of ASN.1.
+pub(super) fn time(time: &Asn1TimeRef) -> Option<DateTime<Utc>> {
     let diff = Asn1Time::from_unix(0).ok()?.diff(time).ok()?;
     DateTime::from_timestamp(i64::from(diff.days) * 86_400 + i64::from(diff.secs), 0)
 }

@@ -1,19 +1,23 @@
 //! Defines how an HTTP proxy is asked for a tunnel (CONNECT, RFC 9110 §9.3.6) and what its refusals mean; how HTTP is read is the `http` file's matter.
 
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
-    cause,
-    http::{self, Answer, Silence},
+    because,
+    http::{self, Answer, Reading, Silence},
 };
 use crate::{
     event::{Cause, Reason},
     fleet::{Endpoint, Proxy},
 };
 
-/// Asks for a tunnel to the target. On success the stream is the tunnel: the client speaks first in
-/// it, with TLS, HTTP and MQTT alike.
-pub(super) async fn tunnel(stream: &mut TcpStream, proxy: &Proxy, target: &Endpoint) -> Result<(), Cause> {
+/// Asks for a tunnel to the target. On success the stream is the tunnel, and not a byte behind the
+/// answer was read.
+pub(super) async fn tunnel(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    proxy: &Proxy,
+    target: &Endpoint,
+) -> Result<(), Cause> {
     let address = target.address();
     let mut request = format!("CONNECT {address} HTTP/1.1\r\nHost: {address}\r\n");
     if let Some(username) = &proxy.username {
@@ -22,15 +26,15 @@ pub(super) async fn tunnel(stream: &mut TcpStream, proxy: &Proxy, target: &Endpo
         request.push_str(&format!("Proxy-Authorization: Basic {credentials}\r\n"));
     }
     request.push_str("\r\n");
-    judged(http::ask(stream, &request).await)
+    judged(http::ask(stream, &request, Reading::Exact).await.map(|(answer, _)| answer))
 }
 
 fn judged(answer: Result<Answer, Silence>) -> Result<(), Cause> {
     let answer = answer.map_err(|silence| {
         let words = silence.words();
         match silence {
-            Silence::Other(_) => cause(Reason::ProxyFailed, &words),
-            _ => cause(Reason::ProxyFailed, &format!("no answer to CONNECT: {words}")),
+            Silence::Other(_) => because(Reason::ProxyFailed, &words),
+            _ => because(Reason::ProxyFailed, &format!("no answer to CONNECT: {words}")),
         }
     })?;
     let reason = match answer.code {
@@ -39,7 +43,7 @@ fn judged(answer: Result<Answer, Silence>) -> Result<(), Cause> {
         400..500 => Reason::ProxyRefused,
         _ => Reason::ProxyFailed,
     };
-    Err(cause(reason, &answer.status))
+    Err(because(reason, &answer.status))
 }
 
 #[cfg(test)]

@@ -1,21 +1,15 @@
-//! Defines how an endpoint is asked for a WebSocket (RFC 6455 §4.1) and what its refusals mean; no frame is sent but the one that closes it.
-
-use std::time::Duration;
+//! Defines how an endpoint is asked for a WebSocket (RFC 6455 §4.1) and what its refusals mean; its frames are another file's matter.
 
 use openssl::{base64::encode_block, sha::sha1};
-use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    time::timeout,
-};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
-    cause,
-    http::{self, Answer, Silence},
-    tls,
+    because, ended,
+    http::{self, Answer, Reading, Silence},
 };
 use crate::{
     event::{Cause, Reason},
-    fleet::Endpoint,
+    fleet::{Endpoint, WebSocket},
     text::Scrubbed,
 };
 
@@ -25,54 +19,54 @@ const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /// The subprotocol that carries MQTT (MQTT 5.0 §6).
 const PROTOCOL: &str = "mqtt";
 
-/// What came of asking.
-#[derive(Debug, PartialEq)]
-pub(super) enum Upgrade {
-    Done,
-    /// The server ended TLS for want of a client's certificate, as with TLS 1.3 it does only now.
-    WantsCertificate,
-}
-
-/// Asks for a WebSocket, in the same words as Paho (`WebSocket_connect`).
+/// Asks for a WebSocket; returns what came behind the server's answer.
 pub(super) async fn upgrade(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
-    path: &str,
+    websocket: &WebSocket,
     target: &Endpoint,
-) -> Result<Upgrade, Cause> {
+) -> Result<Vec<u8>, Cause> {
     let key = encode_block(&fastrand::u128(..).to_be_bytes());
-    // Paho always names the port, the usual one as well.
-    let host = target.address();
-    let origin = if target.transport.tls().is_some() { "https" } else { "http" };
-    let request = format!(
-        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Origin: {origin}://{host}\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\
-         Sec-WebSocket-Protocol: {PROTOCOL}\r\n\r\n"
-    );
-    match http::ask(stream, &request).await {
-        Err(Silence::Broken(error)) if tls::wanted_certificate(&error) => Ok(Upgrade::WantsCertificate),
-        answer => judged(answer, &key).map(|()| Upgrade::Done),
+    let request = request(websocket, target, &key)?;
+    match http::ask(stream, &request, Reading::Ahead).await {
+        Ok((answer, behind)) => judged(Ok(answer), &key).map(|()| behind),
+        // What TLS says of the client's certificate it says only now, in version 1.3.
+        Err(Silence::Broken(error)) if is_of_certificate(&error) => Err(ended::of(&error)),
+        Err(silence) => judged(Err(silence), &key).map(|()| Vec::new()),
     }
 }
 
-/// Says goodbye (RFC 6455 §5.5.1) and waits a moment for the other side's: a server that loses a
-/// WebSocket without it logs an error.
-pub(super) async fn close(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
-    const NORMAL: [u8; 2] = 1000u16.to_be_bytes();
-    let mask = fastrand::u32(..).to_be_bytes();
-    let mut frame = vec![0x88, 0x80 | NORMAL.len() as u8];
-    frame.extend(mask);
-    frame.extend(NORMAL.iter().zip(mask).map(|(byte, mask)| byte ^ mask));
-    let goodbye = async {
-        stream.write_all(&frame).await?;
-        stream.flush().await?;
-        stream.read(&mut [0; 128]).await
-    };
-    // Whatever becomes of it, the connection below is closed next.
-    let _ = timeout(Duration::from_millis(250), goodbye).await;
+fn is_of_certificate(error: &std::io::Error) -> bool {
+    ended::told(error).is_some_and(|cause| cause.reason == Reason::ClientCertificateRefused)
+}
+
+fn request(websocket: &WebSocket, target: &Endpoint, key: &str) -> Result<String, Cause> {
+    let own = |name: &str| websocket.headers.iter().any(|(given, _)| given.eq_ignore_ascii_case(name));
+    // The port is always named, the usual one as well.
+    let host = target.address();
+    let scheme = if target.transport.tls().is_some() { "https" } else { "http" };
+    let mut request = format!("GET {} HTTP/1.1\r\n", websocket.path);
+    if !own("host") {
+        request.push_str(&format!("Host: {host}\r\n"));
+    }
+    request.push_str("Upgrade: websocket\r\nConnection: Upgrade\r\n");
+    if !own("origin") {
+        request.push_str(&format!("Origin: {scheme}://{host}\r\n"));
+    }
+    request.push_str(&format!(
+        "Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: {PROTOCOL}\r\n"
+    ));
+    for (name, value) in &websocket.headers {
+        if [name, value.expose()].iter().any(|text| text.contains(['\r', '\n', '\0'])) {
+            return Err(because(Reason::Internal, &format!("the header {name} would end its line")));
+        }
+        request.push_str(&format!("{name}: {}\r\n", value.expose()));
+    }
+    request.push_str("\r\n");
+    Ok(request)
 }
 
 fn judged(answer: Result<Answer, Silence>, key: &str) -> Result<(), Cause> {
-    let refused = |detail: &str| Err(cause(Reason::WebSocketRefused, detail));
+    let refused = |detail: &str| Err(because(Reason::WebSocketRefused, detail));
     let answer = match answer {
         Ok(answer) => answer,
         Err(silence @ (Silence::Other(_) | Silence::Endless)) => return refused(&silence.words()),
@@ -99,14 +93,18 @@ fn accepted(answer: &Answer, key: &str) -> Result<(), Cause> {
     let expected = encode_block(&sha1(format!("{key}{GUID}").as_bytes()));
     if answer.field("sec-websocket-accept") != Some(&*expected) {
         let detail = format!("{}, but its Sec-WebSocket-Accept does not belong to this request", answer.status);
-        return Err(cause(Reason::WebSocketRefused, &detail));
+        return Err(because(Reason::WebSocketRefused, &detail));
+    }
+    if let Some(extension) = answer.field("sec-websocket-extensions") {
+        let detail = format!("it uses {}, which nobody asked for", Scrubbed::new(extension));
+        return Err(because(Reason::WebSocketRefused, &detail));
     }
     match answer.field("sec-websocket-protocol") {
-        // A server should say which it took, but Paho goes on all the same.
+        // A server should say which it took, but most clients go on all the same.
         None => Ok(()),
         Some(protocol) if protocol.eq_ignore_ascii_case(PROTOCOL) => Ok(()),
         Some(other) => {
-            Err(cause(Reason::WebSocketRefused, &format!("it speaks {} there, not {PROTOCOL}", Scrubbed::new(other))))
+            Err(because(Reason::WebSocketRefused, &format!("it speaks {} there, not {PROTOCOL}", Scrubbed::new(other))))
         }
     }
 }
