@@ -80,6 +80,7 @@ enum Stage {
 
 /// What is known of one connection.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub struct Inspector {
     flight: Flight,
     unanswered: Unanswered,

@@ -68,17 +68,27 @@ pub(super) fn name(raw: &str) -> Box<str> {
 
 /// What is not answered, in the order it was sent.
 #[derive(Debug, Default)]
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct Unanswered(Vec<Asked>);
 
 impl Unanswered {
     /// How many are remembered: the first ones and the last.
     const MAX: usize = 8;
 
+    #[cfg(test)]
+    pub fn heap(&self) -> usize {
+        self.0.capacity() * (size_of::<Asked>() + Asked::NAME_MAX)
+    }
+
     pub fn sent(&mut self, asked: Asked) {
         let last = self.0.last();
         let replaces = last.is_some_and(|last| !last.needs_answer() && !asked.needs_answer());
         if replaces || self.0.len() >= Self::MAX {
             self.0.pop();
+        }
+        // Most clients never have more than one.
+        if self.0.capacity() == 0 {
+            self.0.reserve_exact(1);
         }
         self.0.push(asked);
     }

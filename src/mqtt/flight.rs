@@ -30,6 +30,7 @@ impl Turn {
 
 /// Sorted by identifier, empty for most clients most of the time.
 #[derive(Debug, Default)]
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct Flight {
     ours: Vec<(u16, Turn)>,
     /// QoS 2 identifiers of the broker's whose PUBREL is awaited.
@@ -47,6 +48,11 @@ fn spare<T>(list: &mut Vec<T>) {
 }
 
 impl Flight {
+    #[cfg(test)]
+    pub fn heap(&self) -> usize {
+        self.ours.capacity() * size_of::<(u16, Turn)>() + self.theirs.capacity() * size_of::<u16>()
+    }
+
     fn find(&self, id: u16) -> Result<usize, usize> {
         self.ours.binary_search_by_key(&id, |&(id, _)| id)
     }
@@ -74,10 +80,13 @@ impl Flight {
 
     /// Paho sent a PUBREL.
     pub fn released(&mut self, id: u16) {
-        if let Some(turn) = self.turn(id)
-            && let Turn::PubRel(more) = *turn
-        {
-            *turn = Turn::PubComp(more);
+        match self.turn(id) {
+            Some(turn) => {
+                if let Turn::PubRel(more) = *turn {
+                    *turn = Turn::PubComp(more);
+                }
+            }
+            None => self.asked(id, Turn::PubComp(0), true),
         }
     }
 
