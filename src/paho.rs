@@ -8,6 +8,7 @@ mod cell;
 mod connack;
 mod connection;
 mod connections;
+mod list;
 mod measure;
 mod message;
 mod options;

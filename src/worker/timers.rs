@@ -49,11 +49,11 @@ mod tests {
         let mut timers = Timers::default();
         timers.push(Moment(30), 1, 1, Due::Probe);
         timers.push(Moment(10), 2, 1, Due::ConnectTimeout);
-        timers.push(Moment(20), 3, 4, Due::PahoTimeout);
+        timers.push(Moment(20), 3, 4, Due::Leave);
         assert_eq!(timers.next(), Some(Moment(10)));
         assert_eq!(timers.pop(Moment(9)), None);
         assert_eq!(timers.pop(Moment(25)), Some((2, 1, Due::ConnectTimeout)));
-        assert_eq!(timers.pop(Moment(25)), Some((3, 4, Due::PahoTimeout)));
+        assert_eq!(timers.pop(Moment(25)), Some((3, 4, Due::Leave)));
         assert_eq!(timers.pop(Moment(25)), None);
     }
 }

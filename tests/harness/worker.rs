@@ -77,13 +77,6 @@ impl Worker {
         Worker::greet(defs, spawn(env)).await
     }
 
-    /// As [`Worker::with_env`], but nobody listens to its standard error, as after the console's death.
-    pub async fn unheard(defs: Vec<Def>, env: &[(&str, &str)]) -> Worker {
-        let (reader, writer) = std::io::pipe().expect("a pipe");
-        drop(reader);
-        Worker::greet(defs, spawn_with(env, Some(writer.into()))).await
-    }
-
     async fn greet(defs: Vec<Def>, (child, ours, stderr): (Child, StdStream, tempfile::NamedTempFile)) -> Worker {
         let (mut sender, mut receiver) = wire::link(UnixStream::from_std(ours).expect("a link"));
         sender.send(&ToWorker::Hello(Hello::new())).await.expect("to greet");
@@ -274,11 +267,6 @@ impl Drop for Worker {
 
 /// Starts `mqfleet worker 0` with one end of a socketpair as its standard input.
 pub fn spawn(env: &[(&str, &str)]) -> (Child, StdStream, tempfile::NamedTempFile) {
-    spawn_with(env, None)
-}
-
-/// The same with another standard error than the file.
-fn spawn_with(env: &[(&str, &str)], words: Option<Stdio>) -> (Child, StdStream, tempfile::NamedTempFile) {
     let (ours, theirs) = StdStream::pair().expect("a socketpair");
     ours.set_nonblocking(true).expect("a non-blocking socket");
     let stderr = tempfile::NamedTempFile::new().expect("a file");
@@ -287,7 +275,7 @@ fn spawn_with(env: &[(&str, &str)], words: Option<Stdio>) -> (Child, StdStream, 
         .envs(env.iter().copied())
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .stdout(Stdio::null())
-        .stderr(words.unwrap_or_else(|| stderr.reopen().expect("a file").into()))
+        .stderr(stderr.reopen().expect("a file"))
         .spawn()
         .expect("a worker");
     (child, ours, stderr)

@@ -506,7 +506,6 @@ fn found(endpoint: u16, days: i64) -> Finding {
             cipher: Some(Scrubbed::new("TLS_AES_256_GCM_SHA384")),
             alpn: Some(Scrubbed::new("mqtt")),
             chain: vec![certificate],
-            anchor: None,
             overlooked: None,
             wants_certificate: false,
         }),

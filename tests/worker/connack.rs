@@ -58,6 +58,7 @@ async fn everything_that_mqtt_5_can_say() {
     assert!(connack.reached.is_some() && connack.answered.is_some(), "{connack:?}");
     let expected = Connack {
         session_present: true,
+        stages: connack.stages.clone(),
         reached: connack.reached,
         answered: connack.answered,
         session_expiry: Some(3_600),

@@ -1,11 +1,8 @@
-//! Tests what a broker's sudden death does to a worker full of clients, with Paho's guard and without.
+//! Tests what a broker's sudden death does to a worker full of clients.
 
 use std::time::{Duration, Instant};
 
-use mqfleet::{
-    event::{Reason, Step},
-    wire::TEST_NO_GUARD,
-};
+use mqfleet::event::{Reason, Step};
 
 use super::{SOON, def, defs, mosquitto::Mosquitto, process::Worker};
 
@@ -61,34 +58,6 @@ async fn two_workers_of_five_hundred_outlive_their_broker() {
         eprintln!("round {round}: 2 x {} ended in {:.0?}", N / 2, started.elapsed());
         broker.restart();
     }
-}
-
-/// The reason for the guard: without it this very load hangs Paho for ever. And a hung worker still
-/// goes when its console does.
-#[tokio::test]
-async fn without_the_guard_paho_hangs_and_the_process_still_ends() {
-    let mut broker = Mosquitto::start();
-    let mut all = defs(N, broker.port());
-    for def in &mut all {
-        // Later than this test looks: only Paho may end anything here.
-        def.connect_timeout = Duration::from_secs(120);
-    }
-    // Whatever it has to say then, nobody hears it: that must not keep it here.
-    let mut worker = Worker::unheard(all, &[(TEST_NO_GUARD, "1")]).await;
-    worker.connect(0..N as u32).await;
-    let hung = Duration::from_secs(10);
-    if worker.until(hung, |w| w.up() == N).await {
-        broker.kill9();
-        let survived = worker.until(hung, |w| w.ended() == N).await;
-        assert!(!survived, "Paho did not hang without the guard: is the guard still needed?");
-        eprintln!("without the guard: {} of {N} ended, then nothing", worker.ended());
-    } else {
-        eprintln!("without the guard: {} of {N} up, then nothing", worker.up());
-    }
-    let started = Instant::now();
-    worker.hang_up();
-    assert!(worker.gone(Duration::from_secs(4)).await.is_some(), "a hung worker outlived its console");
-    eprintln!("without the guard: gone {:.1?} after its console", started.elapsed());
 }
 
 #[tokio::test]

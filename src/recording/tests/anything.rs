@@ -282,6 +282,7 @@ fn connack() -> impl Strategy<Value = Connack> {
         (proptest::option::of(text()), proptest::option::of(any::<u8>())),
     )
         .prop_map(|((session_present, reached, answered), (long, short, flag), (words, qos))| Connack {
+            stages: Vec::new(),
             session_present,
             reached,
             answered,
