@@ -23,7 +23,7 @@ pub(super) fn read<'a>(protocol: Protocol, header: Header, body: &'a [u8]) -> Re
         Kind::UnsubAck => unsuback(protocol, reader),
         Kind::PingResp => reader.end().map(|()| Received::PingResp),
         Kind::Disconnect => disconnect(reader),
-        _ => Err(Violation::protocol(kind, "which only clients send")),
+        _ => Err(Violation::protocol(kind, "from a broker")),
     }
 }
 
@@ -31,10 +31,10 @@ pub(super) fn read<'a>(protocol: Protocol, header: Header, body: &'a [u8]) -> Re
 /// (MQTT 5.0 §4.12), which no client here does.
 pub(super) fn check_sender(protocol: Protocol, kind: Kind) -> Result<(), Violation> {
     let words = match (kind, protocol) {
-        (Kind::Connect | Kind::Subscribe | Kind::Unsubscribe | Kind::PingReq, _) => "which only clients send",
-        (Kind::Disconnect, Protocol::V311) => "which only clients send in MQTT 3.1.1",
-        (Kind::Auth, Protocol::V311) => "which MQTT 3.1.1 does not have",
-        (Kind::Auth, Protocol::V5) => "though no enhanced authentication was asked for",
+        (Kind::Connect | Kind::Subscribe | Kind::Unsubscribe | Kind::PingReq, _) => "from a broker",
+        (Kind::Disconnect, Protocol::V311) => "from a broker of MQTT 3.1.1",
+        (Kind::Auth, Protocol::V311) => "in MQTT 3.1.1",
+        (Kind::Auth, Protocol::V5) => "that was not asked for",
         _ => return Ok(()),
     };
     Err(Violation::protocol(kind, words))

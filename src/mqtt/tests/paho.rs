@@ -121,6 +121,7 @@ impl Paho {
             code = data[2];
         }
         if self.is_v5 && data.len() > 3 {
+            assert_ne!(kind, 5, "MQTTAsync_cycle leaks them");
             self.properties(data, 3);
         }
         let found = self.outbound.iter().position(|m| m.0 == id);

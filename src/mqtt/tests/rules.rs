@@ -59,21 +59,18 @@ fn a_violation_knows_its_packet_and_its_code() {
 #[test]
 fn brokers_send_some_types_only() {
     let clients: [(&[u8], &str); 4] = [
-        (&[0x10, 0], "CONNECT which only clients send"),
-        (&[0x82, 0], "SUBSCRIBE which only clients send"),
-        (&[0xa2, 0], "UNSUBSCRIBE which only clients send"),
-        (&[0xc0, 0], "PINGREQ which only clients send"),
+        (&[0x10, 0], "CONNECT from a broker"),
+        (&[0x82, 0], "SUBSCRIBE from a broker"),
+        (&[0xa2, 0], "UNSUBSCRIBE from a broker"),
+        (&[0xc0, 0], "PINGREQ from a broker"),
     ];
     check(Protocol::V311, &clients);
     check(Protocol::V5, &clients);
     check(
         Protocol::V311,
-        &[
-            (&[0xe0, 0], "DISCONNECT which only clients send in MQTT 3.1.1"),
-            (&[0xf0, 0], "AUTH which MQTT 3.1.1 does not have"),
-        ],
+        &[(&[0xe0, 0], "DISCONNECT from a broker of MQTT 3.1.1"), (&[0xf0, 0], "AUTH in MQTT 3.1.1")],
     );
-    check(Protocol::V5, &[(&[0xf0, 2, 0x18, 0], "AUTH though no enhanced authentication was asked for")]);
+    check(Protocol::V5, &[(&[0xf0, 2, 0x18, 0], "AUTH that was not asked for")]);
 }
 
 #[test]

@@ -127,6 +127,22 @@ fn a_pubrec_that_fails_ends_it() {
 }
 
 #[test]
+fn paho_is_given_a_pubrec_without_properties() {
+    let words: &[u8] = &[0x10, 5, 0x1f, 0, 2, b'o', b'k'];
+    for (rest, instead) in
+        [(words, Some([0x50, 3, 1, 7, 0x10])), (&[0x97, 0], Some([0x50, 3, 1, 7, 0x97])), (&[0], None), (&[], None)]
+    {
+        let mut inspector = publishing(Protocol::V5, QOS2, 0x107);
+        let packet = about(0x50, 0x107, rest);
+        let received = inspector.received(&packet).expect("a PUBREC");
+        assert_eq!(inspector.instead(&packet, &received), instead);
+    }
+    let mut inspector = publishing(Protocol::V311, QOS2, 7);
+    let received = inspector.received(&[0x50, 0x82, 0x80, 0, 0, 7]).expect("a PUBREC");
+    assert_eq!(inspector.instead(&[0x50, 0x82, 0x80, 0, 0, 7], &received), None);
+}
+
+#[test]
 fn pubrec_may_come_again_in_mqtt_3_only() {
     let mut inspector = publishing(Protocol::V5, QOS2, 7);
     ok(&mut inspector, &about(0x50, 7, &[]));
