@@ -97,9 +97,6 @@ pub(super) struct Purpose {
     pub way: Way,
 }
 
-/// DISCONNECT with the reason "Protocol Error" (MQTT 5.0 §3.14, §4.13).
-const PROTOCOL_ERROR: [u8; 3] = [0xe0, 1, 0x82];
-
 impl Connection {
     /// While more than this waits for Paho nothing is read, in bytes.
     const INBOX: usize = 64 << 10;
@@ -362,14 +359,18 @@ impl Connection {
             _ => {}
         }
         self.slots.received(self.slot, self.generation, &received, at);
-        state.inbox.extend_from_slice(packet);
+        match state.inspector.instead(packet, &received) {
+            Some(other) => state.inbox.extend_from_slice(&other),
+            None => state.inbox.extend_from_slice(packet),
+        }
     }
 
     fn violated(&self, state: &mut State, violation: &Violation, at: Moment) {
         let cause = Cause { reason: Reason::ProtocolError, detail: Scrubbed::new(&violation.to_string()) };
         self.end_in(state, End { at, cause });
         if self.protocol == Protocol::V5 {
-            state.outbox = PROTOCOL_ERROR.to_vec();
+            // DISCONNECT with the reason (MQTT 5.0 §3.14, §4.13).
+            state.outbox = vec![0xe0, 1, violation.code()];
         }
     }
 
