@@ -58,6 +58,8 @@
 //!
 //! - A worker and the console share one socket pair, which is the worker's standard input: its end
 //!   is the one death signal that no way of dying can forget.
+//! - Clients of different endpoints share a worker, and a fleet has as few workers as `worker_size` allows:
+//!   nothing that one endpoint does stalls the clients of another.
 //! - What a worker has to tell is kept in a cell for each client, and a cell is queued once: its
 //!   queue cannot overflow, and a console that is late reads the present, not the past.
 //! - Paho's own log is not linked: `src/paho/log.c` stands in for it and hands packets on as numbers. As

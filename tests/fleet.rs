@@ -66,6 +66,8 @@ fn a_killed_worker_costs_only_its_own_connections_and_only_for_a_moment() {
     let (a, b) = (Mosquitto::start(), Mosquitto::start());
     let file = FleetFile::new(&format!(
         r#"
+        [fleet]
+        worker_size = 250
         [endpoint.a]
         url = "mqtt://127.0.0.1:{}"
         [endpoint.b]

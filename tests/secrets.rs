@@ -98,6 +98,8 @@ fn no_secret_is_written_shown_or_handed_on_in_the_open() {
     let denying = peers::serve_proxy(broker.address(), |_| Some("HTTP/1.1 407 Proxy Authentication Required"));
     let file = FleetFile::new(&format!(
         r#"
+        [fleet]
+        worker_size = 1
         [endpoint.plain]
         url = "mqtt://127.0.0.1:{plain}"
         [endpoint.mutual]
