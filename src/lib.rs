@@ -32,7 +32,7 @@
 //! | 2 | `lifecycle` | `clock`, `event`, `fleet`, `text` | `tokio`, `ratatui`, `Moment::now`, `Instant::now`, `Mutex` |
 //! | 2 | `model` | `action`, `clock`, `command`, `event`, `fleet`, `text` | `tokio`, `ratatui`, `Moment::now`, `Instant::now`, `Mutex` |
 //! | 2 | `config` | `action`, `event`, `fleet`, `text` | `tokio`, `Moment::now` |
-//! | 2 | `outbox` | `clock`, `event`, `fleet` | `tokio`, `ratatui`, `Moment::now`, `Instant::now`, `Mutex` |
+//! | 2 | `outbox` | `clock`, `event`, `fleet`, `text` | `tokio`, `ratatui`, `Moment::now`, `Instant::now`, `Mutex` |
 //! | 2 | `wire` | `clock`, `event`, `fleet`, `text` | `ratatui` |
 //! | 2 | `signals` | | `ratatui` |
 //! | 3 | `paho` | `clock`, `event`, `fleet`, `text`, `wire` | `ratatui` |
