@@ -35,6 +35,7 @@
 //! | 2 | `outbox` | `clock`, `event`, `fleet`, `text` | `tokio`, `ratatui`, `Moment::now`, `Instant::now`, `Mutex` |
 //! | 2 | `wire` | `clock`, `event`, `fleet`, `text` | `ratatui` |
 //! | 2 | `signals` | | `ratatui` |
+//! | 2 | `seal` | | `tokio`, `ratatui` |
 //! | 3 | `paho` | `clock`, `event`, `fleet`, `text`, `wire` | `ratatui` |
 //! | 3 | `words` | `clock`, `event`, `fleet`, `model`, `text` | `tokio`, `ratatui`, `Moment::now` |
 //! | 4 | `ui` | `action`, `clock`, `config`, `event`, `fleet`, `model`, `text`, `words` | `tokio`, `Moment::now`, `Instant::now`, `&mut Model` |
@@ -52,7 +53,7 @@
 //! | 7 | `replay` | `clock`, `event`, `headless`, `recording`, `report`, `signals` | `ratatui`, `paho` |
 //! | 6 | `check` | `clock`, `event`, `fleet`, `headless`, `lines`, `model`, `signals`, `source`, `text`, `words` | `ratatui`, `paho` |
 //! | 6 | `doctor` | `clock`, `endpoint`, `event`, `fleet`, `headless`, `pool`, `text`, `wire`, `words` | `ratatui`, `paho` |
-//! | 8 | `cli` | `check`, `config`, `console`, `demo`, `doctor`, `fleet`, `headless`, `lines`, `pool`, `recording`, `replay`, `report`, `source`, `text`, `words`, `worker` | `ratatui`, `paho` |
+//! | 8 | `cli` | `check`, `config`, `console`, `demo`, `doctor`, `fleet`, `headless`, `lines`, `pool`, `recording`, `replay`, `report`, `seal`, `source`, `text`, `words`, `worker` | `ratatui`, `paho` |
 //!
 //! # Where this differs from what one might expect
 //!
@@ -94,6 +95,7 @@ pub mod pool;
 pub mod recording;
 pub mod replay;
 pub mod report;
+pub mod seal;
 pub mod signals;
 pub mod source;
 pub mod text;
