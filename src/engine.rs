@@ -162,8 +162,8 @@ impl Core {
             PoolNews::Ready(worker) => {
                 self.lifecycle.worker_ready(worker, placement.clients_of(worker).iter().copied(), Moment::now());
             }
-            PoolNews::Lost { worker, detail, at } => {
-                self.lifecycle.worker_lost(placement.clients_of(worker).iter().copied(), &detail, at);
+            PoolNews::Lost { worker, cause, at } => {
+                self.lifecycle.worker_lost(placement.clients_of(worker).iter().copied(), &cause, at);
             }
             PoolNews::Report(worker, report) => self.take_in_report(worker, report),
             PoolNews::Event { worker, event, detail } => {

@@ -61,6 +61,8 @@
 //!   is the one death signal that no way of dying can forget.
 //! - Clients of different endpoints share a worker, and a fleet has as few workers as `worker_size` allows:
 //!   nothing that one endpoint does stalls the clients of another.
+//! - A worker speaks once a second, of what happened or not. One that is silent for 5 s, because it is
+//!   stopped or hangs, is replaced as a dead one is: nobody would see what becomes of its connections.
 //! - What a worker has to tell is kept in a cell for each client, and a cell is queued once: its
 //!   queue cannot overflow, and a console that is late reads the present, not the past.
 //! - Paho's own log is not linked: `src/paho/log.c` stands in for it and hands packets on as numbers. As

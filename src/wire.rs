@@ -39,7 +39,7 @@ pub struct Hello {
 impl Hello {
     pub const MAGIC: [u8; 8] = *b"mqfleet\n";
     /// Raised with every change of a frame.
-    pub const VERSION: u16 = 4;
+    pub const VERSION: u16 = 5;
 
     pub fn new() -> Hello {
         Hello { magic: Self::MAGIC, version: Self::VERSION }
@@ -124,6 +124,8 @@ pub enum FromWorker {
     Hello(Hello),
     /// All that changed since the last report, in the order of its stamps.
     Report(Report),
+    /// Nothing changed, but the worker lives. A second without any frame is one too many.
+    Beat,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

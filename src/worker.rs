@@ -1,5 +1,6 @@
 //! Defines the worker process: orders in and reports out over the socket that is its standard input, MQTT clients inside; which client belongs into which worker is the pool's matter.
 
+mod beat;
 mod driver;
 mod lane;
 mod names;
@@ -27,20 +28,20 @@ use tokio::{
 };
 
 use self::{
+    beat::Beat,
     driver::Driver,
     names::{Answer, Names},
-    watchdog::Beat,
 };
 use crate::{
     clock::Moment,
     paho::{News, Paho, Slots, StartError, Subject},
-    wire::{self, ClientDef, FromWorker, Hello, Receiver, Report, Sender, Slot, ToWorker, WireError, check_hello},
+    wire::{self, ClientDef, FromWorker, Hello, Receiver, Sender, Slot, ToWorker, WireError, check_hello},
 };
 
 /// How long the DISCONNECTs may take at the end.
 const FAREWELL: Duration = Duration::from_millis(1_500);
 
-/// The longest sleep of the loop, for the watchdog's sake.
+/// The longest sleep of the loop, which looks then whether Paho is alive again.
 const TICK: Duration = Duration::from_millis(900);
 
 #[derive(Debug, thiserror::Error)]
@@ -78,12 +79,14 @@ fn run() -> Result<(), WorkerError> {
     let _ = setrlimit(Resource::Nofile, files); // where it fails, the clients that fit still connect
     // The guard looks for sockets that Paho opens, so nothing else may be opening any.
     let paho = Rc::new(Paho::start()?);
-    let beat = Beat::default();
-    watchdog::start(link.try_clone()?.into(), beat.clone())?;
+    // Here Paho's own sign of life belongs: whether its receive thread went round lately. Until it has
+    // one, only our loop's speaks, which waits for Paho's lock as often as it talks to Paho.
+    let beat = Beat::new(|| true);
+    watchdog::start(link.try_clone()?.into())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = runtime.block_on(async {
         let (sender, receiver) = wire::link(UnixStream::from_std(link)?);
-        serve(&paho, sender, receiver, &beat).await
+        serve(&paho, sender, receiver, beat).await
     });
     // Destroying hundreds of clients one by one would be a long goodbye; the kernel is quicker.
     std::mem::forget((paho, runtime));
@@ -99,11 +102,11 @@ fn run() -> Result<(), WorkerError> {
     }
 }
 
-async fn serve(paho: &Rc<Paho>, mut sender: Sender, mut receiver: Receiver, beat: &Beat) -> Result<(), WorkerError> {
+async fn serve(paho: &Rc<Paho>, mut sender: Sender, mut receiver: Receiver, beat: Beat) -> Result<(), WorkerError> {
     let mut terminate = signal(SignalKind::terminate())?;
     sender.send(&FromWorker::Hello(Hello::new())).await?;
     let defs = tokio::select! {
-        defs = introduce(&mut receiver, beat) => defs?,
+        defs = introduce(&mut receiver) => defs?,
         _ = terminate.recv() => return Ok(()),
     };
     let Some((defs, first)) = defs else { return Ok(()) };
@@ -114,27 +117,20 @@ async fn serve(paho: &Rc<Paho>, mut sender: Sender, mut receiver: Receiver, beat
     let (names, answers) = Names::new();
     let driver = Driver::new(paho.clone(), slots.clone(), defs, names);
     let (reports, writer) = write_reports(sender);
-    let mut worker = Worker { driver, slots, news, answers, reports };
-    let result = worker.obey(first, &mut receiver, &mut terminate, beat).await;
+    let mut worker = Worker { driver, slots, news, answers, reports, beat };
+    let result = worker.obey(first, &mut receiver, &mut terminate).await;
     watchdog::end_within_grace();
-    worker.say_goodbye(writer, beat).await;
+    worker.say_goodbye(writer).await;
     std::mem::forget(worker.driver);
     result
 }
 
 /// Greets the console and takes in the clients, up to the first thing else; `None` for an order to stop.
-async fn introduce(receiver: &mut Receiver, beat: &Beat) -> Result<Option<(Vec<ClientDef>, ToWorker)>, WorkerError> {
+async fn introduce(receiver: &mut Receiver) -> Result<Option<(Vec<ClientDef>, ToWorker)>, WorkerError> {
     let mut defs = Vec::new();
     let mut greeted = false;
     loop {
-        let message = tokio::select! {
-            message = receiver.recv() => message?,
-            () = sleep(TICK) => {
-                beat.tick();
-                continue;
-            }
-        };
-        match message {
+        match receiver.recv().await? {
             ToWorker::Hello(hello) if !greeted => {
                 check_hello(&hello)?;
                 greeted = true;
@@ -149,11 +145,11 @@ async fn introduce(receiver: &mut Receiver, beat: &Beat) -> Result<Option<(Vec<C
 }
 
 /// Sends reports as fast as the console reads them; one waits while one is being written.
-fn write_reports(mut sender: Sender) -> (mpsc::Sender<Report>, JoinHandle<()>) {
+fn write_reports(mut sender: Sender) -> (mpsc::Sender<FromWorker>, JoinHandle<()>) {
     let (reports, mut queue) = mpsc::channel(1);
     let writer = tokio::spawn(async move {
         while let Some(report) = queue.recv().await {
-            if sender.send(&FromWorker::Report(report)).await.is_err() {
+            if sender.send(&report).await.is_err() {
                 return; // the console is gone: the receiving half tells
             }
         }
@@ -166,7 +162,8 @@ struct Worker {
     slots: Arc<Slots>,
     news: News,
     answers: mpsc::Receiver<(Arc<str>, Answer)>,
-    reports: mpsc::Sender<Report>,
+    reports: mpsc::Sender<FromWorker>,
+    beat: Beat,
 }
 
 impl Worker {
@@ -176,11 +173,9 @@ impl Worker {
         first: ToWorker,
         receiver: &mut Receiver,
         terminate: &mut Signal,
-        beat: &Beat,
     ) -> Result<(), WorkerError> {
         let mut order = Some(first);
         loop {
-            beat.tick();
             match order.take() {
                 None => {}
                 Some(ToWorker::Remote { endpoint, remote }) => self.driver.remote(endpoint, remote),
@@ -211,7 +206,10 @@ impl Worker {
     async fn turn(&mut self) {
         let now = Moment::now();
         let report = self.driver.outbox.due();
-        let wake = report.filter(|&at| at > now).map_or(self.driver.next_due(), |at| at.min(self.driver.next_due()));
+        let has_report = report.is_some_and(|at| at <= now);
+        let may_send = (has_report || self.beat.due() <= now) && self.beat.is_alive();
+        let sends = [report, Some(self.beat.due())].into_iter().flatten().filter(|&at| at > now);
+        let wake = sends.fold(self.driver.next_due(), Moment::min);
         tokio::select! {
             Some(slot) = self.news.marks.recv() => {
                 settle(&self.slots, &mut self.driver, slot);
@@ -226,9 +224,14 @@ impl Worker {
                 }
             }
             Some((host, answer)) = self.answers.recv() => self.driver.resolved(host, answer),
-            Ok(permit) = self.reports.reserve(), if report.is_some_and(|at| at <= now) => {
-                self.driver.outbox.samples_lost(self.slots.take_samples_lost());
-                permit.send(self.driver.outbox.take(now));
+            Ok(permit) = self.reports.reserve(), if may_send => {
+                self.beat.sent(now);
+                if has_report {
+                    self.driver.outbox.samples_lost(self.slots.take_samples_lost());
+                    permit.send(FromWorker::Report(self.driver.outbox.take(now)));
+                } else {
+                    permit.send(FromWorker::Beat);
+                }
             }
             () = sleep(wake.since(now).min(TICK)) => {}
         }
@@ -236,12 +239,11 @@ impl Worker {
     }
 
     /// Disconnects all, reports it as far as anybody listens, and waits for both, but not long.
-    async fn say_goodbye(&mut self, writer: JoinHandle<()>, beat: &Beat) {
+    async fn say_goodbye(&mut self, writer: JoinHandle<()>) {
         let farewell = async {
             self.driver.disconnect_all();
             self.driver.count();
             while self.driver.is_leaving() || (self.driver.outbox.due().is_some() && !writer.is_finished()) {
-                beat.tick();
                 self.turn().await;
             }
             let (nobody, _) = mpsc::channel(1);
