@@ -11,7 +11,7 @@ use crate::{
     command::Command,
     endpoint::{Prober, Resolver},
     engine::renewals::Renewals,
-    event::{Event, Finding, Late, Messages, Sample, Shortfall, Step, What},
+    event::{Event, Finding, Late, Level, Messages, Sample, Shortfall, Step, What},
     fleet::{ClientKey, EndpointKey, Fleet, WorkerKey},
     lifecycle::{Effect, Lifecycle},
     outbox::Outbox,
@@ -166,6 +166,10 @@ impl Core {
                 self.lifecycle.worker_lost(placement.clients_of(worker).iter().copied(), &cause, at);
             }
             PoolNews::Report(worker, report) => self.take_in_report(worker, report),
+            PoolNews::Warning(text) => {
+                let what = What::Notice { level: Level::Warning, text };
+                self.outbox.push(Event { at: Moment::now(), what });
+            }
             PoolNews::Event { worker, event, detail } => {
                 self.outbox.push(Event { at: Moment::now(), what: What::Worker { worker, event, detail } });
             }

@@ -1,5 +1,6 @@
 //! Defines the pool: the worker processes of a fleet, where each client is placed, and their supervision; what the clients are told to do is the engine's matter.
 
+mod files;
 mod last_words;
 mod orders;
 mod placement;
@@ -49,6 +50,8 @@ pub enum PoolNews {
         event: WorkerEvent,
         detail: Scrubbed,
     },
+    /// Something that the operator should read about all workers.
+    Warning(Scrubbed),
 }
 
 /// The workers of a fleet. Dropping it ends them: each worker exits when its end of the link closes.
@@ -74,6 +77,9 @@ impl Pool {
         let placement = Arc::new(Placement::new(fleet));
         let remotes = Remotes::new(fleet);
         let (news_sender, news) = mpsc::channel(Self::NEWS);
+        if let Some(words) = files::shortage(&placement) {
+            let _ = news_sender.try_send(PoolNews::Warning(Scrubbed::new(&words))); // there is room
+        }
         let (stop, stopped) = watch::channel(false);
         let mut supervisors = JoinSet::new();
         let mut all_orders = Vec::new();

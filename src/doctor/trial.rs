@@ -217,7 +217,7 @@ impl Trial {
                 Ok(Some(PoolNews::Event { event: crate::event::WorkerEvent::Died, detail, .. })) => {
                     return Err(self.failed(step, began, lost(detail)));
                 }
-                Ok(Some(PoolNews::Event { .. })) => {}
+                Ok(Some(PoolNews::Event { .. } | PoolNews::Warning(_))) => {}
                 Ok(None) => return Err(self.failed(step, began, lost(Scrubbed::default()))),
                 Err(_) => {
                     let why = match step {
