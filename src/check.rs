@@ -111,12 +111,12 @@ fn once_each(mut fleet: Fleet) -> Fleet {
     fleet
 }
 
-/// As JSON every step has a line, as text only the failed ones; a worker's death has one in both.
+/// As JSON every step has a line, as text only the failed ones; a worker's silence and its death have one in both.
 fn line(fleet: &Fleet, anchor: &Anchor, event: &Event, format: Format) -> Option<String> {
     match (format, &event.what) {
         (Format::Json, What::State(_)) => lines::json(fleet, anchor, event, false),
         // Nothing else tells that a client waits for a worker that cannot be started.
-        (_, What::Worker { event: WorkerEvent::Died, .. }) => match format {
+        (_, What::Worker { event: WorkerEvent::Silent | WorkerEvent::Died, .. }) => match format {
             Format::Json => lines::json(fleet, anchor, event, false),
             Format::Text => lines::plain(fleet, anchor, event),
         },

@@ -27,6 +27,7 @@ use crate::{
     pool::Placement,
     recording::{Limits, Place, Player, Recorder, Recording},
     replay::{self, Speed},
+    seal,
     source::{LogFile, Source},
     text::Scrubbed,
     words::figures,
@@ -105,6 +106,7 @@ fn has_screen() -> bool {
 /// Does what the command line asks for. Errors go to standard error and become exit code 1; a wrong
 /// file becomes 2, as clap's own usage errors do.
 pub fn main() -> ExitCode {
+    seal::memory();
     let cli = Cli::parse();
     match dispatch(cli.command) {
         Ok(code) => code,

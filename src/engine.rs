@@ -11,7 +11,7 @@ use crate::{
     command::Command,
     endpoint::Prober,
     engine::renewals::Renewals,
-    event::{Event, Finding, Late, Messages, Sample, Shortfall, Step, What},
+    event::{Event, Finding, Late, Level, Messages, Sample, Shortfall, Step, What},
     fleet::{ClientKey, EndpointKey, Fleet, WorkerKey},
     lifecycle::{Effect, Lifecycle},
     outbox::Outbox,
@@ -163,10 +163,14 @@ impl Core {
             PoolNews::Ready(worker) => {
                 self.lifecycle.worker_ready(worker, placement.clients_of(worker).iter().copied(), Moment::now());
             }
-            PoolNews::Lost { worker, detail, at } => {
-                self.lifecycle.worker_lost(placement.clients_of(worker).iter().copied(), &detail, at);
+            PoolNews::Lost { worker, cause, at } => {
+                self.lifecycle.worker_lost(placement.clients_of(worker).iter().copied(), &cause, at);
             }
             PoolNews::Report(worker, report) => self.take_in_report(worker, report),
+            PoolNews::Warning(text) => {
+                let what = What::Notice { level: Level::Warning, text };
+                self.outbox.push(Event { at: Moment::now(), what });
+            }
             PoolNews::Event { worker, event, detail } => {
                 self.outbox.push(Event { at: Moment::now(), what: What::Worker { worker, event, detail } });
             }

@@ -48,7 +48,7 @@ pub enum What {
     Late(Late),
     /// What the kernel says of a client's connection.
     Tcp(ClientKey, Tcp),
-    /// A worker process started, died or was restarted.
+    /// A worker process started, fell silent, died or was restarted.
     Worker { worker: WorkerKey, event: WorkerEvent, detail: Scrubbed },
     /// This many samples were thrown away somewhere because a queue was full.
     SamplesLost(u32),
@@ -252,6 +252,8 @@ impl State {
 #[serde(rename_all = "snake_case")]
 pub enum WorkerEvent {
     Started,
+    /// Nothing was heard of it for so long that it is taken for hung: its end follows.
+    Silent,
     Died,
     Restarted,
 }
@@ -260,6 +262,7 @@ impl WorkerEvent {
     pub fn name(self) -> &'static str {
         match self {
             WorkerEvent::Started => "started",
+            WorkerEvent::Silent => "silent",
             WorkerEvent::Died => "died",
             WorkerEvent::Restarted => "restarted",
         }

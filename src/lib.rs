@@ -32,18 +32,19 @@
 //! | 2 | `lifecycle` | `clock`, `event`, `fleet`, `text` | `tokio`, `ratatui`, `Moment::now`, `Instant::now`, `Mutex` |
 //! | 2 | `model` | `action`, `clock`, `command`, `event`, `fleet`, `text` | `tokio`, `ratatui`, `Moment::now`, `Instant::now`, `Mutex` |
 //! | 2 | `config` | `action`, `event`, `fleet`, `text` | `tokio`, `Moment::now` |
-//! | 2 | `outbox` | `clock`, `event`, `fleet` | `tokio`, `ratatui`, `Moment::now`, `Instant::now`, `Mutex` |
+//! | 2 | `outbox` | `clock`, `event`, `fleet`, `text` | `tokio`, `ratatui`, `Moment::now`, `Instant::now`, `Mutex` |
 //! | 2 | `wire` | `clock`, `event`, `fleet`, `text` | `ratatui` |
 //! | 2 | `mqtt` | `fleet`, `text` | `tokio`, `ratatui`, `Moment::now`, `Instant::now`, `Mutex` |
 //! | 2 | `signals` | | `ratatui` |
-//! | 3 | `paho` | `clock`, `event`, `fleet`, `text`, `wire` | `ratatui` |
+//! | 2 | `seal` | | `tokio`, `ratatui` |
+//! | 4 | `paho` | `clock`, `event`, `fleet`, `mqtt`, `text`, `transport`, `wire` | `ratatui` |
 //! | 3 | `words` | `clock`, `event`, `fleet`, `model`, `text` | `tokio`, `ratatui`, `Moment::now` |
 //! | 4 | `ui` | `action`, `clock`, `config`, `event`, `fleet`, `model`, `text`, `words` | `tokio`, `Moment::now`, `Instant::now`, `&mut Model` |
 //! | 4 | `lines` | `clock`, `event`, `fleet`, `model`, `text`, `words` | `tokio`, `ratatui`, `Moment::now` |
 //! | 3 | `pool` | `clock`, `event`, `fleet`, `text`, `wire` | `ratatui`, `paho` |
 //! | 3 | `transport` | `clock`, `event`, `fleet`, `text` | `ratatui`, `paho` |
 //! | 4 | `endpoint` | `event`, `fleet`, `transport` | `ratatui`, `paho` |
-//! | 4 | `worker` | `clock`, `event`, `fleet`, `paho`, `text`, `wire` | `ratatui` |
+//! | 5 | `worker` | `clock`, `event`, `fleet`, `paho`, `text`, `transport`, `wire` | `ratatui` |
 //! | 5 | `engine` | `clock`, `command`, `endpoint`, `event`, `fleet`, `lifecycle`, `outbox`, `pool`, `text`, `transport`, `wire` | `ratatui`, `paho` |
 //! | 4 | `report` | `clock`, `event`, `fleet`, `model`, `text`, `words` | `tokio`, `ratatui`, `Moment::now`, `Instant::now`, `Mutex` |
 //! | 5 | `recording` | `clock`, `command`, `event`, `fleet`, `lines`, `model`, `outbox`, `text` | `ratatui`, `paho` |
@@ -54,12 +55,16 @@
 //! | 7 | `replay` | `clock`, `event`, `headless`, `recording`, `report`, `signals` | `ratatui`, `paho` |
 //! | 6 | `check` | `clock`, `event`, `fleet`, `headless`, `lines`, `model`, `signals`, `source`, `text`, `words` | `ratatui`, `paho` |
 //! | 6 | `doctor` | `clock`, `endpoint`, `event`, `fleet`, `headless`, `pool`, `text`, `transport`, `wire`, `words` | `ratatui`, `paho` |
-//! | 8 | `cli` | `check`, `config`, `console`, `demo`, `doctor`, `fleet`, `headless`, `lines`, `pool`, `recording`, `replay`, `report`, `source`, `text`, `words`, `worker` | `ratatui`, `paho` |
+//! | 8 | `cli` | `check`, `config`, `console`, `demo`, `doctor`, `fleet`, `headless`, `lines`, `pool`, `recording`, `replay`, `report`, `seal`, `source`, `text`, `words`, `worker` | `ratatui`, `paho` |
 //!
 //! # Where this differs from what one might expect
 //!
 //! - A worker and the console share one socket pair, which is the worker's standard input: its end
 //!   is the one death signal that no way of dying can forget.
+//! - Clients of different endpoints share a worker, and a fleet has as few workers as `worker_size` allows:
+//!   nothing that one endpoint does stalls the clients of another.
+//! - A worker speaks once a second, of what happened or not. One that is silent for 5 s, because it is
+//!   stopped or hangs, is replaced as a dead one is: nobody would see what becomes of its connections.
 //! - What a worker has to tell is kept in a cell for each client, and a cell is queued once: its
 //!   queue cannot overflow, and a console that is late reads the present, not the past.
 //! - Paho's own log is not linked: `src/paho/log.c` stands in for it and hands packets on as numbers. As
@@ -95,6 +100,7 @@ pub mod pool;
 pub mod recording;
 pub mod replay;
 pub mod report;
+pub mod seal;
 pub mod signals;
 pub mod source;
 pub mod text;

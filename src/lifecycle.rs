@@ -65,6 +65,8 @@ struct Machine {
     is_redirected: bool,
     /// Its worker, while that takes orders.
     worker: Option<WorkerKey>,
+    /// Why there is none, while there is none.
+    absence: Cause,
     /// When it was let through to connect the last time; before the first time, when it was made.
     admitted: Moment,
     /// The number of the timer or the place in a queue that counts; older ones are dead.
@@ -88,6 +90,7 @@ impl Machine {
             sent_to: None,
             is_redirected: false,
             worker: None,
+            absence: Cause { reason: Reason::Start, detail: Scrubbed::default() },
             admitted: now,
             ticket: 0,
         }
@@ -162,14 +165,15 @@ impl Lifecycle {
         }
     }
 
-    /// The operator wants a new connection, whatever there is.
+    /// The operator wants a new connection, whatever there is. Where its worker is not there, it is told
+    /// what the connection waits for, also where nothing changes.
     pub fn reconnect(&mut self, client: ClientKey, now: Moment) {
         self.leave_worker(client);
         self.machines[client.index()].forgive();
         self.line_up(client, Reason::OperatorReconnect, now);
     }
 
-    /// The operator wants it off.
+    /// The operator wants it off. That holds for every worker to come.
     pub fn disconnect(&mut self, client: ClientKey, now: Moment) {
         if self.state(client) != State::Off {
             self.leave_worker(client);
@@ -214,14 +218,26 @@ impl Lifecycle {
         }
     }
 
-    /// A worker is gone, and with it the connections of these clients.
-    pub fn worker_lost(&mut self, clients: impl IntoIterator<Item = ClientKey>, detail: &Scrubbed, now: Moment) {
+    /// A worker is gone, or as good as gone, and with it the connections of these clients.
+    pub fn worker_lost(&mut self, clients: impl IntoIterator<Item = ClientKey>, cause: &Cause, now: Moment) {
         for client in clients {
             let machine = &mut self.machines[client.index()];
             machine.worker = None;
-            if matches!(machine.state, State::Queued | State::Connecting | State::Up) {
-                machine.generation += 1;
-                self.change(client, State::Held, Reason::WorkerLost, detail.clone(), None, now);
+            machine.absence = cause.clone();
+            let is_affected = match machine.state {
+                State::Queued | State::Connecting | State::Up => {
+                    machine.generation += 1;
+                    true
+                }
+                // It waited for this worker already, but for another reason than holds now.
+                State::Held => {
+                    let waits = machine.reason.is_workers() || machine.reason == Reason::Start;
+                    waits && machine.reason != cause.reason
+                }
+                State::Off | State::Backoff | State::Failed => false,
+            };
+            if is_affected {
+                self.change(client, State::Held, cause.reason, cause.detail.clone(), None, now);
             }
         }
     }
@@ -269,6 +285,7 @@ impl Lifecycle {
     /// Puts a client into the queue of the endpoint that is best for it, or holds it while there is
     /// something in the way.
     fn line_up(&mut self, client: ClientKey, reason: Reason, now: Moment) {
+        let is_answer = matches!(reason, Reason::OperatorConnect | Reason::OperatorReconnect);
         self.ask_unknown(client, now);
         let reason = self.choose(client, now).unwrap_or(reason);
         let machine = &self.machines[client.index()];
@@ -281,10 +298,12 @@ impl Lifecycle {
                 return gate.enqueue(worker, client, machine.ticket);
             }
             (Some(_), Some(obstacle)) => obstacle,
-            (None, _) => (reason, Scrubbed::default(), None),
+            (None, _) => (machine.absence.reason, machine.absence.detail.clone(), None),
         };
-        // What it is held for already is no news; the gate tells when its endpoint is asked next.
-        if (machine.state, machine.reason) != (State::Held, why) {
+        // What it is held for already is no news; the gate tells when its endpoint is asked next. But an
+        // operator whose order has to wait for a worker is answered.
+        let must_be_told = is_answer && machine.worker.is_none();
+        if (machine.state, machine.reason) != (State::Held, why) || must_be_told {
             self.change(client, State::Held, why, detail, next_try, now);
         }
     }

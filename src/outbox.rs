@@ -1,18 +1,21 @@
 //! Defines what becomes of events while the listener is slower than the fleet: they are gathered, then folded; it never loses what state a client is in.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use crate::{
     clock::Moment,
-    event::{Event, What},
+    event::{Event, Level, What},
     fleet::{ClientKey, EndpointKey},
+    text::Scrubbed,
 };
 
 /// Events on their way out. Past [`Outbox::FULL`] the steps of each client are folded into one (from
 /// where the listener knows it to be, to where it is), and samples are dropped and counted, but for the
 /// slowest of each client: state may be late, but never wrong, and memory stays within a few events a
 /// client. What came and went while the listener slept (an outage that healed) is not told, but for how
-/// long its users waited. What is late is so since the first probe without an answer.
+/// long its users waited. What is late is so since the first probe without an answer. Of subscriptions
+/// the last answer about each filter is kept, and of notices and news of workers the last
+/// [`Outbox::NOTICES`]; how many more there were is a notice of its own.
 #[derive(Debug, Default)]
 pub struct Outbox {
     events: Vec<Event>,
@@ -20,10 +23,14 @@ pub struct Outbox {
     folded_to: usize,
     /// Events that were thrown away since the last [`Outbox::take`], samples left out.
     folded: u64,
+    /// Notices that were dropped since then, and when the last of them came.
+    untold: Option<(Moment, u64)>,
 }
 
 impl Outbox {
     const FULL: usize = 65_536;
+    /// The most notices and news of workers that are kept by folding.
+    const NOTICES: usize = 256;
 
     pub fn is_empty(&self) -> bool {
         self.events.is_empty()
@@ -37,7 +44,7 @@ impl Outbox {
     }
 
     /// How many events, of all that were pushed since the last [`Outbox::take`], are contained in
-    /// others now; samples are counted by an event of their own.
+    /// others now; samples and notices are counted by events of their own.
     pub fn folded(&self) -> u64 {
         self.folded
     }
@@ -45,7 +52,13 @@ impl Outbox {
     pub fn take(&mut self) -> Vec<Event> {
         self.folded_to = 0;
         self.folded = 0;
-        std::mem::take(&mut self.events)
+        let mut events = std::mem::take(&mut self.events);
+        if let Some((at, count)) = self.untold.take() {
+            let text = Scrubbed::new(&format!("too slow a reader: {count} more notices before this were dropped"));
+            let place = events.iter().position(|event| event.at > at).unwrap_or(events.len());
+            events.insert(place, Event { at, what: What::Notice { level: Level::Warning, text } });
+        }
+        events
     }
 
     fn fold(&mut self) {
@@ -62,6 +75,9 @@ impl Outbox {
         let mut connacks: HashMap<ClientKey, Event> = HashMap::new();
         let mut kept: Vec<Event> = Vec::new();
         let mut counted: HashMap<ClientKey, usize> = HashMap::new();
+        let mut shortfalls: HashMap<(ClientKey, Scrubbed), Event> = HashMap::new();
+        let mut subscribed: HashMap<ClientKey, Event> = HashMap::new();
+        let mut notices: VecDeque<Event> = VecDeque::new();
         for event in self.events.drain(..) {
             match event.what {
                 What::Sample(sample) => {
@@ -126,18 +142,37 @@ impl Outbox {
                 What::Gate(endpoint, gate) => {
                     gates.insert(endpoint, Event { at: event.at, what: What::Gate(endpoint, gate) }); // the newest says all
                 }
-                what => kept.push(Event { at: event.at, what }),
+                What::Shortfall(ref shortfall) => {
+                    shortfalls.insert((shortfall.client, shortfall.filter.clone()), event);
+                }
+                What::Subscribed(client, _) => {
+                    subscribed.insert(client, event);
+                }
+                What::Notice { .. } | What::Worker { .. } | What::Trouble(_) => {
+                    if notices.len() == Self::NOTICES
+                        && let Some(oldest) = notices.pop_front()
+                    {
+                        dropped += 1;
+                        let before = self.untold.map_or(0, |(_, count)| count);
+                        self.untold = Some((oldest.at, before + 1));
+                    }
+                    notices.push_back(event);
+                }
+                // Told once to one that comes late; nothing of it comes again.
+                What::Standing(_) | What::FleetStanding(_) => kept.push(event),
             }
         }
         let newest = gates.len() + findings.len() + lates.len() + tcps.len() + connacks.len() + slowest.len();
+        let newest = newest + shortfalls.len() + subscribed.len() + notices.len();
         self.folded += (before - dropped - kept.len() - newest) as u64;
         if samples > 0 {
             kept.push(Event { at: last_sample, what: What::SamplesLost(samples) });
         }
-        for newest in [lates, tcps, connacks, slowest] {
+        for newest in [lates, tcps, connacks, slowest, subscribed] {
             kept.extend(newest.into_values());
         }
         kept.extend(gates.into_values().chain(findings.into_values()));
+        kept.extend(shortfalls.into_values().chain(notices));
         kept.sort_by_key(|e| e.at);
         self.folded_to = kept.len();
         self.events = kept;
@@ -152,9 +187,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        event::{Late, Reason, Sample, State, Transition},
-        fleet::ProbeKind,
-        text::Scrubbed,
+        event::{Late, Reason, Sample, Shortfall, State, Transition, WorkerEvent},
+        fleet::{ProbeKind, WorkerKey},
     };
 
     fn step(client: u32, from: State, to: State) -> What {
@@ -207,6 +241,44 @@ mod tests {
         assert_eq!(heard, state);
         assert_eq!(samples, pushed_samples);
         assert_eq!(told, rounds, "steps that are neither told nor counted");
+    }
+
+    #[test]
+    fn what_a_flapping_fleet_says_besides_stays_bounded() {
+        let mut outbox = Outbox::default();
+        let rounds = 100_000u64;
+        for at in 0..rounds {
+            let client = ClientKey((at % 10) as u32);
+            let filter = Scrubbed::new(if at % 20 < 10 { "a/#" } else { "b/#" });
+            let worker = WorkerKey((at % 3) as u32);
+            let said = [
+                What::Shortfall(Shortfall { client, filter, asked: 1, granted: None, detail: Scrubbed::default() }),
+                What::Subscribed(client, Duration::from_micros(at)),
+                What::Notice { level: Level::Info, text: Scrubbed::new(&at.to_string()) },
+                What::Worker { worker, event: WorkerEvent::Died, detail: Scrubbed::default() },
+            ];
+            said.into_iter().for_each(|what| outbox.push(Event { at: Moment(at), what }));
+            assert!(outbox.events.len() <= Outbox::FULL);
+        }
+        outbox.fold();
+        let folded = outbox.folded();
+        let told = outbox.take();
+        assert!(told.is_sorted_by_key(|event| event.at));
+        let count = |is_one: &dyn Fn(&What) -> bool| told.iter().filter(|event| is_one(&event.what)).count();
+        assert_eq!(count(&|what| matches!(what, What::Shortfall(_))), 20);
+        assert_eq!(count(&|what| matches!(what, What::Subscribed(..))), 10);
+        assert_eq!(folded, 2 * rounds - 30);
+        assert_eq!(count(&|what| matches!(what, What::Notice { .. } | What::Worker { .. })), Outbox::NOTICES + 1);
+        let dropped = 2 * rounds - Outbox::NOTICES as u64;
+        let text = Scrubbed::new(&format!("too slow a reader: {dropped} more notices before this were dropped"));
+        assert_eq!(
+            told.iter().filter(|e| e.what == What::Notice { level: Level::Warning, text: text.clone() }).count(),
+            1
+        );
+        // The newest of each.
+        let newest = |event: &&Event| matches!(&event.what, What::Subscribed(..) | What::Shortfall(_));
+        assert!(told.iter().filter(newest).all(|event| event.at.0 >= rounds - 20));
+        assert_eq!(outbox.take(), [], "told once");
     }
 
     fn late(at: u64, client: u32, since: u64) -> Event {

@@ -49,6 +49,9 @@ use crate::{
 /// From an echo's order until it counts as lost, at least.
 const ECHO_LOST: Duration = Duration::from_secs(5);
 
+/// Three times what its receive thread waits at most.
+const SILENT: Duration = Duration::from_secs(3);
+
 /// Names no connection: to connect there fails at once.
 const NOWHERE: &str = "tcp://nowhere:1";
 
@@ -88,9 +91,10 @@ impl Paho {
         drop(self.anchor.connect(options.finalize()));
     }
 
-    /// When its receive thread was last seen to go round, which it does once a second at least.
-    pub fn cycled(&self) -> Moment {
-        CONNECTIONS.cycled()
+    /// Whether its receive thread went round lately, which it does once a second from the first connect on.
+    pub fn is_alive(&self, now: Moment) -> bool {
+        let cycled = CONNECTIONS.cycled();
+        cycled == Moment(0) || now.since(cycled) < SILENT
     }
 }
 

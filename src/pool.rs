@@ -1,28 +1,32 @@
 //! Defines the pool: the worker processes of a fleet, where each client is placed, and their supervision; what the clients are told to do is the engine's matter.
 
+mod files;
+mod last_words;
 mod orders;
 mod placement;
 mod process;
 mod remotes;
+mod silence;
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
-    time::{Instant, sleep, timeout},
+    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
 
 pub use placement::Placement;
 
 use crate::{
     clock::Moment,
-    event::WorkerEvent,
+    event::{Cause, Reason, WorkerEvent},
     fleet::{ClientKey, EndpointKey, Fleet, WorkerKey},
     pool::{
         orders::{Inbox, Orders},
         process::Process,
         remotes::Remotes,
+        silence::Silence,
     },
     text::Scrubbed,
     wire::{FromWorker, Report, Slot, ToWorker, WireError},
@@ -34,10 +38,10 @@ pub enum PoolNews {
     /// The worker knows its clients and takes orders.
     Ready(WorkerKey),
     Report(WorkerKey, Report),
-    /// The worker is gone, and with it its connections. Another one is on its way.
+    /// The worker is gone, or as good as gone, and with it its connections. Another one is on its way.
     Lost {
         worker: WorkerKey,
-        detail: Scrubbed,
+        cause: Cause,
         at: Moment,
     },
     /// For the event log.
@@ -46,6 +50,8 @@ pub enum PoolNews {
         event: WorkerEvent,
         detail: Scrubbed,
     },
+    /// Something that the operator should read about all workers.
+    Warning(Scrubbed),
 }
 
 /// The workers of a fleet. Dropping it ends them: each worker exits when its end of the link closes.
@@ -71,6 +77,9 @@ impl Pool {
         let placement = Arc::new(Placement::new(fleet));
         let remotes = Remotes::new(fleet);
         let (news_sender, news) = mpsc::channel(Self::NEWS);
+        if let Some(words) = files::shortage(&placement) {
+            let _ = news_sender.try_send(PoolNews::Warning(Scrubbed::new(&words))); // there is room
+        }
         let (stop, stopped) = watch::channel(false);
         let mut supervisors = JoinSet::new();
         let mut all_orders = Vec::new();
@@ -138,6 +147,21 @@ struct Supervisor {
     stop: watch::Receiver<bool>,
 }
 
+/// Why a worker has to be replaced.
+#[derive(Debug)]
+enum Failure {
+    /// Talking to it failed.
+    Talk(WireError),
+    /// It says nothing any more.
+    Silent,
+}
+
+impl<T: Into<WireError>> From<T> for Failure {
+    fn from(error: T) -> Self {
+        Failure::Talk(error.into())
+    }
+}
+
 /// Why a worker is not looked after any more.
 enum End {
     /// The pool ends.
@@ -152,6 +176,8 @@ impl Supervisor {
     const MAX_PAUSE: Duration = Duration::from_secs(10);
     /// How long a new worker may take to say hello.
     const HELLO: Duration = Duration::from_secs(10);
+    /// How long a worker may leave orders lying for which there is no room in its socket any more.
+    const ORDERS: Duration = Duration::from_secs(5);
 
     async fn run(mut self) {
         let mut early_deaths = 0u32;
@@ -192,7 +218,13 @@ impl Supervisor {
     async fn live(&mut self, first: bool) -> End {
         let mut process = match Process::spawn(self.worker) {
             Ok(process) => process,
-            Err(error) => return End::Died(Scrubbed::new(&format!("cannot start: {error}"))),
+            Err(error) => {
+                let how = Scrubbed::new(&format!("cannot start: {error}"));
+                return match self.lose(Reason::WorkerLost, how.clone()).await {
+                    Ok(()) => End::Died(how),
+                    Err(()) => End::Stopped,
+                };
+            }
         };
         let end = self.serve(&mut process, first).await;
         match end {
@@ -200,29 +232,48 @@ impl Supervisor {
                 process.stop(Pool::STOP).await;
                 End::Stopped
             }
-            Err(error) => {
+            Err(Failure::Talk(error)) => {
                 let how = process.bury(error).await;
                 // At once, so that nobody takes dead connections for live ones.
-                let lost = PoolNews::Lost { worker: self.worker, detail: how.clone(), at: Moment::now() };
-                if self.tell(lost).await.is_err() {
-                    return End::Stopped;
+                match self.lose(Reason::WorkerLost, how.clone()).await {
+                    Ok(()) => End::Died(how),
+                    Err(()) => End::Stopped,
                 }
-                // Orders for this one are void for the next: its clients are lined up anew.
-                self.inbox.begin_life();
-                End::Died(how)
             }
+            Err(Failure::Silent) => match self.tell_silence().await {
+                Ok(()) => End::Died(process.put_down(&format!("silent for {} s", Silence::LIMIT.as_secs())).await),
+                Err(()) => End::Stopped,
+            },
         }
     }
 
+    /// Tells the engine that the worker's clients have no connections any more.
+    async fn lose(&mut self, reason: Reason, detail: Scrubbed) -> Result<(), ()> {
+        let cause = Cause { reason, detail };
+        self.tell(PoolNews::Lost { worker: self.worker, cause, at: Moment::now() }).await?;
+        // Orders for this one are void for the next: its clients are lined up anew.
+        self.inbox.begin_life();
+        Ok(())
+    }
+
+    /// The same of a worker that is silent, before anything else is done about it.
+    async fn tell_silence(&mut self) -> Result<(), ()> {
+        let patience = Silence::LIMIT.as_secs();
+        let detail = Scrubbed::new(&format!("for {patience} s (stopped, or hung)"));
+        self.tell(PoolNews::Event { worker: self.worker, event: WorkerEvent::Silent, detail }).await?;
+        let detail = Scrubbed::new(&format!("no word for {patience} s (stopped, or hung)"));
+        self.lose(Reason::WorkerSilent, detail).await
+    }
+
     /// Talks to the worker until the pool stops (`Ok`) or the worker fails.
-    async fn serve(&mut self, process: &mut Process, first: bool) -> Result<(), WireError> {
+    async fn serve(&mut self, process: &mut Process, first: bool) -> Result<(), Failure> {
         let clients = self.placement.clients_of(self.worker);
         let mut seen = 0;
         let greeted = tokio::select! {
             greeted = timeout(Self::HELLO, process.greet(&self.fleet, clients, self.remotes.since(&mut seen))) => greeted,
             _ = self.stop.changed() => return Ok(()),
         };
-        greeted.map_err(|_| WireError::Io(std::io::ErrorKind::TimedOut.into()))??;
+        greeted.map_err(|_| late())??;
         let event = if first { WorkerEvent::Started } else { WorkerEvent::Restarted };
         let detail = Scrubbed::new(&format!("process {}, {} clients", process.id(), clients.len()));
         let introduction = [PoolNews::Event { worker: self.worker, event, detail }, PoolNews::Ready(self.worker)];
@@ -232,27 +283,39 @@ impl Supervisor {
             }
         }
         let mut batch = Vec::new();
+        let mut silence = Silence::new(Instant::now());
+        let mut look = interval(Silence::LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 _ = self.stop.changed() => return Ok(()),
-                report = process.receiver.recv() => match report? {
-                    FromWorker::Report(report) => {
-                        if self.tell(PoolNews::Report(self.worker, report)).await.is_err() {
-                            return Ok(());
+                frame = process.receiver.recv() => {
+                    silence.hear();
+                    match frame? {
+                        FromWorker::Beat => {}
+                        FromWorker::Report(report) => {
+                            if self.tell(PoolNews::Report(self.worker, report)).await.is_err() {
+                                return Ok(());
+                            }
                         }
+                        FromWorker::Hello(_) => return Err(WireError::Stranger.into()),
                     }
-                    FromWorker::Hello(_) => return Err(WireError::Stranger),
-                },
+                }
+                _ = look.tick() => {
+                    if silence.look(Instant::now()) {
+                        return Err(Failure::Silent);
+                    }
+                }
                 more = self.inbox.take(&mut batch) => {
-                    let late = || WireError::Io(std::io::ErrorKind::TimedOut.into());
                     if !more.map_err(|_| late())? {
                         return Ok(());
                     }
-                    let sent = timeout(Duration::from_secs(5), async {
+                    let sent = timeout(Self::ORDERS, async {
                         for order in self.remotes.since(&mut seen).into_iter().chain(batch.drain(..)) {
                             process.sender.feed(&order).await?;
                         }
-                        process.sender.flush().await
+                        process.sender.flush().await?;
+                        Ok::<_, WireError>(())
                     });
                     sent.await.map_err(|_| late())??;
                 }
@@ -269,6 +332,10 @@ impl Supervisor {
     }
 }
 
+fn late() -> WireError {
+    WireError::Io(std::io::ErrorKind::TimedOut.into())
+}
+
 /// The path that starts this very program again, also when a package upgrade has replaced its file.
 pub fn own_binary() -> std::io::Result<std::path::PathBuf> {
     let link = std::path::Path::new("/proc/self/exe");
@@ -279,17 +346,45 @@ pub fn own_binary() -> std::io::Result<std::path::PathBuf> {
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn a_worker_that_never_greets_does_not_keep_the_pool_from_stopping() {
+    /// Of one worker, with the engine's ends: its orders, its news, its order to stop.
+    fn supervisor() -> (Supervisor, Orders, mpsc::Receiver<PoolNews>, watch::Sender<bool>) {
         let fleet = placement::tests::fleet(500, &[3]);
-        let (mut process, _silent) = Process::mute();
         let (stop, stopped) = watch::channel(false);
-        let (news, _heard) = mpsc::channel(4);
-        let (_orders, inbox) = orders::queue(4);
+        let (news, heard) = mpsc::channel(4);
+        let (orders, inbox) = orders::queue(4);
         let placement = Arc::new(Placement::new(&fleet));
         let remotes = Remotes::new(&fleet);
-        let mut supervisor =
-            Supervisor { worker: WorkerKey(0), fleet: Arc::new(fleet), placement, remotes, inbox, news, stop: stopped };
+        let worker = WorkerKey(0);
+        let fleet = Arc::new(fleet);
+        (Supervisor { worker, fleet, placement, remotes, inbox, news, stop: stopped }, orders, heard, stop)
+    }
+
+    /// It runs, and says nothing: so does one whose loop spins, or waits for a lock that nobody gives back.
+    #[tokio::test]
+    async fn a_worker_that_says_nothing_any_more_is_noticed_though_it_runs() {
+        use crate::wire::{Hello, link};
+
+        let (mut process, theirs) = Process::mute();
+        let (mut supervisor, _orders, _heard, _stop) = supervisor();
+        let (mut sender, _receiver) = link(theirs);
+        let worker = async {
+            sender.send(&FromWorker::Hello(Hello::new())).await.expect("to greet");
+            for _ in 0..3 {
+                sleep(Duration::from_secs(1)).await;
+                sender.send(&FromWorker::Beat).await.expect("to beat");
+            }
+            Instant::now()
+        };
+        let (end, last) = tokio::join!(supervisor.serve(&mut process, true), worker);
+        assert!(matches!(end, Err(Failure::Silent)), "{end:?}");
+        let noticed = last.elapsed();
+        assert!(noticed >= Silence::LIMIT && noticed < 2 * Silence::LIMIT, "after {noticed:?}");
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_never_greets_does_not_keep_the_pool_from_stopping() {
+        let (mut process, _silent) = Process::mute();
+        let (mut supervisor, _orders, _heard, stop) = supervisor();
         let (end, ()) = tokio::join!(timeout(Supervisor::HELLO / 2, supervisor.serve(&mut process, true)), async {
             stop.send_replace(true);
         });

@@ -116,6 +116,8 @@ pub enum FromWorker {
     Hello(Hello),
     /// All that changed since the last report, in the order of its stamps.
     Report(Report),
+    /// Nothing changed, but the worker lives. A second without any frame is one too many.
+    Beat,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

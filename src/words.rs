@@ -67,6 +67,7 @@ pub fn worker(worker: WorkerKey, event: WorkerEvent, detail: &Scrubbed) -> Strin
     let n = worker.0;
     match event {
         WorkerEvent::Started => format!("worker {n} started{why}"),
+        WorkerEvent::Silent => format!("worker {n} has been silent {detail}"),
         WorkerEvent::Died => format!("worker {n} died{why}"),
         WorkerEvent::Restarted => format!("worker {n} is back{why}"),
     }
@@ -180,7 +181,7 @@ impl Step<'_> {
             State::Queued if self.reason == Reason::Failback => format!("{who} {is} going back to {endpoint}"),
             State::Queued if self.reason == Reason::Redirected => format!("{who} {was} sent to {endpoint}"),
             State::Queued => format!("{who} {is} waiting for a turn to connect to {endpoint}"),
-            State::Held if self.reason == Reason::WorkerLost => {
+            State::Held if self.reason.is_workers() => {
                 format!("{who} {is} waiting for {whose} worker: {why}")
             }
             State::Held => {
@@ -322,6 +323,7 @@ mod tests {
             ),
             (Held, Queued, Reason::Failover, "", None, "press-0002 is going over to eu-1"),
             (Up, Held, Reason::WorkerLost, "", None, "press-0002 is waiting for its worker: worker died"),
+            (Up, Held, Reason::WorkerSilent, "", None, "press-0002 is waiting for its worker: worker is silent"),
             (Up, Queued, Reason::OperatorReconnect, "", None, "press-0002 was told to reconnect"),
             (Off, Queued, Reason::Start, "", None, "press-0002 is waiting for a turn to connect to eu-1"),
             (Queued, Connecting, Reason::Admitted, "", None, "press-0002 is connecting to eu-1"),
@@ -431,6 +433,9 @@ mod tests {
         let why = Scrubbed::new("killed by signal 9; its 250 clients wait");
         let says = "worker 3 died: killed by signal 9; its 250 clients wait";
         assert_eq!(worker(WorkerKey(3), WorkerEvent::Died, &why), says);
+        let how = Scrubbed::new("for 5 s (stopped, or hung)");
+        let says = "worker 3 has been silent for 5 s (stopped, or hung)";
+        assert_eq!(worker(WorkerKey(3), WorkerEvent::Silent, &how), says);
         assert_eq!(worker(WorkerKey(3), WorkerEvent::Restarted, &Scrubbed::default()), "worker 3 is back");
     }
 }

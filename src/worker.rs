@@ -1,5 +1,6 @@
 //! Defines the worker process: orders in and reports out over the socket that is its standard input, MQTT clients inside; which client belongs into which worker is the pool's matter.
 
+mod beat;
 mod driver;
 mod lane;
 mod outbox;
@@ -28,14 +29,14 @@ use tokio::{
 };
 
 use self::{
+    beat::Beat,
     driver::Driver,
     reach::{Answer, Reach},
-    watchdog::Beat,
 };
 use crate::{
     clock::Moment,
     paho::{News, Paho, Slots, Subject, probe_topic},
-    wire::{self, ClientDef, FromWorker, Hello, Receiver, Report, Sender, Slot, ToWorker, WireError, check_hello},
+    wire::{self, ClientDef, FromWorker, Hello, Receiver, Sender, Slot, ToWorker, WireError, check_hello},
 };
 
 /// How long the DISCONNECTs may take at the end.
@@ -44,7 +45,7 @@ const FAREWELL: Duration = Duration::from_millis(1_500);
 /// Threads that make connections and carry what goes over them.
 const CARRIERS: usize = 2;
 
-/// The longest sleep of the loop, for the watchdog's sake.
+/// The longest sleep of the loop, which looks then whether Paho is alive again.
 const TICK: Duration = Duration::from_millis(900);
 
 #[derive(Debug, thiserror::Error)]
@@ -81,14 +82,17 @@ fn run() -> Result<(), WorkerError> {
     files.current = files.maximum;
     let _ = setrlimit(Resource::Nofile, files); // where it fails, the clients that fit still connect
     let paho = Rc::new(Paho::start()?);
-    let beat = Beat::default();
-    watchdog::start(link.try_clone()?.into(), beat.clone())?;
+    let beat = Beat::new({
+        let paho = paho.clone();
+        move || paho.is_alive(Moment::now())
+    });
+    watchdog::start(link.try_clone()?.into())?;
     let runtime = Builder::new_current_thread().enable_all().build()?;
     // Handshakes keep as many CPUs busy as there are, and nobody else waiting.
     let carriers = Builder::new_multi_thread().worker_threads(CARRIERS).thread_name("carrier").enable_all().build()?;
     let result = runtime.block_on(async {
         let (sender, receiver) = wire::link(UnixStream::from_std(link)?);
-        serve(&paho, carriers.handle(), sender, receiver, &beat).await
+        serve(&paho, carriers.handle(), sender, receiver, beat).await
     });
     // Destroying hundreds of clients one by one would be a long goodbye; the kernel is quicker.
     std::mem::forget((paho, runtime, carriers));
@@ -109,12 +113,12 @@ async fn serve(
     carriers: &Handle,
     mut sender: Sender,
     mut receiver: Receiver,
-    beat: &Beat,
+    beat: Beat,
 ) -> Result<(), WorkerError> {
     let mut terminate = signal(SignalKind::terminate())?;
     sender.send(&FromWorker::Hello(Hello::new())).await?;
     let defs = tokio::select! {
-        defs = introduce(&mut receiver, beat) => defs?,
+        defs = introduce(&mut receiver) => defs?,
         _ = terminate.recv() => return Ok(()),
     };
     let Some((defs, first)) = defs else { return Ok(()) };
@@ -124,27 +128,20 @@ async fn serve(
     let (reach, answers) = Reach::new(carriers.clone());
     let driver = Driver::new(paho.clone(), slots.clone(), defs, reach);
     let (reports, writer) = write_reports(sender);
-    let mut worker = Worker { driver, slots, news, answers, reports };
-    let result = worker.obey(first, &mut receiver, &mut terminate, beat).await;
+    let mut worker = Worker { driver, slots, news, answers, reports, beat };
+    let result = worker.obey(first, &mut receiver, &mut terminate).await;
     watchdog::end_within_grace();
-    worker.say_goodbye(writer, beat).await;
+    worker.say_goodbye(writer).await;
     std::mem::forget(worker.driver);
     result
 }
 
 /// Greets the console and takes in the clients, up to the first thing else; `None` for an order to stop.
-async fn introduce(receiver: &mut Receiver, beat: &Beat) -> Result<Option<(Vec<ClientDef>, ToWorker)>, WorkerError> {
+async fn introduce(receiver: &mut Receiver) -> Result<Option<(Vec<ClientDef>, ToWorker)>, WorkerError> {
     let mut defs = Vec::new();
     let mut greeted = false;
     loop {
-        let message = tokio::select! {
-            message = receiver.recv() => message?,
-            () = sleep(TICK) => {
-                beat.tick();
-                continue;
-            }
-        };
-        match message {
+        match receiver.recv().await? {
             ToWorker::Hello(hello) if !greeted => {
                 check_hello(&hello)?;
                 greeted = true;
@@ -159,11 +156,11 @@ async fn introduce(receiver: &mut Receiver, beat: &Beat) -> Result<Option<(Vec<C
 }
 
 /// Sends reports as fast as the console reads them; one waits while one is being written.
-fn write_reports(mut sender: Sender) -> (mpsc::Sender<Report>, JoinHandle<()>) {
+fn write_reports(mut sender: Sender) -> (mpsc::Sender<FromWorker>, JoinHandle<()>) {
     let (reports, mut queue) = mpsc::channel(1);
     let writer = tokio::spawn(async move {
         while let Some(report) = queue.recv().await {
-            if sender.send(&FromWorker::Report(report)).await.is_err() {
+            if sender.send(&report).await.is_err() {
                 return; // the console is gone: the receiving half tells
             }
         }
@@ -176,7 +173,8 @@ struct Worker {
     slots: Arc<Slots>,
     news: News,
     answers: mpsc::Receiver<Answer>,
-    reports: mpsc::Sender<Report>,
+    reports: mpsc::Sender<FromWorker>,
+    beat: Beat,
 }
 
 impl Worker {
@@ -186,11 +184,9 @@ impl Worker {
         first: ToWorker,
         receiver: &mut Receiver,
         terminate: &mut Signal,
-        beat: &Beat,
     ) -> Result<(), WorkerError> {
         let mut order = Some(first);
         loop {
-            beat.tick();
             match order.take() {
                 None => {}
                 Some(ToWorker::Remote { endpoint, remote }) => self.driver.remote(endpoint, remote),
@@ -221,7 +217,10 @@ impl Worker {
     async fn turn(&mut self) {
         let now = Moment::now();
         let report = self.driver.outbox.due();
-        let wake = report.filter(|&at| at > now).map_or(self.driver.next_due(), |at| at.min(self.driver.next_due()));
+        let has_report = report.is_some_and(|at| at <= now);
+        let may_send = (has_report || self.beat.due() <= now) && self.beat.is_alive();
+        let sends = [report, Some(self.beat.due())].into_iter().flatten().filter(|&at| at > now);
+        let wake = sends.fold(self.driver.next_due(), Moment::min);
         tokio::select! {
             Some(slot) = self.news.marks.recv() => {
                 settle(&self.slots, &mut self.driver, slot);
@@ -241,9 +240,14 @@ impl Worker {
                     self.driver.reached(answer);
                 }
             }
-            Ok(permit) = self.reports.reserve(), if report.is_some_and(|at| at <= now) => {
-                self.driver.outbox.samples_lost(self.slots.take_samples_lost());
-                permit.send(self.driver.outbox.take(now));
+            Ok(permit) = self.reports.reserve(), if may_send => {
+                self.beat.sent(now);
+                if has_report {
+                    self.driver.outbox.samples_lost(self.slots.take_samples_lost());
+                    permit.send(FromWorker::Report(self.driver.outbox.take(now)));
+                } else {
+                    permit.send(FromWorker::Beat);
+                }
             }
             () = sleep(wake.since(now).min(TICK)) => {}
         }
@@ -251,12 +255,11 @@ impl Worker {
     }
 
     /// Disconnects all, reports it as far as anybody listens, and waits for both, but not long.
-    async fn say_goodbye(&mut self, writer: JoinHandle<()>, beat: &Beat) {
+    async fn say_goodbye(&mut self, writer: JoinHandle<()>) {
         let farewell = async {
             self.driver.disconnect_all();
             self.driver.count();
             while self.driver.is_leaving() || (self.driver.outbox.due().is_some() && !writer.is_finished()) {
-                beat.tick();
                 self.turn().await;
             }
             let (nobody, _) = mpsc::channel(1);

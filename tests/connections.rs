@@ -10,6 +10,8 @@ mod fleet_file;
 mod headless;
 #[path = "harness/mosquitto.rs"]
 mod mosquitto;
+#[path = "harness/proc.rs"]
+mod proc;
 #[path = "harness/rmqtt.rs"]
 mod rmqtt;
 

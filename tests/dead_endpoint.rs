@@ -73,7 +73,10 @@ fn paho_never_hears_of_a_blackholed_endpoint() {
     println!("{:.1} % of a core in {took:?}", 100.0 * used.as_secs_f64() / took.as_secs_f64());
     // The figure is the benchmark's; one that polls takes a whole core.
     assert!(used < took / 2, "{used:?} of CPU time in {took:?}");
-    assert_eq!(seen, HashSet::from([run.id()]), "only the probe, which is the program's own, knocks there");
+    // Only root is told whose a socket is: the program lets no other look at its files.
+    if rustix::process::geteuid().is_root() {
+        assert_eq!(seen, HashSet::from([run.id()]), "only the probe, which is the program's own, knocks there");
+    }
     assert_eq!(run.workers().len(), 2);
     let heard = run.heard();
     let dark = heard.of_type("state").filter(|l| l["endpoint"] == "dark");

@@ -78,6 +78,7 @@
 //! | `kicked` | mosquitto's administrator disables the client's user | backoff | administrative_action | retry | `broker disconnected press: kicked by administrator; retry in N s` |
 //! | `maximum_connect_time` | a broker says 0xa0 | backoff | maximum_connect_time | retry | `broker disconnected press: maximum connect time reached; retry in N s` |
 //! | `worker_killed` | SIGKILL to the worker process | held | worker_lost | worker | `press is waiting for its worker: worker died: killed by signal 9` |
+//! | `worker_stopped` | SIGSTOP to the worker process | held | worker_silent | worker | `press is waiting for its worker: worker is silent: no word for 5 s (stopped, or hung)` |
 //! | `worker_cannot_start` | the same, and the system has no file for the next one | held | worker_lost | worker | `press is waiting for its worker: worker died: killed by signal 9` |
 //! | `retries_exhausted` | the third failure with `max_retries = 2` | failed | retries_exhausted | operator | `press was given up: out of retries: last: connection lost: the broker closed the connection instead of answering CONNECT (it may want TLS at this port, or be full)` |
 

@@ -8,19 +8,21 @@ mod fleet_file;
 mod headless;
 #[path = "harness/mosquitto.rs"]
 mod mosquitto;
+#[path = "harness/proc.rs"]
+mod proc;
 
 use std::{
     collections::HashSet,
     fs,
     process::{Command, Output, Stdio},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use console::{assert_gone, descendants, is_running, signal_process};
+use console::{Console, assert_gone, descendants, is_running, signal_process};
 use fleet_file::FleetFile;
 use headless::Headless;
 use mosquitto::{Mosquitto, Setup};
-use rustix::process::Signal;
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 
 /// How often the broker is killed: a short form by default, the whole with `make chaos`.
 fn rounds() -> usize {
@@ -66,6 +68,8 @@ fn a_killed_worker_costs_only_its_own_connections_and_only_for_a_moment() {
     let (a, b) = (Mosquitto::start(), Mosquitto::start());
     let file = FleetFile::new(&format!(
         r#"
+        [fleet]
+        worker_size = 250
         [endpoint.a]
         url = "mqtt://127.0.0.1:{}"
         [endpoint.b]
@@ -108,6 +112,154 @@ fn a_killed_worker_costs_only_its_own_connections_and_only_for_a_moment() {
     assert_eq!(log.matches("New client connected").count(), 250, "b saw reconnects");
     signal_process(run.id(), Signal::TERM);
     run.wait_exit();
+}
+
+/// Neither its clients nor its broker would ever say that it is stopped.
+#[test]
+fn a_stopped_worker_is_told_replaced_and_costs_only_its_own_connections() {
+    let broker = Mosquitto::start();
+    let file = FleetFile::sized(broker.port(), 40, 20);
+    let mut run = Headless::start(&["run", file.path()], &[]);
+    run.wait_up(40);
+    let said = run.heard().lines.len();
+    let stopped = Instant::now();
+    signal_process(run.workers()[&0], Signal::STOP);
+    let is = |l: &serde_json::Value, event: &str| l["type"] == "worker" && l["event"] == event;
+    drop(run.wait_for("the silence", |h| h.lines[said..].iter().any(|l| is(l, "silent"))));
+    let told = stopped.elapsed();
+    assert!(told > Duration::from_secs(4) && told < Duration::from_secs(6), "told after {told:?}");
+    drop(run.wait_for("another worker", |h| h.lines[said..].iter().any(|l| is(l, "restarted"))));
+    run.wait_up(40);
+    println!("told {told:?} after the stop, all up after {:?}", stopped.elapsed());
+    let heard = run.heard();
+    let since = &heard.lines[said..];
+    let of_workers: Vec<_> = since.iter().filter(|l| l["type"] == "worker").collect();
+    let events: Vec<_> = of_workers.iter().map(|l| l["event"].as_str().unwrap()).collect();
+    assert_eq!(events, ["silent", "died", "restarted"]);
+    assert!(of_workers.iter().all(|l| l["worker"] == 0));
+    let words = of_workers[1]["detail"].as_str().unwrap();
+    assert!(words.starts_with("silent for 5 s, killed; its 20 clients wait"), "{words}");
+    let steps: Vec<_> = since.iter().filter(|l| l["type"] == "state").collect();
+    let touched: HashSet<&str> = steps.iter().map(|l| l["client"].as_str().unwrap()).collect();
+    let its_own: HashSet<String> = (1..=20).map(|n| format!("press-{n:04}")).collect();
+    assert_eq!(touched, its_own.iter().map(String::as_str).collect(), "others blinked, or its own did not");
+    for client in &touched {
+        let of_client = steps.iter().filter(|l| l["client"] == *client).map(|l| l["to"].as_str().unwrap());
+        assert_eq!(of_client.collect::<Vec<_>>(), ["held", "queued", "connecting", "up"]);
+    }
+    assert!(steps.iter().filter(|l| l["to"] == "held").all(|l| l["reason"] == "worker_silent"));
+    drop(heard);
+    signal_process(run.id(), Signal::TERM);
+    run.wait_exit();
+}
+
+#[test]
+fn clients_of_a_silent_worker_are_not_counted_as_up_at_the_end() {
+    let broker = Mosquitto::start();
+    let file = FleetFile::sized(broker.port(), 40, 20);
+    let mut run = Headless::start(&["run", file.path(), "--duration", "10s"], &[]);
+    run.wait_up(40);
+    // None can be started in its place.
+    let program = Pid::from_raw(run.id() as i32).unwrap();
+    let limit = getrlimit(Resource::Nofile);
+    prlimit(Some(program), Resource::Nofile, Rlimit { current: Some(3), ..limit }).unwrap();
+    signal_process(run.workers()[&0], Signal::STOP);
+    assert_eq!(run.wait_exit().code(), Some(3));
+    let heard = run.heard();
+    let last = heard.lines.last().unwrap();
+    assert_eq!((&last["type"], &last["up"], &last["held"]), (&"summary".into(), &20.into(), &20.into()));
+    let silent = heard.of_type("state").filter(|l| l["reason"] == "worker_silent").count();
+    assert_eq!(silent, 20);
+}
+
+#[test]
+fn a_program_that_was_stopped_itself_takes_no_worker_for_silent() {
+    let broker = Mosquitto::start();
+    let file = FleetFile::sized(broker.port(), 40, 20);
+    let mut run = Headless::start(&["run", file.path()], &[]);
+    run.wait_up(40);
+    signal_process(run.id(), Signal::STOP);
+    // This is the one thing that takes time: longer than a worker may be silent.
+    std::thread::sleep(Duration::from_secs(7));
+    signal_process(run.id(), Signal::CONT);
+    let summaries = |h: &headless::Heard| h.of_type("summary").count();
+    let before = summaries(&run.heard());
+    drop(run.wait_for("seconds after it", |h| summaries(h) >= before + 3));
+    let heard = run.heard();
+    let events: Vec<_> = heard.of_type("worker").map(|l| l["event"].as_str().unwrap()).collect();
+    assert_eq!(events, ["started", "started"]);
+    assert_eq!(heard.count("up"), 40);
+    drop(heard);
+    signal_process(run.id(), Signal::TERM);
+    run.wait_exit();
+}
+
+/// Filters for one client and gives an order about it by key.
+fn order(console: &mut Console, client: &str, key: &str) {
+    console.press(&format!("/{client}\r"));
+    console.wait_text("1 of 40 match");
+    console.press("\x1b[B");
+    let is_chosen = |s: &str| s.lines().any(|l| l.starts_with('>') && l.contains(client));
+    console.wait_for("the cursor on it", is_chosen);
+    console.press(key);
+    match key {
+        "d" => {
+            console.wait_text(&format!("isconnect {client}"));
+            console.press("y");
+            console.wait_text(&format!("disconnecting {client}"));
+        }
+        _ => drop(console.wait_text(&format!("reconnecting {client}"))),
+    }
+    console.press("\x1b");
+    console.wait_for("no filter", |s| !s.contains("match"));
+}
+
+/// Waits until the file says so, this many times.
+#[track_caller]
+fn wait_told(log: &std::path::Path, what: &str, times: usize) {
+    let end = Instant::now() + headless::SOON;
+    while fs::read_to_string(log).unwrap_or_default().matches(what).count() < times {
+        assert!(Instant::now() < end, "not in the log: {what}\n{}", fs::read_to_string(log).unwrap_or_default());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn what_is_ordered_while_a_worker_is_silent_or_gone_is_kept_or_told() {
+    let broker = Mosquitto::start();
+    let file = FleetFile::sized(broker.port(), 40, 20);
+    let log = file.dir.path().join("log");
+    let mut console = Console::start(120, 40, &["run", file.path(), "--log", log.to_str().unwrap()]);
+    console.wait_text("40 up");
+    let connects = |client: &str| {
+        let said = format!(" as {client} ");
+        broker.log().lines().filter(|l| l.contains("New client connected") && l.contains(&said)).count()
+    };
+
+    // Nobody knows yet that it is stopped.
+    signal_process(proc::worker(0, &console.descendants()), Signal::STOP);
+    order(&mut console, "press-0003", "d");
+    order(&mut console, "press-0004", "r");
+    wait_told(&log, "worker 0 has been silent for 5 s (stopped, or hung)", 1);
+    console.wait_text("39 up");
+    assert_eq!(["press-0002", "press-0003", "press-0004", "press-0030"].map(connects), [2, 1, 2, 1]);
+
+    // The next one dies as well, and no other can be started in its place.
+    let program = Pid::from_raw(console.id() as i32).unwrap();
+    let limit = getrlimit(Resource::Nofile);
+    prlimit(Some(program), Resource::Nofile, Rlimit { current: Some(3), ..limit }).unwrap();
+    signal_process(proc::worker(0, &console.descendants()), Signal::KILL);
+    console.wait_text("20 up");
+    order(&mut console, "press-0005", "d");
+    order(&mut console, "press-0006", "r");
+    // At its death, and again as the answer to the order.
+    wait_told(&log, "press-0006 is waiting for its worker: worker died: killed by signal 9", 2);
+    wait_told(&log, "worker 0 died: cannot start: Too many open files", 1);
+    prlimit(Some(program), Resource::Nofile, limit).unwrap();
+    console.wait_text("38 up");
+    assert_eq!(["press-0003", "press-0005", "press-0006", "press-0030"].map(connects), [1, 2, 3, 1]);
+    console.signal(Signal::TERM);
+    console.wait_exit();
 }
 
 #[test]
@@ -301,7 +453,7 @@ fn a_secret_reaches_neither_argv_nor_environment_nor_output() {
     for worker in workers {
         assert!(is_running(worker));
         for file in ["cmdline", "environ"] {
-            let text = fs::read(format!("/proc/{worker}/{file}")).unwrap();
+            let Some(text) = proc::read(worker, file) else { continue };
             assert!(!String::from_utf8_lossy(&text).contains(secret), "{file} of a worker holds the secret");
         }
     }

@@ -6,19 +6,25 @@ mod certs;
 mod console;
 #[path = "harness/fleet_file.rs"]
 mod fleet_file;
+#[path = "harness/headless.rs"]
+mod headless;
 #[path = "harness/mosquitto.rs"]
 mod mosquitto;
 #[path = "harness/peers.rs"]
 mod peers;
+#[path = "harness/proc.rs"]
+mod proc;
 
 use std::{
     fs,
+    os::unix::{fs::MetadataExt, fs::PermissionsExt, process::ExitStatusExt},
     process::{Command, Output},
 };
 
 use certs::{Authority, VALID};
 use console::{Console, descendants, signal_process};
 use fleet_file::FleetFile;
+use headless::Headless;
 use mosquitto::{Mosquitto, Setup, free_port};
 use rustix::process::Signal;
 
@@ -62,14 +68,15 @@ impl Search {
 
     /// The arguments of these processes and, but for the operator's own, their environment.
     fn look_at_processes(&mut self, program: u32) {
-        let arguments = |id: u32| fs::read(format!("/proc/{id}/cmdline")).expect("a process");
+        let arguments = |id: u32| proc::read(id, "cmdline").expect("what everybody may read");
         self.look("the program's arguments", &arguments(program));
         let workers = descendants(program);
         assert!(!workers.is_empty());
         for worker in workers {
             self.look(&format!("the arguments of {worker}"), &arguments(worker));
-            let environment = fs::read(format!("/proc/{worker}/environ")).expect("a process");
-            self.look(&format!("the environment of {worker}"), &environment);
+            if let Some(environment) = proc::read(worker, "environ") {
+                self.look(&format!("the environment of {worker}"), &environment);
+            }
         }
     }
 }
@@ -98,6 +105,8 @@ fn no_secret_is_written_shown_or_handed_on_in_the_open() {
     let denying = peers::serve_proxy(broker.address(), |_| Some("HTTP/1.1 407 Proxy Authentication Required"));
     let file = FleetFile::new(&format!(
         r#"
+        [fleet]
+        worker_size = 1
         [endpoint.plain]
         url = "mqtt://127.0.0.1:{plain}"
         [endpoint.mutual]
@@ -187,4 +196,45 @@ fn no_secret_is_written_shown_or_handed_on_in_the_open() {
     }
     assert!(search.places > 12, "{}", search.places);
     assert_eq!(search.leaks, [""; 0]);
+}
+
+/// The program as an ordinary user's, where we are root, and with core files of any size allowed.
+fn crashing(file: &FleetFile) -> Command {
+    let mut command = match rustix::process::geteuid().is_root() {
+        true => {
+            fs::set_permissions(file.dir.path(), PermissionsExt::from_mode(0o755)).expect("a folder for everybody");
+            let mut command = Command::new("setpriv");
+            command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "sh"]);
+            command
+        }
+        false => Command::new("sh"),
+    };
+    command.args(["-c", "ulimit -c unlimited; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_mqfleet"), "run", file.path()]);
+    command
+}
+
+#[test]
+fn a_crash_writes_no_memory_to_disk_and_no_other_program_of_the_user_reads_it() {
+    let broker = Mosquitto::start();
+    let file = FleetFile::presses(broker.port(), 3);
+    let mut run = Headless::of(&mut crashing(&file));
+    run.wait_up(3);
+    let worker = run.workers()[&0];
+    for id in [run.id(), worker] {
+        assert_eq!(proc::core_limits(id), ["0", "0"]);
+        // What the kernel lets nobody look into it gives to root (proc(5)).
+        let owner = |file: &str| fs::metadata(format!("/proc/{id}/{file}")).expect("a process").uid();
+        assert_eq!(owner("mem"), 0);
+        let status = String::from_utf8(proc::read(id, "status").expect("what everybody may read")).expect("text");
+        assert!(status.lines().any(|line| line.starts_with("Uid:") && !line.contains("\t0\t")), "{status}");
+    }
+    // As an assertion of a C library does it.
+    signal_process(worker, Signal::ABORT);
+    let died =
+        |h: &headless::Heard| h.of_type("worker").any(|l| l["detail"].as_str().is_some_and(|d| d.contains("signal 6")));
+    drop(run.wait_for("the death", died));
+    run.wait_up(3); // an ordinary user's program starts another one
+    signal_process(run.id(), Signal::ABORT);
+    let status = run.wait_exit();
+    assert_eq!((status.signal(), status.core_dumped()), (Some(6), false));
 }

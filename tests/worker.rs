@@ -17,6 +17,8 @@ mod script;
 
 #[path = "worker/accuracy.rs"]
 mod accuracy;
+#[path = "worker/beat.rs"]
+mod beat;
 #[path = "worker/causes.rs"]
 mod causes;
 #[path = "worker/connack.rs"]

@@ -17,8 +17,9 @@ use super::{
     process::{children, cpu, signal},
 };
 
-/// The time between two probes of a client.
-const EVERY: Duration = Duration::from_secs(4);
+/// The time between two probes of a client: a worker that is stopped for somewhat longer must not be
+/// silent for so long that it is replaced.
+const EVERY: Duration = Duration::from_secs(3);
 
 /// What a stamp may be off, in seconds.
 const MILLI: f64 = 1e-3;

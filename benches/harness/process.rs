@@ -1,7 +1,7 @@
 //! What the kernel says of a process: memory, CPU time, children; starting and ending one is for the benchmark.
 #![allow(dead_code, reason = "every benchmark uses another part of it")]
 
-use std::{fs, time::Duration};
+use std::{fs, io::ErrorKind, time::Duration};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -17,8 +17,14 @@ pub struct Memory {
 }
 
 /// Reads `smaps_rollup`. A process that is gone has none.
+///
+/// # Panics
+/// Where that is for root alone: the program keeps its memory to itself.
 pub fn memory(id: u32) -> Memory {
-    let text = fs::read_to_string(format!("/proc/{id}/smaps_rollup")).unwrap_or_default();
+    let text = match fs::read_to_string(format!("/proc/{id}/smaps_rollup")) {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => panic!("only root may measure memory: {error}"),
+        text => text.unwrap_or_default(),
+    };
     let field = |name: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(name));
         line.and_then(|rest| rest.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0) * 1024

@@ -196,7 +196,9 @@ fn of_client(case: &Case<'_>, step: Step, cause: &Cause) -> String {
         Reason::WebSocketRefused => {
             "the probe got one: look at what stands in front of the broker, and who answers there now".into()
         }
-        Reason::WorkerLost | Reason::Internal => "this is no fault of the broker: see what is said above".into(),
+        Reason::WorkerLost | Reason::WorkerSilent | Reason::Internal => {
+            "this is no fault of the broker: see what is said above".into()
+        }
         _ => "look at the broker's log: it knows why".into(),
     }
 }

@@ -213,11 +213,11 @@ impl Trial {
                     pool.order(ClientKey(0), |slot| ToWorker::Connect { slot, generation: GENERATION, endpoint });
                 }
                 Ok(Some(PoolNews::Report(_, report))) => heard.take_in(report, kind),
-                Ok(Some(PoolNews::Lost { detail, .. })) => return Err(self.failed(step, began, lost(detail))),
+                Ok(Some(PoolNews::Lost { cause, .. })) => return Err(self.failed(step, began, Why::Ended(cause))),
                 Ok(Some(PoolNews::Event { event: crate::event::WorkerEvent::Died, detail, .. })) => {
                     return Err(self.failed(step, began, lost(detail)));
                 }
-                Ok(Some(PoolNews::Event { .. })) => {}
+                Ok(Some(PoolNews::Event { .. } | PoolNews::Warning(_))) => {}
                 Ok(None) => return Err(self.failed(step, began, lost(Scrubbed::default()))),
                 Err(_) => {
                     let why = match step {
@@ -257,7 +257,7 @@ impl Trial {
 /// cut, stood already when the endpoint was probed.
 fn is_of_the_way(reason: Reason) -> bool {
     let told_at_connack = matches!(reason, Reason::ConnectionLost | Reason::ConnectionReset | Reason::ConnectTimeout);
-    let is_other = matches!(reason, Reason::ClientCertificateRefused | Reason::Internal | Reason::WorkerLost);
+    let is_other = matches!(reason, Reason::ClientCertificateRefused | Reason::Internal) || reason.is_workers();
     reason.is_network() && !told_at_connack || is_other
 }
 

@@ -19,6 +19,7 @@ pub enum Reason {
     Connected,
     RetriesExhausted,
     WorkerLost,
+    WorkerSilent,
     WorkerReady,
     EndpointUnknown,
     EndpointOpen,
@@ -170,6 +171,11 @@ impl Reason {
         (Reason::ConnectionLost as u8..Reason::ClientCertificateRefused as u8).contains(&(self as u8))
     }
 
+    /// Whether the client's worker is what is missing.
+    pub fn is_workers(self) -> bool {
+        matches!(self, Reason::WorkerLost | Reason::WorkerSilent)
+    }
+
     pub fn remedy(self) -> Remedy {
         use Reason::*;
         match self {
@@ -215,6 +221,7 @@ impl Reason {
             Connected => ("connected", "connected"),
             RetriesExhausted => ("retries_exhausted", "out of retries"),
             WorkerLost => ("worker_lost", "worker died"),
+            WorkerSilent => ("worker_silent", "worker is silent"),
             WorkerReady => ("worker_ready", "worker is back"),
             EndpointUnknown => ("endpoint_unknown", "endpoint not probed yet"),
             EndpointOpen => ("endpoint_open", "endpoint answers"),

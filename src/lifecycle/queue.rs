@@ -9,7 +9,8 @@ use crate::fleet::{ClientKey, WorkerKey};
 /// Paho connects the clients of a worker one after the other, however many cores there are, so that
 /// the order of the fleet file would keep one worker busy and the others waiting. Therefore a few
 /// workers take turns, client by client. A worker's turn ends with those clients that waited when it
-/// began; who comes later waits for the next one, so that nobody is overtaken again and again.
+/// began; who comes later waits for the next one, so that nobody is overtaken again and again. The
+/// turns are this endpoint's alone: others may have the same worker connect clients of theirs meanwhile.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     /// By worker.

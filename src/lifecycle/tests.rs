@@ -1,5 +1,6 @@
 //! Tests of the lifecycle on made-up time; they start no process and open no socket.
 
+mod absence;
 mod ladders;
 mod routes;
 mod soak;
@@ -32,6 +33,11 @@ fn ms(ms: u64) -> Moment {
 
 fn cause(reason: Reason) -> Step {
     Step::Ended(Cause { reason, detail: Scrubbed::default() })
+}
+
+/// Why a worker is not there.
+fn gone(reason: Reason) -> Cause {
+    Cause { reason, detail: Scrubbed::new("no sign of it") }
 }
 
 /// What the lifecycle wants done, with every endpoint answering every probe at once.
@@ -169,7 +175,7 @@ fn a_dead_worker_holds_its_clients_and_only_those() {
     for c in [a, b] {
         l.report(c, 1, Step::Up(Box::default()), ms(70));
     }
-    l.worker_lost([a], &Scrubbed::new("killed by signal 9"), ms(80));
+    l.worker_lost([a], &gone(Reason::WorkerLost), ms(80));
     assert_eq!((l.state(a), l.state(b)), (State::Held, State::Up));
     l.worker_ready(WorkerKey(0), [a], ms(200));
     l.poll(ms(300));

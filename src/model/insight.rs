@@ -106,7 +106,7 @@ impl Insight {
 fn is_failing(row: &Row) -> bool {
     match row.state {
         State::Backoff | State::Failed => true,
-        State::Held => row.reason.is_network() || row.reason.is_brokers() || row.reason == Reason::WorkerLost,
+        State::Held => row.reason.is_network() || row.reason.is_brokers() || row.reason.is_workers(),
         State::Connecting => row.attempt > 1 && (row.reason.is_network() || row.reason.is_brokers()),
         State::Up | State::Off | State::Queued => false,
     }
@@ -157,11 +157,11 @@ fn shared(known: &Known, sick: &[Sick], are_slow: bool) -> Option<Insight> {
     if count(&is_twin) >= needed || sick.len() < Insight::FEW {
         return twins();
     }
-    let lost = Why::Down(Reason::WorkerLost);
-    if (needed..=known.fleet().worker_size).contains(&count(&by(lost)))
+    let is_lost = |one: &Sick| matches!(one.why, Why::Down(reason) if reason.is_workers());
+    if (needed..=known.fleet().worker_size).contains(&count(&is_lost))
         && let Some(worker) = known.last_worker_death()
     {
-        return found(Shared::Worker(worker), &by(lost));
+        return found(Shared::Worker(worker), &is_lost);
     }
     match place(known, sick, needed) {
         Some(Place::Endpoint(endpoint)) => {

@@ -87,7 +87,7 @@ impl Log {
             What::Worker { event, .. } => match event {
                 WorkerEvent::Started => None, // nothing an operator has to know
                 WorkerEvent::Restarted => Some(Level::Info),
-                WorkerEvent::Died => Some(Level::Warning),
+                WorkerEvent::Silent | WorkerEvent::Died => Some(Level::Warning),
             },
             What::Notice { level, .. } => Some(*level),
             What::Trouble(_) => Some(Level::Info),

@@ -164,7 +164,7 @@ fn is_planned(reason: Reason) -> bool {
 fn is_trouble(to: State, reason: Reason) -> bool {
     match to {
         State::Backoff | State::Failed => true,
-        State::Held => reason.is_network() || reason.is_brokers() || reason == Reason::WorkerLost,
+        State::Held => reason.is_network() || reason.is_brokers() || reason.is_workers(),
         State::Off | State::Queued | State::Connecting | State::Up => false,
     }
 }

@@ -4,19 +4,20 @@ use std::{
     io,
     os::unix::process::ExitStatusExt,
     process::{ExitStatus, Stdio},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use tokio::{
-    io::{AsyncBufReadExt, BufReader},
-    process::{Child, ChildStderr, Command},
+    io::BufReader,
+    process::{Child, Command},
     task::JoinHandle,
     time::timeout,
 };
 
 use crate::{
     fleet::{ClientKey, Fleet, WorkerKey},
+    pool::last_words::{LastWords, listen},
     text::Scrubbed,
     wire::{self, ClientDef, DEFINE_PART, FromWorker, Hello, ToWorker, WireError},
 };
@@ -26,7 +27,7 @@ pub(super) struct Process {
     child: Child,
     pub sender: wire::Sender,
     pub receiver: wire::Receiver,
-    last_words: Arc<Mutex<String>>,
+    last_words: Arc<Mutex<LastWords>>,
     /// Ends with the process's standard error.
     listener: Option<JoinHandle<()>>,
 }
@@ -45,6 +46,9 @@ const ENVIRONMENT: [&str; 7] = [
 ];
 
 impl Process {
+    /// How long a worker that is about to die may take.
+    const DYING: Duration = Duration::from_millis(200);
+
     /// Starts the worker as a process of this same binary. Its standard input is its end of the
     /// link; it is in a process group of its own, so that Ctrl-C at the terminal reaches only us.
     pub fn spawn(worker: WorkerKey) -> io::Result<Process> {
@@ -56,14 +60,18 @@ impl Process {
             .args(["worker", &worker.0.to_string()])
             .env_clear()
             .envs(ENVIRONMENT.iter().filter_map(|name| Some((*name, std::env::var_os(name)?))))
+            // The C library gives each thread a heap of its own, up to eight a core, and returns little of
+            // what was used there once: a worker's few threads allocate in turns and can share two.
+            .env("MALLOC_ARENA_MAX", "2")
             .stdin(Stdio::from(std::os::fd::OwnedFd::from(theirs)))
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .process_group(0)
             .kill_on_drop(true);
         let mut child = command.spawn()?;
-        let last_words = Arc::new(Mutex::new(String::new()));
-        let listener = child.stderr.take().map(|stderr| tokio::spawn(listen(stderr, last_words.clone())));
+        let last_words = Arc::new(Mutex::new(LastWords::default()));
+        let words = |stderr| tokio::spawn(listen(BufReader::new(stderr), last_words.clone()));
+        let listener = child.stderr.take().map(words);
         let (sender, receiver) = wire::link(tokio::net::UnixStream::from_std(ours)?);
         Ok(Process { child, sender, receiver, last_words, listener })
     }
@@ -83,7 +91,7 @@ impl Process {
         self.sender.send(&ToWorker::Hello(Hello::new())).await?;
         match self.receiver.recv().await? {
             FromWorker::Hello(hello) => wire::check_hello(&hello)?,
-            FromWorker::Report(_) => return Err(WireError::Stranger),
+            FromWorker::Report(_) | FromWorker::Beat => return Err(WireError::Stranger),
         }
         for part in clients.chunks(DEFINE_PART) {
             let defs = part.iter().map(|&key| define(fleet, key)).collect();
@@ -111,23 +119,41 @@ impl Process {
 
     /// Makes sure that a worker with which talking failed is dead, and tells how it died.
     pub async fn bury(mut self, error: WireError) -> Scrubbed {
-        let patience = Duration::from_millis(200);
-        let died_itself = timeout(patience, self.child.wait()).await;
+        let died_itself = timeout(Self::DYING, self.child.wait()).await;
         let how = match died_itself {
             Ok(Ok(status)) => describe(status),
             _ => {
-                let _ = self.child.kill().await;
-                match error {
-                    WireError::Io(e) if e.kind() == io::ErrorKind::TimedOut => "did not take its orders, killed".into(),
-                    error => format!("{error}, killed"),
-                }
+                let why = match error {
+                    WireError::Io(e) if e.kind() == io::ErrorKind::TimedOut => "did not take its orders".into(),
+                    error => error.to_string(),
+                };
+                self.kill(&why).await
             }
         };
+        self.with_last_words(&how).await
+    }
+
+    /// Ends a worker that does not speak any more, and tells how it died.
+    pub async fn put_down(mut self, why: &str) -> Scrubbed {
+        let how = self.kill(why).await;
+        self.with_last_words(&how).await
+    }
+
+    /// Kills it, also where it is stopped. One that hangs in the kernel dies later: nobody waits for that.
+    async fn kill(&mut self, why: &str) -> String {
+        let _ = timeout(10 * Self::DYING, self.child.kill()).await;
+        format!("{why}, killed")
+    }
+
+    async fn with_last_words(self, how: &str) -> Scrubbed {
         if let Some(listener) = self.listener {
-            let _ = timeout(patience, listener).await; // what it said may still be in the pipe
+            let _ = timeout(Self::DYING, listener).await; // what it said may still be in the pipe
         }
-        let words = self.last_words.lock().map(|w| w.clone()).unwrap_or_default();
-        if words.is_empty() { Scrubbed::new(&how) } else { Scrubbed::new(&format!("{how} ({words})")) }
+        let words = self.last_words.lock().unwrap_or_else(PoisonError::into_inner);
+        match words.get() {
+            "" => Scrubbed::new(how),
+            words => Scrubbed::new(&format!("{how} ({words})")),
+        }
     }
 }
 
@@ -136,19 +162,6 @@ fn describe(status: ExitStatus) -> String {
         (Some(code), _) => format!("exited with code {code}"),
         (None, Some(signal)) => format!("killed by signal {signal}"),
         (None, None) => "ended".to_owned(),
-    }
-}
-
-/// Keeps the last line that a worker wrote to its standard error.
-async fn listen(stderr: ChildStderr, last_words: Arc<Mutex<String>>) {
-    let mut lines = BufReader::new(stderr).split(b'\n');
-    while let Ok(Some(line)) = lines.next_segment().await {
-        let line = Scrubbed::from_bytes(&line[..line.len().min(1_024)]);
-        if let Ok(mut words) = last_words.lock()
-            && !line.trim().is_empty()
-        {
-            *words = line.trim().to_owned();
-        }
     }
 }
 
@@ -199,6 +212,7 @@ mod tests {
         assert!(stopped.is_ok(), "it waits for ever");
         assert!(rustix::process::test_kill_process(id).is_err(), "it is still there");
     }
+
     #[tokio::test]
     async fn the_last_words_of_a_dead_worker_are_heard_however_late() {
         for _ in 0..20 {
@@ -207,7 +221,7 @@ mod tests {
             dying.args(["-c", "echo no room >&2; exit 3"]).stderr(Stdio::piped());
             process.child = dying.spawn().expect("a process");
             let stderr = process.child.stderr.take().expect("its words");
-            process.listener = Some(tokio::spawn(listen(stderr, process.last_words.clone())));
+            process.listener = Some(tokio::spawn(listen(BufReader::new(stderr), process.last_words.clone())));
             assert_eq!(process.bury(WireError::Closed).await.as_str(), "exited with code 3 (no room)");
         }
     }

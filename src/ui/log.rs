@@ -49,7 +49,9 @@ fn look(screen: &Screen, entry: &Entry) -> (&'static str, Style) {
             let badge = Badge::of(*to, false, *to == State::Failed && reason.is_brokers());
             (glyphs.badge(badge), theme.badge(badge))
         }
-        Subject::Worker { event: WorkerEvent::Died, .. } => (glyphs.badge(Badge::Failed), theme.error),
+        Subject::Worker { event: WorkerEvent::Silent | WorkerEvent::Died, .. } => {
+            (glyphs.badge(Badge::Failed), theme.error)
+        }
         Subject::Worker { .. } => (glyphs.badge(Badge::Up), theme.info),
         Subject::Shortfall { .. } | Subject::Notice(_) => match entry.level {
             Level::Info => ("i", theme.info),

@@ -135,7 +135,8 @@ pub fn next(known: &Known, key: ClientKey, now: Moment) -> String {
             Some(at) => format!("try #{} {}", row.attempt, soon(at)),
             None => format!("try #{}", row.attempt),
         },
-        (State::Held, Reason::WorkerLost) => "connects once its worker is back".to_owned(),
+        (State::Held, reason) if reason.is_workers() => "connects once its worker is back".to_owned(),
+        (State::Held, Reason::Start) => "connects once its worker has started".to_owned(),
         (State::Held, Reason::OperatorHold) => format!("connects once {name} is released"),
         (State::Held, _) => match (row.next_try, known.gate(row.endpoint).map(|gate| &gate.condition)) {
             (Some(at), _) => format!("{name} is asked again {}", soon(at)),
@@ -242,6 +243,8 @@ mod tests {
             (State::Held, Reason::CertificateExpired, Some(60_000), "eu-1 is asked again in 60 s"),
             (State::Held, Reason::EndpointUnknown, None, "connects once eu-1 answers"),
             (State::Held, Reason::WorkerLost, None, "connects once its worker is back"),
+            (State::Held, Reason::WorkerSilent, None, "connects once its worker is back"),
+            (State::Held, Reason::Start, None, "connects once its worker has started"),
             (State::Held, Reason::OperatorHold, None, "connects once eu-1 is released"),
             (State::Failed, Reason::NotAuthorized, Some(420_000), "tried again in 7 min"),
             (State::Failed, Reason::Banned, None, "nothing: not tried again by itself"),

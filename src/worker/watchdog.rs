@@ -3,17 +3,12 @@
 use std::{
     io::{self, Write},
     os::fd::OwnedFd,
-    process,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    thread,
+    process, thread,
     time::Duration,
 };
 
 use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
+    event::{PollFd, PollFlags, poll},
     io::Errno,
     process::{Signal, getpid, kill_process},
 };
@@ -21,47 +16,19 @@ use rustix::{
 /// How long the orderly end may take once the console is gone or told us to stop.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// Looks at the driver's beats that find none, one a second, after which Paho counts as hung: then
-/// every client here is dead, and a new worker is the only cure.
-const MISSED: u32 = 30;
-
-/// The driver's sign of life.
-#[derive(Clone, Default)]
-pub(super) struct Beat(Arc<AtomicU64>);
-
-impl Beat {
-    /// To be called at least once a second.
-    pub(super) fn tick(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-/// Ends the process [`GRACE`] after the other end of `link` closes, and when `beat` stops.
-pub(super) fn start(link: OwnedFd, beat: Beat) -> std::io::Result<()> {
-    thread::Builder::new().name("watchdog".into()).stack_size(64 << 10).spawn(move || watch(&link, &beat))?;
+/// Ends the process [`GRACE`] after the other end of `link` closes. One that hangs while the console is
+/// there is the console's to end: it hears no more of it.
+pub(super) fn start(link: OwnedFd) -> io::Result<()> {
+    thread::Builder::new().name("watchdog".into()).stack_size(64 << 10).spawn(move || watch(&link))?;
     Ok(())
 }
 
-fn watch(link: &OwnedFd, beat: &Beat) {
-    let second = Timespec { tv_sec: 1, tv_nsec: 0 };
-    let (mut last, mut missed) = (0, 0);
-    loop {
-        let mut fds = [PollFd::new(link, PollFlags::RDHUP)];
-        match poll(&mut fds, Some(&second)) {
-            Ok(0) | Err(Errno::INTR) => {}
-            // The console closed its end, or the descriptor is none of ours.
-            Ok(_) | Err(_) => {
-                thread::sleep(GRACE);
-                die(&format!("still here {} s after the console went", GRACE.as_secs()));
-            }
-        }
-        let now = beat.0.load(Ordering::Relaxed);
-        missed = if now == last { missed + 1 } else { 0 };
-        last = now;
-        if missed >= MISSED {
-            die(&format!("no sign of life from Paho for {MISSED} s"));
-        }
-    }
+fn watch(link: &OwnedFd) {
+    let mut fds = [PollFd::new(link, PollFlags::RDHUP)];
+    // The console closed its end, or the descriptor is none of ours.
+    while let Err(Errno::INTR) = poll(&mut fds, None) {}
+    thread::sleep(GRACE);
+    die(&format!("still here {} s after the console went", GRACE.as_secs()));
 }
 
 /// Kills the process in [`GRACE`], whatever hangs by then.

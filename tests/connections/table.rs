@@ -8,6 +8,7 @@ use super::{
     certs::{Authority, EXPIRED, NOT_YET, VALID},
     fleet_file::FleetFile,
     headless::Headless,
+    proc,
 };
 
 /// The secrets. None of them may be seen anywhere.
@@ -255,14 +256,13 @@ fn assert_secret(program: &Headless) {
     drop(program.wait_for("a worker", |h| h.of_type("worker").next().is_some()));
     let heard = program.heard().lines.iter().map(|l| l.to_string()).collect::<String>();
     let mut seen = HashMap::from([("its lines".to_owned(), heard.into_bytes())]);
-    let mut read = |path: String| {
-        let bytes = fs::read(&path).expect("a process");
-        seen.insert(path, bytes);
+    let mut read = |id: u32, file: &str| {
+        seen.extend(proc::read(id, file).map(|bytes| (format!("{file} of {id}"), bytes)));
     };
-    read(format!("/proc/{}/cmdline", program.id()));
+    read(program.id(), "cmdline");
     for worker in program.workers().into_values() {
-        read(format!("/proc/{worker}/cmdline"));
-        read(format!("/proc/{worker}/environ"));
+        read(worker, "cmdline");
+        read(worker, "environ");
     }
     for (what, bytes) in seen {
         for (_, secret) in SECRETS {

@@ -8,9 +8,9 @@ fn url(broker: &Mosquitto) -> String {
     format!("mqtt://127.0.0.1:{}", broker.port())
 }
 
-fn kill_worker(run: &Run) {
+fn signal_worker(run: &Run, signal: Signal) {
     let worker = Pid::from_raw(run.program.workers()[&0] as i32).expect("a process");
-    kill_process(worker, Signal::KILL).expect("to kill a worker");
+    kill_process(worker, signal).expect("to signal a worker");
 }
 
 #[test]
@@ -18,8 +18,18 @@ fn worker_killed() {
     let broker = Mosquitto::start();
     let mut run = Run::at(&url(&broker));
     run.comes_up();
-    kill_worker(&run);
+    signal_worker(&run, Signal::KILL);
     run.expect("worker_killed");
+    run.comes_up();
+}
+
+#[test]
+fn worker_stopped() {
+    let broker = Mosquitto::start();
+    let mut run = Run::at(&url(&broker));
+    run.comes_up();
+    signal_worker(&run, Signal::STOP);
+    run.expect("worker_stopped");
     run.comes_up();
 }
 
@@ -32,7 +42,7 @@ fn worker_cannot_start() {
     let program = Pid::from_raw(run.program.id() as i32).expect("a process");
     let limit = getrlimit(Resource::Nofile);
     prlimit(Some(program), Resource::Nofile, Rlimit { current: Some(3), ..limit }).expect("to set its limit");
-    kill_worker(&run);
+    signal_worker(&run, Signal::KILL);
     run.expect("worker_cannot_start");
     let told = |h: &Heard| {
         let starts = "cannot start: Too many open files (os error 24); its client waits; starting it again in ";

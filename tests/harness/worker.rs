@@ -58,6 +58,8 @@ pub struct Worker {
     pub late: Vec<SlotLate>,
     pub tcp: Vec<SlotTcp>,
     pub reports: usize,
+    /// Signs of life that said nothing else.
+    pub beats: usize,
     /// All that was reported, in the words of `Debug`, for tests that ask for it.
     pub heard: Option<String>,
     pub shortfalls: Vec<Shortfall>,
@@ -102,6 +104,7 @@ impl Worker {
             late: Vec::new(),
             tcp: Vec::new(),
             reports: 0,
+            beats: 0,
             heard: None,
             shortfalls: Vec::new(),
             subscribed: Vec::new(),
@@ -147,6 +150,7 @@ impl Worker {
             let Ok(message) = tokio::time::timeout(left, self.receiver.recv()).await else { return false };
             match message {
                 Ok(FromWorker::Report(report)) => self.take(report),
+                Ok(FromWorker::Beat) => self.beats += 1,
                 Ok(other) => panic!("unexpected: {other:?}"),
                 Err(e) => {
                     if done(self) {

@@ -67,7 +67,8 @@ impl World {
             8..11 => {
                 self.workers[i] = false;
                 self.open[i] = None;
-                self.l.worker_lost([client], &Scrubbed::default(), self.now);
+                let reason = if self.random.bool() { Reason::WorkerLost } else { Reason::WorkerSilent };
+                self.l.worker_lost([client], &gone(reason), self.now);
             }
             11..20 => {
                 self.workers[i] = true;

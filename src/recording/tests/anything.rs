@@ -333,7 +333,7 @@ fn tcp() -> impl Strategy<Value = Tcp> {
 
 pub(super) fn what() -> impl Strategy<Value = What> {
     let probe = select(vec![ProbeKind::Heartbeat, ProbeKind::Ack, ProbeKind::Echo]);
-    let worker = select(vec![WorkerEvent::Started, WorkerEvent::Died, WorkerEvent::Restarted]);
+    let worker = select(vec![WorkerEvent::Started, WorkerEvent::Silent, WorkerEvent::Died, WorkerEvent::Restarted]);
     let level = select(vec![Level::Info, Level::Warning, Level::Error]);
     prop_oneof![
         transition().prop_map(What::State),
