@@ -19,7 +19,7 @@ use arguments::{Command, Dress, PatientArgs, View};
 
 use crate::{
     check,
-    config::{self, FileErrors},
+    config::{self, FileErrors, Loaded},
     console::{self, Look},
     doctor::{self, Patient},
     fleet::{Client, EndpointKey, Fleet, Settings},
@@ -138,7 +138,8 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Check { file, connect, format } => {
-            let fleet = match (load(&file), format) {
+            let loaded = if file == Path::new("-") { config::load_stdin() } else { config::load(&file) };
+            let fleet = match (loaded.map(warned), format) {
                 (Err(errors), Format::Json) => return Ok(print_errors(&errors)),
                 (fleet, _) => fleet?,
             };
@@ -153,7 +154,11 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Doctor { target, patient: which, format, timeout, ca_file, insecure } => {
             let (endpoints, patient) = if doctor::is_url(&target) {
                 let endpoint = config::endpoint(&target, ca_file, insecure);
-                (vec![endpoint.unwrap_or_else(|why| wrong_usage(&why))], which.of_url())
+                let (endpoint, warning) = endpoint.unwrap_or_else(|why| wrong_usage(&why));
+                if let Some(warning) = warning {
+                    eprintln!("warning: {warning}");
+                }
+                (vec![endpoint], which.of_url())
             } else if ca_file.is_some() || insecure {
                 wrong_usage("--ca-file and --insecure are for a URL; in a fleet file each endpoint says so itself")
             } else {
@@ -238,11 +243,15 @@ async fn show(source: Source, view: &View, look: Look, strict: bool) -> Result<E
 }
 
 fn load(file: &Path) -> Result<Fleet, FileErrors> {
-    let loaded = config::load(file)?;
+    config::load(file).map(warned)
+}
+
+/// The fleet, once its warnings are told.
+fn warned(loaded: Loaded) -> Fleet {
     for warning in &loaded.warnings {
         eprintln!("{}", warning.render(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()));
     }
-    Ok(loaded.fleet)
+    loaded.fleet
 }
 
 fn open_log(view: &View) -> Result<Option<LogFile>> {

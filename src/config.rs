@@ -2,11 +2,14 @@
 
 mod address;
 mod argument;
+mod bind;
 mod conversation;
+mod exceptions;
 mod expand;
 mod fleet_file;
 mod format;
 mod glyphs;
+mod headers;
 mod identity;
 mod key;
 mod keymap;
@@ -15,9 +18,11 @@ mod nearest;
 mod password;
 mod pem;
 mod proxy;
+mod proxy_variables;
 mod redact;
 mod report;
 mod settings;
+mod size;
 mod template;
 mod theme;
 mod transport;
@@ -26,7 +31,8 @@ mod tree;
 use std::{
     ffi::OsString,
     fs::{File, OpenOptions},
-    io::{ErrorKind, Read, Write},
+    io::{self, ErrorKind, Read, Write},
+    net::{IpAddr, UdpSocket},
     path::Path,
 };
 
@@ -62,9 +68,14 @@ struct Surroundings<'a> {
     name: &'a str,
     env: &'a dyn Fn(&str) -> Option<OsString>,
     host: &'a dyn Fn() -> String,
+    /// Whether an address is one of this host's.
+    is_own: &'a dyn Fn(IpAddr) -> bool,
     /// What certificates are held against.
     now: DateTime<Utc>,
 }
+
+/// What standard input is called in messages.
+const STDIN: &str = "<stdin>";
 
 /// Reads a fleet file, with the passwords it refers to. The errors are all that it has, not only the
 /// first.
@@ -73,18 +84,30 @@ pub fn load(path: &Path) -> Result<Loaded, FileErrors> {
     parse(&text, &path.display().to_string(), path.parent().unwrap_or(Path::new("")))
 }
 
+/// As [`load`], from standard input; relative paths are relative to the working directory.
+pub fn load_stdin() -> Result<Loaded, FileErrors> {
+    let text = read_text(io::stdin().lock(), STDIN)?;
+    parse(&text, STDIN, Path::new(""))
+}
+
 /// As [`load`], for a fleet file's text: `file_name` is for messages and gives the fleet its name if
 /// the file does not, and `base_dir` is where relative paths start.
 pub fn parse(text: &str, file_name: &str, base_dir: &Path) -> Result<Loaded, FileErrors> {
     let name = Path::new(file_name).file_stem().map_or("fleet".into(), |stem| stem.to_string_lossy());
     let around = Surroundings {
         base_dir,
-        name: &name,
+        name: if file_name == STDIN { "fleet" } else { &name },
         env: &|name| std::env::var_os(name),
         host: &|| rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        is_own: &is_own,
         now: Utc::now(),
     };
     parse_within(text, file_name, &around)
+}
+
+/// Whether a socket can have the address. Where that cannot be said, it is taken for right.
+fn is_own(address: IpAddr) -> bool {
+    UdpSocket::bind((address, 0)).err().is_none_or(|error| error.kind() != ErrorKind::AddrNotAvailable)
 }
 
 fn parse_within(text: &str, file_name: &str, around: &Surroundings<'_>) -> Result<Loaded, FileErrors> {
@@ -115,23 +138,26 @@ const FILE_MAX: u64 = 16 << 20;
 
 /// Reads a file of text, at most [`FILE_MAX`] bytes of it.
 pub(crate) fn read_file(path: &Path) -> Result<String, FileErrors> {
-    let wrong = |what: String, help: Option<&str>| {
-        FileErrors::of_file(&path.display().to_string(), what, help.map(str::to_owned))
-    };
-    let file = File::open(path).map_err(|e| wrong(format!("cannot open {}: {e}", path.display()), None))?;
+    let name = path.display().to_string();
+    let file = File::open(path).map_err(|error| {
+        let help = "only `mqfleet check -` reads standard input; a file of that name is ./-";
+        FileErrors::of_file(&name, format!("cannot open {name}: {error}"), (name == "-").then(|| help.into()))
+    })?;
+    read_text(file, &name)
+}
+
+fn read_text(from: impl Read, name: &str) -> Result<String, FileErrors> {
+    let wrong = |what: String, help: Option<&str>| FileErrors::of_file(name, what, help.map(str::to_owned));
     let mut bytes = Vec::new();
-    file.take(FILE_MAX + 1)
+    from.take(FILE_MAX + 1)
         .read_to_end(&mut bytes)
-        .map_err(|e| wrong(format!("cannot read {}: {e}", path.display()), None))?;
+        .map_err(|error| wrong(format!("cannot read {name}: {error}"), None))?;
     if bytes.len() as u64 > FILE_MAX {
-        return Err(wrong(
-            format!("{} is larger than {} MiB", path.display(), FILE_MAX >> 20),
-            Some("is it the right file?"),
-        ));
+        return Err(wrong(format!("{name} is larger than {} MiB", FILE_MAX >> 20), Some("is it the right file?")));
     }
     String::from_utf8(bytes).map_err(|e| {
         let line = e.as_bytes()[..e.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count() + 1;
-        wrong(format!("{} is not UTF-8: line {line} has other bytes", path.display()), Some("save it as UTF-8 text"))
+        wrong(format!("{name} is not UTF-8: line {line} has other bytes"), Some("save it as UTF-8 text"))
     })
 }
 
@@ -152,6 +178,7 @@ mod tests {
             name: "test",
             env: &|name| env.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).into()),
             host: &|| "host-7".to_owned(),
+            is_own: &|address| address.is_loopback(),
             now: Utc::now(),
         };
         parse_within(&format!("{HEAD}{more}"), "fleet.toml", &around)
@@ -198,6 +225,7 @@ mod tests {
             name: "x",
             env: &|name| (name == "PRESS_PASSWORD").then(|| "hunter2".into()),
             host: &|| "host-7".to_owned(),
+            is_own: &|address| address.is_loopback(),
             now: Utc::now(),
         };
         // A certificate is for an endpoint with TLS.

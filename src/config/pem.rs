@@ -7,7 +7,10 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use openssl::{asn1::Asn1Time, x509::X509};
+use openssl::{
+    asn1::{Asn1Time, Asn1TimeRef},
+    x509::{X509, X509Crl},
+};
 
 /// What a file is to hold.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -16,6 +19,8 @@ pub(super) enum Pem {
     Certificate,
     /// Certificates of which each is an anchor.
     Anchors,
+    /// Certificate revocation lists, each of which is looked at.
+    Crls,
     /// A private key, with whether there is a password for it.
     Key { has_password: bool },
 }
@@ -25,16 +30,19 @@ pub(super) type Flaw = (String, Option<&'static str>);
 
 /// As much of a file as is looked at, in bytes: certificates may be many, but the first one tells.
 const LOOKED_AT: u64 = 1 << 20;
+/// The same of revocation lists, which are long where a public authority keeps them.
+const LOOKED_AT_CRLS: u64 = 64 << 20;
+const CRL: &[u8] = b"-----BEGIN X509 CRL-----";
 
-/// Looks at a file, and says when it ends: with its first certificate, or with the last of its
-/// anchors. `None` for a key, and where no certificate could be read.
+/// Looks at a file, and says when it ends: with its first certificate, with the last of its anchors, or
+/// where the first of its revocation lists is to be replaced. `None` for a key, and where no certificate could be read.
 pub(super) fn read(path: &Path, pem: Pem) -> Result<Option<DateTime<Utc>>, Flaw> {
     let mut bytes = Vec::new();
     let read = File::open(path).and_then(|file| {
         if file.metadata()?.is_dir() {
             return Err(io::Error::from(io::ErrorKind::IsADirectory));
         }
-        file.take(LOOKED_AT).read_to_end(&mut bytes)
+        file.take(if pem == Pem::Crls { LOOKED_AT_CRLS } else { LOOKED_AT }).read_to_end(&mut bytes)
     });
     if let Err(error) = read {
         return Err((format!("cannot be read: {error}"), None));
@@ -46,19 +54,52 @@ pub(super) fn read(path: &Path, pem: Pem) -> Result<Option<DateTime<Utc>>, Flaw>
         {
             Err(("has no certificate in PEM".into(), Some("it has a line -----BEGIN CERTIFICATE-----")))
         }
+        Pem::Crls => crls(&bytes),
         Pem::Key { .. } if !has("PRIVATE KEY-----") => {
             Err(("has no private key in PEM".into(), Some("it has a line such as -----BEGIN PRIVATE KEY-----")))
         }
         Pem::Key { has_password: false } if has("-----BEGIN ENCRYPTED PRIVATE KEY-----") || has("4,ENCRYPTED") => {
             Err(("is encrypted".into(), Some("give its password: key_password = { file = \"PATH\" }")))
         }
-        Pem::Certificate => Ok(X509::from_pem(&bytes).ok().and_then(|certificate| not_after(&certificate))),
-        Pem::Anchors => Ok(X509::stack_from_pem(&bytes).ok().and_then(|all| all.iter().filter_map(not_after).max())),
+        Pem::Certificate => Ok(X509::from_pem(&bytes).ok().and_then(|certificate| moment(certificate.not_after()))),
+        Pem::Anchors => Ok(X509::stack_from_pem(&bytes).ok().and_then(|all| all.iter().filter_map(|c| moment(c.not_after())).max())),
         Pem::Key { .. } => Ok(None),
     }
 }
 
-fn not_after(certificate: &X509) -> Option<DateTime<Utc>> {
-    let since_1970 = Asn1Time::from_unix(0).ok()?.diff(certificate.not_after()).ok()?;
+fn crls(bytes: &[u8]) -> Result<Option<DateTime<Utc>>, Flaw> {
+    let starts: Vec<usize> = bytes.windows(CRL.len()).enumerate().filter(|(_, w)| *w == CRL).map(|(i, _)| i).collect();
+    if starts.is_empty() {
+        let is_der = X509Crl::from_der(bytes).is_ok();
+        return Err((
+            "has no certificate revocation list in PEM".into(),
+            Some(match is_der {
+                true => "it is one in DER: openssl crl -inform DER -in FILE -out FILE.pem",
+                false => "it has a line -----BEGIN X509 CRL-----",
+            }),
+        ));
+    }
+    let ends = starts[1..].iter().copied().chain([bytes.len()]);
+    let mut next: Option<DateTime<Utc>> = None;
+    for (i, (start, end)) in starts.iter().copied().zip(ends).enumerate() {
+        let Ok(crl) = X509Crl::from_pem(&bytes[start..end]) else {
+            let line = bytes[..start].iter().filter(|b| **b == b'\n').count() + 1;
+            let title = format!("has a revocation list that cannot be read: the {}, in line {line}", nth(i + 1));
+            return Err((title, Some("fetch it anew from the authority that issued it")));
+        };
+        next = crl.next_update().and_then(moment).into_iter().chain(next).min();
+    }
+    Ok(next)
+}
+
+fn nth(n: usize) -> String {
+    match n {
+        1 => "first".into(),
+        n => format!("number {n}"),
+    }
+}
+
+fn moment(time: &Asn1TimeRef) -> Option<DateTime<Utc>> {
+    let since_1970 = Asn1Time::from_unix(0).ok()?.diff(time).ok()?;
     DateTime::from_timestamp(i64::from(since_1970.days) * 86_400 + i64::from(since_1970.secs), 0)
 }
