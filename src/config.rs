@@ -162,7 +162,7 @@ fn read_text(from: impl Read, name: &str) -> Result<String, FileErrors> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(in crate::config) mod tests {
     use std::fs::Permissions;
     use std::os::unix::fs::PermissionsExt;
 
@@ -172,7 +172,7 @@ mod tests {
     const HEAD: &str = "[endpoint.a]\nurl = \"mqtt://a\"\n[[client]]\nid = \"x\"\nendpoints = [\"a\"]\n";
 
     /// Reads [`HEAD`] and `more`, with these variables set.
-    fn read(more: &str, base_dir: &Path, env: &[(&str, &str)]) -> Result<Loaded, FileErrors> {
+    pub fn read(more: &str, base_dir: &Path, env: &[(&str, &str)]) -> Result<Loaded, FileErrors> {
         let around = Surroundings {
             base_dir,
             name: "test",
@@ -188,7 +188,7 @@ mod tests {
         loaded.fleet.clients[0].password.as_ref().map(|p| p.expose())
     }
 
-    fn warnings(loaded: &Loaded) -> String {
+    pub fn warnings(loaded: &Loaded) -> String {
         loaded.warnings.iter().map(Warning::to_string).collect()
     }
 
@@ -216,6 +216,7 @@ mod tests {
             std::fs::write(path, format!("-----BEGIN {label}-----\n")).unwrap();
         };
         put("ca.pem", "CERTIFICATE");
+        std::fs::write(dir.path().join("crl.pem"), pem::tests::crl(7)).unwrap();
         for i in 1..=3 {
             put(&format!("certs/press-{i:04}.pem"), "CERTIFICATE");
             put(&format!("certs/press-{i:04}.key"), "ENCRYPTED PRIVATE KEY");
@@ -223,9 +224,9 @@ mod tests {
         let around = Surroundings {
             base_dir: dir.path(),
             name: "x",
-            env: &|name| (name == "PRESS_PASSWORD").then(|| "hunter2".into()),
+            env: &|name| matches!(name, "PRESS_PASSWORD" | "GATEWAY_TOKEN").then(|| "hunter2".into()),
             host: &|| "host-7".to_owned(),
-            is_own: &|address| address.is_loopback(),
+            is_own: &|_| true,
             now: Utc::now(),
         };
         // A certificate is for an endpoint with TLS.
@@ -250,7 +251,7 @@ mod tests {
         };
         let keys =
             ["clean_start", "connect_timeout", "start_connected", "reconnect", "probe", "keep_alive", "protocol"];
-        let keys = keys.into_iter().chain(["session_expiry", "follow_redirects"]);
+        let keys = keys.into_iter().chain(["session_expiry", "follow_redirects", "maximum_packet_size"]);
         for key in keys {
             let plain = read("", Path::new(""), &[]).unwrap();
             let set = read(&given(key), Path::new(""), &[]).unwrap();
@@ -263,23 +264,6 @@ mod tests {
         ] {
             assert!(given(key).trim().ends_with(&format!(" {value}")), "{key}");
         }
-    }
-
-    #[test]
-    fn a_proxy_comes_from_the_environment() {
-        let text = "[endpoint.b]\nurl = \"mqtts://b.example\"\n[endpoint.c]\nurl = \"mqtt://127.0.0.1\"\n";
-        let proxies = |env: &[(&str, &str)]| {
-            let fleet = read(text, Path::new(""), env).unwrap().fleet;
-            fleet.endpoints.into_iter().map(|e| e.proxy.map(|p| p.host.to_string())).collect::<Vec<_>>()
-        };
-        let (plain, tls) = (("http_proxy", "http://p:1"), ("HTTPS_PROXY", "http://s:1"));
-        assert_eq!(proxies(&[]), [None, None, None]);
-        assert_eq!(proxies(&[plain, tls]), [Some("p".into()), Some("s".into()), None]);
-        assert_eq!(proxies(&[plain, tls, ("no_proxy", ".example")]), [Some("p".into()), None, None]);
-        assert_eq!(proxies(&[("all_proxy", "x:1")]), [Some("x".into()), Some("x".into()), None]);
-        assert_eq!(proxies(&[("HTTP_PROXY", "x:1")]), [None, None, None]);
-        let wrong = read("", Path::new(""), &[("http_proxy", "http://u:hunter2@p:x")]).unwrap_err().to_string();
-        assert!(wrong.contains("variable \"http_proxy\" has no valid port") && !wrong.contains("hunter2"), "{wrong}");
     }
 
     #[test]
@@ -318,7 +302,7 @@ mod tests {
     }
 
     /// A certificate good for so many days from now, as PEM.
-    fn certificate(days: i64) -> Vec<u8> {
+    pub fn certificate(days: i64) -> Vec<u8> {
         use openssl::{asn1::Asn1Time, ec, hash::MessageDigest, nid::Nid, pkey::PKey, x509::X509};
         let group = ec::EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
         let key = PKey::from_ec_key(ec::EcKey::generate(&group).unwrap()).unwrap();
@@ -454,6 +438,10 @@ mod tests {
     #[test]
     fn files_that_cannot_be_read_say_why() {
         let dir = tempfile::tempdir().unwrap();
+        let stdin = read_text(&b"\xff"[..], STDIN).unwrap_err().to_string();
+        assert!(stdin.contains("<stdin> is not UTF-8: line 1"), "{stdin}");
+        let dash = load(Path::new("-")).unwrap_err().to_string();
+        assert!(dash.contains("only `mqfleet check -` reads standard input"), "{dash}");
         let path = |name: &str| dir.path().join(name);
         std::fs::write(path("latin1"), b"[fleet]\nname = \"caf\xe9\"\n").unwrap();
         File::create(path("huge")).unwrap().set_len(FILE_MAX + 1).unwrap();

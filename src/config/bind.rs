@@ -31,7 +31,8 @@ pub(super) fn read(
     let mut addresses: Vec<IpAddr> = Vec::new();
     for item in &items {
         let Some(text) = item.string(report, "an IP address in quotes, or a list of them") else { continue };
-        let wrong = |title: &str, help: &str| Draft::at(item.span.clone(), format!("{} {title}", quoted(text))).help(help);
+        let wrong =
+            |title: &str, help: &str| Draft::at(item.span.clone(), format!("{} {title}", quoted(text))).help(help);
         let Ok(address) = text.parse::<IpAddr>() else {
             report.error(wrong("is not an IP address", help_for(text)));
             continue;
@@ -73,5 +74,25 @@ fn help_for(text: &str) -> &'static str {
         "it stands without brackets and port: the system chooses the port"
     } else {
         "such as \"192.0.2.7\" or \"2001:db8::7\"; names and interfaces are not looked up"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::config::{
+        is_own,
+        tests::{read, warnings},
+    };
+
+    #[test]
+    fn an_address_that_is_none_of_this_host_is_warned_of() {
+        let said = |bind: &str| {
+            warnings(&read(&format!("[endpoint.w]\nurl = 'mqtt://w'\nbind = {bind}"), Path::new(""), &[]).unwrap())
+        };
+        assert_eq!(said("['127.0.0.2', '::1']"), "");
+        assert!(said("'192.0.2.7'").contains("\"192.0.2.7\" is no address of this host"), "{}", said("'192.0.2.7'"));
+        assert!(is_own("127.0.0.2".parse().unwrap()) && !is_own("192.0.2.7".parse().unwrap()));
     }
 }

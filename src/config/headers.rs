@@ -71,7 +71,10 @@ fn text(name: &str, value: &Value<'_>, report: &mut Report<'_>, around: &Surroun
 fn check_name(name: &str) -> Result<(), (String, &'static str)> {
     let is_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
     if name.is_empty() || name.len() > 256 || !name.chars().all(is_token) {
-        return Err(("this is no header's name".into(), "letters, digits and dashes (RFC 9110 §5.1), such as X-Tenant"));
+        return Err((
+            "this is no header's name".into(),
+            "letters, digits and dashes (RFC 9110 §5.1), such as X-Tenant",
+        ));
     }
     let lower = name.to_ascii_lowercase();
     if OURS.contains(&lower.as_str()) || lower.starts_with(OUR_PREFIX) {
@@ -79,4 +82,72 @@ fn check_name(name: &str) -> Result<(), (String, &'static str)> {
         return Err((format!("the header {} is set by the handshake itself", quoted(name)), help));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs::Permissions, os::unix::fs::PermissionsExt};
+
+    use crate::config::{
+        Loaded,
+        tests::{read, warnings},
+    };
+
+    #[test]
+    fn headers_come_from_elsewhere_and_are_never_shown() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("token");
+        std::fs::write(&path, "Bearer hunter2\n").unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        std::fs::write(dir.path().join("split"), "hunter2\nid: x").unwrap();
+        let env = [("TOKEN", "Bearer hunter2"), ("BAD", "hunter2\r\nx: y"), ("EMPTY", "")];
+        let seen =
+            |headers: &str| read(&format!("[endpoint.w]\nurl = 'ws://w'\nheaders = {headers}"), dir.path(), &env);
+        let fields = |loaded: &Loaded| -> Vec<(String, String)> {
+            let websocket = loaded.fleet.endpoints[1].transport.websocket().unwrap();
+            websocket.headers.iter().map(|(name, value)| (name.to_string(), value.expose().to_owned())).collect()
+        };
+        let loaded =
+            seen("{ Authorization = { env = 'TOKEN' }, X-Tenant = ' plant ', \"X-Api-Key\" = { file = 'token' } }")
+                .unwrap();
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(
+            fields(&loaded),
+            [pair("Authorization", "Bearer hunter2"), pair("X-Tenant", "plant"), pair("X-Api-Key", "Bearer hunter2")]
+        );
+        assert!(!format!("{loaded:?}").contains("hunter2"));
+        assert_eq!(warnings(&loaded), "");
+
+        let plain = seen("{ authorization = 'hunter2', X-Tenant = 'hunter2' }").unwrap();
+        let said = warnings(&plain);
+        assert!(said.contains("a header with \"authorization\" in its name, in plain text"), "{said}");
+        assert!(!said.contains("hunter2") && plain.warnings.len() == 1, "{said}");
+
+        for (headers, says) in [
+            ("{ A = { env = 'BAD' } }", "a header's value has a line end"),
+            ("{ A = { file = 'split' } }", "a header's value has a line end"),
+            ("{ A = \"hunter2\\u0000\" }", "a NUL"),
+            ("{ A = { env = 'EMPTY' } }", "the header's `env` is empty"),
+            ("{ A = { env = 'NOPE' } }", "variable \"NOPE\" is not set"),
+            ("{ A = { env = 'hunter2!' } }", "must be the name"),
+            ("{ A = { env = 'TOKEN', file = 'x' } }", "a header comes from one place"),
+            ("{ A = { file = 'nosuch' } }", "cannot read the header file"),
+            ("{ A = 5 }", "`headers` must be a table, not an integer"),
+            ("'hunter2'", "`headers` must be a table, not a string"),
+            ("{ 'Bearer hunter2' = 'x' }", "this is no header's name"),
+            ("{ '' = 'x' }", "this is no header's name"),
+            ("{ 'Größe' = 'x' }", "this is no header's name"),
+            ("{ Host = 'hunter2' }", "the header \"Host\" is set by the handshake itself"),
+            ("{ UPGRADE = 'x' }", "set by the handshake"),
+            ("{ connection = 'x' }", "set by the handshake"),
+            ("{ sec-websocket-protocol = 'x' }", "set by the handshake"),
+            ("{ X-A = 'x', x-a = 'hunter2' }", "a header is there twice"),
+        ] {
+            let errors = seen(headers).unwrap_err().to_string();
+            assert!(errors.contains(says) && !errors.contains("hunter2"), "{headers}: {errors}");
+            assert_eq!(errors.matches("error: ").count(), 1, "one slip, one error: {errors}");
+        }
+        let long = format!("{{ A = '{}' }}", "x".repeat(65_600));
+        assert!(seen(&long).unwrap_err().to_string().contains("more than 64 KiB"));
+    }
 }

@@ -62,7 +62,9 @@ pub(super) fn read(path: &Path, pem: Pem) -> Result<Option<DateTime<Utc>>, Flaw>
             Err(("is encrypted".into(), Some("give its password: key_password = { file = \"PATH\" }")))
         }
         Pem::Certificate => Ok(X509::from_pem(&bytes).ok().and_then(|certificate| moment(certificate.not_after()))),
-        Pem::Anchors => Ok(X509::stack_from_pem(&bytes).ok().and_then(|all| all.iter().filter_map(|c| moment(c.not_after())).max())),
+        Pem::Anchors => {
+            Ok(X509::stack_from_pem(&bytes).ok().and_then(|all| all.iter().filter_map(|c| moment(c.not_after())).max()))
+        }
         Pem::Key { .. } => Ok(None),
     }
 }
@@ -102,4 +104,74 @@ fn nth(n: usize) -> String {
 fn moment(time: &Asn1TimeRef) -> Option<DateTime<Utc>> {
     let since_1970 = Asn1Time::from_unix(0).ok()?.diff(time).ok()?;
     DateTime::from_timestamp(i64::from(since_1970.days) * 86_400 + i64::from(since_1970.secs), 0)
+}
+
+#[cfg(test)]
+pub(in crate::config) mod tests {
+    use chrono::Utc;
+    use openssl::x509::X509Crl;
+
+    use crate::config::tests::{certificate, read, warnings};
+
+    /// A revocation list whose successor is due so many days from now, as PEM.
+    pub fn crl(days: i64) -> Vec<u8> {
+        use openssl::{
+            asn1::Asn1Time,
+            bn::BigNum,
+            ec,
+            hash::MessageDigest,
+            nid::Nid,
+            pkey::PKey,
+            x509::{CrlNumber, X509, X509CrlBuilder, X509NameBuilder, extension::*},
+        };
+        let group = ec::EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
+        let key = PKey::from_ec_key(ec::EcKey::generate(&group).unwrap()).unwrap();
+        let time = |days: i64| Asn1Time::from_unix(Utc::now().timestamp() + days * 86_400 + 60).unwrap();
+        let mut name = X509NameBuilder::new().unwrap();
+        name.append_entry_by_text("CN", "ca").unwrap();
+        let mut builder = X509CrlBuilder::new().unwrap();
+        builder.set_issuer_name(&name.build()).unwrap();
+        let mut ca = X509::builder().unwrap();
+        ca.set_pubkey(&key).unwrap();
+        ca.append_extension(SubjectKeyIdentifier::new().build(&ca.x509v3_context(None, None)).unwrap()).unwrap();
+        let ca = ca.build();
+        let authority = AuthorityKeyIdentifier::new()
+            .keyid(true)
+            .build(&X509::builder().unwrap().x509v3_context(Some(&ca), None))
+            .unwrap();
+        builder.append_extension(authority).unwrap();
+        let number = CrlNumber::new(BigNum::from_u32(1).unwrap()).unwrap();
+        builder.append_extension(number.build().unwrap()).unwrap();
+        builder.set_last_update(&time(-400)).unwrap();
+        builder.set_next_update(&time(days)).unwrap();
+        builder.sign(&key, MessageDigest::sha256()).unwrap();
+        builder.build().unwrap().to_pem().unwrap()
+    }
+
+    #[test]
+    fn revocation_lists_are_looked_at() {
+        let dir = tempfile::tempdir().unwrap();
+        let put = |name: &str, bytes: &[u8]| std::fs::write(dir.path().join(name), bytes).unwrap();
+        put("good.pem", &[crl(7), b"# the other CA\n".to_vec(), crl(1)].concat());
+        put("old.pem", &[crl(7), crl(-2)].concat());
+        put("broken.pem", &[crl(7), b"-----BEGIN X509 CRL-----\nnothing\n".to_vec()].concat());
+        put("cert.pem", &certificate(7));
+        put("der.pem", &X509Crl::from_pem(&crl(7)).unwrap().to_der().unwrap());
+        let seen =
+            |file: &str| read(&format!("[endpoint.t]\nurl = 'mqtts://t'\ncrl_file = '{file}.pem'"), dir.path(), &[]);
+        let good = seen("good").unwrap();
+        assert_eq!(warnings(&good), "", "that the next one is due soon is how it should be");
+        assert_eq!(good.fleet.endpoints[1].transport.tls().unwrap().crl_file, Some(dir.path().join("good.pem")));
+        let said = warnings(&seen("old").unwrap());
+        assert!(said.contains("`crl_file`") && said.contains("whose time is over") && said.contains(":8:12"), "{said}");
+        for (file, says) in [
+            ("broken", "cannot be read: the number 2, in line"),
+            ("cert", "has no certificate revocation list in PEM"),
+            ("der", "openssl crl -inform DER"),
+            ("nosuch", "cannot be read: No such file"),
+        ] {
+            let errors = seen(file).unwrap_err().to_string();
+            assert!(errors.contains(says), "{file}: {errors}");
+        }
+    }
 }

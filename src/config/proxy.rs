@@ -78,13 +78,13 @@ pub(super) fn parse(text: &str) -> Result<Proxy, &'static str> {
         None if port.is_empty() => port_else,
         digits => digits.and_then(|d| d.parse().ok()).filter(|p| *p > 0).ok_or(NO_PORT)?,
     };
-    let decoded = |text: &str| decode(text).ok_or("has a user or password that cannot be read: % stands before 2 digits");
+    let decoded =
+        |text: &str| decode(text).ok_or("has a user or password that cannot be read: % stands before 2 digits");
     let (username, password) = match user.map(|u| u.split_once(':').unwrap_or((u, ""))) {
         None => (None, None),
-        Some((name, password)) => (
-            Some(decoded(name)?).filter(|name| !name.is_empty()),
-            Some(decoded(password)?).filter(|p| !p.is_empty()),
-        ),
+        Some((name, password)) => {
+            (Some(decoded(name)?).filter(|name| !name.is_empty()), Some(decoded(password)?).filter(|p| !p.is_empty()))
+        }
     };
     if kind == ProxyKind::Http || kind == ProxyKind::Https {
         if username.as_ref().is_some_and(|name| name.contains(':')) {

@@ -73,3 +73,62 @@ pub(super) fn named(address: &Address, env: Variables<'_>) -> Result<Option<Prox
 fn is_here(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|a| a.is_loopback())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::{
+        config::{
+            Warning,
+            tests::{read, warnings},
+        },
+        fleet::ProxyKind,
+    };
+
+    #[test]
+    fn a_proxy_comes_from_the_environment() {
+        let text = "[endpoint.b]\nurl = \"mqtts://b.example\"\n[endpoint.c]\nurl = \"mqtt://127.0.0.1\"\n";
+        let proxies = |env: &[(&str, &str)]| {
+            let fleet = read(text, Path::new(""), env).unwrap().fleet;
+            fleet.endpoints.into_iter().map(|e| e.proxy.map(|p| p.host.to_string())).collect::<Vec<_>>()
+        };
+        let (plain, tls) = (("http_proxy", "http://p:1"), ("HTTPS_PROXY", "http://s:1"));
+        assert_eq!(proxies(&[]), [None, None, None]);
+        assert_eq!(proxies(&[plain, tls]), [Some("p".into()), Some("s".into()), None]);
+        assert_eq!(proxies(&[plain, tls, ("no_proxy", ".example")]), [Some("p".into()), None, None]);
+        assert_eq!(proxies(&[("all_proxy", "x:1")]), [Some("x".into()), Some("x".into()), None]);
+        assert_eq!(proxies(&[("HTTP_PROXY", "x:1")]), [None, None, None]);
+        assert_eq!(
+            proxies(&[("all_proxy", "x:1"), ("NO_PROXY", "10.0.0.0/8 b.example")]),
+            [Some("x".into()), None, None]
+        );
+        let fleet = read(text, Path::new(""), &[("ALL_PROXY", "socks5h://u:hunter2@p")]).unwrap().fleet;
+        let proxy = fleet.endpoints[1].proxy.as_ref().expect("a proxy");
+        assert_eq!((proxy.kind, proxy.port, proxy.variable.as_deref()), (ProxyKind::Socks5h, 1080, Some("ALL_PROXY")));
+        assert!(!format!("{fleet:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn a_proxy_variable_that_cannot_be_used_is_warned_of_once() {
+        let text = "[endpoint.b]\nurl = \"ws://b\"\n[endpoint.c]\nurl = \"mqtts://c\"\n[endpoint.d]\nurl = \"wss://d\"\n\
+                    [endpoint.e]\nurl = \"unix:///e\"\n[endpoint.f]\nurl = \"mqtt://f\"\nproxy = \"http://p\"\n";
+        let env = [("http_proxy", "http://u:hunter2@p:x"), ("HTTPS_PROXY", "socks4://u:hunter2@p")];
+        let loaded = read(text, Path::new(""), &env).unwrap();
+        let proxies: Vec<_> = loaded.fleet.endpoints.iter().map(|e| e.proxy.is_some()).collect();
+        assert_eq!(proxies, [false, false, false, false, false, true]);
+        let titles: Vec<_> = loaded.warnings.iter().map(Warning::title).collect();
+        assert_eq!(
+            titles,
+            [
+                "the environment variable \"http_proxy\" is not used: it has no valid port",
+                "the environment variable \"HTTPS_PROXY\" is not used: it is a SOCKS 4 proxy, which cannot do IPv6 and passwords: use socks5h://",
+            ]
+        );
+        let said = warnings(&loaded);
+        assert!(said.contains("the connection is direct") && !said.contains("hunter2"), "{said}");
+        // What excepts an address asks no proxy, and needs none that is right.
+        let excepted = [("http_proxy", "x y"), ("no_proxy", "a")];
+        assert_eq!(warnings(&read("", Path::new(""), &excepted).unwrap()), "");
+    }
+}

@@ -94,7 +94,7 @@ fn speaks_of(line: &str, parts: &[&str], words: &[(&str, usize)]) -> bool {
 /// Whether the line holds a URL with a user, who may come with a password, or one that may be meant so.
 fn has_odd_url(line: &str) -> bool {
     let is_url = line.contains("//") || line.contains("url");
-    let end = |text: &str| text.find(['"', '\'', ',', '}', '#']).unwrap_or(text.len());
+    let end = |text: &str| text.find(['"', '\'', ',', '}']).unwrap_or(text.len());
     let mut behind_schemes = line.split("://").skip(1);
     let value = || {
         let (key, value) = line.split_once('=')?;
@@ -171,8 +171,7 @@ fn closing(open: &str, quote: &str) -> Option<usize> {
 mod tests {
     use super::*;
 
-    const KNOWN: Redaction =
-        Redaction { shown: &[&["id", "url", "password", "proxy", "headers", "reconnect", "min"]] };
+    const KNOWN: Redaction = Redaction { shown: &[&["id", "url", "password", "proxy", "headers", "reconnect", "min"]] };
 
     fn shown(line: &str) -> String {
         match KNOWN.hides(line, 0, line, true) {
@@ -203,6 +202,7 @@ mod tests {
             ("url = \"user:hunter2\"", "url =[redacted]"),
             ("url = \"mqtt://user:123456\"", "url =[redacted]"),
             ("url = \"wss://host/mqtt?sig=hunter2\"", "url =[redacted]"),
+            ("url = \"wss://host/mqtt#hunter2\"", "url =[redacted]"),
             ("a.url = 'user:hunter2@host'", "a.url =[redacted]"),
             ("id = \"http://user:hunter2\"", "id =[redacted]"),
             ("proxy = \"http://user:hunter2\"", "proxy =[redacted]"),
@@ -225,9 +225,15 @@ mod tests {
         for line in ["id = \"press-%i\"", "  id = 5 # five", "[[client]]", "[endpoint.a-1]", "", "reconnect.min = 5"] {
             assert_eq!(shown(line), line);
         }
-        for url in
-            ["mqtt://a", "MQTT://a.example:1883/", "mqtt://[::1]:1883", "wss://a/mqtt/v5", "a:1883", "größe", "unix:///a"]
-        {
+        for url in [
+            "mqtt://a",
+            "MQTT://a.example:1883/",
+            "mqtt://[::1]:1883",
+            "wss://a/mqtt/v5",
+            "a:1883",
+            "größe",
+            "unix:///a",
+        ] {
             let line = format!("url = \"{url}\"  # here");
             assert_eq!(shown(&line), line);
         }
