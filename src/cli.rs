@@ -18,7 +18,7 @@ pub use arguments::Cli;
 use arguments::{Command, Dress, PatientArgs, View};
 
 use crate::{
-    check,
+    check::{self, Host, Plan},
     config::{self, FileErrors, Loaded},
     console::{self, Look},
     doctor::{self, Patient},
@@ -138,7 +138,10 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Check { file, connect, format } => {
-            let loaded = if file == Path::new("-") { config::load_stdin() } else { config::load(&file) };
+            let (name, loaded) = match file.to_str() {
+                Some("-") => (config::STDIN.to_owned(), config::load_stdin()),
+                _ => (file.display().to_string(), config::load(&file)),
+            };
             let fleet = match (loaded.map(warned), format) {
                 (Err(errors), Format::Json) => return Ok(print_errors(&errors)),
                 (fleet, _) => fleet?,
@@ -147,7 +150,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
                 raise_file_limit();
                 Ok(runtime()?.block_on(check::connect(fleet, format))?)
             } else {
-                print_check(&fleet, &file, format);
+                print_check(&fleet, &name, format).context("cannot print")?;
                 Ok(ExitCode::SUCCESS)
             }
         }
@@ -296,29 +299,37 @@ fn print_errors(errors: &FileErrors) -> ExitCode {
     ExitCode::from(2)
 }
 
-fn print_check(fleet: &Fleet, file: &Path, format: Format) {
+/// Says that a fleet is right, and what it takes of this host.
+fn print_check(fleet: &Fleet, file: &str, format: Format) -> std::io::Result<()> {
+    let plan = Plan::new(fleet, Host::this());
     let workers = Placement::new(fleet).workers().len();
     let (clients, endpoints) = (fleet.clients.len(), fleet.endpoints.len());
-    match format {
+    let said = match format {
         Format::Text => {
             let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
-            println!(
-                "{}: ok: fleet {}, {}, {}, {}",
-                file.display(),
+            format!(
+                "{file}: ok: fleet {}, {}, {}, {}\n{}\n",
                 fleet.name,
                 count(clients, "client"),
                 count(endpoints, "endpoint"),
-                count(workers, "worker")
-            );
+                count(workers, "worker"),
+                plan.text()
+            )
         }
-        Format::Json => println!(
-            "{}",
+        Format::Json => format!(
+            "{}\n{}\n",
             serde_json::json!({
                 "type": "check", "schema": crate::lines::SCHEMA, "ok": true, "fleet": fleet.name, "clients": clients, "endpoints": endpoints,
                 "workers": workers,
-            })
+            }),
+            plan.json()
         ),
+    };
+    headless::print(&said)?;
+    for doubt in plan.doubts() {
+        eprintln!("warning: {}\n  |\n  = help: {}", doubt.title, doubt.help);
     }
+    Ok(())
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime> {

@@ -75,7 +75,7 @@ struct Surroundings<'a> {
 }
 
 /// What standard input is called in messages.
-const STDIN: &str = "<stdin>";
+pub const STDIN: &str = "<stdin>";
 
 /// Reads a fleet file, with the passwords it refers to. The errors are all that it has, not only the
 /// first.

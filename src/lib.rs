@@ -50,7 +50,7 @@
 //! | 7 | `console` | `action`, `clock`, `command`, `config`, `event`, `model`, `recording`, `signals`, `source`, `ui`, `words` | `paho` |
 //! | 6 | `headless` | `clock`, `event`, `fleet`, `lines`, `model`, `signals`, `source` | `ratatui`, `paho` |
 //! | 7 | `replay` | `clock`, `event`, `headless`, `recording`, `report`, `signals` | `ratatui`, `paho` |
-//! | 6 | `check` | `clock`, `event`, `fleet`, `headless`, `lines`, `model`, `signals`, `source`, `text`, `words` | `ratatui`, `paho` |
+//! | 6 | `check` | `clock`, `event`, `fleet`, `headless`, `lines`, `model`, `pool`, `signals`, `source`, `text`, `words` | `ratatui`, `paho` |
 //! | 6 | `doctor` | `clock`, `endpoint`, `event`, `fleet`, `headless`, `pool`, `text`, `wire`, `words` | `ratatui`, `paho` |
 //! | 8 | `cli` | `check`, `config`, `console`, `demo`, `doctor`, `fleet`, `headless`, `lines`, `pool`, `recording`, `replay`, `report`, `source`, `text`, `words`, `worker` | `ratatui`, `paho` |
 //!
