@@ -68,6 +68,9 @@
 //! - A frame is encoded into memory and written by a thread of its own, so that a stalled terminal
 //!   stalls neither the fleet nor the keys.
 
+#[cfg(not(target_os = "linux"))]
+compile_error!("mqfleet runs on Linux: it asks its kernel about connections, and waits as only that one can");
+
 pub mod action;
 pub mod check;
 pub mod cli;

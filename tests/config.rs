@@ -1,6 +1,14 @@
 //! Fleet files as people write them, right and wrong: what the reader makes of them and how its errors look; passwords from elsewhere are tested where they are read.
 
-use std::{fmt::Write, net::IpAddr, path::Path, sync::Arc, time::Duration};
+use std::{
+    fmt::Write as _,
+    io::Write as _,
+    net::IpAddr,
+    path::Path,
+    process::{Command, Output, Stdio},
+    sync::Arc,
+    time::Duration,
+};
 
 use mqfleet::{
     config::{self, Loaded},
@@ -169,6 +177,69 @@ fn labels_say_how_their_clients_are_measured() {
     assert_eq!(measured.collect::<Vec<_>>(), expected);
     let warnings: Vec<_> = warnings.iter().map(|w| w.title()).collect();
     assert_eq!(warnings, ["no client has the label site = \"hall-4\""]);
+}
+
+/// `mqfleet check - …` on this text, in this folder, with so many open files allowed.
+fn check(text: &str, args: &str, folder: &Path, files: u32) -> Output {
+    let script = format!("ulimit -n {files} && exec \"$0\" check - {args}");
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", &script, env!("CARGO_BIN_EXE_mqfleet")]).current_dir(folder);
+    for variable in ["http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
+        command.env_remove(variable);
+    }
+    let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = pipes.spawn().expect("a shell");
+    // Whoever does not read it closes it: what was said tells.
+    let _ = child.stdin.take().expect("a pipe").write_all(text.as_bytes());
+    child.wait_with_output().expect("the program")
+}
+
+#[test]
+fn a_fleet_file_on_standard_input_is_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("topic.pw"), "hunter2").unwrap();
+    let text =
+        format!("{HEAD}[[client]]\nid = 'x-%i'\ncount = 1200\nendpoints = ['a']\npassword = {{ file = 'topic.pw' }}\n");
+    let output = check(&text, "", folder.path(), 5_000);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(
+        said,
+        "<stdin>: ok: fleet fleet, 1200 clients, 1 endpoint, 3 workers\n\
+         1,200 clients → 3 workers of 400, about 24 MB; each worker needs 416 open files, your limit is 5,000\n"
+    );
+
+    let output = check(&format!("{HEAD}foo = 1\n"), "", folder.path(), 5_000);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("--> <stdin>:3:1") && said.contains("unknown key \"foo\""), "{said}");
+}
+
+#[test]
+fn a_plan_that_does_not_fit_is_warned_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let text =
+        format!("[fleet]\nworker_size = 2000\n{HEAD}[[client]]\nid = 'x-%i'\ncount = 40000\nendpoints = ['a']\n");
+    let output = check(&text, "--format json", folder.path(), 1_024);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains("needs 2,016 open files, and a process may have 1,024"), "{said}");
+    assert!(said.contains("worker_size = 1008") && said.contains("ulimit -Hn 2016"), "{said}");
+    assert!(said.contains("40,000 clients connect to a:1883 (endpoint a) from one source address"), "{said}");
+    assert!(said.contains("give `bind` 2 addresses of this host"), "{said}");
+    let lines: Vec<serde_json::Value> = output
+        .stdout
+        .split(|b| *b == b'\n')
+        .filter(|l| !l.is_empty())
+        .map(|l| serde_json::from_slice(l).unwrap())
+        .collect();
+    let [check, plan] = lines.as_slice() else { panic!("two lines: {lines:?}") };
+    assert_eq!((&check["type"], &check["ok"], &plan["type"]), (&"check".into(), &true.into(), &"plan".into()));
+    assert_eq!(
+        (&plan["workers"], &plan["worker_clients"], &plan["worker_files"]),
+        (&20.into(), &2_000.into(), &2_016.into())
+    );
+    assert_eq!(plan["warnings"].as_array().map(Vec::len), Some(2));
 }
 
 #[test]

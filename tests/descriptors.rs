@@ -1,5 +1,4 @@
 //! Paho in this very process, reconnecting over and over while the kernel is asked about its sockets: no client is ever shown another's.
-#![cfg(target_os = "linux")]
 
 #[path = "harness/mosquitto.rs"]
 mod mosquitto;

@@ -1,5 +1,4 @@
 //! Tests that what the kernel says of a connection is what `ss` says of the same one; that it never is another's, `tests/descriptors.rs` shows.
-#![cfg(target_os = "linux")]
 
 use std::sync::Arc;
 use std::{
