@@ -17,6 +17,7 @@ mod measuring;
 mod nearest;
 mod password;
 mod pem;
+mod pem_form;
 mod proxy;
 mod proxy_variables;
 mod redact;
@@ -166,6 +167,11 @@ pub(in crate::config) mod tests {
     use std::fs::Permissions;
     use std::os::unix::fs::PermissionsExt;
 
+    use openssl::{
+        pkey::{PKey, Private},
+        symm::Cipher,
+    };
+
     use super::*;
     use crate::event::Expiry;
 
@@ -210,17 +216,15 @@ pub(in crate::config) mod tests {
         }
         // Files that it names.
         let dir = tempfile::tempdir().unwrap();
-        let put = |name: &str, label: &str| {
-            let path = dir.path().join(name);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, format!("-----BEGIN {label}-----\n")).unwrap();
-        };
-        put("ca.pem", "CERTIFICATE");
-        std::fs::write(dir.path().join("crl.pem"), pem::tests::crl(7)).unwrap();
+        std::fs::create_dir(dir.path().join("certs")).unwrap();
+        let put = |name: &str, pem: &[u8]| std::fs::write(dir.path().join(name), pem).unwrap();
+        put("ca.pem", &certificate(400));
         for i in 1..=3 {
-            put(&format!("certs/press-{i:04}.pem"), "CERTIFICATE");
-            put(&format!("certs/press-{i:04}.key"), "ENCRYPTED PRIVATE KEY");
+            let (certificate, key) = pair(400);
+            put(&format!("certs/press-{i:04}.pem"), &certificate);
+            put(&format!("certs/press-{i:04}.key"), &locked(&key, "hunter2"));
         }
+        std::fs::write(dir.path().join("crl.pem"), pem::tests::crl(7)).unwrap();
         let around = Surroundings {
             base_dir: dir.path(),
             name: "x",
@@ -269,12 +273,11 @@ pub(in crate::config) mod tests {
     #[test]
     fn a_certificate_s_files_are_looked_at() {
         let dir = tempfile::tempdir().unwrap();
-        let put = |name: &str, label: &str| {
-            std::fs::write(dir.path().join(name), format!("-----BEGIN {label}-----\n")).unwrap();
-        };
-        put("c-1.pem", "CERTIFICATE");
-        put("k-1.pem", "PRIVATE KEY");
-        put("locked", "ENCRYPTED PRIVATE KEY");
+        let put = |name: &str, pem: &[u8]| std::fs::write(dir.path().join(name), pem).unwrap();
+        let (certificate, key) = pair(400);
+        put("c-1.pem", &certificate);
+        put("k-1.pem", &key.private_key_to_pem_pkcs8().unwrap());
+        put("locked", &locked(&key, "hunter2"));
         let seen = |more: &str| {
             let text = format!("[endpoint.t]\nurl = 'mqtts://t'\n[[client]]\nid = 'c-%i'\nendpoints = ['t']\n{more}\n");
             read(&text, dir.path(), &[("PW", "hunter2")])
@@ -301,9 +304,9 @@ pub(in crate::config) mod tests {
         }
     }
 
-    /// A certificate good for so many days from now, as PEM.
-    pub fn certificate(days: i64) -> Vec<u8> {
-        use openssl::{asn1::Asn1Time, ec, hash::MessageDigest, nid::Nid, pkey::PKey, x509::X509};
+    /// A certificate good for so many days from now, as PEM, and its key.
+    pub fn pair(days: i64) -> (Vec<u8>, PKey<Private>) {
+        use openssl::{asn1::Asn1Time, ec, hash::MessageDigest, nid::Nid, x509::X509};
         let group = ec::EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
         let key = PKey::from_ec_key(ec::EcKey::generate(&group).unwrap()).unwrap();
         let time = |days: i64| Asn1Time::from_unix(Utc::now().timestamp() + days * 86_400 + 60).unwrap();
@@ -312,22 +315,33 @@ pub(in crate::config) mod tests {
         builder.set_not_after(&time(days)).unwrap();
         builder.set_pubkey(&key).unwrap();
         builder.sign(&key, MessageDigest::sha256()).unwrap();
-        builder.build().to_pem().unwrap()
+        (builder.build().to_pem().unwrap(), key)
+    }
+
+    pub fn certificate(days: i64) -> Vec<u8> {
+        pair(days).0
+    }
+
+    pub fn locked(key: &PKey<Private>, password: &str) -> Vec<u8> {
+        key.private_key_to_pem_pkcs8_passphrase(Cipher::aes_256_cbc(), password.as_bytes()).unwrap()
     }
 
     #[test]
     fn certificates_that_end_soon_are_warned_of_where_they_are_named() {
         let dir = tempfile::tempdir().unwrap();
         let put = |name: &str, pems: &[Vec<u8>]| std::fs::write(dir.path().join(name), pems.concat()).unwrap();
-        put("k.pem", &[b"-----BEGIN PRIVATE KEY-----\n".to_vec()]);
-        put("good.pem", &[certificate(21), certificate(-3)]); // what comes after the first is not the client's
-        put("ended.pem", &[certificate(-3)]);
-        put("soon.pem", &[certificate(20), certificate(400)]);
-        put("none.pem", &[b"-----BEGIN CERTIFICATE-----\nnothing\n".to_vec()]);
+        let put_pair = |name: &str, days: i64, more: &[Vec<u8>]| {
+            let (certificate, key) = pair(days);
+            put(&format!("{name}.pem"), &[&[certificate], more].concat());
+            put(&format!("{name}.key"), &[key.private_key_to_pem_pkcs8().unwrap()]);
+        };
+        put_pair("good", 21, &[certificate(-3)]); // what comes after the first is not the client's
+        put_pair("ended", -3, &[]);
+        put_pair("soon", 20, &[certificate(400)]);
         let seen = |ca: &str, cert: &str| {
             let text = format!(
                 "[endpoint.t]\nurl = 'mqtts://t'\nca_file = '{ca}.pem'\n\
-                 [[client]]\nid = 'c-%i'\ncount = 2\nendpoints = ['t']\ncert_file = '{cert}.pem'\nkey_file = 'k.pem'\n"
+                 [[client]]\nid = 'c-%i'\ncount = 2\nendpoints = ['t']\ncert_file = '{cert}.pem'\nkey_file = '{cert}.key'\n"
             );
             let loaded = read(&text, dir.path(), &[]).unwrap();
             let identity = loaded.fleet.clients[2].identity.clone().unwrap();
@@ -335,7 +349,6 @@ pub(in crate::config) mod tests {
             (days, warnings(&loaded))
         };
         assert_eq!(seen("good", "good"), (Some(21), String::new()));
-        assert_eq!(seen("none", "none"), (None, String::new()), "what is no certificate TLS will say");
         assert_eq!(seen("soon", "good").1, "", "of several CAs the last one counts");
         let (days, said) = seen("good", "soon");
         assert_eq!(days, Some(20));
@@ -344,8 +357,8 @@ pub(in crate::config) mod tests {
         assert_eq!(days, Some(-3));
         assert!(said.contains("`ca_file`") && said.contains("ended.pem\" ended 2 days ago"), "{said}");
         assert!(said.contains("`cert_file`") && said.contains("fleet.toml:8:11"), "{said}");
-        std::fs::write(dir.path().join("own-1.pem"), certificate(5)).unwrap();
-        std::fs::write(dir.path().join("own-2.pem"), certificate(-30)).unwrap();
+        put_pair("own-1", 5, &[]);
+        put_pair("own-2", -30, &[]);
         let (_, said) = seen("good", "own-%i");
         assert!(said.contains("; so it is with 2 certificates of this table"), "{said}");
     }

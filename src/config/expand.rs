@@ -46,7 +46,7 @@ pub(super) fn expand(groups: &[Group], report: &mut Report<'_>, around: &Surroun
     let mut shared: Vec<(usize, usize, Arc<str>, u64)> = Vec::new();
     let (mut total, mut texts) = (0, 0);
     let (mut id, mut username) = (String::new(), String::new());
-    let mut seen = Seen::new();
+    let mut seen = Seen::default();
     for (index, group) in groups.iter().enumerate() {
         total += group.count;
         if total > CLIENTS_MAX {

@@ -1,12 +1,16 @@
 //! Defines how an endpoint's URL, its TLS keys and its headers become a transport; the URL itself is read in `address`.
 
-use std::{net::IpAddr, path::PathBuf, sync::Arc};
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use super::{
     Surroundings,
     address::{Address, Scheme},
     headers,
-    pem::{self, Pem},
+    pem::{self, Flaw},
     report::{Draft, Report, quoted},
     tree::{Table, Value},
 };
@@ -70,32 +74,37 @@ pub(super) fn of(address: &Address, tls: Tls, headers: Vec<(Box<str>, Secret)>) 
     }
 }
 
-/// Looks at a file of an endpoint. `None` where nothing is to be said of when it ends.
-fn file(
+/// Looks at a file of an endpoint, and returns its path whatever is in it.
+fn file<T>(
     value: &Value<'_>,
-    pem: Pem,
+    read: impl FnOnce(&Path) -> Result<T, Flaw>,
     report: &mut Report<'_>,
     around: &Surroundings<'_>,
-) -> Option<(PathBuf, Option<Expiry>)> {
+) -> Option<(PathBuf, Option<T>)> {
     let path = around.base_dir.join(value.string(report, "a file's name in quotes")?);
-    let end = match pem::read(&path, pem) {
-        Ok(end) => end.map(|end| Expiry::new(end, around.now)),
-        Err((wrong, help)) => {
-            let title = title(value, &path, &wrong);
-            report.error(Draft::at(value.span.clone(), title).help_if(help.map(str::to_owned)));
-            None
-        }
-    };
-    Some((path, end))
+    let found = read(&path).map_err(|(wrong, help)| {
+        let title = title(value, &path, &wrong);
+        report.error(Draft::at(value.span.clone(), title).help_if(help.map(str::to_owned)));
+    });
+    Some((path, found.ok()))
 }
 
-fn title(value: &Value<'_>, path: &std::path::Path, what: &str) -> String {
+fn title(value: &Value<'_>, path: &Path, what: &str) -> String {
     format!("`{}` {} {what}", value.key, quoted(&path.display().to_string()))
 }
 
 fn ca_file(value: &Value<'_>, report: &mut Report<'_>, around: &Surroundings<'_>) -> Option<PathBuf> {
-    let (path, end) = file(value, Pem::Anchors, report, around)?;
-    if let Some(expiry) = end.filter(|expiry| expiry.is_soon()) {
+    let (path, anchors) = file(value, pem::anchors, report, around)?;
+    let Some(anchors) = anchors else { return Some(path) };
+    if let Some((subject, issuer)) = anchors.rootless {
+        let what = format!("has no root: {subject} is signed by {issuer}");
+        report.warning(
+            Draft::at(value.span.clone(), title(value, &path, &what))
+                .help(format!("add the certificate of {issuer}, and so on up to the one that is signed by itself")),
+        );
+    }
+    let expiry = anchors.end.map(|end| Expiry::new(end, around.now));
+    if let Some(expiry) = expiry.filter(|expiry| expiry.is_soon()) {
         report.warning(
             Draft::at(value.span.clone(), title(value, &path, &expiry.to_string()))
                 .help("add the CA that comes after it: no certificate is trusted beyond its CA's end"),
@@ -105,9 +114,9 @@ fn ca_file(value: &Value<'_>, report: &mut Report<'_>, around: &Surroundings<'_>
 }
 
 fn crl_file(value: &Value<'_>, report: &mut Report<'_>, around: &Surroundings<'_>) -> Option<PathBuf> {
-    let (path, end) = file(value, Pem::Crls, report, around)?;
+    let (path, next) = file(value, pem::revocations, report, around)?;
     // Lists are issued for days: that the next one is due soon is how it should be.
-    if end.is_some_and(|expiry| expiry.days() < 0) {
+    if next.flatten().is_some_and(|next| next < around.now) {
         report.warning(
             Draft::at(value.span.clone(), title(value, &path, "has a revocation list whose time is over"))
                 .help("fetch the next one: with an old list OpenSSL trusts no certificate"),
