@@ -139,8 +139,8 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         }
         Command::Check { file, connect, format } => {
             let (name, loaded) = match file.to_str() {
-                Some("-") => (config::STDIN.to_owned(), config::load_stdin()),
-                _ => (file.display().to_string(), config::load(&file)),
+                Some("-") => (config::STDIN.to_owned(), config::check_stdin()),
+                _ => (file.display().to_string(), config::check(&file)),
             };
             let fleet = match (loaded.map(warned), format) {
                 (Err(errors), Format::Json) => return Ok(print_errors(&errors)),

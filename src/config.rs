@@ -71,6 +71,8 @@ struct Surroundings<'a> {
     host: &'a dyn Fn() -> String,
     /// Whether an address is one of this host's.
     is_own: &'a dyn Fn(IpAddr) -> bool,
+    /// Of the keys that the clients of a table have each for itself, so many are opened.
+    keys_opened: u64,
     /// What certificates are held against.
     now: DateTime<Utc>,
 }
@@ -78,22 +80,39 @@ struct Surroundings<'a> {
 /// What standard input is called in messages.
 pub const STDIN: &str = "<stdin>";
 
+/// Keys of a table's clients that are opened before a run: to open those of 10,000 takes OpenSSL seconds.
+const BEFORE_A_RUN: u64 = 100;
+const ALL: u64 = u64::MAX;
+
 /// Reads a fleet file, with the passwords it refers to. The errors are all that it has, not only the
-/// first.
+/// first; but where each client has a key of its own, some are looked into for all.
 pub fn load(path: &Path) -> Result<Loaded, FileErrors> {
-    let text = read_file(path)?;
-    parse(&text, &path.display().to_string(), path.parent().unwrap_or(Path::new("")))
+    read_with(path, BEFORE_A_RUN)
 }
 
-/// As [`load`], from standard input; relative paths are relative to the working directory.
-pub fn load_stdin() -> Result<Loaded, FileErrors> {
+/// As [`load`], and opens every key.
+pub fn check(path: &Path) -> Result<Loaded, FileErrors> {
+    read_with(path, ALL)
+}
+
+/// As [`check`], from standard input; relative paths are relative to the working directory.
+pub fn check_stdin() -> Result<Loaded, FileErrors> {
     let text = read_text(io::stdin().lock(), STDIN)?;
     parse(&text, STDIN, Path::new(""))
 }
 
-/// As [`load`], for a fleet file's text: `file_name` is for messages and gives the fleet its name if
+fn read_with(path: &Path, keys_opened: u64) -> Result<Loaded, FileErrors> {
+    let text = read_file(path)?;
+    parse_with(&text, &path.display().to_string(), path.parent().unwrap_or(Path::new("")), keys_opened)
+}
+
+/// As [`check`], for a fleet file's text: `file_name` is for messages and gives the fleet its name if
 /// the file does not, and `base_dir` is where relative paths start.
 pub fn parse(text: &str, file_name: &str, base_dir: &Path) -> Result<Loaded, FileErrors> {
+    parse_with(text, file_name, base_dir, ALL)
+}
+
+fn parse_with(text: &str, file_name: &str, base_dir: &Path, keys_opened: u64) -> Result<Loaded, FileErrors> {
     let name = Path::new(file_name).file_stem().map_or("fleet".into(), |stem| stem.to_string_lossy());
     let around = Surroundings {
         base_dir,
@@ -101,6 +120,7 @@ pub fn parse(text: &str, file_name: &str, base_dir: &Path) -> Result<Loaded, Fil
         env: &|name| std::env::var_os(name),
         host: &|| rustix::system::uname().nodename().to_string_lossy().into_owned(),
         is_own: &is_own,
+        keys_opened,
         now: Utc::now(),
     };
     parse_within(text, file_name, &around)
@@ -185,6 +205,7 @@ pub(in crate::config) mod tests {
             env: &|name| env.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).into()),
             host: &|| "host-7".to_owned(),
             is_own: &|address| address.is_loopback(),
+            keys_opened: 2,
             now: Utc::now(),
         };
         parse_within(&format!("{HEAD}{more}"), "fleet.toml", &around)
@@ -231,6 +252,7 @@ pub(in crate::config) mod tests {
             env: &|name| matches!(name, "PRESS_PASSWORD" | "GATEWAY_TOKEN").then(|| "hunter2".into()),
             host: &|| "host-7".to_owned(),
             is_own: &|_| true,
+            keys_opened: ALL,
             now: Utc::now(),
         };
         // A certificate is for an endpoint with TLS.
@@ -361,6 +383,29 @@ pub(in crate::config) mod tests {
         put_pair("own-2", -30, &[]);
         let (_, said) = seen("good", "own-%i");
         assert!(said.contains("; so it is with 2 certificates of this table"), "{said}");
+    }
+
+    #[test]
+    fn of_many_keys_some_are_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        let put = |name: &str, pem: &[u8]| std::fs::write(dir.path().join(name), pem).unwrap();
+        for i in 1..=3 {
+            let (certificate, key) = pair(400);
+            put(&format!("{i}.pem"), &certificate);
+            put(&format!("{i}.key"), &key.private_key_to_pem_pkcs8().unwrap());
+        }
+        let seen = || {
+            let client =
+                "[[client]]\nid = '%i'\ncount = 3\nendpoints = ['t']\ncert_file = '%i.pem'\nkey_file = '%i.key'";
+            read(&format!("[endpoint.t]\nurl = 'mqtts://t'\n{client}"), dir.path(), &[])
+        };
+        assert!(seen().is_ok());
+        put("3.key", &pair(400).1.private_key_to_pem_pkcs8().unwrap());
+        assert!(seen().is_ok(), "the third is only looked at");
+        put("3.key", b"no key");
+        assert!(seen().unwrap_err().to_string().contains("3.key\" has no private key in PEM"));
+        put("2.key", &pair(400).1.private_key_to_pem_pkcs8().unwrap());
+        assert!(seen().unwrap_err().to_string().contains("2.pem\"; so it is with 2 files of this table"));
     }
 
     #[test]

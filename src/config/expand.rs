@@ -82,7 +82,7 @@ pub(super) fn expand(groups: &[Group], report: &mut Report<'_>, around: &Surroun
         }
         let common = group.username.as_ref().filter(|t| !t.is_own()).map(|_| Arc::<str>::from(username.as_str()));
         let conversation = group.talk.common();
-        let mut check = Check::new(&mut seen, around.now);
+        let mut check = Check::new(&mut seen, around);
         let papers = group.papers.as_ref().filter(|p| !p.is_own());
         let identity = papers.map(|p| p.fill(around.base_dir, 0, "", &mut check));
         clients.reserve(group.count as usize);

@@ -11,7 +11,7 @@ use openssl::{
     asn1::{Asn1Time, Asn1TimeRef},
     error::ErrorStack,
     nid::Nid,
-    pkey::{PKey, Private, Public},
+    pkey::{PKey, Private},
     x509::{X509, X509Crl, X509NameRef},
 };
 
@@ -29,8 +29,15 @@ const CRL: &[u8] = b"-----BEGIN X509 CRL-----";
 #[derive(Clone)]
 pub(super) struct Certificate {
     pub not_after: Option<DateTime<Utc>>,
-    /// `None` where OpenSSL does not know its kind.
-    pub key: Option<PKey<Public>>,
+    first: Option<X509>,
+}
+
+impl Certificate {
+    /// Whether a key may be the one that belongs to it; that it is not is certain.
+    pub fn may_have(&self, key: &PKey<Private>) -> bool {
+        let public = self.first.as_ref().and_then(|certificate| certificate.public_key().ok());
+        public.is_none_or(|public| public.public_eq(key))
+    }
 }
 
 /// Certificates of which each is to be an anchor.
@@ -45,11 +52,8 @@ pub(super) struct Anchors {
 pub(super) fn certificate(path: &Path) -> Result<Certificate, Flaw> {
     let bytes = bytes(path)?;
     let certificates = certificates(&bytes)?;
-    let first = certificates.first();
-    Ok(Certificate {
-        not_after: first.and_then(|certificate| moment(certificate.not_after())),
-        key: first.and_then(|certificate| certificate.public_key().ok()),
-    })
+    let first = certificates.into_iter().next();
+    Ok(Certificate { not_after: first.as_ref().and_then(|certificate| moment(certificate.not_after())), first })
 }
 
 /// Reads certificates that are trusted.
@@ -72,21 +76,7 @@ pub(super) fn revocations(path: &Path) -> Result<Option<DateTime<Utc>>, Flaw> {
 
 /// Reads a private key, with its password if there is one.
 pub(super) fn key(path: &Path, password: Option<&Secret>) -> Result<PKey<Private>, Flaw> {
-    let bytes = bytes(path)?;
-    let has = |label: &str| has(&bytes, label);
-    if !has("PRIVATE KEY-----") {
-        return Err(match PKey::private_key_from_der(&bytes).is_ok() {
-            true => ("is a key in DER, and not in PEM".into(), Some("openssl pkey -inform DER -in FILE -out FILE.pem")),
-            false => ("has no private key in PEM".into(), Some("it has a line such as -----BEGIN PRIVATE KEY-----")),
-        });
-    }
-    let is_encrypted = has("-----BEGIN ENCRYPTED PRIVATE KEY-----") || has("4,ENCRYPTED");
-    if is_encrypted && password.is_none() {
-        return Err(("is encrypted".into(), Some("give its password: key_password = { file = \"PATH\" }")));
-    }
-    if let Some(flaw) = pem_form::flaw(&bytes) {
-        return Err(flaw);
-    }
+    let Text { bytes, is_encrypted } = key_text(path, password.is_some())?;
     let password = password.map_or("", |password| password.expose());
     PKey::private_key_from_pem_passphrase(&bytes, password.as_bytes()).map_err(|errors| {
         let says = |word: &str| errors.errors().iter().any(|e| e.reason().is_some_and(|r| r.contains(word)));
@@ -102,6 +92,32 @@ pub(super) fn key(path: &Path, password: Option<&Secret>) -> Result<PKey<Private
             (format!("has a private key that cannot be read: {why}"), Some("look at it: openssl pkey -noout -in FILE"))
         }
     })
+}
+
+/// A key's file that looks like one.
+pub(super) struct Text {
+    bytes: Vec<u8>,
+    is_encrypted: bool,
+}
+
+/// Looks at a private key's file without opening the key, which takes OpenSSL much longer.
+pub(super) fn key_text(path: &Path, has_password: bool) -> Result<Text, Flaw> {
+    let bytes = bytes(path)?;
+    let has = |label: &str| has(&bytes, label);
+    if !has("PRIVATE KEY-----") {
+        return Err(match PKey::private_key_from_der(&bytes).is_ok() {
+            true => ("is a key in DER, and not in PEM".into(), Some("openssl pkey -inform DER -in FILE -out FILE.pem")),
+            false => ("has no private key in PEM".into(), Some("it has a line such as -----BEGIN PRIVATE KEY-----")),
+        });
+    }
+    let is_encrypted = has("-----BEGIN ENCRYPTED PRIVATE KEY-----") || has("4,ENCRYPTED");
+    if is_encrypted && !has_password {
+        return Err(("is encrypted".into(), Some("give its password: key_password = { file = \"PATH\" }")));
+    }
+    if let Some(flaw) = pem_form::flaw(&bytes) {
+        return Err(flaw);
+    }
+    Ok(Text { bytes, is_encrypted })
 }
 
 fn bytes(path: &Path) -> Result<Vec<u8>, Flaw> {
