@@ -21,7 +21,7 @@ impl Host {
     }
 }
 
-/// How many ports there are in `32768	60999`.
+/// How many ports there are in such a range: two numbers with a blank between them, the first and the last.
 fn ports(range: &str) -> Option<u64> {
     let mut ends = range.split_whitespace().map(|end| end.parse::<u64>().ok());
     let (first, last) = (ends.next()??, ends.next()??);
