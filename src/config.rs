@@ -154,8 +154,8 @@ pub fn write_starter(path: &Path) -> Result<(), FileErrors> {
     })
 }
 
-/// The largest file that is read, in bytes.
-const FILE_MAX: u64 = 16 << 20;
+/// The largest file that is read, in bytes: while it is read, it takes fifty times as much memory.
+const FILE_MAX: u64 = 32 << 20;
 
 /// Reads a file of text, at most [`FILE_MAX`] bytes of it.
 pub(crate) fn read_file(path: &Path) -> Result<String, FileErrors> {
@@ -174,7 +174,10 @@ fn read_text(from: impl Read, name: &str) -> Result<String, FileErrors> {
         .read_to_end(&mut bytes)
         .map_err(|error| wrong(format!("cannot read {name}: {error}"), None))?;
     if bytes.len() as u64 > FILE_MAX {
-        return Err(wrong(format!("{name} is larger than {} MiB", FILE_MAX >> 20), Some("is it the right file?")));
+        return Err(wrong(
+            format!("{name} is larger than {} MiB", FILE_MAX >> 20),
+            Some("is it the right file? in a fleet file one [[client]] with `count` stands for many"),
+        ));
     }
     String::from_utf8(bytes).map_err(|e| {
         let line = e.as_bytes()[..e.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count() + 1;
@@ -507,7 +510,7 @@ pub(in crate::config) mod tests {
             ("nosuch", "cannot open"),
             (".", "cannot read"),
             ("latin1", "is not UTF-8: line 2"),
-            ("huge", "is larger than 16 MiB"),
+            ("huge", "is larger than 32 MiB"),
         ] {
             let errors = load(&path(name)).unwrap_err().to_string();
             assert!(errors.starts_with("error: ") && errors.contains(says), "{errors}");
