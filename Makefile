@@ -1,8 +1,8 @@
-# Every command a reader needs. `make demo` and `make test` want nothing but git, make, a C compiler
-# and Rust: .ci/install-tools brings the rest, and says so first. What Cargo does alone is left to it.
+# Every command a reader needs, on Linux. `make demo` and `make test` want nothing but git, make, a C
+# compiler and Rust: .ci/install-tools brings the rest, and says so first. What Cargo does alone is left to it.
 
-# Where Rust, Homebrew and the tests' broker are, when a plain user's shell does not look there.
-export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/local/sbin:/usr/sbin:/opt/homebrew/bin:/opt/homebrew/sbin
+# Where Rust and the tests' broker are, when a plain user's shell does not look there.
+export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/local/sbin:/usr/sbin
 
 # Passed on: `make demo ARGS='--clients 1000 --calm'`, `make test ARGS=model::`.
 ARGS ?=

@@ -1,5 +1,8 @@
 //! Defines the check of a fleet: does every client get its connection, and if not, why; checking the file itself is the config's matter.
 
+mod host;
+mod plan;
+
 use std::{
     io::{self, Write},
     process::ExitCode,
@@ -18,6 +21,9 @@ use crate::{
     text::Scrubbed,
     words,
 };
+
+pub use host::Host;
+pub use plan::{Doubt, Plan};
 
 /// Connects every client once and prints who could not, and why. The exit code is 0 where all came
 /// up, 3 where some did not.

@@ -18,8 +18,8 @@ pub use arguments::Cli;
 use arguments::{Command, Dress, PatientArgs, View};
 
 use crate::{
-    check,
-    config::{self, FileErrors},
+    check::{self, Host, Plan},
+    config::{self, FileErrors, Loaded},
     console::{self, Look},
     doctor::{self, Patient},
     fleet::{Client, EndpointKey, Fleet, Settings},
@@ -140,7 +140,11 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Check { file, connect, format } => {
-            let fleet = match (load(&file), format) {
+            let (name, loaded) = match file.to_str() {
+                Some("-") => (config::STDIN.to_owned(), config::check_stdin()),
+                _ => (file.display().to_string(), config::check(&file)),
+            };
+            let fleet = match (loaded.map(warned), format) {
                 (Err(errors), Format::Json) => return Ok(print_errors(&errors)),
                 (fleet, _) => fleet?,
             };
@@ -148,14 +152,18 @@ fn dispatch(command: Command) -> Result<ExitCode> {
                 raise_file_limit();
                 Ok(runtime()?.block_on(check::connect(fleet, format))?)
             } else {
-                print_check(&fleet, &file, format);
+                print_check(&fleet, &name, format).context("cannot print")?;
                 Ok(ExitCode::SUCCESS)
             }
         }
         Command::Doctor { target, patient: which, format, timeout, ca_file, insecure } => {
             let (endpoints, patient) = if doctor::is_url(&target) {
                 let endpoint = config::endpoint(&target, ca_file, insecure);
-                (vec![endpoint.unwrap_or_else(|why| wrong_usage(&why))], which.of_url())
+                let (endpoint, warning) = endpoint.unwrap_or_else(|why| wrong_usage(&why));
+                if let Some(warning) = warning {
+                    eprintln!("warning: {warning}");
+                }
+                (vec![endpoint], which.of_url())
             } else if ca_file.is_some() || insecure {
                 wrong_usage("--ca-file and --insecure are for a URL; in a fleet file each endpoint says so itself")
             } else {
@@ -240,11 +248,15 @@ async fn show(source: Source, view: &View, look: Look, strict: bool) -> Result<E
 }
 
 fn load(file: &Path) -> Result<Fleet, FileErrors> {
-    let loaded = config::load(file)?;
+    config::load(file).map(warned)
+}
+
+/// The fleet, once its warnings are told.
+fn warned(loaded: Loaded) -> Fleet {
     for warning in &loaded.warnings {
         eprintln!("{}", warning.render(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()));
     }
-    Ok(loaded.fleet)
+    loaded.fleet
 }
 
 fn open_log(view: &View) -> Result<Option<LogFile>> {
@@ -289,29 +301,37 @@ fn print_errors(errors: &FileErrors) -> ExitCode {
     ExitCode::from(2)
 }
 
-fn print_check(fleet: &Fleet, file: &Path, format: Format) {
+/// Says that a fleet is right, and what it takes of this host.
+fn print_check(fleet: &Fleet, file: &str, format: Format) -> std::io::Result<()> {
+    let plan = Plan::new(fleet, Host::this());
     let workers = Placement::new(fleet).workers().len();
     let (clients, endpoints) = (fleet.clients.len(), fleet.endpoints.len());
-    match format {
+    let said = match format {
         Format::Text => {
             let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
-            println!(
-                "{}: ok: fleet {}, {}, {}, {}",
-                file.display(),
+            format!(
+                "{file}: ok: fleet {}, {}, {}, {}\n{}\n",
                 fleet.name,
                 count(clients, "client"),
                 count(endpoints, "endpoint"),
-                count(workers, "worker")
-            );
+                count(workers, "worker"),
+                plan.text()
+            )
         }
-        Format::Json => println!(
-            "{}",
+        Format::Json => format!(
+            "{}\n{}\n",
             serde_json::json!({
                 "type": "check", "schema": crate::lines::SCHEMA, "ok": true, "fleet": fleet.name, "clients": clients, "endpoints": endpoints,
                 "workers": workers,
-            })
+            }),
+            plan.json()
         ),
+    };
+    headless::print(&said)?;
+    for doubt in plan.doubts() {
+        eprintln!("warning: {}\n  |\n  = help: {}", doubt.title, doubt.help);
     }
+    Ok(())
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime> {

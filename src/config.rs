@@ -2,11 +2,14 @@
 
 mod address;
 mod argument;
+mod bind;
 mod conversation;
+mod exceptions;
 mod expand;
 mod fleet_file;
 mod format;
 mod glyphs;
+mod headers;
 mod identity;
 mod key;
 mod keymap;
@@ -14,10 +17,13 @@ mod measuring;
 mod nearest;
 mod password;
 mod pem;
+mod pem_form;
 mod proxy;
+mod proxy_variables;
 mod redact;
 mod report;
 mod settings;
+mod size;
 mod template;
 mod theme;
 mod transport;
@@ -26,7 +32,8 @@ mod tree;
 use std::{
     ffi::OsString,
     fs::{File, OpenOptions},
-    io::{ErrorKind, Read, Write},
+    io::{self, ErrorKind, Read, Write},
+    net::{IpAddr, UdpSocket},
     path::Path,
 };
 
@@ -62,29 +69,66 @@ struct Surroundings<'a> {
     name: &'a str,
     env: &'a dyn Fn(&str) -> Option<OsString>,
     host: &'a dyn Fn() -> String,
+    /// Whether an address is one of this host's.
+    is_own: &'a dyn Fn(IpAddr) -> bool,
+    /// Of the keys that the clients of a table have each for itself, so many are opened.
+    keys_opened: u64,
     /// What certificates are held against.
     now: DateTime<Utc>,
 }
 
+/// What standard input is called in messages.
+pub const STDIN: &str = "<stdin>";
+
+/// Keys of a table's clients that are opened before a run: to open those of 10,000 takes OpenSSL seconds.
+const BEFORE_A_RUN: u64 = 100;
+const ALL: u64 = u64::MAX;
+
 /// Reads a fleet file, with the passwords it refers to. The errors are all that it has, not only the
-/// first.
+/// first; but where each client has a key of its own, some are looked into for all.
 pub fn load(path: &Path) -> Result<Loaded, FileErrors> {
-    let text = read_file(path)?;
-    parse(&text, &path.display().to_string(), path.parent().unwrap_or(Path::new("")))
+    read_with(path, BEFORE_A_RUN)
 }
 
-/// As [`load`], for a fleet file's text: `file_name` is for messages and gives the fleet its name if
+/// As [`load`], and opens every key.
+pub fn check(path: &Path) -> Result<Loaded, FileErrors> {
+    read_with(path, ALL)
+}
+
+/// As [`check`], from standard input; relative paths are relative to the working directory.
+pub fn check_stdin() -> Result<Loaded, FileErrors> {
+    let text = read_text(io::stdin().lock(), STDIN)?;
+    parse(&text, STDIN, Path::new(""))
+}
+
+fn read_with(path: &Path, keys_opened: u64) -> Result<Loaded, FileErrors> {
+    let text = read_file(path)?;
+    parse_with(&text, &path.display().to_string(), path.parent().unwrap_or(Path::new("")), keys_opened)
+}
+
+/// As [`check`], for a fleet file's text: `file_name` is for messages and gives the fleet its name if
 /// the file does not, and `base_dir` is where relative paths start.
 pub fn parse(text: &str, file_name: &str, base_dir: &Path) -> Result<Loaded, FileErrors> {
+    parse_with(text, file_name, base_dir, ALL)
+}
+
+fn parse_with(text: &str, file_name: &str, base_dir: &Path, keys_opened: u64) -> Result<Loaded, FileErrors> {
     let name = Path::new(file_name).file_stem().map_or("fleet".into(), |stem| stem.to_string_lossy());
     let around = Surroundings {
         base_dir,
-        name: &name,
+        name: if file_name == STDIN { "fleet" } else { &name },
         env: &|name| std::env::var_os(name),
         host: &|| rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        is_own: &is_own,
+        keys_opened,
         now: Utc::now(),
     };
     parse_within(text, file_name, &around)
+}
+
+/// Whether a socket can have the address. Where that cannot be said, it is taken for right.
+fn is_own(address: IpAddr) -> bool {
+    UdpSocket::bind((address, 0)).err().is_none_or(|error| error.kind() != ErrorKind::AddrNotAvailable)
 }
 
 fn parse_within(text: &str, file_name: &str, around: &Surroundings<'_>) -> Result<Loaded, FileErrors> {
@@ -110,35 +154,46 @@ pub fn write_starter(path: &Path) -> Result<(), FileErrors> {
     })
 }
 
-/// The largest file that is read, in bytes.
-const FILE_MAX: u64 = 16 << 20;
+/// The largest file that is read, in bytes: while it is read, it takes fifty times as much memory.
+const FILE_MAX: u64 = 32 << 20;
 
 /// Reads a file of text, at most [`FILE_MAX`] bytes of it.
 pub(crate) fn read_file(path: &Path) -> Result<String, FileErrors> {
-    let wrong = |what: String, help: Option<&str>| {
-        FileErrors::of_file(&path.display().to_string(), what, help.map(str::to_owned))
-    };
-    let file = File::open(path).map_err(|e| wrong(format!("cannot open {}: {e}", path.display()), None))?;
+    let name = path.display().to_string();
+    let file = File::open(path).map_err(|error| {
+        let help = "only `mqfleet check -` reads standard input; a file of that name is ./-";
+        FileErrors::of_file(&name, format!("cannot open {name}: {error}"), (name == "-").then(|| help.into()))
+    })?;
+    read_text(file, &name)
+}
+
+fn read_text(from: impl Read, name: &str) -> Result<String, FileErrors> {
+    let wrong = |what: String, help: Option<&str>| FileErrors::of_file(name, what, help.map(str::to_owned));
     let mut bytes = Vec::new();
-    file.take(FILE_MAX + 1)
+    from.take(FILE_MAX + 1)
         .read_to_end(&mut bytes)
-        .map_err(|e| wrong(format!("cannot read {}: {e}", path.display()), None))?;
+        .map_err(|error| wrong(format!("cannot read {name}: {error}"), None))?;
     if bytes.len() as u64 > FILE_MAX {
         return Err(wrong(
-            format!("{} is larger than {} MiB", path.display(), FILE_MAX >> 20),
-            Some("is it the right file?"),
+            format!("{name} is larger than {} MiB", FILE_MAX >> 20),
+            Some("is it the right file? in a fleet file one [[client]] with `count` stands for many"),
         ));
     }
     String::from_utf8(bytes).map_err(|e| {
         let line = e.as_bytes()[..e.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count() + 1;
-        wrong(format!("{} is not UTF-8: line {line} has other bytes", path.display()), Some("save it as UTF-8 text"))
+        wrong(format!("{name} is not UTF-8: line {line} has other bytes"), Some("save it as UTF-8 text"))
     })
 }
 
 #[cfg(test)]
-mod tests {
+pub(in crate::config) mod tests {
     use std::fs::Permissions;
     use std::os::unix::fs::PermissionsExt;
+
+    use openssl::{
+        pkey::{PKey, Private},
+        symm::Cipher,
+    };
 
     use super::*;
     use crate::event::Expiry;
@@ -146,12 +201,14 @@ mod tests {
     const HEAD: &str = "[endpoint.a]\nurl = \"mqtt://a\"\n[[client]]\nid = \"x\"\nendpoints = [\"a\"]\n";
 
     /// Reads [`HEAD`] and `more`, with these variables set.
-    fn read(more: &str, base_dir: &Path, env: &[(&str, &str)]) -> Result<Loaded, FileErrors> {
+    pub fn read(more: &str, base_dir: &Path, env: &[(&str, &str)]) -> Result<Loaded, FileErrors> {
         let around = Surroundings {
             base_dir,
             name: "test",
             env: &|name| env.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).into()),
             host: &|| "host-7".to_owned(),
+            is_own: &|address| address.is_loopback(),
+            keys_opened: 2,
             now: Utc::now(),
         };
         parse_within(&format!("{HEAD}{more}"), "fleet.toml", &around)
@@ -161,7 +218,7 @@ mod tests {
         loaded.fleet.clients[0].password.as_ref().map(|p| p.expose())
     }
 
-    fn warnings(loaded: &Loaded) -> String {
+    pub fn warnings(loaded: &Loaded) -> String {
         loaded.warnings.iter().map(Warning::to_string).collect()
     }
 
@@ -183,21 +240,22 @@ mod tests {
         }
         // Files that it names.
         let dir = tempfile::tempdir().unwrap();
-        let put = |name: &str, label: &str| {
-            let path = dir.path().join(name);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, format!("-----BEGIN {label}-----\n")).unwrap();
-        };
-        put("ca.pem", "CERTIFICATE");
+        std::fs::create_dir(dir.path().join("certs")).unwrap();
+        let put = |name: &str, pem: &[u8]| std::fs::write(dir.path().join(name), pem).unwrap();
+        put("ca.pem", &certificate(400));
         for i in 1..=3 {
-            put(&format!("certs/press-{i:04}.pem"), "CERTIFICATE");
-            put(&format!("certs/press-{i:04}.key"), "ENCRYPTED PRIVATE KEY");
+            let (certificate, key) = pair(400);
+            put(&format!("certs/press-{i:04}.pem"), &certificate);
+            put(&format!("certs/press-{i:04}.key"), &locked(&key, "hunter2"));
         }
+        std::fs::write(dir.path().join("crl.pem"), pem::tests::crl(7)).unwrap();
         let around = Surroundings {
             base_dir: dir.path(),
             name: "x",
-            env: &|name| (name == "PRESS_PASSWORD").then(|| "hunter2".into()),
+            env: &|name| matches!(name, "PRESS_PASSWORD" | "GATEWAY_TOKEN").then(|| "hunter2".into()),
             host: &|| "host-7".to_owned(),
+            is_own: &|_| true,
+            keys_opened: ALL,
             now: Utc::now(),
         };
         // A certificate is for an endpoint with TLS.
@@ -222,7 +280,7 @@ mod tests {
         };
         let keys =
             ["clean_start", "connect_timeout", "start_connected", "reconnect", "probe", "keep_alive", "protocol"];
-        let keys = keys.into_iter().chain(["session_expiry", "follow_redirects"]);
+        let keys = keys.into_iter().chain(["session_expiry", "follow_redirects", "maximum_packet_size"]);
         for key in keys {
             let plain = read("", Path::new(""), &[]).unwrap();
             let set = read(&given(key), Path::new(""), &[]).unwrap();
@@ -238,31 +296,13 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_comes_from_the_environment() {
-        let text = "[endpoint.b]\nurl = \"mqtts://b.example\"\n[endpoint.c]\nurl = \"mqtt://127.0.0.1\"\n";
-        let proxies = |env: &[(&str, &str)]| {
-            let fleet = read(text, Path::new(""), env).unwrap().fleet;
-            fleet.endpoints.into_iter().map(|e| e.proxy.map(|p| p.host.to_string())).collect::<Vec<_>>()
-        };
-        let (plain, tls) = (("http_proxy", "http://p:1"), ("HTTPS_PROXY", "http://s:1"));
-        assert_eq!(proxies(&[]), [None, None, None]);
-        assert_eq!(proxies(&[plain, tls]), [Some("p".into()), Some("s".into()), None]);
-        assert_eq!(proxies(&[plain, tls, ("no_proxy", ".example")]), [Some("p".into()), None, None]);
-        assert_eq!(proxies(&[("all_proxy", "x:1")]), [Some("x".into()), Some("x".into()), None]);
-        assert_eq!(proxies(&[("HTTP_PROXY", "x:1")]), [None, None, None]);
-        let wrong = read("", Path::new(""), &[("http_proxy", "http://u:hunter2@p:x")]).unwrap_err().to_string();
-        assert!(wrong.contains("variable \"http_proxy\" has no valid port") && !wrong.contains("hunter2"), "{wrong}");
-    }
-
-    #[test]
     fn a_certificate_s_files_are_looked_at() {
         let dir = tempfile::tempdir().unwrap();
-        let put = |name: &str, label: &str| {
-            std::fs::write(dir.path().join(name), format!("-----BEGIN {label}-----\n")).unwrap();
-        };
-        put("c-1.pem", "CERTIFICATE");
-        put("k-1.pem", "PRIVATE KEY");
-        put("locked", "ENCRYPTED PRIVATE KEY");
+        let put = |name: &str, pem: &[u8]| std::fs::write(dir.path().join(name), pem).unwrap();
+        let (certificate, key) = pair(400);
+        put("c-1.pem", &certificate);
+        put("k-1.pem", &key.private_key_to_pem_pkcs8().unwrap());
+        put("locked", &locked(&key, "hunter2"));
         let seen = |more: &str| {
             let text = format!("[endpoint.t]\nurl = 'mqtts://t'\n[[client]]\nid = 'c-%i'\nendpoints = ['t']\n{more}\n");
             read(&text, dir.path(), &[("PW", "hunter2")])
@@ -289,9 +329,9 @@ mod tests {
         }
     }
 
-    /// A certificate good for so many days from now, as PEM.
-    fn certificate(days: i64) -> Vec<u8> {
-        use openssl::{asn1::Asn1Time, ec, hash::MessageDigest, nid::Nid, pkey::PKey, x509::X509};
+    /// A certificate good for so many days from now, as PEM, and its key.
+    pub fn pair(days: i64) -> (Vec<u8>, PKey<Private>) {
+        use openssl::{asn1::Asn1Time, ec, hash::MessageDigest, nid::Nid, x509::X509};
         let group = ec::EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
         let key = PKey::from_ec_key(ec::EcKey::generate(&group).unwrap()).unwrap();
         let time = |days: i64| Asn1Time::from_unix(Utc::now().timestamp() + days * 86_400 + 60).unwrap();
@@ -300,22 +340,33 @@ mod tests {
         builder.set_not_after(&time(days)).unwrap();
         builder.set_pubkey(&key).unwrap();
         builder.sign(&key, MessageDigest::sha256()).unwrap();
-        builder.build().to_pem().unwrap()
+        (builder.build().to_pem().unwrap(), key)
+    }
+
+    pub fn certificate(days: i64) -> Vec<u8> {
+        pair(days).0
+    }
+
+    pub fn locked(key: &PKey<Private>, password: &str) -> Vec<u8> {
+        key.private_key_to_pem_pkcs8_passphrase(Cipher::aes_256_cbc(), password.as_bytes()).unwrap()
     }
 
     #[test]
     fn certificates_that_end_soon_are_warned_of_where_they_are_named() {
         let dir = tempfile::tempdir().unwrap();
         let put = |name: &str, pems: &[Vec<u8>]| std::fs::write(dir.path().join(name), pems.concat()).unwrap();
-        put("k.pem", &[b"-----BEGIN PRIVATE KEY-----\n".to_vec()]);
-        put("good.pem", &[certificate(21), certificate(-3)]); // what comes after the first is not the client's
-        put("ended.pem", &[certificate(-3)]);
-        put("soon.pem", &[certificate(20), certificate(400)]);
-        put("none.pem", &[b"-----BEGIN CERTIFICATE-----\nnothing\n".to_vec()]);
+        let put_pair = |name: &str, days: i64, more: &[Vec<u8>]| {
+            let (certificate, key) = pair(days);
+            put(&format!("{name}.pem"), &[&[certificate], more].concat());
+            put(&format!("{name}.key"), &[key.private_key_to_pem_pkcs8().unwrap()]);
+        };
+        put_pair("good", 21, &[certificate(-3)]); // what comes after the first is not the client's
+        put_pair("ended", -3, &[]);
+        put_pair("soon", 20, &[certificate(400)]);
         let seen = |ca: &str, cert: &str| {
             let text = format!(
                 "[endpoint.t]\nurl = 'mqtts://t'\nca_file = '{ca}.pem'\n\
-                 [[client]]\nid = 'c-%i'\ncount = 2\nendpoints = ['t']\ncert_file = '{cert}.pem'\nkey_file = 'k.pem'\n"
+                 [[client]]\nid = 'c-%i'\ncount = 2\nendpoints = ['t']\ncert_file = '{cert}.pem'\nkey_file = '{cert}.key'\n"
             );
             let loaded = read(&text, dir.path(), &[]).unwrap();
             let identity = loaded.fleet.clients[2].identity.clone().unwrap();
@@ -323,7 +374,6 @@ mod tests {
             (days, warnings(&loaded))
         };
         assert_eq!(seen("good", "good"), (Some(21), String::new()));
-        assert_eq!(seen("none", "none"), (None, String::new()), "what is no certificate TLS will say");
         assert_eq!(seen("soon", "good").1, "", "of several CAs the last one counts");
         let (days, said) = seen("good", "soon");
         assert_eq!(days, Some(20));
@@ -332,10 +382,33 @@ mod tests {
         assert_eq!(days, Some(-3));
         assert!(said.contains("`ca_file`") && said.contains("ended.pem\" ended 2 days ago"), "{said}");
         assert!(said.contains("`cert_file`") && said.contains("fleet.toml:8:11"), "{said}");
-        std::fs::write(dir.path().join("own-1.pem"), certificate(5)).unwrap();
-        std::fs::write(dir.path().join("own-2.pem"), certificate(-30)).unwrap();
+        put_pair("own-1", 5, &[]);
+        put_pair("own-2", -30, &[]);
         let (_, said) = seen("good", "own-%i");
         assert!(said.contains("; so it is with 2 certificates of this table"), "{said}");
+    }
+
+    #[test]
+    fn of_many_keys_some_are_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        let put = |name: &str, pem: &[u8]| std::fs::write(dir.path().join(name), pem).unwrap();
+        for i in 1..=3 {
+            let (certificate, key) = pair(400);
+            put(&format!("{i}.pem"), &certificate);
+            put(&format!("{i}.key"), &key.private_key_to_pem_pkcs8().unwrap());
+        }
+        let seen = || {
+            let client =
+                "[[client]]\nid = '%i'\ncount = 3\nendpoints = ['t']\ncert_file = '%i.pem'\nkey_file = '%i.key'";
+            read(&format!("[endpoint.t]\nurl = 'mqtts://t'\n{client}"), dir.path(), &[])
+        };
+        assert!(seen().is_ok());
+        put("3.key", &pair(400).1.private_key_to_pem_pkcs8().unwrap());
+        assert!(seen().is_ok(), "the third is only looked at");
+        put("3.key", b"no key");
+        assert!(seen().unwrap_err().to_string().contains("3.key\" has no private key in PEM"));
+        put("2.key", &pair(400).1.private_key_to_pem_pkcs8().unwrap());
+        assert!(seen().unwrap_err().to_string().contains("2.pem\"; so it is with 2 files of this table"));
     }
 
     #[test]
@@ -426,6 +499,10 @@ mod tests {
     #[test]
     fn files_that_cannot_be_read_say_why() {
         let dir = tempfile::tempdir().unwrap();
+        let stdin = read_text(&b"\xff"[..], STDIN).unwrap_err().to_string();
+        assert!(stdin.contains("<stdin> is not UTF-8: line 1"), "{stdin}");
+        let dash = load(Path::new("-")).unwrap_err().to_string();
+        assert!(dash.contains("only `mqfleet check -` reads standard input"), "{dash}");
         let path = |name: &str| dir.path().join(name);
         std::fs::write(path("latin1"), b"[fleet]\nname = \"caf\xe9\"\n").unwrap();
         File::create(path("huge")).unwrap().set_len(FILE_MAX + 1).unwrap();
@@ -433,7 +510,7 @@ mod tests {
             ("nosuch", "cannot open"),
             (".", "cannot read"),
             ("latin1", "is not UTF-8: line 2"),
-            ("huge", "is larger than 16 MiB"),
+            ("huge", "is larger than 32 MiB"),
         ] {
             let errors = load(&path(name)).unwrap_err().to_string();
             assert!(errors.starts_with("error: ") && errors.contains(says), "{errors}");

@@ -53,7 +53,7 @@
 //! | 7 | `console` | `action`, `clock`, `command`, `config`, `event`, `model`, `recording`, `signals`, `source`, `ui`, `words` | `paho` |
 //! | 6 | `headless` | `clock`, `event`, `fleet`, `lines`, `model`, `signals`, `source` | `ratatui`, `paho` |
 //! | 7 | `replay` | `clock`, `event`, `headless`, `recording`, `report`, `signals` | `ratatui`, `paho` |
-//! | 6 | `check` | `clock`, `event`, `fleet`, `headless`, `lines`, `model`, `signals`, `source`, `text`, `words` | `ratatui`, `paho` |
+//! | 6 | `check` | `clock`, `event`, `fleet`, `headless`, `lines`, `model`, `pool`, `signals`, `source`, `text`, `words` | `ratatui`, `paho` |
 //! | 6 | `doctor` | `clock`, `endpoint`, `event`, `fleet`, `headless`, `pool`, `text`, `transport`, `wire`, `words` | `ratatui`, `paho` |
 //! | 8 | `cli` | `check`, `config`, `console`, `demo`, `doctor`, `fleet`, `headless`, `lines`, `pool`, `recording`, `replay`, `report`, `seal`, `source`, `text`, `words`, `worker` | `ratatui`, `paho` |
 //!
@@ -74,6 +74,9 @@
 //!   and keys, toasts and re-sorting go by the clock on the wall.
 //! - A frame is encoded into memory and written by a thread of its own, so that a stalled terminal
 //!   stalls neither the fleet nor the keys.
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("mqfleet runs on Linux: it asks its kernel about connections, and waits as only that one can");
 
 pub mod action;
 pub mod check;

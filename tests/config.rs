@@ -1,10 +1,18 @@
 //! Fleet files as people write them, right and wrong: what the reader makes of them and how its errors look; passwords from elsewhere are tested where they are read.
 
-use std::{fmt::Write, path::Path, sync::Arc, time::Duration};
+use std::{
+    fmt::Write as _,
+    io::Write as _,
+    net::IpAddr,
+    path::Path,
+    process::{Command, Output, Stdio},
+    sync::Arc,
+    time::Duration,
+};
 
 use mqfleet::{
     config::{self, Loaded},
-    fleet::{EndpointKey, ProbeKind, Protocol, Strategy as Retry, Transport},
+    fleet::{EndpointKey, ProbeKind, Protocol, ProxyKind, Strategy as Retry, TlsMinimum, Transport},
 };
 use proptest::prelude::*;
 
@@ -51,7 +59,7 @@ fn every_key_reaches_the_fleet() {
     let Loaded { fleet, warnings } = parse(FULL).unwrap();
     assert_eq!((fleet.name.as_str(), fleet.env.as_deref(), fleet.worker_size), ("plant-eu", Some("prod"), 250));
 
-    let [b, a, c] = fleet.endpoints.as_slice() else { panic!("three endpoints") };
+    let [b, a, c, d] = fleet.endpoints.as_slice() else { panic!("four endpoints") };
     assert_eq!((b.name.as_str(), b.address().as_str()), ("b", "[2001:db8::7]:11883"));
     assert_eq!((b.connect_rate, b.max_connecting), (100, 50));
     assert_eq!((a.name.as_str(), a.address().as_str(), a.connect_rate), ("a", "localhost:1883", 1000));
@@ -90,10 +98,21 @@ fn every_key_reaches_the_fleet() {
     assert!(matches!(&c.transport, Transport::SecureWebSocket(websocket, _) if &*websocket.path == "/mqtt"));
     let proxy = c.proxy.as_ref().expect("a proxy");
     assert_eq!((&*proxy.host, proxy.port, proxy.username.as_deref()), ("proxy", 3128, Some("user")));
+    assert_eq!((proxy.kind, &proxy.variable), (ProxyKind::Socks5h, &None));
+    assert_eq!((tls.server_name.as_deref(), tls.min_version), (Some("real.example"), TlsMinimum::V1_3));
+    let headers = &c.transport.websocket().expect("a WebSocket").headers;
+    let headers: Vec<_> = headers.iter().map(|(name, value)| (&**name, value.expose())).collect();
+    assert_eq!(headers, [("X-Tenant", "plant"), ("X-Line", "7")]);
+    assert_eq!(*c.bind, ["127.0.0.1", "::1"].map(|a| a.parse::<IpAddr>().unwrap()));
+    assert_eq!(*b.bind, ["::1".parse::<IpAddr>().unwrap()]);
+    assert!(matches!(&d.transport, Transport::Unix(path) if path == Path::new("/run/mosquitto/mqtt.sock")));
+    assert_eq!((&*d.host, d.port, d.address().as_str()), ("localhost", 0, "/run/mosquitto/mqtt.sock"));
 
     let all = &fleet.clients[6];
     assert_eq!(*all.endpoints, [EndpointKey(2), EndpointKey(1)]);
     assert_eq!(all.settings.session_expiry, Duration::from_secs(3600));
+    assert_eq!(all.settings.maximum_packet_size, 64_000);
+    assert_eq!(press.maximum_packet_size, 256 << 10);
     assert_eq!((all.settings.receive_maximum, all.settings.follow_redirects), (Some(7), true));
     assert_eq!(all.settings.user_properties, [("b".into(), "1".into()), ("a".into(), "2".into())]);
     assert_eq!(all.labels.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect::<Vec<_>>(), [("site", "hall-3")]);
@@ -160,6 +179,69 @@ fn labels_say_how_their_clients_are_measured() {
     assert_eq!(warnings, ["no client has the label site = \"hall-4\""]);
 }
 
+/// `mqfleet check - …` on this text, in this folder, with so many open files allowed.
+fn check(text: &str, args: &str, folder: &Path, files: u32) -> Output {
+    let script = format!("ulimit -n {files} && exec \"$0\" check - {args}");
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", &script, env!("CARGO_BIN_EXE_mqfleet")]).current_dir(folder);
+    for variable in ["http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
+        command.env_remove(variable);
+    }
+    let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = pipes.spawn().expect("a shell");
+    // Whoever does not read it closes it: what was said tells.
+    let _ = child.stdin.take().expect("a pipe").write_all(text.as_bytes());
+    child.wait_with_output().expect("the program")
+}
+
+#[test]
+fn a_fleet_file_on_standard_input_is_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("topic.pw"), "hunter2").unwrap();
+    let text =
+        format!("{HEAD}[[client]]\nid = 'x-%i'\ncount = 1200\nendpoints = ['a']\npassword = {{ file = 'topic.pw' }}\n");
+    let output = check(&text, "", folder.path(), 1_000);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(
+        said,
+        "<stdin>: ok: fleet fleet, 1200 clients, 1 endpoint, 3 workers\n\
+         1,200 clients → 3 workers of 400, about 24 MB; each worker needs 416 open files, your limit is 1,000\n"
+    );
+
+    let output = check(&format!("{HEAD}foo = 1\n"), "", folder.path(), 1_000);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("--> <stdin>:3:1") && said.contains("unknown key \"foo\""), "{said}");
+}
+
+#[test]
+fn a_plan_that_does_not_fit_is_warned_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let text =
+        format!("[fleet]\nworker_size = 2000\n{HEAD}[[client]]\nid = 'x-%i'\ncount = 140000\nendpoints = ['a']\n");
+    let output = check(&text, "--format json", folder.path(), 1_024);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains("needs 2,016 open files, and a process may have 1,024"), "{said}");
+    assert!(said.contains("worker_size = 1008") && said.contains("ulimit -Hn 2016"), "{said}");
+    assert!(said.contains("140,000 clients connect to a:1883 (endpoint a) from one source address"), "{said}");
+    assert!(said.contains(" addresses of this host"), "{said}");
+    let lines: Vec<serde_json::Value> = output
+        .stdout
+        .split(|b| *b == b'\n')
+        .filter(|l| !l.is_empty())
+        .map(|l| serde_json::from_slice(l).unwrap())
+        .collect();
+    let [check, plan] = lines.as_slice() else { panic!("two lines: {lines:?}") };
+    assert_eq!((&check["type"], &check["ok"], &plan["type"]), (&"check".into(), &true.into(), &"plan".into()));
+    assert_eq!(
+        (&plan["workers"], &plan["worker_clients"], &plan["worker_files"]),
+        (&70.into(), &2_000.into(), &2_016.into())
+    );
+    assert_eq!(plan["warnings"].as_array().map(Vec::len), Some(2));
+}
+
 #[test]
 fn no_heartbeats_without_keep_alive() {
     let text = format!("{HEAD}[[client]]\nid = 'x'\nendpoints = ['a']\nkeep_alive = '0s'");
@@ -178,6 +260,12 @@ fn wrong_client_keys_say_what_is_wrong() {
         ("session_expiry = '1500ms'", "the next is \"2s\""),
         ("session_expiry = '5000000000s'", "`session_expiry` must be 0s to"),
         ("receive_maximum = 0", "1 to 65,535"),
+        ("maximum_packet_size = 31", "bytes, or a text such as \"256KiB\", 32 to 268,435,456"),
+        ("maximum_packet_size = '31'", "`maximum_packet_size` must be 32 bytes to 256 MiB"),
+        ("maximum_packet_size = '257MiB'", "`maximum_packet_size` must be 32 bytes to 256 MiB"),
+        ("maximum_packet_size = '256 k'", "such as \"64kB\", \"256KiB\" or \"1MiB\""),
+        ("maximum_packet_size = -1", "32 to 268,435,456"),
+        ("maximum_packet_size = 1.5", "not a float"),
         ("user_properties = { a = 1 }", "`a` must be a text in quotes"),
         ("user_properties = 'a'", "`user_properties` must be a table"),
         ("follow_redirects = 'yes'", "must be true or false"),
@@ -284,8 +372,6 @@ fn wrong_files_say_what_is_wrong() {
         (format!("{client}[endpoint.a]\nurl = 'ws://a'\ninsecure = true"), "`insecure` means nothing without TLS"),
         (format!("{client}[endpoint.a]\nurl = 'mqtts://a'\nalpn = ['']"), "has 1 to 255 bytes"),
         (format!("{client}[endpoint.a]\nurl = 'mqtts://a'\nca_file = 'x'"), "\"/nonexistent/x\" cannot be read"),
-        (format!("{client}[endpoint.a]\nurl = 'mqtts://[::1]'"), "cannot check a certificate against an IPv6"),
-        (format!("{client}[endpoint.a]\nurl = 'mqtt://a'\nproxy = 'https://p'"), "talks to proxies in the clear"),
         (format!("{client}[endpoint.a]\nurl = 'mqtt://a'\nproxy = 'http://u:hunter2@'"), "`proxy` has no valid host"),
         (format!("{client}[endpoint.a]\nurl = 'mqtt://a'\nmax_connecting = 0"), "1 to 1,000,000"),
         (with("[[client]]\nid = 'x'"), "this client has no `endpoints`"),
@@ -312,6 +398,68 @@ fn wrong_files_say_what_is_wrong() {
         let errors = errors(&text);
         assert!(errors.contains(says), "{text}\n{errors}");
     }
+}
+
+/// Every class of error that one key of an endpoint can make.
+#[test]
+fn wrong_endpoint_keys_say_what_is_wrong() {
+    for (url, more, says) in [
+        ("mqtt://a", "server_name = 'b'", "`server_name` means nothing without TLS"),
+        ("ws://a", "tls_min = '1.3'", "`tls_min` means nothing without TLS"),
+        ("mqtt://a", "headers = {}", "`headers` means nothing without a WebSocket"),
+        ("mqtts://a", "headers = { X-Tenant = 'a' }", "`headers` means nothing without a WebSocket"),
+        ("unix:///a", "insecure = true", "`insecure` means nothing without TLS"),
+        ("unix:///a", "proxy = 'http://p'", "`proxy` means nothing with unix://"),
+        ("unix:///a", "bind = '127.0.0.1'", "`bind` means nothing with unix://"),
+        ("mqtts://a", "server_name = ''", "`server_name` is empty"),
+        ("mqtts://a", "server_name = '10.0.0.7'", "put the address into `url`"),
+        ("mqtts://a", "server_name = '[::1]'", "`server_name` is an IP address"),
+        ("mqtts://a", "server_name = '*.example.net'", "has a wildcard"),
+        ("mqtts://a", "server_name = 'b:8883'", "is more than a host name"),
+        ("mqtts://a", "server_name = 'größe'", "xn--"),
+        ("mqtts://a", "server_name = 'b.'", "is not a host name"),
+        ("mqtts://a", "server_name = '-b'", "is not a host name"),
+        ("mqtts://a", "server_name = 5", "put it in quotes: \"5\""),
+        ("mqtts://a", "tls_min = '1.1'", "TLS 1.0 and 1.1 are not spoken any more"),
+        ("mqtts://a", "tls_min = 'TLSv1.0'", "TLS 1.0 and 1.1 are not spoken any more"),
+        ("mqtts://a", "tls_min = 'TLSv1.3'", "write \"1.3\""),
+        ("mqtts://a", "tls_min = 1.2", "put it in quotes: \"1.2\""),
+        ("mqtts://a", "tls_min = '2'", "`tls_min` cannot be \"2\""),
+        ("mqtts://a", "crl_file = 'x'", "`crl_file` \"/nonexistent/x\" cannot be read"),
+        ("mqtt://a", "bind = []", "`bind` is empty"),
+        ("mqtt://a", "bind = 5", "`bind` must be an IP address in quotes"),
+        ("mqtt://a", "bind = 'eth0'", "names and interfaces are not looked up"),
+        ("mqtt://a", "bind = 'fe80::1%eth0'", "an address with a zone"),
+        ("mqtt://a", "bind = '10.0.0.0/8'", "without the network's size"),
+        ("mqtt://a", "bind = '[::1]:5'", "without brackets and port"),
+        ("mqtt://a", "bind = '127.0.0.1:0'", "without brackets and port"),
+        ("mqtt://a", "bind = ['127.0.0.1', '127.0.0.1']", "is there twice"),
+        ("mqtt://a", "bind = '0.0.0.0'", "leave `bind` out"),
+        ("mqtt://a", "bind = '::'", "leave `bind` out"),
+        ("mqtt://a", "bind = '239.0.0.1'", "no single host's address"),
+        ("mqtt://[::1]", "bind = '127.0.0.1'", "`bind` has no IPv6 address, and ::1 is one"),
+        ("mqtt://a", "proxy = 'http://10.0.0.7'\nbind = '::1'", "`bind` has no IPv4 address, and 10.0.0.7 is one"),
+        ("mqtt://a", "proxy = 'ftp://p'", "`proxy` is no proxy's URL"),
+        ("mqtt://a", "proxy = 'socks4://p'", "use socks5h://"),
+        ("mqtt://a", "proxy = 'http://u:hunter2'", "a user and a password stand before it and an @"),
+        ("mqtt://a", "proxy = { url = 'http://p' }", "`proxy` must be a proxy's URL in quotes"),
+        ("mqtt://a", "servername = 'b'", "did you mean `server_name`?"),
+        ("mqtt://a", "maximum_packet_size = 5", "it belongs to [defaults] or [[client]]"),
+    ] {
+        let client = "[[client]]\nid = 'x'\nendpoints = ['a']\n";
+        let errors = errors(&format!("{client}[endpoint.a]\nurl = '{url}'\n{more}\n"));
+        assert!(errors.contains(says) && !errors.contains("hunter2"), "{more}\n{errors}");
+        assert_eq!(errors.matches("error: ").count(), 1, "one slip, one error: {errors}");
+        let place = format!("fleet.toml:{}:", 6 + more.matches('\n').count());
+        assert!(errors.contains(&place), "{errors}");
+    }
+}
+
+#[test]
+fn a_certificate_may_be_for_an_ipv6_address() {
+    let text = "[endpoint.a]\nurl = 'mqtts://[2001:db8::1]'\n[[client]]\nid = 'x'\nendpoints = ['a']";
+    let Loaded { fleet, warnings } = parse(text).unwrap();
+    assert_eq!((fleet.endpoints[0].address().as_str(), warnings.len()), ("[2001:db8::1]:8883", 0));
 }
 
 #[test]
@@ -379,6 +527,103 @@ fn the_secretive_file_is_right() {
     let loaded = parse(&secretive()).unwrap();
     assert!(loaded.fleet.clients.iter().all(|c| c.password.is_some()));
     assert_eq!(leaks(&seen(&secretive())), None);
+}
+
+/// Secrets where connections are described: each text is wrong in its own way.
+#[test]
+fn no_connection_shows_its_secret() {
+    let values = [
+        format!("proxy = \"http://u:{SECRET}\""),
+        format!("proxy = \"https://u:{SECRET}\""),
+        format!("proxy = \"socks5://u:{SECRET}\""),
+        format!("proxy = \"socks5h://{SECRET}:\""),
+        format!("proxy = \"u:{SECRET}\""),
+        format!("proxy = \"u:{SECRET}@\""),
+        format!("proxy = \"u:{SECRET}@p:x\""),
+        format!("proxy = \"http:/u:{SECRET}@p\""),
+        format!("proxy = \"http://u:%{SECRET}@p\""),
+        format!("proxy = \"http://u:{SECRET}"),
+        format!("proxy = http://u:{SECRET}"),
+        format!("proxy = [\"http://u:{SECRET}@p\"]"),
+        format!("proxy = {{ url = \"http://u:{SECRET}@p\" }}"),
+        format!("proxy = {{\n  url = \"http://p\",\n  password = \"{SECRET}\",\n  id = \"{SECRET}\"\n}}"),
+        format!("proxy.id = \"{SECRET}\""),
+        format!("proxy: http://u:{SECRET}"),
+        format!("prxy = \"u:{SECRET}\""),
+        format!("proxies = \"http://u:{SECRET}@p\""),
+        format!("url = \"mqtt://u:{SECRET}@a\""),
+        format!("url = \"mqtt://u:{SECRET}\""),
+        format!("url = \"mqtt://{SECRET}:@a\""),
+        format!("url = \"mqtt:/u:{SECRET}@a\""),
+        format!("url = \"u:{SECRET}\""),
+        format!("url = \"u:{SECRET}@a\""),
+        format!("url = \"tcp://u:{SECRET}\""),
+        format!("url = \"mqt://u:{SECRET}@a\""),
+        format!("url = \"unix://u:{SECRET}@a\""),
+        format!("url = \"wss://a/mqtt?sig={SECRET} \""),
+        format!("url = \"wss://a/mqtt#{SECRET}\""),
+        format!("url = \"mqtt://a/mqtt?sig={SECRET}\""),
+        format!("headers = {{ Authorization = \"Bearer {SECRET}\" }}"),
+        format!("headers = {{ Host = \"{SECRET}\" }}"),
+        format!("headers = {{ \"Bearer {SECRET}\" = \"Authorization\" }}"),
+        format!("headers = {{ A = \"{SECRET}\\u0000\" }}"),
+        format!("headers = {{ Cookie = \"{SECRET}\", cookie = \"{SECRET}\" }}"),
+        format!("headers = {{ Authorization = \"{SECRET}\" "),
+        format!("headers = {{ Authorization = {SECRET} }}"),
+        format!("headers = {{ Authorization = {{ env = \"{SECRET}!\" }} }}"),
+        format!("headers = {{\n  Authorization = \"{SECRET}\",\n  id = \"{SECRET}\",\n  foo = 1\n}}"),
+        format!("headers = {{\n  id = \"{SECRET}\",\n  Host = \"{SECRET}\"\n}}\ninsecure = true"),
+        format!("headers = [\"Authorization: {SECRET}\"]"),
+        format!("headers = \"Authorization: {SECRET}\""),
+        format!("headers.Host = \"{SECRET}\""),
+        format!("headers.id = \"{SECRET}\"\nheaders.id = 5"),
+        format!("headers.name = \"{SECRET}\\u0000\""),
+        format!("haeders = {{ id = \"{SECRET}\" }}"),
+        format!("[endpoint.a.headers]\nname = \"{SECRET}\\u0000\""),
+        format!("[endpoint.a.headers]\nid = \"{SECRET}\"\nid = 5"),
+        format!("[endpoint.a.haeders]\nid = \"{SECRET}"),
+    ];
+    for value in values {
+        let url = if value.starts_with("url") { "" } else { "url = \"ws://a\"\n" };
+        for text in [
+            format!("[[client]]\nid = \"x\"\nendpoints = [\"a\"]\n[endpoint.a]\n{url}{value}\n"),
+            format!(
+                "[[client]]\nid = \"x\"\nendpoints = [\"b\"]\n[endpoint.a]\nurl = \"x\"\n  {value} # {value}\nalpn = 5\n"
+            ),
+            format!("[endpoint.a]\n{url}{value}\n[[client]]\nid = \"x\"\n"),
+        ] {
+            let shown = said(&text);
+            assert!(shown.contains("fleet.toml"), "nothing is said of this:\n{text}");
+            assert_eq!(leaks(&shown), None, "{text}\n{shown}");
+        }
+    }
+}
+
+/// What is said of a file, without what it was read as: a slip can make a name of a password.
+fn said(text: &str) -> String {
+    match parse(text) {
+        Ok(loaded) => loaded.warnings.iter().map(|w| w.to_string()).collect(),
+        Err(errors) => errors.to_string(),
+    }
+}
+
+/// A file that is right, with the secret in all the places where a connection can have one.
+fn connecting() -> String {
+    format!(
+        "[endpoint.a]\nurl = \"wss://a/mqtt\"\nproxy = \"http://u:{SECRET}@p:3128\"\n\
+         headers = {{ Authorization = \"{SECRET}\", X-Tenant = \"plant\" }}\n\
+         [endpoint.b]\nurl = \"ws://b\"\nproxy = \"socks5://u:{SECRET}@p\"\nconnect_rate = 5\n\
+         [endpoint.b.headers]\nX-Api-Key = \"{SECRET}\"\n\
+         [[client]]\nid = \"x\"\nendpoints = [\"a\", \"b\"]\n"
+    )
+}
+
+#[test]
+fn a_connection_s_secrets_are_read() {
+    let loaded = parse(&connecting()).unwrap();
+    let passwords = loaded.fleet.endpoints.iter().map(|e| e.proxy.as_ref().and_then(|p| p.password.as_ref()));
+    assert!(passwords.into_iter().all(|p| p.is_some_and(|p| p.expose() == SECRET)));
+    assert_eq!(leaks(&format!("{loaded:?}")), None);
 }
 
 fn leaks(shown: &str) -> Option<&'static str> {
@@ -449,6 +694,13 @@ proptest! {
         let text = slipped(&secretive(), &slips);
         let shown = seen(&text);
         prop_assert_eq!(leaks(&shown), None, "{}", shown);
+    }
+
+    #[test]
+    fn no_slip_shows_the_secret_of_a_connection(slips in prop::collection::vec(slip(), 0..4)) {
+        let text = slipped(&connecting(), &slips);
+        let shown = said(&text);
+        prop_assert_eq!(leaks(&shown), None, "{}\n{}", text, shown);
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! Shows the demo from outside, with its real processes and MQTT by hand; the console on top of it is shown elsewhere.
-#![cfg(all(feature = "demo", target_os = "linux"))]
+#![cfg(feature = "demo")]
 #![allow(clippy::unwrap_used)]
 
 use std::{

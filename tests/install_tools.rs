@@ -22,7 +22,6 @@ for package; do
     cmake | mosquitto) echo '#!/bin/sh' >"$here/$package" && /bin/chmod +x "$here/$package" ;;
     ejabberd) echo '#!/bin/sh' >"$here/ejabberdctl" && /bin/chmod +x "$here/ejabberdctl" ;;
     libssl-dev | openssl-devel | openssl) : >"$here/openssl.pc" ;;
-    openssl@3) /bin/mkdir -p "$here/opt/openssl@3" ;;
     pkg-config | pkgconf | pkgconf-pkg-config)
         printf '#!/bin/sh\n[ "$*" = "--exists openssl" ] && [ -e "%s/openssl.pc" ]\n' "$here" >"$here/pkg-config"
         /bin/chmod +x "$here/pkg-config" ;;
@@ -56,7 +55,11 @@ struct Outcome {
 
 impl Machine {
     /// With a compiler and Rust, as the README asks, for the user of this number.
-    fn of_user(user: u32, system: &str) -> Machine {
+    fn of_user(user: u32) -> Machine {
+        Machine::with_system(user, "Linux")
+    }
+
+    fn with_system(user: u32, system: &str) -> Machine {
         let machine = Machine { bin: TempDir::new().expect("a temporary folder") };
         machine.add("cc", "#!/bin/sh\n").add("cargo", "#!/bin/sh\n");
         machine.add("id", &format!("#!/bin/sh\necho {user}\n"));
@@ -90,7 +93,6 @@ impl Machine {
             .args(arguments)
             .env_clear()
             .env("PATH", self.bin.path())
-            .env("HOMEBREW_PREFIX", self.bin.path())
             .envs(environment.iter().copied())
             .output()
             .expect("the script starts");
@@ -111,13 +113,12 @@ const APT: &str = "apt-get install -y -q --no-install-recommends";
 #[test]
 fn each_manager_gets_its_own_names_and_a_second_run_nothing() {
     let cases = [
-        ("apt-get", "Linux", format!("{APT} cmake libssl-dev pkg-config mosquitto ejabberd")),
-        ("dnf", "Linux", "dnf install -y cmake openssl-devel pkgconf-pkg-config mosquitto".into()),
-        ("pacman", "Linux", "pacman -S --needed --noconfirm cmake openssl pkgconf mosquitto".into()),
-        ("brew", "Darwin", "brew install cmake openssl@3 mosquitto".into()),
+        ("apt-get", format!("{APT} cmake libssl-dev pkg-config mosquitto ejabberd")),
+        ("dnf", "dnf install -y cmake openssl-devel pkgconf-pkg-config mosquitto".into()),
+        ("pacman", "pacman -S --needed --noconfirm cmake openssl pkgconf mosquitto".into()),
     ];
-    for (manager, system, command) in cases {
-        let machine = Machine::of_user(0, system);
+    for (manager, command) in cases {
+        let machine = Machine::of_user(0);
         machine.add(manager, MANAGER);
 
         let first = machine.run(&["--tests"]);
@@ -133,7 +134,7 @@ fn each_manager_gets_its_own_names_and_a_second_run_nothing() {
 
 #[test]
 fn a_build_does_not_ask_for_brokers() {
-    let machine = Machine::of_user(0, "Linux");
+    let machine = Machine::of_user(0);
     machine.add("apt-get", MANAGER);
     assert_eq!(machine.run(&[]).ran, [format!("{APT} cmake libssl-dev pkg-config")]);
     assert_eq!(machine.run(&["--tests"]).ran, [format!("{APT} mosquitto ejabberd")]);
@@ -143,7 +144,7 @@ fn a_build_does_not_ask_for_brokers() {
 
 #[test]
 fn headers_count_when_the_build_can_find_them() {
-    let machine = Machine::of_user(0, "Linux");
+    let machine = Machine::of_user(0);
     machine.add("apt-get", MANAGER).add("cmake", "#!/bin/sh\n").add("openssl.pc", "");
     assert_eq!(machine.run(&[]).ran, [format!("{APT} libssl-dev pkg-config")]);
     machine.remove("openssl.pc");
@@ -152,20 +153,31 @@ fn headers_count_when_the_build_can_find_them() {
 }
 
 #[test]
-fn sudo_is_used_only_by_who_is_not_root_and_never_for_brew() {
-    let debian = Machine::of_user(1000, "Linux");
+fn sudo_is_used_only_by_who_is_not_root() {
+    let debian = Machine::of_user(1000);
     debian.add("apt-get", MANAGER).add("sudo", SUDO);
     let command = format!("{APT} cmake libssl-dev pkg-config");
     assert_eq!(debian.run(&[]).ran, [format!("sudo env DEBIAN_FRONTEND=noninteractive {command}"), command]);
+}
 
-    let mac = Machine::of_user(501, "Darwin");
-    mac.add("brew", MANAGER).add("sudo", SUDO);
-    assert_eq!(mac.run(&[]).ran, ["brew install cmake openssl@3"]);
+#[test]
+fn another_system_hears_that_it_is_none_for_mqfleet() {
+    for (system, manager) in [("Darwin", "brew"), ("FreeBSD", "pkg")] {
+        let machine = Machine::with_system(501, system);
+        // Before anything else is asked for, what is there counts for nothing.
+        machine.add(manager, MANAGER).add("sudo", SUDO).remove("cargo");
+        for arguments in [&[][..], &["--tests"]] {
+            let outcome = machine.run(arguments);
+            assert!(!outcome.success && outcome.ran.is_empty(), "{system}: {}", outcome.said);
+            let words = format!("install-tools: mqfleet runs on Linux, and this is {system}: nothing was installed.");
+            assert_eq!(outcome.said.lines().next(), Some(words.as_str()), "{}", outcome.said);
+        }
+    }
 }
 
 #[test]
 fn without_sudo_it_says_what_root_must_run() {
-    let machine = Machine::of_user(1000, "Linux");
+    let machine = Machine::of_user(1000);
     machine.add("dnf", MANAGER);
     let outcome = machine.run(&[]);
     assert!(!outcome.success && outcome.ran.is_empty());
@@ -174,7 +186,7 @@ fn without_sudo_it_says_what_root_must_run() {
 
 #[test]
 fn package_lists_are_fetched_only_when_the_first_try_failed() {
-    let machine = Machine::of_user(0, "Linux");
+    let machine = Machine::of_user(0);
     machine.add("apt-get", MANAGER).add("stale", "");
     let outcome = machine.run(&[]);
     let install = format!("{APT} cmake libssl-dev pkg-config");
@@ -186,16 +198,16 @@ fn package_lists_are_fetched_only_when_the_first_try_failed() {
 fn a_failed_or_impossible_install_says_what_to_do_by_hand() {
     let by_hand = "Install by hand and start again: cmake, OpenSSL's headers with pkg-config, the mosquitto broker.";
 
-    let broken = Machine::of_user(0, "Linux");
+    let broken = Machine::of_user(0);
     broken.add("pacman", MANAGER).add("broken", "");
     let outcome = broken.run(&["--tests"]);
     assert!(!outcome.success && outcome.said.contains(by_hand), "{}", outcome.said);
 
-    let unknown = Machine::of_user(0, "Linux").run(&["--tests"]);
+    let unknown = Machine::of_user(0).run(&["--tests"]);
     assert!(!unknown.success && unknown.ran.is_empty() && unknown.said.contains(by_hand), "{}", unknown.said);
 
     // A manager that reports success and brings nothing.
-    let empty = Machine::of_user(0, "Linux");
+    let empty = Machine::of_user(0);
     empty.add("dnf", "#!/bin/sh\n");
     let outcome = empty.run(&["--tests"]);
     assert!(!outcome.success && outcome.said.contains("still not to be found"), "{}", outcome.said);
@@ -204,7 +216,7 @@ fn a_failed_or_impossible_install_says_what_to_do_by_hand() {
 #[test]
 fn rust_and_the_compiler_are_named_before_anything_is_installed() {
     for (tool, words) in [("cargo", "Rust is missing"), ("cc", "a C compiler is missing")] {
-        let machine = Machine::of_user(0, "Linux");
+        let machine = Machine::of_user(0);
         machine.add("apt-get", MANAGER).remove(tool);
         let outcome = machine.run(&["--tests"]);
         assert!(!outcome.success && outcome.ran.is_empty());

@@ -30,7 +30,7 @@ pub(super) enum Command {
     },
     /// Check a fleet file; with --connect, connect every client once
     Check {
-        /// The fleet file
+        /// The fleet file; - is standard input
         file: PathBuf,
         /// Connect every client once and say who could not, and why
         #[arg(long)]
@@ -42,7 +42,7 @@ pub(super) enum Command {
     ///
     /// The exit code is 0 where all is well, 3 where something is not, 2 for wrong usage.
     Doctor {
-        /// The fleet file, or mqtt://, mqtts://, ws:// or wss://HOST[:PORT]
+        /// The fleet file, or mqtt://, mqtts://, ws:// or wss://HOST[:PORT], or unix:///PATH
         #[arg(value_name = "FILE|URL")]
         target: String,
         #[command(flatten)]

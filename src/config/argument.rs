@@ -2,28 +2,32 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{address, password, password::Wrong, proxy, transport};
-use crate::fleet::{Endpoint, Secret, Tls};
+use super::{address, password, password::Wrong, proxy_variables, transport};
+use crate::{
+    fleet::{Endpoint, Secret, Tls},
+    text::Scrubbed,
+};
 
 /// The endpoint that a URL names, called by its address, with the proxy that the environment names
-/// for it.
+/// for it; and what is to be said of a proxy variable that cannot be used.
 ///
 /// # Errors
 /// What is wrong and what to do about it, in words that repeat no password.
-pub fn endpoint(url: &str, ca_file: Option<PathBuf>, insecure: bool) -> Result<Endpoint, String> {
+pub fn endpoint(url: &str, ca_file: Option<PathBuf>, insecure: bool) -> Result<(Endpoint, Option<String>), String> {
     let address = address::parse(url).map_err(|(title, help)| sentence(&title, &help))?;
     let scheme = address.scheme;
     if !scheme.is_tls() && (ca_file.is_some() || insecure) {
         let title = format!("{}:// has no certificate: --ca-file and --insecure say nothing", scheme.name());
         return Err(sentence(&title, "TLS is mqtts:// or wss://"));
     }
-    if scheme.is_tls() && !insecure {
-        transport::check_host(&address).map_err(|(title, _)| sentence(title, "give the host's name, or --insecure"))?;
-    }
-    let transport = transport::of(&address, Tls { ca_file, insecure, ..Tls::default() });
-    let proxy = proxy::named(&address, &|name| std::env::var_os(name))?;
-    let name = Endpoint::new("", &address.host, address.port).address();
-    Ok(Endpoint { transport, proxy, ..Endpoint::new(&name, &address.host, address.port) })
+    let transport = transport::of(&address, Tls { ca_file, insecure, ..Tls::default() }, Vec::new());
+    let (proxy, warning) = match proxy_variables::named(&address, &|name| std::env::var_os(name)) {
+        Ok(proxy) => (proxy, None),
+        Err(unusable) => (None, Some(sentence(&unusable.title(), proxy_variables::HELP))),
+    };
+    let endpoint = Endpoint { transport, proxy, ..Endpoint::new("", &address.host, address.port) };
+    let name = Scrubbed::new(&endpoint.address());
+    Ok((Endpoint { name, ..endpoint }, warning))
 }
 
 /// The password in an environment variable.
@@ -39,7 +43,7 @@ pub fn password_from_env(name: &str) -> Result<Secret, String> {
 /// # Errors
 /// What is wrong with the file.
 pub fn password_from_file(path: &Path) -> Result<Secret, String> {
-    password::from_file(path).and_then(filled).map_err(said)
+    password::from_file(path, "password").and_then(filled).map_err(said)
 }
 
 fn filled(password: String) -> Result<Secret, Wrong> {
@@ -71,8 +75,10 @@ mod tests {
             ("MQTTS://10.0.0.7:1/", "mqtts", "10.0.0.7:1"),
             ("ws://[2001:db8::1]/mqtt", "ws", "[2001:db8::1]:80"),
             ("wss://a:444", "wss", "a:444"),
+            ("mqtts://[::1]", "mqtts", "[::1]:8883"),
+            ("unix:///run/mqtt.sock", "unix", "/run/mqtt.sock"),
         ] {
-            let endpoint = endpoint(text, None, false).unwrap();
+            let (endpoint, _) = endpoint(text, None, false).unwrap();
             assert_eq!((endpoint.transport.scheme(), endpoint.address().as_str()), (scheme, address), "{text}");
             assert_eq!(endpoint.name.as_str(), address);
         }
@@ -87,12 +93,11 @@ mod tests {
             ("mqtt://a\x1b[31m", None, false, "is not a host name"),
             ("mqtt://a", Some("ca.pem"), false, "--ca-file"),
             ("ws://a", None, true, "--insecure"),
-            ("mqtts://[::1]", None, false, "IPv6 address: give the host's name, or --insecure"),
+            ("unix:///a", None, true, "--insecure"),
         ] {
             let said = endpoint(text, ca_file.map(PathBuf::from), insecure).unwrap_err();
             assert!(said.contains(why) && !said.contains("hunter2") && !said.contains('\x1b'), "{text}: {said}");
         }
-        assert!(endpoint("mqtts://[::1]", None, true).is_ok());
         let said = password_from_env("my hunter2!").unwrap_err();
         assert!(said.contains("--password-env must be the name") && !said.contains("hunter2"), "{said}");
         let said = password_from_file(Path::new("/nowhere/pw")).unwrap_err();

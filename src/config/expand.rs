@@ -46,7 +46,7 @@ pub(super) fn expand(groups: &[Group], report: &mut Report<'_>, around: &Surroun
     let mut shared: Vec<(usize, usize, Arc<str>, u64)> = Vec::new();
     let (mut total, mut texts) = (0, 0);
     let (mut id, mut username) = (String::new(), String::new());
-    let mut seen = Seen::new();
+    let mut seen = Seen::default();
     for (index, group) in groups.iter().enumerate() {
         total += group.count;
         if total > CLIENTS_MAX {
@@ -82,7 +82,7 @@ pub(super) fn expand(groups: &[Group], report: &mut Report<'_>, around: &Surroun
         }
         let common = group.username.as_ref().filter(|t| !t.is_own()).map(|_| Arc::<str>::from(username.as_str()));
         let conversation = group.talk.common();
-        let mut check = Check::new(&mut seen, around.now);
+        let mut check = Check::new(&mut seen, around);
         let papers = group.papers.as_ref().filter(|p| !p.is_own());
         let identity = papers.map(|p| p.fill(around.base_dir, 0, "", &mut check));
         clients.reserve(group.count as usize);

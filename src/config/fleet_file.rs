@@ -1,12 +1,17 @@
 //! Defines how a fleet file's tables become a fleet: endpoints, clients, who goes where, and that no two clients share an ID; single keys are read elsewhere.
 
+use std::sync::Arc;
+
 use super::{
-    Surroundings, address,
+    Surroundings,
+    address::{self, Scheme},
+    bind,
     expand::{CLIENTS_MAX, Group, expand},
     format,
     measuring::{self, OfLabel},
     nearest::nearest,
     proxy,
+    proxy_variables::ForEndpoints,
     report::{Draft, Report, quoted},
     settings::Given,
     template::Template,
@@ -93,6 +98,7 @@ fn read_endpoints(
     let Some(table) = value.table(report, "[endpoint]", "[endpoint.local], each endpoint by its name") else {
         return names;
     };
+    let mut variables = ForEndpoints::default();
     for (name, value) in table.in_order() {
         if !value.is_table() {
             let span = table.key_span(&name).unwrap_or(value.span);
@@ -119,9 +125,23 @@ fn read_endpoints(
         };
         let transport = transport::read(&table, address.as_ref(), report, around);
         let proxy = match (table.get("proxy"), &address) {
-            (Some(value), _) => proxy::read(&value, report),
-            (None, Some(address)) => proxy::from_environment(address, report, around),
+            (Some(value), address) => proxy::read(&value, address.as_ref(), report),
+            (None, Some(address)) => variables.named(address, report, around),
             (None, None) => None,
+        };
+        let bind = match table.get("bind") {
+            Some(value) if address.as_ref().is_some_and(|a| a.scheme == Scheme::Unix) => {
+                report.error(
+                    Draft::at(value.span, "`bind` means nothing with unix://")
+                        .help("a Unix socket is reached from no address; take `bind` out"),
+                );
+                Arc::default()
+            }
+            Some(value) => {
+                let towards = proxy.as_ref().map(|p| &*p.host).or(address.as_ref().map(|a| &*a.host));
+                bind::read(&value, towards, report, around)
+            }
+            None => Arc::default(),
         };
         let (host, port) = address.map(|a| (a.host, a.port)).unwrap_or_default();
         let mut count = |key, unit, default| {
@@ -133,6 +153,7 @@ fn read_endpoints(
         endpoints.push(Endpoint {
             transport,
             proxy,
+            bind,
             connect_rate,
             max_connecting,
             ..Endpoint::new(&name, &host, port)

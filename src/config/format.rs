@@ -3,7 +3,20 @@
 use super::{redact::Redaction, tree::Keys};
 
 const FLEET_KEYS: &[&str] = &["name", "env", "worker_size"];
-const ENDPOINT_KEYS: &[&str] = &["url", "connect_rate", "max_connecting", "ca_file", "insecure", "alpn", "proxy"];
+const ENDPOINT_KEYS: &[&str] = &[
+    "url",
+    "connect_rate",
+    "max_connecting",
+    "ca_file",
+    "crl_file",
+    "insecure",
+    "server_name",
+    "tls_min",
+    "alpn",
+    "headers",
+    "proxy",
+    "bind",
+];
 const CLIENT_KEYS: &[&str] = &["id", "count", "start", "endpoints"];
 const COMMON_KEYS: &[&str] = &[
     "protocol",
@@ -18,6 +31,7 @@ const COMMON_KEYS: &[&str] = &[
     "start_connected",
     "session_expiry",
     "receive_maximum",
+    "maximum_packet_size",
     "user_properties",
     "follow_redirects",
     "cert_file",
@@ -63,6 +77,7 @@ pub(super) const CLIENT: Keys = Keys {
         "start_connected",
         "session_expiry",
         "receive_maximum",
+        "maximum_packet_size",
         "user_properties",
         "follow_redirects",
         "cert_file",

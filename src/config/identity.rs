@@ -1,4 +1,4 @@
-//! Defines how a client's certificate and key are named, and the check that the files are there and when the certificate ends.
+//! Defines how a client's certificate and key are named, and the check that its files can be loaded, belong together and have not ended.
 
 use std::{
     collections::HashMap,
@@ -8,9 +8,11 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
+use openssl::pkey::{PKey, Private};
 
 use super::{
-    pem::{self, Flaw, Pem},
+    Surroundings,
+    pem::{self, Certificate, Flaw},
     report::{Draft, Report, quoted},
     template::Template,
     tree::thousands,
@@ -44,21 +46,37 @@ impl Papers {
             base_dir.join(&text)
         };
         let (cert_file, key_file) = (path(&self.cert), path(&self.key));
-        let key = Pem::Key { has_password: self.key_password.is_some() };
-        let not_after = check.look("cert_file", &cert_file, Pem::Certificate, self.cert.is_own());
-        check.look("key_file", &key_file, key, self.key.is_own());
+        let certificate = check.certificate(&cert_file, self.cert.is_own());
+        let key = check.key(&key_file, self.key_password.as_ref(), self.key.is_own());
+        let not_after = certificate.as_ref().and_then(|certificate| certificate.not_after);
+        if let (Some(certificate), Some(key)) = (&certificate, &key)
+            && !certificate.may_have(key)
+        {
+            check.is_wrong(|| {
+                let (cert, key) = (cert_file.display().to_string(), key_file.display().to_string());
+                let title = format!("`key_file` {} is not the key of {}", quoted(&key), quoted(&cert));
+                (title, Some("take the pair that was made together: `cert_file` has the public part of `key_file`"))
+            });
+        }
         Arc::new(Identity { cert_file, key_file, key_password: self.key_password.clone(), not_after })
     }
 }
 
-/// What was found of files that more than one table may name.
-pub(super) type Seen = HashMap<(PathBuf, Pem), Result<Option<DateTime<Utc>>, Flaw>>;
+/// What was found of files that more than one client or table may name.
+#[derive(Default)]
+pub(super) struct Seen {
+    certificates: HashMap<PathBuf, Result<Certificate, Flaw>>,
+    /// Those without a password.
+    keys: HashMap<PathBuf, Result<PKey<Private>, Flaw>>,
+}
 
 /// The check of one table's files. Of those that are wrong, and of certificates that end soon, the
 /// first is told and the others are counted.
 pub(super) struct Check<'a> {
     seen: &'a mut Seen,
     now: DateTime<Utc>,
+    /// Keys that may still be opened: OpenSSL takes half a millisecond for one.
+    left: u64,
     wrong: Option<(String, Option<&'static str>)>,
     wrongs: u64,
     ending: Option<String>,
@@ -66,32 +84,55 @@ pub(super) struct Check<'a> {
 }
 
 impl<'a> Check<'a> {
-    pub fn new(seen: &'a mut Seen, now: DateTime<Utc>) -> Check<'a> {
-        Check { seen, now, wrong: None, wrongs: 0, ending: None, endings: 0 }
+    pub fn new(seen: &'a mut Seen, around: &Surroundings<'_>) -> Check<'a> {
+        Check { seen, now: around.now, left: around.keys_opened, wrong: None, wrongs: 0, ending: None, endings: 0 }
     }
 
-    /// Looks at a file, `is_own` where no other client has it, and says when its certificate ends.
-    fn look(&mut self, name: &str, path: &Path, pem: Pem, is_own: bool) -> Option<DateTime<Utc>> {
+    /// Looks at a certificate, `is_own` where no other client has it.
+    fn certificate(&mut self, path: &Path, is_own: bool) -> Option<Certificate> {
         let found = match is_own {
-            true => pem::read(path, pem),
-            false => self.seen.entry((path.to_owned(), pem)).or_insert_with(|| pem::read(path, pem)).clone(),
+            true => pem::certificate(path),
+            false => self.seen.certificates.entry(path.to_owned()).or_insert_with(|| pem::certificate(path)).clone(),
         };
-        let title = |what: &str| format!("`{name}` {} {what}", quoted(&path.display().to_string()));
-        match found {
-            Ok(end) => {
-                let soon = end.map(|end| Expiry::new(end, self.now)).filter(|expiry| expiry.is_soon());
-                if let Some(expiry) = soon {
-                    self.endings += 1;
-                    self.ending.get_or_insert_with(|| title(&expiry.to_string()));
-                }
-                end
+        let certificate = self.good("cert_file", path, found)?;
+        let expiry = certificate.not_after.map(|end| Expiry::new(end, self.now));
+        if let Some(expiry) = expiry.filter(|expiry| expiry.is_soon()) {
+            self.endings += 1;
+            self.ending.get_or_insert_with(|| title("cert_file", path, &expiry.to_string()));
+        }
+        Some(certificate)
+    }
+
+    /// The same of a key. `None` where it was not opened.
+    fn key(&mut self, path: &Path, password: Option<&Secret>, is_own: bool) -> Option<PKey<Private>> {
+        let found = match is_own || password.is_some() {
+            true if self.left == 0 => {
+                let looked_at = pem::key_text(path, password.is_some());
+                self.good("key_file", path, looked_at);
+                return None;
             }
+            true => {
+                self.left -= 1;
+                pem::key(path, password)
+            }
+            false => self.seen.keys.entry(path.to_owned()).or_insert_with(|| pem::key(path, None)).clone(),
+        };
+        self.good("key_file", path, found)
+    }
+
+    fn good<T>(&mut self, name: &str, path: &Path, found: Result<T, Flaw>) -> Option<T> {
+        match found {
+            Ok(good) => Some(good),
             Err((flaw, help)) => {
-                self.wrongs += 1;
-                self.wrong.get_or_insert_with(|| (title(&flaw), help));
+                self.is_wrong(|| (title(name, path, &flaw), help));
                 None
             }
         }
+    }
+
+    fn is_wrong(&mut self, what: impl FnOnce() -> Flaw) {
+        self.wrongs += 1;
+        self.wrong.get_or_insert_with(what);
     }
 
     pub fn tell(self, span: Range<usize>, report: &mut Report<'_>) {
@@ -108,4 +149,8 @@ impl<'a> Check<'a> {
             report.warning(Draft::at(span, title).help("have it issued anew: a broker refuses one that has ended"));
         }
     }
+}
+
+fn title(name: &str, path: &Path, what: &str) -> String {
+    format!("`{name}` {} {what}", quoted(&path.display().to_string()))
 }

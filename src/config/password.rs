@@ -1,4 +1,4 @@
-//! Defines where a password comes from (the environment, a file, a systemd credential, the fleet file itself) and refuses what cannot be one; no message ever holds its text.
+//! Defines where a password or another secret comes from (the environment, a file, a systemd credential, the fleet file itself) and refuses what cannot be one; no message ever holds its text.
 
 use std::{
     ffi::OsString,
@@ -27,14 +27,25 @@ pub(super) fn read(value: &Value<'_>, report: &mut Report<'_>, around: &Surround
         );
         return checked(text.to_owned(), value, report);
     }
-    let table = value.table(report, "`password`", "{ env = \"PRESS_PASSWORD\" } or { file = \"press.pw\" }")?;
+    checked(from_elsewhere(value, "password", report, around)?, value, report)
+}
+
+/// Reads a secret from where the table `value` says. `what` is what messages call it.
+pub(super) fn from_elsewhere(
+    value: &Value<'_>,
+    what: &str,
+    report: &mut Report<'_>,
+    around: &Surroundings<'_>,
+) -> Option<String> {
+    let example = "{ env = \"PRESS_PASSWORD\" } or { file = \"press.pw\" }";
+    let table = value.table(report, format!("`{}`", value.key), example)?;
     table.check(format::PASSWORD, report);
     let given: Vec<Value<'_>> = format::PASSWORD.now.iter().filter_map(|key| table.get(key)).collect();
     let [source] = given.as_slice() else {
         // Where another source was asked for, the error about that says enough.
         if given.len() > 1 || table.is_empty() {
             report.error(
-                Draft::at(value.span.clone(), "a password comes from one place")
+                Draft::at(value.span.clone(), format!("a {what} comes from one place"))
                     .help("name one of { env = \"NAME\" }, { file = \"PATH\" }, { credential = \"NAME\" }"),
             );
         }
@@ -46,25 +57,25 @@ pub(super) fn read(value: &Value<'_>, report: &mut Report<'_>, around: &Surround
         "file" => {
             let path = around.base_dir.join(text);
             if is_open(&path) {
-                let title = format!("others than its owner can reach the password file {}", named(&path));
+                let title = format!("others than its owner can reach the {what} file {}", named(&path));
                 report.warning(Draft::at(source.span.clone(), title).help("chmod 600 it"));
             }
-            from_file(&path)
+            from_file(&path, what)
         }
-        _ => from_credential(text, around.env),
+        _ => from_credential(text, what, around.env),
     };
-    let password = match read {
-        Ok(password) => password,
+    let secret = match read {
+        Ok(secret) => secret,
         Err(Wrong { title, help }) => {
             report.error(Draft::at(source.span.clone(), title).help_if(help.map(str::to_owned)));
             return None;
         }
     };
-    if password.is_empty() {
-        report.error(Draft::at(source.span.clone(), format!("the password's `{}` is empty", source.key)));
+    if secret.is_empty() {
+        report.error(Draft::at(source.span.clone(), format!("the {what}'s `{}` is empty", source.key)));
         return None;
     }
-    checked(password, value, report)
+    Some(secret)
 }
 
 /// Why there is no password, and what helps.
@@ -121,7 +132,7 @@ pub(super) fn from_env(name: &str, env: &dyn Fn(&str) -> Option<OsString>) -> Re
     value.into_string().map_err(|_| Wrong::new(format!("the environment variable {} is not UTF-8", quoted(name))))
 }
 
-fn from_credential(name: &str, env: &dyn Fn(&str) -> Option<OsString>) -> Result<String, Wrong> {
+fn from_credential(name: &str, what: &str, env: &dyn Fn(&str) -> Option<OsString>) -> Result<String, Wrong> {
     if name.is_empty() || name.contains('/') || name.starts_with('.') {
         return Err(Wrong::new("`credential` must be a systemd credential's name, without a path"));
     }
@@ -130,11 +141,11 @@ fn from_credential(name: &str, env: &dyn Fn(&str) -> Option<OsString>) -> Result
             .help("$CREDENTIALS_DIRECTORY is not set: start mqfleet from a systemd unit with LoadCredential=")
     };
     let directory = env("CREDENTIALS_DIRECTORY").ok_or_else(none)?;
-    from_file(&Path::new(&directory).join(name))
+    from_file(&Path::new(&directory).join(name), what)
 }
 
 /// What a file holds, but for the line end.
-pub(super) fn from_file(path: &Path) -> Result<String, Wrong> {
+pub(super) fn from_file(path: &Path, what: &str) -> Result<String, Wrong> {
     let mut bytes = Vec::new();
     let read = File::open(path).and_then(|file| {
         if file.metadata()?.is_dir() {
@@ -143,8 +154,8 @@ pub(super) fn from_file(path: &Path) -> Result<String, Wrong> {
         // Room for the line end that is taken off, and one byte to see that it is too much.
         file.take(LONGEST as u64 + 3).read_to_end(&mut bytes)
     });
-    read.map_err(|error| Wrong::new(format!("cannot read the password file {}: {error}", named(path))))?;
-    let no_text = |_| Wrong::new(format!("the password file {} is not UTF-8", named(path)));
+    read.map_err(|error| Wrong::new(format!("cannot read the {what} file {}: {error}", named(path))))?;
+    let no_text = |_| Wrong::new(format!("the {what} file {} is not UTF-8", named(path)));
     let mut password = String::from_utf8(bytes).map_err(no_text)?;
     // Editors and `echo` end a file with a line end, which is no part of the password.
     if password.ends_with('\n') {

@@ -1,22 +1,33 @@
-//! Defines how an endpoint's HTTP proxy is read from its table or, as other programs do, from the environment; no message ever holds its password.
+//! Defines how the URL of a proxy is read; which proxies the environment names is read elsewhere, and no message ever holds a password.
 
-use std::{ffi::OsString, net::IpAddr};
+use std::{net::IpAddr, sync::Arc};
 
 use super::{
-    Surroundings,
     address::{Address, Scheme},
     report::{Draft, Report},
     tree::Value,
 };
 use crate::fleet::{Proxy, ProxyKind, Secret};
 
-/// The port of a proxy whose URL has none, as of any `http://` URL.
-const PORT: u16 = 80;
-const HELP: &str = "such as \"http://proxy:3128\" or \"http://user@proxy:3128\"";
+pub(super) const HELP: &str =
+    "such as \"http://proxy:3128\", \"socks5h://proxy\" or, with a user, \"https://user@proxy:3129\"";
+/// What `http://user:password` looks like is a host and its port.
+const FORGOTTEN: &str = "host:port stands behind the scheme; a user and a password stand before it and an @: \
+                         \"http://user:password@proxy:3128\"";
 
-/// Reads `http://[user[:password]@]host[:port]`.
-pub(super) fn read(value: &Value<'_>, report: &mut Report<'_>) -> Option<Proxy> {
+/// The longest user name or password that SOCKS can carry, in bytes (RFC 1929 §2).
+const SOCKS_TEXT: usize = 255;
+
+/// Reads an endpoint's `proxy`; `address` is what its URL says, if it could be read.
+pub(super) fn read(value: &Value<'_>, address: Option<&Address>, report: &mut Report<'_>) -> Option<Proxy> {
     let text = value.string(report, "a proxy's URL in quotes, such as \"http://proxy:3128\"")?;
+    if address.is_some_and(|a| a.scheme == Scheme::Unix) {
+        report.error(
+            Draft::at(value.span.clone(), "`proxy` means nothing with unix://")
+                .help("a Unix socket is on this host; take one of them out"),
+        );
+        return None;
+    }
     match parse(text) {
         Ok(proxy) => {
             if proxy.password.is_some() {
@@ -28,79 +39,34 @@ pub(super) fn read(value: &Value<'_>, report: &mut Report<'_>) -> Option<Proxy> 
             Some(proxy)
         }
         Err(wrong) => {
-            report.error(Draft::at(value.span.clone(), format!("`proxy` {wrong}")).help(HELP));
+            let help = if wrong == NO_PORT { FORGOTTEN } else { HELP };
+            report.error(Draft::at(value.span.clone(), format!("`proxy` {wrong}")).help(help));
             None
         }
     }
 }
 
-/// The proxy that the environment names for this address; a variable that makes no sense is reported.
-pub(super) fn from_environment(address: &Address, report: &mut Report<'_>, around: &Surroundings<'_>) -> Option<Proxy> {
-    named(address, around.env).unwrap_or_else(|wrong| {
-        report.error(Draft::of_file(wrong).help(HELP));
-        None
-    })
-}
+const NO_PORT: &str = "has no valid port";
 
-/// The proxy that the environment names for this address: `https_proxy` for TLS, `http_proxy` else
-/// (in capitals that one may be a web request's header), `all_proxy` for both, but for this very host
-/// and what `no_proxy` lists.
-///
-/// # Errors
-/// Which variable makes no sense, and why.
-pub(super) fn named(address: &Address, env: &dyn Fn(&str) -> Option<OsString>) -> Result<Option<Proxy>, String> {
-    let names: &[&str] = match address.scheme {
-        Scheme::Mqtts | Scheme::Wss => &["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"],
-        Scheme::Mqtt | Scheme::Ws => &["http_proxy", "all_proxy", "ALL_PROXY"],
-    };
-    let get = |name: &str| env(name).filter(|value| !value.is_empty());
-    let Some((name, value)) = names.iter().find_map(|name| Some((*name, get(name)?))) else { return Ok(None) };
-    let exceptions = get("no_proxy").or_else(|| get("NO_PROXY")).unwrap_or_default();
-    if is_here(&address.host) || is_excepted(&address.host, address.port, &exceptions) {
-        return Ok(None);
-    }
-    let parsed = value.to_str().ok_or("is not UTF-8").and_then(parse);
-    parsed.map(Some).map_err(|wrong| format!("the environment variable \"{name}\" {wrong}"))
-}
-
-fn is_here(host: &str) -> bool {
-    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|a| a.is_loopback())
-}
-
-/// Whether a list such as `.example.net,10.0.0.7,other:8883` names the host, or a domain it is in.
-fn is_excepted(host: &str, port: u16, list: &OsString) -> bool {
-    let host = host.to_ascii_lowercase();
-    list.to_string_lossy().split(',').map(|entry| entry.trim().to_ascii_lowercase()).any(|entry| {
-        let (name, its_port) = match entry.rsplit_once(':') {
-            Some((name, digits)) if !name.contains(':') => (name.to_owned(), digits.parse::<u16>().ok()),
-            _ => (entry, None),
-        };
-        let name = name.trim_start_matches('*').trim_start_matches('.');
-        if its_port.is_some_and(|p| p != port) {
-            return false;
-        }
-        match name {
-            "" => list.to_string_lossy().split(',').any(|e| e.trim() == "*"),
-            name => host == name || host.strip_suffix(name).is_some_and(|rest| rest.ends_with('.')),
-        }
-    })
-}
-
-fn parse(text: &str) -> Result<Proxy, &'static str> {
+/// Reads `[scheme://][user[:password]@]host[:port]`. What is wrong follows the name of what was read.
+pub(super) fn parse(text: &str) -> Result<Proxy, &'static str> {
     let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
-    if scheme.eq_ignore_ascii_case("https") {
-        return Err("is reached by TLS, which Paho cannot do; it talks to proxies in the clear");
-    }
-    if !scheme.eq_ignore_ascii_case("http") {
-        return Err("is no HTTP proxy's URL");
-    }
+    let (kind, port_else) = match scheme.to_ascii_lowercase().as_str() {
+        "http" => (ProxyKind::Http, 80),
+        "https" => (ProxyKind::Https, 443),
+        "socks5" => (ProxyKind::Socks5, 1080),
+        "socks5h" => (ProxyKind::Socks5h, 1080),
+        "socks" => return Err("says \"socks://\", of which there are several: it is socks5:// or socks5h://"),
+        "socks4" | "socks4a" => return Err("is a SOCKS 4 proxy, which cannot do IPv6 and passwords: use socks5h://"),
+        _ => return Err("is no proxy's URL: it can be http://, https://, socks5:// or socks5h://"),
+    };
     let (user, host) = match rest.rsplit_once('@') {
         Some((user, host)) => (Some(user), host),
         None => (None, rest),
     };
     let host = host.strip_suffix('/').unwrap_or(host);
     let (host, port) = match host.strip_prefix('[').and_then(|h| h.split_once(']')) {
-        Some((host, port)) if host.parse::<IpAddr>().is_ok() => (host, port),
+        Some((host, port)) if host.parse::<IpAddr>().is_ok_and(|a| a.is_ipv6()) => (host, port),
         Some(_) => return Err("has no valid address in its brackets"),
         None => host.split_at(host.find(':').unwrap_or(host.len())),
     };
@@ -109,18 +75,28 @@ fn parse(text: &str) -> Result<Proxy, &'static str> {
         return Err("has no valid host");
     }
     let port = match port.strip_prefix(':') {
-        None if port.is_empty() => PORT,
-        digits => digits.and_then(|d| d.parse().ok()).filter(|p| *p > 0).ok_or("has no valid port")?,
+        None if port.is_empty() => port_else,
+        digits => digits.and_then(|d| d.parse().ok()).filter(|p| *p > 0).ok_or(NO_PORT)?,
     };
-    let decoded = |text: &str| decode(text).ok_or("has a user or password that cannot be read");
+    let decoded =
+        |text: &str| decode(text).ok_or("has a user or password that cannot be read: % stands before 2 digits");
     let (username, password) = match user.map(|u| u.split_once(':').unwrap_or((u, ""))) {
         None => (None, None),
-        Some((name, password)) => (
-            Some(decoded(name)?.into()).filter(|name: &std::sync::Arc<str>| !name.is_empty()),
-            Some(decoded(password)?).filter(|p| !p.is_empty()).map(Secret::new),
-        ),
+        Some((name, password)) => {
+            (Some(decoded(name)?).filter(|name| !name.is_empty()), Some(decoded(password)?).filter(|p| !p.is_empty()))
+        }
     };
-    Ok(Proxy { username, password, ..Proxy::new(ProxyKind::Http, host, port) })
+    if kind == ProxyKind::Http || kind == ProxyKind::Https {
+        if username.as_ref().is_some_and(|name| name.contains(':')) {
+            return Err("has a user with a colon, which HTTP cannot carry (RFC 7617 §2)");
+        }
+    } else if username.iter().chain(&password).any(|text| text.len() > SOCKS_TEXT) {
+        return Err("has a user or password of more than 255 bytes, which SOCKS cannot carry (RFC 1929 §2)");
+    } else if username.is_none() && password.is_some() {
+        return Err("has a password without a user, which SOCKS cannot carry (RFC 1929 §2)");
+    }
+    let (username, password) = (username.map(Arc::from), password.map(Secret::new));
+    Ok(Proxy { username, password, ..Proxy::new(kind, host, port) })
 }
 
 /// Undoes `%XX`.
@@ -137,7 +113,7 @@ fn decode(text: &str) -> Option<String> {
             rest = tail;
         }
     }
-    String::from_utf8(bytes).ok().filter(|text| !text.contains('\0'))
+    String::from_utf8(bytes).ok().filter(|text| !text.contains(['\0', '\r', '\n']))
 }
 
 #[cfg(test)]
@@ -146,27 +122,49 @@ mod tests {
 
     #[test]
     fn proxies_are_read() {
-        let seen = |text| {
+        for (text, kind, host, port, username, password) in [
+            ("http://proxy:3128/", ProxyKind::Http, "proxy", 3128, None, None),
+            ("proxy", ProxyKind::Http, "proxy", 80, None, None),
+            ("proxy:8080", ProxyKind::Http, "proxy", 8080, None, None),
+            ("http://u@[::1]:8080", ProxyKind::Http, "::1", 8080, Some("u"), None),
+            ("http://u:p%40ss@p:1", ProxyKind::Http, "p", 1, Some("u"), Some("p@ss")),
+            ("http://u:p@ss@p", ProxyKind::Http, "p", 80, Some("u"), Some("p@ss")),
+            ("HTTPS://p", ProxyKind::Https, "p", 443, None, None),
+            ("socks5://p", ProxyKind::Socks5, "p", 1080, None, None),
+            ("socks5h://u:p:w@10.0.0.7", ProxyKind::Socks5h, "10.0.0.7", 1080, Some("u"), Some("p:w")),
+        ] {
             let proxy = parse(text).unwrap();
-            let password = proxy.password.as_ref().map(|p| p.expose().to_owned());
-            (proxy.host.to_string(), proxy.port, proxy.username.as_deref().map(str::to_owned), password)
-        };
-        assert_eq!(seen("http://proxy:3128/"), ("proxy".into(), 3128, None, None));
-        assert_eq!(seen("proxy"), ("proxy".into(), 80, None, None));
-        assert_eq!(seen("http://u@[::1]:8080"), ("::1".into(), 8080, Some("u".into()), None));
-        assert_eq!(seen("http://u:p%40ss@p:1"), ("p".into(), 1, Some("u".into()), Some("p@ss".into())));
-        for wrong in
-            ["https://p", "socks5://p", "http://", "http://p:x", "http://p:0", "http://u:%zz@p", "http://[x]:1"]
-        {
-            assert!(parse(wrong).is_err(), "{wrong}");
+            assert_eq!((proxy.kind, &*proxy.host, proxy.port), (kind, host, port), "{text}");
+            assert_eq!(proxy.username.as_deref(), username, "{text}");
+            assert_eq!(proxy.password.as_ref().map(|p| p.expose()), password, "{text}");
+            assert_eq!(proxy.variable, None);
         }
     }
 
     #[test]
-    fn exceptions_name_hosts_and_domains() {
-        let is = |host, list: &str| is_excepted(host, 8883, &list.into());
-        assert!(is("b.example.net", "example.net") && is("b.example.net", "x, .Example.Net"));
-        assert!(is("b", "*") && is("b", "b:8883") && !is("b", "b:1883"));
-        assert!(!is("badexample.net", "example.net") && !is("b", "") && !is("b", "c"));
+    fn wrong_proxies_say_why_and_no_password() {
+        let long = format!("socks5://u:{}@p", "hunter2".repeat(40));
+        for (text, says) in [
+            ("http://", "no valid host"),
+            ("http://p:x", NO_PORT),
+            ("http://p:0", NO_PORT),
+            ("http://u:hunter2", NO_PORT),
+            ("socks5://u:hunter2", NO_PORT),
+            ("u:hunter2", NO_PORT),
+            ("http://u:hunter2@", "no valid host"),
+            ("http://u:%zzhunter2@p", "cannot be read"),
+            ("http://u%3A:hunter2@p", "a user with a colon"),
+            ("http://u:hunter2%0Ax@p", "cannot be read"),
+            ("http://[x]:1", "no valid address"),
+            ("http://[10.0.0.7]:1", "no valid address"),
+            ("ftp://u:hunter2@p", "no proxy's URL"),
+            ("socks://p", "socks5:// or socks5h://"),
+            ("socks4a://p", "SOCKS 4"),
+            ("socks5://:hunter2@p", "without a user"),
+            (&long, "more than 255 bytes"),
+        ] {
+            let wrong = parse(text).unwrap_err();
+            assert!(wrong.contains(says) && !wrong.contains("hunter2"), "{text}: {wrong}");
+        }
     }
 }

@@ -10,6 +10,7 @@ use super::{
     measuring::{self, Measuring, OfLabel},
     password,
     report::{Draft, Report, quoted},
+    size,
     template::Template,
     tree::{Table, Value},
 };
@@ -25,6 +26,11 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 /// The bytes of a client's user properties, at most.
 const PROPERTIES_MAX: usize = 64 << 10;
+
+/// The bounds of `maximum_packet_size`, in bytes: what a CONNACK may take at the least, and what MQTT can
+/// tell the length of (MQTT 5.0 §1.5.5).
+const PACKET_LEAST: u64 = 32;
+const PACKET_MOST: u64 = 256 << 20;
 
 /// What is given of a client so far: the built-in values, `[defaults]` over them, what is given for its
 /// labels over these, the client's own table over those.
@@ -100,6 +106,8 @@ impl Given {
         set(&mut settings.session_expiry, expiry);
         let maximum = get("receive_maximum").and_then(|v| v.number(report, 1..65_536, "messages"));
         settings.receive_maximum = maximum.and_then(|n| u16::try_from(n).ok()).or(settings.receive_maximum);
+        let largest = get("maximum_packet_size").and_then(|v| size::read(&v, report, PACKET_LEAST, PACKET_MOST));
+        set(&mut settings.maximum_packet_size, largest.and_then(|n| u32::try_from(n).ok()));
         set(&mut settings.follow_redirects, get("follow_redirects").and_then(|v| v.boolean(report)));
         if let Some(pairs) = get("user_properties").and_then(|v| texts(&v, report, "{ site = \"hall-3\" }")) {
             let bytes: usize = pairs.iter().map(|(name, value)| name.len() + value.len() + 16).sum();

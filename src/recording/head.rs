@@ -71,6 +71,7 @@ struct Start<'a> {
 struct EndpointLine<'a> {
     endpoint: Cow<'a, str>,
     scheme: Cow<'a, str>,
+    /// The path of a Unix socket, whose port is 0.
     host: Cow<'a, str>,
     port: u16,
     /// Of a WebSocket. What follows a `?` may be a token, and is left out.
@@ -81,6 +82,9 @@ struct EndpointLine<'a> {
     /// `host` and `port` of the proxy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     proxy: Option<(Cow<'a, str>, u16)>,
+    /// The scheme of its URL, where that is not `http`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    proxy_scheme: Option<Cow<'a, str>>,
     connect_rate: u32,
     max_connecting: u32,
 }
@@ -309,6 +313,11 @@ impl<'a> EndpointLine<'a> {
             path: path.map(|path| path.split('?').next().unwrap_or_default().into()),
             insecure: endpoint.transport.tls().is_some_and(|tls| tls.insecure),
             proxy: endpoint.proxy.as_ref().map(|proxy| ((*proxy.host).into(), proxy.port)),
+            proxy_scheme: endpoint
+                .proxy
+                .as_ref()
+                .filter(|proxy| proxy.kind != ProxyKind::Http)
+                .map(|proxy| proxy.kind.scheme().into()),
             connect_rate: endpoint.connect_rate,
             max_connecting: endpoint.max_connecting,
         }
@@ -317,7 +326,12 @@ impl<'a> EndpointLine<'a> {
     fn endpoint(&self) -> Endpoint {
         let websocket = Arc::new(WebSocket::new(self.path.as_deref().unwrap_or("/")));
         let tls = Arc::new(Tls { insecure: self.insecure, ..Tls::default() });
-        let proxy = |(host, port): &(Cow<str>, u16)| Proxy::new(ProxyKind::Http, host, *port);
+        let kind = [ProxyKind::Https, ProxyKind::Socks5, ProxyKind::Socks5h]
+            .into_iter()
+            .find(|kind| self.proxy_scheme.as_deref() == Some(kind.scheme()))
+            .unwrap_or(ProxyKind::Http);
+        let proxy = |(host, port): &(Cow<str>, u16)| Proxy::new(kind, host, *port);
+        let host = if self.scheme == "unix" { "localhost" } else { &*self.host };
         Endpoint {
             transport: match &*self.scheme {
                 "mqtts" => Transport::Tls(tls),
@@ -329,7 +343,7 @@ impl<'a> EndpointLine<'a> {
             proxy: self.proxy.as_ref().map(proxy),
             connect_rate: self.connect_rate,
             max_connecting: self.max_connecting,
-            ..Endpoint::new(&self.endpoint, &self.host, self.port)
+            ..Endpoint::new(&self.endpoint, host, self.port)
         }
     }
 }

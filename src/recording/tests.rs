@@ -13,7 +13,7 @@ use super::{segment::Draft, *};
 use crate::{
     clock::Moment,
     event::*,
-    fleet::{ClientKey, EndpointKey, ProbeKind, Settings},
+    fleet::{ClientKey, Endpoint, EndpointKey, ProbeKind, Settings},
     lines,
     model::{Known, Row},
     report::Tally,
@@ -287,7 +287,9 @@ fn a_head_tells_the_fleet_and_no_secret() {
         assert_eq!((&a.name, a.address(), a.connect_rate), (&b.name, b.address(), b.connect_rate));
         assert_eq!(a.transport.scheme(), b.transport.scheme());
         assert_eq!(a.transport.tls().map(|t| t.insecure), b.transport.tls().map(|t| t.insecure));
-        assert_eq!(a.proxy.is_some(), b.proxy.is_some());
+        assert_eq!((&a.host, a.port), (&b.host, b.port));
+        let proxy = |e: &Endpoint| e.proxy.as_ref().map(|p| (p.kind, p.host.clone(), p.port));
+        assert_eq!(proxy(a), proxy(b));
     }
     for (a, b) in told.clients.iter().zip(&fleet.clients) {
         assert_eq!((&a.name, &a.endpoints, &a.labels, &a.username), (&b.name, &b.endpoints, &b.labels, &b.username));

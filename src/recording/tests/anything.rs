@@ -25,9 +25,11 @@ pub(super) fn fleet() -> Fleet {
     };
     let settings = [Arc::new(settings), Arc::default()];
     let tls = Arc::new(Tls { insecure: true, ..Tls::default() });
+    let headers = vec![("Authorization".into(), Secret::new("hush-header".into()))];
+    let websocket = WebSocket { headers, ..WebSocket::new("/mqtt?token=hush-query") };
     let endpoints = vec![
         Endpoint {
-            transport: Transport::SecureWebSocket(Arc::new(WebSocket::new("/mqtt?token=hush-query")), tls),
+            transport: Transport::SecureWebSocket(Arc::new(websocket), tls),
             proxy: Some(Proxy {
                 username: Some("hush-proxy-user".into()),
                 password: Some(Secret::new("hush-proxy".into())),
@@ -36,7 +38,19 @@ pub(super) fn fleet() -> Fleet {
             connect_rate: 17,
             ..Endpoint::new("eu-1", "::1", 8883)
         },
-        Endpoint::new("eu-2", "eu-2.example", 1883),
+        Endpoint {
+            proxy: Some(Proxy {
+                username: Some("hush-proxy-user".into()),
+                password: Some(Secret::new("hush-proxy".into())),
+                ..Proxy::new(ProxyKind::Socks5h, "socks", 1080)
+            }),
+            bind: ["192.0.2.7".parse().unwrap()].into(),
+            ..Endpoint::new("eu-2", "eu-2.example", 1883)
+        },
+        Endpoint {
+            transport: Transport::Unix("/run/mosquitto/mqtt.sock".into()),
+            ..Endpoint::new("here", "localhost", 0)
+        },
     ];
     let message =
         |topic: &str| Message { topic: topic.into(), payload: Arc::new(*b"hush-payload"), qos: 1, retain: true };
