@@ -151,7 +151,7 @@ impl Certified {
         builder.set_pubkey(&key).unwrap();
         if wanted.is_ca {
             builder.append_extension(BasicConstraints::new().critical().ca().build().unwrap()).unwrap();
-            builder.append_extension(KeyUsage::new().critical().key_cert_sign().build().unwrap()).unwrap();
+            builder.append_extension(KeyUsage::new().critical().key_cert_sign().crl_sign().build().unwrap()).unwrap();
         }
         if !wanted.names.is_empty() {
             let mut names = SubjectAlternativeName::new();

@@ -122,8 +122,8 @@ async fn papers_that_cannot_be_used_are_named() {
         (with_key(&locked), &locked, "the key has a password, and none is given"),
         (wrong, &locked, "wrong password for the key, or of a kind that is too old"),
         (with_key(&missing), &missing, "no such file or directory"),
-        (with_key(&empty), &empty, "no private key in PEM (no start line)"),
-        (Identity { cert_file: empty.clone(), ..good.clone() }, &empty, "no certificate in PEM"),
+        (with_key(&empty), &empty, "no private key in PEM that can be read"),
+        (Identity { cert_file: empty.clone(), ..good.clone() }, &empty, "no certificate in PEM that can be read"),
     ] {
         let way = Way { identity: Some(&identity), ..way(&endpoint) };
         let result = connect(&connector(), &way).await;

@@ -43,11 +43,11 @@ async fn a_server_is_who_its_certificate_names_and_nobody_else() {
         (named(&["A.Example"]), "a.example", None),
         (named(&["x.example", "a.example"]), "a.example", None),
         (named(&["b.example"]), "a.example", Some((CertificateNameMismatch, "it is for b.example, not for a.example"))),
-        (named(&["*.example"]), "a.example", None),
+        (named(&["*.site.example"]), "a.site.example", None),
         (
-            named(&["*.example"]),
-            "b.a.example",
-            Some((CertificateNameMismatch, "it is for *.example, not for b.a.example")),
+            named(&["*.site.example"]),
+            "b.a.site.example",
+            Some((CertificateNameMismatch, "it is for *.site.example, not for b.a.site.example")),
         ),
         (named(&["*.example"]), "example", Some((CertificateNameMismatch, "it is for *.example, not for example"))),
         // Addresses: only as such.
