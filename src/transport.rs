@@ -25,7 +25,9 @@ mod ended;
 mod frames;
 mod http;
 mod identity;
+mod inbound;
 mod kernel;
+mod outbound;
 mod pipe;
 mod proxy;
 mod reach;
@@ -127,7 +129,7 @@ impl Connector {
         let late = || because(Reason::ConnectTimeout, "no answer to the request for a WebSocket");
         let upgrade = websocket::upgrade(&mut pipe, websocket, endpoint);
         let behind = staged(&mut finding.stages, StageKind::WebSocket, way.deadline, late, upgrade).await?;
-        Ok(Stream::framed(Framed::new(pipe, behind).await))
+        Ok(Stream::framed(Framed::new(pipe, behind)))
     }
 
     /// Goes as far as the endpoint's port, through the proxy where there is one.

@@ -21,9 +21,10 @@ use std::{
 
 use certs::{Certified, Wanted};
 use mqfleet::{
-    endpoint::{Prober, Resolver, probe},
+    endpoint::{Prober, probe},
     event::{Finding, Reason, StageKind},
     fleet::{Endpoint, EndpointKey, Proxy, ProxyKind, Secret, Tls, Transport, WebSocket},
+    transport::{Connector, Resolver},
 };
 use openssl::ssl::SslVersion;
 use peers::{Blackhole, TlsSetup, accepted, serve, serve_http, serve_proxy, serve_tls};
@@ -42,7 +43,7 @@ fn tls(address: SocketAddr, ca_file: &Path) -> Endpoint {
 }
 
 async fn find(endpoint: &Endpoint) -> Finding {
-    probe(endpoint, &Resolver::system(), PATIENCE).await
+    probe(endpoint, &Connector::new(Resolver::system()), PATIENCE).await
 }
 
 /// Where it failed, why, and in which words.
@@ -50,7 +51,6 @@ async fn find(endpoint: &Endpoint) -> Finding {
 fn failure(finding: &Finding) -> (StageKind, Reason, &str) {
     let failure = finding.failure.as_ref().expect("a failure");
     assert_eq!(finding.stages.last().map(|s| s.kind), Some(failure.stage));
-    assert!(finding.anchor().is_none(), "a failed probe vouches for nothing");
     (failure.stage, failure.cause.reason, &failure.cause.detail)
 }
 
@@ -111,7 +111,7 @@ async fn refused_blackholed_and_unknown_are_told_apart() {
     let hole = Blackhole::open();
     let target = Endpoint::new("e", "127.0.0.1", hole.address().port());
     let began = Instant::now();
-    let finding = probe(&target, &Resolver::system(), Duration::from_millis(700)).await;
+    let finding = probe(&target, &Connector::new(Resolver::system()), Duration::from_millis(700)).await;
     let detail = format!("no answer from {}", hole.address());
     assert_eq!(failure(&finding), (StageKind::Tcp, Reason::ConnectTimeout, detail.as_str()));
     assert!((700..3_000).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
@@ -129,7 +129,7 @@ async fn an_address_that_is_silent_or_refuses_gives_way_to_the_next() {
     let listener = TcpListener::bind(("127.0.0.2", hole.address().port())).unwrap();
     let resolver = Resolver::with(|_| Ok(["::1", "127.0.0.1", "127.0.0.2"].map(|a| a.parse().unwrap()).into()));
     let target = Endpoint::new("e", "many.example", hole.address().port());
-    let finding = probe(&target, &resolver, PATIENCE).await;
+    let finding = probe(&target, &Connector::new(resolver), PATIENCE).await;
     assert_eq!(finding.address, Some(listener.local_addr().unwrap()), "{finding:?}");
     assert!(finding.took() < Duration::from_secs(2), "{:?}", finding.took());
 }
@@ -149,7 +149,7 @@ async fn a_resolver_that_hangs_stalls_only_its_own_endpoint() {
         Ok(vec![[127, 0, 0, 1].into()])
     });
     let endpoints = ["hangs.example", "well.example"].map(|host| Endpoint::new(host, host, well.port()));
-    let mut prober = Prober::new(Arc::new(endpoints), resolver);
+    let mut prober = Prober::new(Arc::new(endpoints), Connector::new(resolver));
     let (hangs, is_well) = (EndpointKey(0), EndpointKey(1));
     assert!(prober.ask(hangs, Duration::from_millis(500)));
     assert!(!prober.ask(hangs, Duration::from_millis(500)), "one probe an endpoint at once");
@@ -181,7 +181,7 @@ async fn a_cancelled_probe_brings_no_news_and_leaves_room_for_another() {
     let hole = Blackhole::open();
     let well = serve(drop);
     let endpoints = [hole.address(), well].map(|a| Endpoint::new("e", "127.0.0.1", a.port()));
-    let mut prober = Prober::new(Arc::new(endpoints), Resolver::system());
+    let mut prober = Prober::new(Arc::new(endpoints), Connector::new(Resolver::system()));
     prober.ask(EndpointKey(0), PATIENCE);
     prober.cancel(EndpointKey(0));
     assert_eq!(prober.under_way(), 0);
@@ -193,7 +193,7 @@ async fn a_cancelled_probe_brings_no_news_and_leaves_room_for_another() {
 }
 
 #[tokio::test]
-async fn a_valid_chain_is_told_and_its_anchor_alone_verifies_it() {
+async fn a_valid_chain_is_told_and_verified_by_its_anchor_alone() {
     let trust = Trust::new();
     let other = Certified::ca("Other CA");
     let both = trust.file("both.pem", &format!("{}{}", other.pem(), trust.ca.pem()));
@@ -218,9 +218,7 @@ async fn a_valid_chain_is_told_and_its_anchor_alone_verifies_it() {
     assert_eq!(session.chain[0].days_left(chrono::Utc::now()), Some(29));
     assert_eq!(session.chain[1].days_left(chrono::Utc::now()), Some(98));
 
-    let anchor = finding.anchor().unwrap();
-    assert_eq!(&**anchor, trust.ca.pem(), "the one of two that the chain ends in");
-    let alone = trust.file("anchor.pem", anchor);
+    let alone = trust.ca_file();
     assert!(find(&tls(address, &alone)).await.is_ok());
     // By address: the certificate names that as well.
     let by_address = Endpoint { host: "127.0.0.1".into(), ..tls(address, &alone) };
@@ -231,16 +229,17 @@ async fn a_valid_chain_is_told_and_its_anchor_alone_verifies_it() {
 }
 
 #[tokio::test]
-async fn an_anchor_brings_what_the_server_does_not_send() {
+async fn a_trust_file_may_bring_what_the_server_does_not_send() {
     let trust = Trust::new();
     let between = trust.ca.issue(&Wanted { subject: "Between", names: &[], from: -1, to: 99, is_ca: true });
     let address = serve_tls(&between.issue(&Wanted::LOCALHOST), TlsSetup::default());
     let both = trust.file("both.pem", &format!("{}{}", between.pem(), trust.ca.pem()));
-    let finding = find(&tls(address, &both)).await;
-    let alone = trust.file("anchor.pem", finding.anchor().expect("an anchor"));
-    assert!(find(&tls(address, &alone)).await.is_ok());
+    assert!(find(&tls(address, &both)).await.is_ok());
     let by_root = find(&tls(address, &trust.ca_file())).await;
     assert_eq!(failure(&by_root).1, Reason::CertificateUnknownCa, "the root alone is not enough");
+    let without_root = find(&tls(address, &trust.file("between.pem", &between.pem()))).await;
+    let words = "CN=Between is trusted only together with CN=Test CA, the root, which is not there";
+    assert_eq!(failure(&without_root), (StageKind::Tls, Reason::CertificateUnknownCa, words));
 }
 
 #[tokio::test]
@@ -281,18 +280,18 @@ async fn certificates_are_refused_by_name() {
         let insecure = Tls { ca_file: Some(trust.ca_file()), insecure: true, ..Tls::default() };
         let endpoint = Endpoint { transport: Transport::Tls(Arc::new(insecure)), ..plain(address) };
         let finding = find(&endpoint).await;
-        assert!(finding.is_ok() && finding.anchor().is_none(), "{finding:?}");
+        assert!(finding.is_ok(), "{finding:?}");
         assert_eq!(finding.session.unwrap().overlooked.unwrap().reason, reason);
     }
 }
 
 #[tokio::test]
-async fn a_self_signed_certificate_that_is_trusted_is_its_own_anchor() {
+async fn a_self_signed_certificate_that_is_trusted_will_do() {
     let trust = Trust::new();
     let own = Certified::alone(&Wanted::LOCALHOST);
     let file = trust.file("own.pem", &own.pem());
     let finding = find(&tls(serve_tls(&own, TlsSetup::default()), &file)).await;
-    assert_eq!(finding.anchor().map(|a| a.to_string()), Some(own.pem()));
+    assert!(finding.is_ok(), "{finding:?}");
 }
 
 #[tokio::test]
@@ -323,7 +322,6 @@ async fn a_server_that_wants_a_client_certificate_is_well() {
         };
         let finding = find(&tls(serve_tls(&own, setup.clone()), &trust.ca_file())).await;
         assert!(finding.is_ok(), "{finding:?}");
-        assert_eq!(finding.anchor().map(|a| a.to_string()), Some(trust.ca.pem()));
         assert!(finding.session.unwrap().wants_certificate, "{version:?}");
         // Not so where its own certificate is wrong.
         let wrong = serve_tls(&Certified::ca("Foreign").issue(&Wanted::LOCALHOST), setup);
@@ -364,7 +362,8 @@ async fn what_is_no_tls_is_told() {
     let (_keep, kept) = mpsc::channel::<()>();
     let kept = Arc::new(Mutex::new(kept));
     let silent = serve(move |_stream| kept.lock().unwrap().recv().unwrap_or_default());
-    let finding = probe(&tls(silent, &trust.ca_file()), &Resolver::system(), Duration::from_millis(500)).await;
+    let finding =
+        probe(&tls(silent, &trust.ca_file()), &Connector::new(Resolver::system()), Duration::from_millis(500)).await;
     let words = "no answer in the TLS handshake";
     assert_eq!(failure(&finding), (StageKind::Tls, Reason::ConnectTimeout, words));
 
@@ -402,7 +401,6 @@ async fn proxies_are_asked_and_their_refusals_told() {
         assert!(finding.is_ok(), "{finding:?}");
         assert_eq!(kinds(&finding), ["tcp", "proxy", "tls"]);
         assert_eq!(finding.address, Some(proxy));
-        assert!(finding.anchor().is_some());
     }
     for (proxy, login, reason, words) in [
         (guarded, None, Reason::ProxyAuthenticationRequired, "407 Proxy Authentication Required"),
@@ -476,7 +474,7 @@ async fn a_websocket_that_is_refused_says_why() {
     let (_keep, kept) = mpsc::channel::<()>();
     let kept = Arc::new(Mutex::new(kept));
     let silent = serve(move |_stream| kept.lock().unwrap().recv().unwrap_or_default());
-    let finding = probe(&websocket(silent, "/"), &Resolver::system(), Duration::from_millis(500)).await;
+    let finding = probe(&websocket(silent, "/"), &Connector::new(Resolver::system()), Duration::from_millis(500)).await;
     let words = "no answer to the request for a WebSocket";
     assert_eq!(failure(&finding), (StageKind::WebSocket, Reason::ConnectTimeout, words));
 }

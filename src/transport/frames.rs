@@ -1,194 +1,193 @@
-//! Defines the stream of MQTT's bytes inside a WebSocket (RFC 6455, MQTT 5.0 §6): messages are taken apart and made by a crate, and what one says besides bytes becomes the stream's end; asking for the WebSocket is another file's matter.
+//! Defines the stream of MQTT's bytes inside a WebSocket (RFC 6455, MQTT 5.0 §6): frames are taken apart as they come, and what one says besides bytes becomes the stream's end; asking for the WebSocket is another file's matter.
 
 use std::{
     io,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
 
-use bytes::{Buf, Bytes};
-use futures_util::{Sink, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_tungstenite::{
-    WebSocketStream,
-    tungstenite::{
-        Error, Message,
-        error::ProtocolError,
-        protocol::{CloseFrame, Role, WebSocketConfig, frame::Utf8Bytes, frame::coding::CloseCode},
-    },
-};
 
-use super::{because, ended::Ended, pipe::Pipe};
-use crate::{
-    event::{Cause, Reason},
-    text::Scrubbed,
+use super::{
+    because,
+    ended::Ended,
+    inbound::{Inbound, Piece},
+    outbound::{Outbound, PONG},
+    pipe::Pipe,
 };
+use crate::event::Reason;
 
-/// What is read at once, and held while nothing comes.
+/// What is read at once while the head of a frame is looked for, in bytes.
 const READ: usize = 2 << 10;
 
-/// The most that one frame of ours carries.
-const FRAME: usize = 16 << 10;
+/// The most that one frame of ours carries. Packets may go over several (MQTT 5.0 §6).
+const FRAME: usize = 4 << 10;
 
-/// The longest message that is taken: far more than a client's packets may have, which is seen to above.
-const MESSAGE: usize = 64 << 20;
-
-/// A pipe with a WebSocket in it.
+/// A pipe with a WebSocket in it. Idle, it holds no buffers.
 pub(super) struct Framed {
-    frames: WebSocketStream<Pipe>,
-    /// What was not read yet of the last message.
-    rest: Bytes,
+    pipe: Pipe,
+    inbound: Inbound,
+    outbound: Outbound,
+    /// What the last ping said, while its answer has not begun to go out: only the latest needs one (§5.5.3).
+    ping: Option<Vec<u8>>,
+    /// Who waits to write, while a reader may have taken the socket's one place for that.
+    writer: Option<Waker>,
     is_closing: bool,
     has_ended: bool,
 }
 
 impl Framed {
     /// Takes a pipe on which the server has agreed to a WebSocket, and what came behind its answer.
-    pub async fn new(pipe: Pipe, behind: Vec<u8>) -> Framed {
-        let config = WebSocketConfig::default()
-            .read_buffer_size(READ)
-            .write_buffer_size(0)
-            .max_write_buffer_size(4 * FRAME)
-            .max_message_size(Some(MESSAGE))
-            .max_frame_size(Some(MESSAGE));
-        let frames = WebSocketStream::from_partially_read(pipe, behind, Role::Client, Some(config)).await;
-        Framed { frames, rest: Bytes::new(), is_closing: false, has_ended: false }
+    pub fn new(pipe: Pipe, behind: Vec<u8>) -> Framed {
+        Framed {
+            pipe,
+            inbound: Inbound::new(behind),
+            outbound: Outbound::default(),
+            ping: None,
+            writer: None,
+            is_closing: false,
+            has_ended: false,
+        }
     }
 
     pub fn pipe(&self) -> &Pipe {
-        self.frames.get_ref()
+        &self.pipe
     }
 
     pub fn pipe_mut(&mut self) -> &mut Pipe {
-        self.frames.get_mut()
+        &mut self.pipe
     }
 
     /// Sends the frame that closes it (§5.5.1) with code 1000.
     pub fn poll_goodbye(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.is_closing {
-            let normal = CloseFrame { code: CloseCode::Normal, reason: Utf8Bytes::default() };
-            let sent = Pin::new(&mut self.frames).start_send(Message::Close(Some(normal)));
             self.is_closing = true;
-            sent.map_err(of)?;
+            self.outbound.close(&1000_u16.to_be_bytes())?;
         }
-        Pin::new(&mut self.frames).poll_flush(cx).map_err(of)
+        self.poll_flushed(cx)
     }
 
-    /// The next bytes; `None` at the end of the stream.
-    fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
-        loop {
-            if self.has_ended {
-                return Poll::Ready(None);
-            }
-            let message = ready!(Pin::new(&mut self.frames).poll_next(cx));
-            let end = match message {
-                Some(Ok(Message::Binary(bytes))) if bytes.is_empty() => continue,
-                Some(Ok(Message::Binary(bytes))) => return Poll::Ready(Some(Ok(bytes))),
-                // A ping is answered with what is sent or read next, which is at once.
-                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => continue,
-                Some(Ok(Message::Text(_))) => {
-                    because(Reason::ProtocolError, "the broker sent text in the WebSocket, where MQTT is binary")
-                }
-                Some(Ok(Message::Close(frame))) => {
-                    // The answer, as far as it goes out without waiting.
-                    let _ = Pin::new(&mut self.frames).poll_flush(cx);
-                    closed(frame.as_ref())
-                }
-                Some(Err(error)) => {
-                    self.has_ended = true;
-                    return Poll::Ready(Some(Err(of(error))));
-                }
-                None => {
-                    self.has_ended = true;
-                    return Poll::Ready(None);
-                }
-            };
-            self.has_ended = true;
-            return Poll::Ready(Some(Err(Ended(end).into())));
+    /// Writes all that is to go out.
+    fn poll_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.outbound.poll_write(&mut self.pipe, cx))?;
+        if let (Some(ping), false) = (self.ping.take(), self.is_closing) {
+            self.outbound.push(PONG, &ping)?;
+            ready!(self.outbound.poll_write(&mut self.pipe, cx))?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_flushed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_out(cx))?;
+        Pin::new(&mut self.pipe).poll_flush(cx)
+    }
+
+    /// Answers a ping by the way, as far as that goes without waiting. Where it fails, reading on says why.
+    fn answer(&mut self, cx: &mut Context<'_>) {
+        if let Poll::Ready(Err(_)) = self.poll_flushed(cx) {
+            self.ping = None;
+            self.outbound = Outbound::default();
+        }
+        if let Some(writer) = self.writer.take() {
+            writer.wake();
         }
     }
-}
 
-/// What the other side's closing says (§7.4.1).
-fn closed(frame: Option<&CloseFrame>) -> Cause {
-    let Some(CloseFrame { code, reason }) = frame else {
-        return because(Reason::ConnectionLost, "the broker closed the WebSocket");
-    };
-    let number = u16::from(*code);
-    let meaning = match number {
-        1000 => "normal",
-        1001 => "going away",
-        1002 => "protocol error",
-        1003 => "unsupported data",
-        1007 => "invalid data",
-        1008 => "policy violation",
-        1009 => "message too big",
-        1010 => "missing extension",
-        1011 => "internal error",
-        1012 => "service restart",
-        1013 => "try again later",
-        1014 => "bad gateway",
-        _ => "code of its own",
-    };
-    let words = Scrubbed::new(reason.as_str());
-    let colon = if words.is_empty() { "" } else { ": " };
-    let detail = format!("the broker closed the WebSocket with {number} ({meaning}){colon}{}", words.as_str());
-    because(Reason::ConnectionLost, &detail)
-}
-
-/// A WebSocket's error as one of the stream.
-fn of(error: Error) -> io::Error {
-    let cause = match error {
-        Error::Io(error) => return error,
-        Error::ConnectionClosed | Error::AlreadyClosed | Error::Protocol(ProtocolError::SendAfterClosing) => {
-            return io::ErrorKind::BrokenPipe.into();
+    /// The end that the other side's goodbye is; after ours it is only the answer to that.
+    fn ended(&mut self, end: Ended, cx: &mut Context<'_>) -> io::Result<()> {
+        self.has_ended = true;
+        let was_closing = std::mem::replace(&mut self.is_closing, true);
+        if was_closing {
+            return Ok(());
         }
-        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
-            because(Reason::ConnectionLost, "the broker closed the connection without closing the WebSocket")
+        // As far as it goes out without waiting: the connection ends anyway.
+        if self.outbound.close(&[]).is_ok() {
+            let _ = self.poll_flushed(cx);
         }
-        Error::Protocol(error) => because(Reason::ProtocolError, &format!("in the broker's WebSocket: {error}")),
-        other => because(Reason::ProtocolError, &format!("in the broker's WebSocket: {other}")),
-    };
-    Ended(cause).into()
+        Err(end.into())
+    }
 }
 
 impl AsyncRead for Framed {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.rest.is_empty() {
-            // While the last message is held, the crate takes a small buffer for the next and lets go of
-            // one that grew for a large message: without this it would keep that for good.
-            let last = std::mem::take(&mut self.rest);
-            let next = self.poll_message(cx);
-            drop(last);
-            match ready!(next) {
-                Some(Ok(bytes)) => self.rest = bytes,
-                Some(Err(error)) => return Poll::Ready(Err(error)),
-                None => return Poll::Ready(Ok(())),
+        let this = &mut *self;
+        if this.ping.is_some() {
+            this.answer(cx);
+        }
+        while buffer.remaining() > 0 && !this.has_ended {
+            let count = match this.inbound.next().map_err(Ended)? {
+                Piece::Data(ahead) if !ahead.is_empty() => {
+                    let count = ahead.len().min(buffer.remaining());
+                    buffer.put_slice(&ahead[..count]);
+                    this.inbound.took(count);
+                    return Poll::Ready(Ok(()));
+                }
+                // Nothing was read ahead: the rest of the frame goes straight to where it is wanted.
+                Piece::Body(left) => {
+                    let most = buffer.remaining().min(usize::try_from(left).unwrap_or(usize::MAX));
+                    let mut part = ReadBuf::new(buffer.initialize_unfilled_to(most));
+                    ready!(Pin::new(&mut this.pipe).poll_read(cx, &mut part))?;
+                    let count = part.filled().len();
+                    if count > 0 {
+                        buffer.advance(count);
+                        this.inbound.passed(count);
+                        return Poll::Ready(Ok(()));
+                    }
+                    count
+                }
+                Piece::Ping(said) => {
+                    this.ping = Some(said);
+                    this.answer(cx);
+                    continue;
+                }
+                Piece::Close(cause) => return Poll::Ready(this.ended(Ended(cause), cx)),
+                Piece::Data(_) | Piece::More => {
+                    let mut bytes = [0; READ];
+                    let mut part = ReadBuf::new(&mut bytes);
+                    ready!(Pin::new(&mut this.pipe).poll_read(cx, &mut part))?;
+                    this.inbound.read(part.filled());
+                    part.filled().len()
+                }
+            };
+            if count == 0 {
+                this.has_ended = true;
+                if !this.is_closing {
+                    let words = "the broker closed the connection without closing the WebSocket";
+                    return Poll::Ready(Err(Ended(because(Reason::ConnectionLost, words)).into()));
+                }
             }
         }
-        let count = self.rest.len().min(buffer.remaining());
-        buffer.put_slice(&self.rest[..count]);
-        self.rest.advance(count);
         Poll::Ready(Ok(()))
     }
 }
 
 impl AsyncWrite for Framed {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        ready!(Pin::new(&mut self.frames).poll_ready(cx)).map_err(of)?;
-        let count = bytes.len().min(FRAME);
-        let message = Message::Binary(Bytes::copy_from_slice(&bytes[..count]));
-        Pin::new(&mut self.frames).start_send(message).map_err(of)?;
-        Poll::Ready(Ok(count))
+        if self.is_closing {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        if self.poll_out(cx)?.is_pending() {
+            self.writer = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        let part = &bytes[..bytes.len().min(FRAME)];
+        self.outbound.data(part)?;
+        // As far as it goes: what is left goes out with the next frame, or a flush.
+        let _ = self.poll_out(cx)?;
+        Poll::Ready(Ok(part.len()))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.frames).poll_flush(cx).map_err(of)
+        let done = self.poll_flushed(cx);
+        if done.is_pending() {
+            self.writer = Some(cx.waker().clone());
+        }
+        done
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // Where it cannot be said any more, what is below is closed all the same.
         let _ = ready!(self.poll_goodbye(cx));
-        Pin::new(self.pipe_mut()).poll_shutdown(cx)
+        Pin::new(&mut self.pipe).poll_shutdown(cx)
     }
 }

@@ -72,17 +72,20 @@ pub(super) async fn ask(
 ) -> Result<(Answer, Vec<u8>), Silence> {
     let sent = send(stream, request).await;
     let mut heard = Vec::with_capacity(512);
+    let mut looked = 0;
     let answered = loop {
-        if let Some((head, whole)) = end(&heard) {
+        if let Some((head, whole)) = end(&heard, looked) {
             let rest = heard.split_off(whole);
             match read(&heard[..head]) {
                 Ok(answer) if matches!(answer.code, 100 | 102..200) => {
-                    heard = rest;
+                    (heard, looked) = (rest, 0);
                     continue;
                 }
                 answer => break answer.map(|answer| (answer, rest)),
             }
         }
+        // An end may have begun in the last two bytes.
+        looked = heard.len().saturating_sub(2);
         if heard.len() >= HEAD_MAX {
             break Err(Silence::Endless);
         }
@@ -114,9 +117,10 @@ async fn send(stream: &mut (impl AsyncWrite + Unpin), request: &str) -> io::Resu
     stream.flush().await
 }
 
-/// Where the head ends, and the empty line behind it. Lines may end without a carriage return (RFC 9112 §2.2).
-fn end(heard: &[u8]) -> Option<(usize, usize)> {
-    heard.iter().enumerate().filter(|(_, byte)| **byte == b'\n').find_map(|(at, _)| {
+/// Where the head ends, and the empty line behind it, from there on. Lines may end without a carriage
+/// return (RFC 9112 §2.2).
+fn end(heard: &[u8], from: usize) -> Option<(usize, usize)> {
+    heard.iter().enumerate().skip(from).filter(|(_, byte)| **byte == b'\n').find_map(|(at, _)| {
         let next = &heard[at + 1..];
         let whole = if next.starts_with(b"\n") { at + 2 } else { at + 3 };
         (next.starts_with(b"\n") || next.starts_with(b"\r\n")).then_some((at, whole))

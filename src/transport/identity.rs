@@ -69,10 +69,9 @@ fn read(identity: &Identity) -> Result<Papers, Cause> {
     };
     let bytes = |file: &Path| fs::read(file).map_err(|e| unusable(file, &reach::words(&e)));
     let (cert_file, key_file) = (&identity.cert_file, &identity.key_file);
-    let mut chain = X509::stack_from_pem(&bytes(cert_file)?)
-        .map_err(|e| unusable(cert_file, &format!("no certificate in PEM ({})", stack_words(&e))))?;
+    let mut chain = X509::stack_from_pem(&bytes(cert_file)?).unwrap_or_default();
     if chain.is_empty() {
-        return Err(unusable(cert_file, "no certificate in PEM"));
+        return Err(unusable(cert_file, "no certificate in PEM that can be read"));
     }
     let certificate = chain.remove(0);
     let pem = bytes(key_file)?;
@@ -84,10 +83,10 @@ fn read(identity: &Identity) -> Result<Papers, Cause> {
         room.copy_from_slice(password);
         Ok(password.len())
     });
-    let key = key.map_err(|e| match (is_locked, &identity.key_password) {
+    let key = key.map_err(|_| match (is_locked, &identity.key_password) {
         (true, Some(_)) => unusable(key_file, "wrong password for the key, or of a kind that is too old"),
         (true, None) => unusable(key_file, "the key has a password, and none is given"),
-        (false, _) => unusable(key_file, &format!("no private key in PEM ({})", stack_words(&e))),
+        (false, _) => unusable(key_file, "no private key in PEM that can be read"),
     })?;
     let is_its_own = certificate.public_key().is_ok_and(|public| public.public_eq(&key));
     if !is_its_own {

@@ -134,6 +134,16 @@ unsafe extern "C" {
         raw_sign: *mut u8,
         raw_hash: *mut u8,
     ) -> c_int;
+
+    /// Of OpenSSL (`SSL_get_shutdown(3)`).
+    fn SSL_get_shutdown(ssl: *const c_void) -> c_int;
+}
+
+/// Whether the other side has said that it sends no more (close_notify, RFC 8446 §6.1).
+pub(super) fn has_taken_leave(ssl: &SslRef) -> bool {
+    const SSL_RECEIVED_SHUTDOWN: c_int = 2;
+    // SAFETY: `ssl` is alive, and is only looked at.
+    unsafe { SSL_get_shutdown(ssl.as_ptr().cast()) & SSL_RECEIVED_SHUTDOWN != 0 }
 }
 
 /// Whether the server asked for a client's certificate in this handshake. A client learns of the other

@@ -194,7 +194,12 @@ impl Secure {
 
 impl AsyncRead for Secure {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
         let done = ready!(Pin::new(&mut self.stream).poll_read(cx, buffer));
+        let is_end = done.is_ok() && buffer.filled().len() == before && buffer.remaining() > 0;
+        if is_end && !kernel::has_taken_leave(self.ssl()) {
+            return Poll::Ready(Err(Ended(verdict::cut_off()).into()));
+        }
         Poll::Ready(done.map_err(|error| self.ended(error)))
     }
 }

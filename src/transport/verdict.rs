@@ -206,11 +206,14 @@ pub(super) fn lost(error: &ssl::Error, shown: Shown, tls: &Tls, name: &str) -> C
     }
     match (codes(error).next(), error.ssl_error()) {
         // UNEXPECTED_EOF_WHILE_READING
-        (Some(294), _) | (_, None) => {
-            because(Reason::ConnectionLost, "the broker closed the connection without taking leave in TLS")
-        }
+        (Some(294), _) | (_, None) => cut_off(),
         (_, Some(stack)) => because(Reason::TlsFailed, &stack_words(stack)),
     }
+}
+
+/// Why a TLS stream that stood ended with what is below it (RFC 8446 §6.1).
+pub(super) fn cut_off() -> Cause {
+    because(Reason::ConnectionLost, "the broker closed the connection without taking leave in TLS")
 }
 
 /// OpenSSL's words, without files and line numbers.

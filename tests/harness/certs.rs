@@ -114,6 +114,11 @@ impl Certified {
         Certified::make(wanted, Some(self))
     }
 
+    /// The same with what `more` adds to it.
+    pub fn issue_with(&self, wanted: &Wanted<'_>, more: impl FnOnce(&mut X509Builder)) -> Certified {
+        Certified::make_with(wanted, Some(self), more)
+    }
+
     pub fn pem(&self) -> String {
         String::from_utf8(self.certificate.to_pem().unwrap()).unwrap()
     }
@@ -123,6 +128,10 @@ impl Certified {
     }
 
     fn make(wanted: &Wanted<'_>, issuer: Option<&Certified>) -> Certified {
+        Certified::make_with(wanted, issuer, |_| {})
+    }
+
+    fn make_with(wanted: &Wanted<'_>, issuer: Option<&Certified>, more: impl FnOnce(&mut X509Builder)) -> Certified {
         let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
         let key = PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap();
         let mut name = X509NameBuilder::new().unwrap();
@@ -142,7 +151,7 @@ impl Certified {
         builder.set_pubkey(&key).unwrap();
         if wanted.is_ca {
             builder.append_extension(BasicConstraints::new().critical().ca().build().unwrap()).unwrap();
-            builder.append_extension(KeyUsage::new().critical().key_cert_sign().build().unwrap()).unwrap();
+            builder.append_extension(KeyUsage::new().critical().key_cert_sign().crl_sign().build().unwrap()).unwrap();
         }
         if !wanted.names.is_empty() {
             let mut names = SubjectAlternativeName::new();
@@ -155,6 +164,7 @@ impl Certified {
             let names = names.build(&builder.x509v3_context(issuer.map(|i| &*i.certificate), None)).unwrap();
             builder.append_extension(names).unwrap();
         }
+        more(&mut builder);
         builder.sign(issuer.map_or(&key, |i| &i.key), MessageDigest::sha256()).unwrap();
         Certified { certificate: builder.build(), key }
     }
