@@ -96,7 +96,7 @@ impl Setup {
             ssl.set_verify(SslVerifyMode::NONE);
         }
         if !self.examine {
-            let (address, name, tls) = (self.address.clone(), name.clone(), Tls::clone(tls));
+            let (address, name, tls) = (self.address.clone(), name.clone(), tls.clone());
             let identity = papers.as_ref().map(|p| p.mark);
             trust.tickets.prepare(&mut ssl, Holder { address, name, tls, identity })?;
         }
