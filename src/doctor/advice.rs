@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     event::{Cause, Expiry, Reason, StageKind},
-    fleet::{ProbeKind, Protocol},
+    fleet::{ProbeKind, Protocol, ProxyKind},
     words::{self, figures},
 };
 
@@ -106,6 +106,8 @@ fn of_certificates(case: &Case<'_>, now: DateTime<Utc>) -> Option<String> {
 fn at_endpoint(case: &Case<'_>, stage: StageKind, cause: &Cause) -> String {
     let endpoint = case.endpoint;
     let address = endpoint.address();
+    let speaks_socks =
+        endpoint.proxy.as_ref().is_some_and(|p| matches!(p.kind, ProxyKind::Socks5 | ProxyKind::Socks5h));
     let to_proxy = endpoint.proxy.is_some() && stage < StageKind::Proxy;
     let whom = match &endpoint.proxy {
         Some(proxy) if to_proxy => format!("the proxy {}:{}", proxy.host, proxy.port),
@@ -122,18 +124,31 @@ fn at_endpoint(case: &Case<'_>, stage: StageKind, cause: &Cause) -> String {
             format!("the connection stands, but nobody speaks: check the process behind {address}")
         }
         Reason::HostUnreachable | Reason::NetworkUnreachable => "check routes, VPN and firewalls of this host".into(),
+        // It answered in TLS, so the port is right.
+        Reason::TlsFailed if stage == StageKind::Tls && cause.detail.starts_with("the server ") => {
+            "compare what the broker's listener takes (TLS versions, ciphers, ALPN) with this endpoint's".into()
+        }
         // Mosquitto resets what is no MQTT on its plain port.
         Reason::NotTls | Reason::TlsFailed | Reason::ConnectionReset if stage == StageKind::Tls => {
             "check that this is the broker's TLS port (8883 is usual), and the broker's log".into()
         }
         Reason::ConnectionReset => "look at the broker's log, and for a firewall or load balancer on the way".into(),
+        Reason::ProxyRefused if speaks_socks => format!("let the proxy allow connections to {address}"),
         Reason::ProxyRefused => format!("let the proxy allow CONNECT to {address}"),
         Reason::ProxyAuthenticationRequired => "give the proxy's user name and password, or mend them".into(),
+        Reason::ProxyFailed if speaks_socks => {
+            format!("check that it is a SOCKS proxy (version 5) and that it reaches {address}")
+        }
         Reason::ProxyFailed => format!("check that it is an HTTP proxy and that it reaches {address}"),
         Reason::WebSocketRefused => {
             "check port and path (/mqtt is usual), and what stands in front of the broker".into()
         }
         Reason::CaFileUnusable => "name a readable file with the CA's certificate in PEM".into(),
+        Reason::CertificateSelfSigned | Reason::CertificateUnknownCa | Reason::CertificateNameMismatch
+            if stage == StageKind::Proxy =>
+        {
+            "have this host's trust store vouch for the proxy, and name the proxy as its certificate does".into()
+        }
         Reason::CertificateExpired => "renew the broker's certificate; if it is new, check this host's clock".into(),
         Reason::CertificateNotYetValid => "check the clocks of this host and of the certificate's issuer".into(),
         Reason::CertificateSelfSigned => {
