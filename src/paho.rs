@@ -198,11 +198,7 @@ impl Client {
         let held = Arc::new(());
         let order = Arc::downgrade(&held);
         let refused = held.clone();
-        let token = paho.connect_with_callbacks(
-            connect,
-            move |_, _| _ = &held,
-            move |_, _, _| _ = &refused,
-        );
+        let token = paho.connect_with_callbacks(connect, move |_, _| _ = &held, move |_, _, _| _ = &refused);
         let client = Client { paho, connection, slots, slot, def, stages: reached.stages, order };
         let pending = client.pending(token);
         Ok((client, pending))

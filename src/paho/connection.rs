@@ -316,8 +316,12 @@ impl Connection {
         state.partial = partial.len();
         if !state.count() {
             let held = Connections::HELD_MAX >> 20;
-            let detail = format!("the worker holds {held} MiB of packets for all its clients, there is no room for more");
-            self.end_in(&mut state, End { at, cause: Cause { reason: Reason::PacketTooLarge, detail: Scrubbed::new(&detail) } });
+            let detail =
+                format!("the worker holds {held} MiB of packets for all its clients, there is no room for more");
+            self.end_in(
+                &mut state,
+                End { at, cause: Cause { reason: Reason::PacketTooLarge, detail: Scrubbed::new(&detail) } },
+            );
             partial.clear();
         }
         if !state.inbox.is_empty() {
