@@ -327,6 +327,11 @@ impl Connection {
 
     /// Takes in the packets that are complete, and tells how many bytes they have.
     fn take_in_packets(&self, state: &mut State, bytes: &[u8], at: Moment) -> usize {
+        if !state.is_up
+            && let Some(cause) = cause::other_protocol(bytes, self.way)
+        {
+            self.end_in(state, End { at, cause });
+        }
         let mut taken = 0;
         while !state.is_over {
             match mqtt::frame(&bytes[taken..], self.maximum_packet_size) {
@@ -348,7 +353,7 @@ impl Connection {
         };
         let end = |cause| End { at, cause };
         match &received {
-            Received::ConnAck { code: 0, .. } => state.is_up = true,
+            Received::ConnAck { code: 0, version3: false, .. } => state.is_up = true,
             Received::ConnAck { code, reason, version3, .. } => {
                 let cause = cause::refused(self.protocol, *version3, *code, *reason);
                 return self.end_in(state, end(cause));
