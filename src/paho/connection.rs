@@ -301,6 +301,8 @@ impl Connection {
     /// Takes in what came from the broker; `partial` is what is left of it before.
     pub fn take_in(&self, partial: &mut Vec<u8>, bytes: &[u8], at: Moment) {
         let mut state = self.state();
+        // Two stamps of the kernel may be a microsecond the wrong way round, and an end never comes before its up.
+        let at = at.max(state.heard);
         state.heard = at;
         if partial.is_empty() {
             let taken = self.take_in_packets(&mut state, bytes, at);
