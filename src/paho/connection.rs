@@ -58,6 +58,8 @@ struct State {
     partial: usize,
     /// What the process has counted for this connection, in bytes.
     held: usize,
+    /// Whether nothing is read until Paho has taken some of that.
+    is_paused: bool,
     /// Whether it is in Paho's queue.
     is_queued: bool,
     /// Whether Paho was told to wait with what it writes.
@@ -117,6 +119,7 @@ impl Connection {
             is_writing: false,
             partial: 0,
             held: 0,
+            is_paused: false,
             is_queued: false,
             is_held_up: false,
             is_up: false,
@@ -239,7 +242,6 @@ impl Connection {
         };
         current.begin(self.number);
         current.packet.extend_from_slice(&waiting[..length]);
-        let was_full = waiting.len() >= Self::INBOX;
         state.taken += length;
         if state.taken == state.inbox.len() {
             state.taken = 0;
@@ -250,7 +252,8 @@ impl Connection {
         if !state.inbox.is_empty() || state.is_over {
             self.queue(&mut state);
         }
-        if was_full && state.waiting() < Self::INBOX {
+        if state.is_paused && !self.must_pause(&state) {
+            state.is_paused = false;
             self.changed.notify_one();
         }
         true
@@ -278,15 +281,23 @@ impl Connection {
     }
 
     pub fn wants(&self) -> Wants {
-        let state = self.state();
+        let mut state = self.state();
+        state.is_paused = self.must_pause(&state);
         let write = !state.outbox.is_empty() && !state.is_cut;
         Wants {
-            read: !state.is_over && !state.is_closed && state.waiting() < Self::INBOX && !state.is_stalled(),
+            read: !state.is_over && !state.is_closed && !state.is_paused,
             write,
             close: state.is_closed,
             cut: state.is_cut,
             end: state.is_cut || (state.is_over || state.is_closed) && !write,
         }
+    }
+
+    /// Whether what waits for Paho here has to be taken before more is read: because it is much, or because
+    /// the process has no room for more.
+    fn must_pause(&self, state: &State) -> bool {
+        let waiting = state.waiting();
+        waiting >= Self::INBOX || waiting > 0 && CONNECTIONS.is_full()
     }
 
     /// The task is done.
@@ -428,11 +439,6 @@ impl State {
 
     fn waiting(&self) -> usize {
         self.inbox.len() - self.taken
-    }
-
-    /// Whether what waits for Paho here has to be read before more may come to any connection.
-    fn is_stalled(&self) -> bool {
-        self.waiting() > 0 && CONNECTIONS.is_full()
     }
 
     /// Has the process count what is held; false where that is too much.
