@@ -64,6 +64,8 @@ struct State {
     is_queued: bool,
     /// Whether Paho was told to wait with what it writes.
     is_held_up: bool,
+    /// Packets that it has read since then: it keeps the answer to each.
+    unsent: u32,
     is_up: bool,
     /// Nothing comes any more: Paho is told so after what came before.
     is_over: bool,
@@ -104,6 +106,8 @@ impl Connection {
     const INBOX: usize = 64 << 10;
     /// While this much waits to go through TLS or a WebSocket Paho may not write, in bytes.
     const OUTBOX: usize = 16 << 10;
+    /// When so many packets came to a client whose answers the broker does not read, Paho is given no more.
+    const UNSENT: u32 = 256;
     /// What an empty buffer may keep, in bytes.
     const KEPT: usize = 512;
 
@@ -122,6 +126,7 @@ impl Connection {
             is_paused: false,
             is_queued: false,
             is_held_up: false,
+            unsent: 0,
             is_up: false,
             is_over: false,
             is_closed: false,
@@ -226,6 +231,8 @@ impl Connection {
         state.count();
         if self.has_room(&state) && std::mem::take(&mut state.is_held_up) {
             CONNECTIONS.push(Ready::Write(self.number));
+            state.unsent = 0;
+            self.offer(&mut state);
         }
     }
 
@@ -248,10 +255,9 @@ impl Connection {
             state.inbox.clear();
             state.inbox.shrink_to(Self::KEPT);
         }
+        state.unsent += u32::from(state.is_held_up);
         state.count();
-        if !state.inbox.is_empty() || state.is_over {
-            self.queue(&mut state);
-        }
+        self.offer(&mut state);
         if state.is_paused && !self.must_pause(&state) {
             state.is_paused = false;
             self.changed.notify_one();
@@ -293,11 +299,11 @@ impl Connection {
         }
     }
 
-    /// Whether what waits for Paho here has to be taken before more is read: because it is much, or because
-    /// the process has no room for more.
+    /// Whether what waits for Paho here has to be taken before more is read: because it is much, because the
+    /// process has no room for more, or because the broker does not read.
     fn must_pause(&self, state: &State) -> bool {
         let waiting = state.waiting();
-        waiting >= Self::INBOX || waiting > 0 && CONNECTIONS.is_full()
+        waiting >= Self::INBOX || waiting > 0 && (CONNECTIONS.is_full() || state.is_choked())
     }
 
     /// The task is done.
@@ -333,9 +339,7 @@ impl Connection {
             self.end_in(&mut state, End { at, cause: Cause { reason: Reason::PacketTooLarge, detail: Scrubbed::new(&detail) } });
             partial.clear();
         }
-        if !state.inbox.is_empty() {
-            self.queue(&mut state);
-        }
+        self.offer(&mut state);
     }
 
     /// Takes in the packets that are complete, and tells how many bytes they have.
@@ -413,6 +417,13 @@ impl Connection {
         self.queue(state);
     }
 
+    /// Has Paho read what there is for it.
+    fn offer(&self, state: &mut State) {
+        if state.is_over || state.waiting() > 0 && !state.is_choked() {
+            self.queue(state);
+        }
+    }
+
     fn queue(&self, state: &mut State) {
         if !std::mem::replace(&mut state.is_queued, true) {
             CONNECTIONS.push(Ready::Read(self.number));
@@ -439,6 +450,11 @@ impl State {
 
     fn waiting(&self) -> usize {
         self.inbox.len() - self.taken
+    }
+
+    /// Whether Paho holds back as many answers as it may.
+    fn is_choked(&self) -> bool {
+        self.is_held_up && self.unsent >= Connection::UNSENT
     }
 
     /// Has the process count what is held; false where that is too much.
