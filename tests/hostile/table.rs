@@ -62,6 +62,11 @@ impl Row {
         self.ends.starts_with("up")
     }
 
+    /// Whether the broker accepts the client before it does what it does.
+    fn accepts(&self) -> bool {
+        !matches!(self.turn, Turn::Accept | Turn::Packet(1, _)) || self.says.contains("ok")
+    }
+
     /// How many messages come.
     fn messages(&self) -> u32 {
         self.ends.strip_prefix("up, ").and_then(|rest| rest.split(' ').next()?.parse().ok()).unwrap_or(0)
@@ -104,12 +109,19 @@ impl Case {
         let is = match worker.step(slot) {
             Some(Step::Up(_)) if self.row.is_up() => {
                 let (wanted, came) = (self.row.messages(), worker.messages.get(&slot).map_or(0, |m| m.0));
-                // Those of the rows that do not say how many are counted, too.
                 let is_right = wanted == 0 || came == wanted * round as u32;
                 return (!is_right).then(|| format!("{self}: {came} messages came in {round} rounds"));
             }
             Some(Step::Up(_)) => "up".into(),
-            Some(Step::Ended(cause)) => format!("{}: {}", cause.reason.name(), cause.detail),
+            Some(Step::Ended(cause)) => {
+                let was_up = worker.steps[&(slot, worker.generation(slot))].len() > 1;
+                let oddly = match (was_up, self.row.accepts()) {
+                    (true, false) => "it was up, and then ",
+                    (false, true) => "it was never up: ",
+                    _ => "",
+                };
+                format!("{oddly}{}: {}", cause.reason.name(), cause.detail)
+            }
             None => "nothing".into(),
         };
         let is_right =
@@ -125,9 +137,10 @@ impl std::fmt::Display for Case {
     }
 }
 
-/// `make chaos` asks for more.
+/// `make chaos` asks for more; a round of this is some seconds.
 fn rounds() -> usize {
-    std::env::var("MQFLEET_ROUNDS").ok().and_then(|r| r.parse().ok()).unwrap_or(2)
+    let asked: usize = std::env::var("MQFLEET_ROUNDS").ok().and_then(|r| r.parse().ok()).unwrap_or(0);
+    (asked / 5).max(2)
 }
 
 #[tokio::test]
