@@ -136,35 +136,27 @@
 //! | `disconnect_reason_with_nul` | 5 | any | connect | `ok e0 { 8b { 1f [00] } }` | `protocol_error: DISCONNECT with U+0000 in its text` |
 //! | `disconnect_and_more` | 5 | any | connect | `ok e0 { 8b } 9*(30 { ['t'] p })` | `server_shutting_down: ` |
 //! | `rst_at_accept` | both | tcp | accept | `rst` | `connection_` |
-//! | `fin_at_accept` | both | tcp | accept | `fin` | `connection_lost: the broker closed the connection instead of answering CONNECT` |
+//! | `fin_at_accept` | both | any | accept | `fin` | `connection_lost: the broker closed the connection instead of answering CONNECT` |
 //! | `rst_at_accept` | both | tls | accept | `rst` | `connection_lost: the broker closed the connection instead of answering CONNECT` |
-//! | `fin_at_accept` | both | tls | accept | `fin` | `connection_lost: the broker closed the connection without taking leave in TLS` |
-//! | `rst_at_connect` | both | tcp | connect | `rst` | `connection_lost: the broker closed the connection instead of answering CONNECT` |
-//! | `fin_at_connect` | both | tcp | connect | `fin` | `connection_lost: the broker closed the connection instead of answering CONNECT` |
-//! | `rst_at_connect` | both | tls | connect | `rst` | `connection_lost: the broker closed the connection instead of answering CONNECT` |
-//! | `fin_at_connect` | both | tls | connect | `fin` | `connection_lost: the broker closed the connection without taking leave in TLS` |
-//! | `rst_at_subscribe` | both | tcp | subscribe | `rst` | `connection_lost: ` |
+//! | `rst_at_connect` | both | any | connect | `rst` | `connection_lost: the broker closed the connection instead of answering CONNECT` |
+//! | `fin_at_connect` | both | any | connect | `fin` | `connection_lost: the broker closed the connection instead of answering CONNECT` |
+//! | `rst_at_subscribe` | both | any | subscribe | `rst` | `connection_lost: ` |
 //! | `fin_at_subscribe` | both | tcp | subscribe | `fin` | `connection_lost: the broker closed the connection` |
-//! | `rst_at_subscribe` | both | tls | subscribe | `rst` | `connection_lost: ` |
 //! | `fin_at_subscribe` | both | tls | subscribe | `fin` | `connection_lost: the broker closed the connection without taking leave in TLS` |
-//! | `rst_at_publish_at_qos_1` | both | tcp | publish 1 | `rst` | `connection_lost: ` |
+//! | `rst_at_publish_at_qos_1` | both | any | publish 1 | `rst` | `connection_lost: ` |
 //! | `fin_at_publish_at_qos_1` | both | tcp | publish 1 | `fin` | `connection_lost: the broker closed the connection` |
-//! | `rst_at_publish_at_qos_1` | both | tls | publish 1 | `rst` | `connection_lost: ` |
 //! | `fin_at_publish_at_qos_1` | both | tls | publish 1 | `fin` | `connection_lost: the broker closed the connection without taking leave in TLS` |
-//! | `rst_at_publish_at_qos_2` | both | tcp | publish 2 | `rst` | `connection_lost: ` |
+//! | `rst_at_publish_at_qos_2` | both | any | publish 2 | `rst` | `connection_lost: ` |
 //! | `fin_at_publish_at_qos_2` | both | tcp | publish 2 | `fin` | `connection_lost: the broker closed the connection` |
-//! | `rst_at_publish_at_qos_2` | both | tls | publish 2 | `rst` | `connection_lost: ` |
 //! | `fin_at_publish_at_qos_2` | both | tls | publish 2 | `fin` | `connection_lost: the broker closed the connection without taking leave in TLS` |
-//! | `rst_at_pubrel` | both | tcp | pubrel | `rst` | `connection_lost: ` |
+//! | `rst_at_pubrel` | both | any | pubrel | `rst` | `connection_lost: ` |
 //! | `fin_at_pubrel` | both | tcp | pubrel | `fin` | `connection_lost: the broker closed the connection` |
-//! | `rst_at_pubrel` | both | tls | pubrel | `rst` | `connection_lost: ` |
 //! | `fin_at_pubrel` | both | tls | pubrel | `fin` | `connection_lost: the broker closed the connection without taking leave in TLS` |
-//! | `rst_at_ping` | both | tcp | ping | `rst` | `connection_lost: ` |
+//! | `rst_at_ping` | both | any | ping | `rst` | `connection_lost: ` |
 //! | `fin_at_ping` | both | tcp | ping | `fin` | `connection_lost: the broker closed the connection` |
-//! | `rst_at_ping` | both | tls | ping | `rst` | `connection_lost: ` |
 //! | `fin_at_ping` | both | tls | ping | `fin` | `connection_lost: the broker closed the connection without taking leave in TLS` |
 //! | `half_a_connack` | both | any | connect | `20 03 00 mute` | `connect_timeout: no CONNACK within 2s` |
-//! | `half_a_connack_and_fin` | both | tcp | connect | `20 03 00 fin` | `connection_lost: the broker closed the connection instead of answering CONNECT` |
+//! | `half_a_connack_and_fin` | both | any | connect | `20 03 00 fin` | `connection_lost: the broker closed the connection instead of answering CONNECT` |
 //! | `half_a_message` | both | any | connect | `ok 30 7f 00 mute` | `keep_alive_timeout: ` |
 //! | `half_a_message_and_fin` | both | tcp | connect | `ok 30 7f 00 fin` | `connection_lost: the broker closed the connection` |
 //! | `half_a_message_and_fin` | both | tls | connect | `ok 30 7f 00 fin` | `connection_lost: the broker closed the connection without taking leave in TLS` |

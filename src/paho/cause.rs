@@ -26,7 +26,8 @@ pub(super) struct Way {
 /// Why nothing comes from the broker any more: its stream ended, with an error or without, before the
 /// CONNACK (`is_up`) or after it.
 pub(super) fn ended(error: Option<&io::Error>, is_up: bool, way: Way) -> Cause {
-    let closed = |detail: &str| detail == "the broker closed the connection";
+    // With or without taking leave in TLS.
+    let closed = |detail: &str| detail.starts_with("the broker closed the connection");
     match error.map(transport::cause) {
         Some(told) if is_up => told,
         // An orderly end and a reset are the same before the CONNACK.
