@@ -316,8 +316,12 @@ impl Connection {
         state.partial = partial.len();
         if !state.count() {
             let held = Connections::HELD_MAX >> 20;
-            let detail = format!("the worker holds {held} MiB of packets for all its clients, there is no room for more");
-            self.end_in(&mut state, End { at, cause: Cause { reason: Reason::PacketTooLarge, detail: Scrubbed::new(&detail) } });
+            let detail =
+                format!("the worker holds {held} MiB of packets for all its clients, there is no room for more");
+            self.end_in(
+                &mut state,
+                End { at, cause: Cause { reason: Reason::PacketTooLarge, detail: Scrubbed::new(&detail) } },
+            );
             partial.clear();
         }
         if !state.inbox.is_empty() {
@@ -335,7 +339,7 @@ impl Connection {
                     taken += length;
                 }
                 Ok(None) => return taken,
-                Err(violation) => self.violated(state, &violation, at),
+                Err(violation) => self.violated(state, &violation, &bytes[taken..], at),
             }
         }
         bytes.len()
@@ -344,7 +348,7 @@ impl Connection {
     fn take_in_packet(&self, state: &mut State, packet: &[u8], at: Moment) {
         let received = match state.inspector.received(packet) {
             Ok(received) => received,
-            Err(violation) => return self.violated(state, &violation, at),
+            Err(violation) => return self.violated(state, &violation, packet, at),
         };
         let end = |cause| End { at, cause };
         match &received {
@@ -365,9 +369,11 @@ impl Connection {
         }
     }
 
-    fn violated(&self, state: &mut State, violation: &Violation, at: Moment) {
-        let cause = Cause { reason: Reason::ProtocolError, detail: Scrubbed::new(&violation.to_string()) };
-        self.end_in(state, End { at, cause });
+    /// What came breaks the rules; until the CONNACK it may be no MQTT at all.
+    fn violated(&self, state: &mut State, violation: &Violation, came: &[u8], at: Moment) {
+        let other = if state.is_up { None } else { cause::not_mqtt(came) };
+        let malformed = || Cause { reason: Reason::ProtocolError, detail: Scrubbed::new(&violation.to_string()) };
+        self.end_in(state, End { at, cause: other.unwrap_or_else(malformed) });
         if self.protocol == Protocol::V5 {
             // DISCONNECT with the reason (MQTT 5.0 §3.14, §4.13).
             state.outbox = vec![0xe0, 1, violation.code()];
