@@ -13,6 +13,7 @@ mod measure;
 mod message;
 mod options;
 mod pending;
+mod quiet;
 mod slots;
 mod socket;
 
@@ -63,9 +64,12 @@ pub struct Paho {
 }
 
 impl Paho {
+    /// To be called once in a process, before any other thread runs.
+    ///
     /// # Errors
     /// Where Paho has no memory for a client.
     pub fn start() -> mqtt::Result<Paho> {
+        quiet::quiet();
         let options =
             mqtt::CreateOptionsBuilder::new().server_uri(NOWHERE).client_id("anchor").persistence(None).finalize();
         Ok(Paho { anchor: mqtt::AsyncClient::new(options)? })
@@ -198,11 +202,7 @@ impl Client {
         let held = Arc::new(());
         let order = Arc::downgrade(&held);
         let refused = held.clone();
-        let token = paho.connect_with_callbacks(
-            connect,
-            move |_, _| _ = &held,
-            move |_, _, _| _ = &refused,
-        );
+        let token = paho.connect_with_callbacks(connect, move |_, _| _ = &held, move |_, _, _| _ = &refused);
         let client = Client { paho, connection, slots, slot, def, stages: reached.stages, order };
         let pending = client.pending(token);
         Ok((client, pending))

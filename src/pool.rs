@@ -1,6 +1,6 @@
 //! Defines the pool: the worker processes of a fleet, where each client is placed, and their supervision; what the clients are told to do is the engine's matter.
 
-mod files;
+pub mod files;
 mod last_words;
 mod orders;
 mod placement;

@@ -206,7 +206,7 @@ fn a_fleet_file_on_standard_input_is_checked() {
     assert_eq!(
         said,
         "<stdin>: ok: fleet fleet, 1200 clients, 1 endpoint, 3 workers\n\
-         1,200 clients → 3 workers of 400, about 24 MB; each worker needs 416 open files, your limit is 1,000\n"
+         1,200 clients → 3 workers of 400, about 24 MB; each worker needs 464 open files, your limit is 1,000\n"
     );
 
     let output = check(&format!("{HEAD}foo = 1\n"), "", folder.path(), 1_000);
@@ -223,7 +223,7 @@ fn a_plan_that_does_not_fit_is_warned_of() {
     let output = check(&text, "--format json", folder.path(), 1_024);
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{said}");
-    assert!(said.contains("needs 2,016 open files, and a process may have 1,024"), "{said}");
+    assert!(said.contains("needs 2,064 open files, and a process may have 1,024"), "{said}");
     assert!(said.contains("worker_size = 1008") && said.contains("ulimit -Hn 2016"), "{said}");
     assert!(said.contains("140,000 clients connect to a:1883 (endpoint a) from one source address"), "{said}");
     assert!(said.contains(" addresses of this host"), "{said}");

@@ -6,7 +6,7 @@ use super::host::Host;
 use crate::{
     fleet::{Client, Endpoint, EndpointKey, Fleet, ProxyKind, Transport},
     lines,
-    pool::Placement,
+    pool::{Placement, files},
     words::figures,
 };
 
@@ -17,13 +17,6 @@ const TLS_CLIENT: u64 = 45_000;
 /// The same of a worker and of the console, before there is a client in them.
 const WORKER: u64 = 1_400_000;
 const CONSOLE: u64 = 9_000_000;
-
-/// Open files of a client: its socket, or where its stream is unwrapped before Paho reads it (TLS,
-/// WebSockets), the two ends of the pair that leads to Paho as well.
-const PLAIN_FILES: u64 = 1;
-const WRAPPED_FILES: u64 = 3;
-/// Those of a worker itself: its way to the console, what its threads wait on, and some to spare.
-const WORKER_FILES: u64 = 16;
 
 /// Ports of an address that are left to other programs and to connections that are not quite gone.
 const SPARE_PORTS: u64 = 232;
@@ -39,9 +32,8 @@ pub struct Plan {
     are_even: bool,
     /// In bytes.
     memory: u64,
-    /// Open files of the worker that needs most, and of the client there that does.
+    /// Open files of the fullest worker.
     files: u64,
-    files_of_client: u64,
     crowds: Vec<Crowd>,
 }
 
@@ -67,13 +59,7 @@ impl Plan {
     pub fn new(fleet: &Fleet, host: Host) -> Plan {
         let placement = Placement::new(fleet);
         let sizes = || placement.workers().map(|worker| placement.clients_of(worker).len());
-        let files_of = |client: &Client| most(fleet, client, files_at);
-        let fullest = placement.workers().map(|worker| {
-            let of_clients = placement.clients_of(worker).iter().map(|key| files_of(fleet.client(*key)));
-            of_clients.fold((WORKER_FILES, 0), |(sum, most), files| (sum + files, files.max(most)))
-        });
-        let (files, files_of_client) = fullest.max().unwrap_or_default();
-        let of_clients: u64 = fleet.clients.iter().map(|client| most(fleet, client, memory_at)).sum();
+        let of_clients: u64 = fleet.clients.iter().map(|client| memory_of(fleet, client)).sum();
         let largest = sizes().max().unwrap_or_default();
         Plan {
             host,
@@ -82,8 +68,7 @@ impl Plan {
             largest,
             are_even: sizes().all(|size| size == largest),
             memory: CONSOLE + WORKER * sizes().len() as u64 + of_clients,
-            files,
-            files_of_client,
+            files: files::needed(largest),
             crowds: crowds(fleet, host.ports),
         }
     }
@@ -120,7 +105,7 @@ impl Plan {
     pub fn doubts(&self) -> Vec<Doubt> {
         let mut doubts = Vec::new();
         if let Some(limit) = self.host.files.filter(|limit| *limit < self.files) {
-            let fitting = limit.saturating_sub(WORKER_FILES) / self.files_of_client.max(1);
+            let fitting = files::fitting(limit);
             let (needed, limit) = (figures::count(self.files), figures::count(limit));
             let smaller = match fitting {
                 0 => String::new(),
@@ -164,22 +149,12 @@ impl Crowd {
 }
 
 /// The most that a client takes at one of the endpoints where it may be.
-fn most(fleet: &Fleet, client: &Client, at: fn(&Endpoint) -> u64) -> u64 {
-    client.endpoints.iter().map(|key| at(fleet.endpoint(*key))).max().unwrap_or_default()
-}
-
-fn files_at(endpoint: &Endpoint) -> u64 {
-    match endpoint.transport {
-        Transport::Tcp | Transport::Unix(_) if !is_by_https(endpoint) => PLAIN_FILES,
-        _ => WRAPPED_FILES,
-    }
-}
-
-fn memory_at(endpoint: &Endpoint) -> u64 {
-    match endpoint.transport.tls().is_some() || is_by_https(endpoint) {
+fn memory_of(fleet: &Fleet, client: &Client) -> u64 {
+    let at = |endpoint: &Endpoint| match endpoint.transport.tls().is_some() || is_by_https(endpoint) {
         true => TLS_CLIENT,
         false => PLAIN_CLIENT,
-    }
+    };
+    client.endpoints.iter().map(|key| at(fleet.endpoint(*key))).max().unwrap_or_default()
 }
 
 fn is_by_https(endpoint: &Endpoint) -> bool {
@@ -265,25 +240,25 @@ mod tests {
                 vec![(endpoint("a"), 100_000)],
                 2_000,
                 limited,
-                "100,000 clients → 50 workers of 2,000, about 1.0 GB; each worker needs 2,016 open files, your limit is 20,000",
+                "100,000 clients → 50 workers of 2,000, about 1.0 GB; each worker needs 2,064 open files, your limit is 20,000",
             ),
             (
                 vec![(endpoint("a"), 1)],
                 500,
                 limited,
-                "1 client → 1 worker, about 11 MB; it needs 17 open files, your limit is 20,000",
+                "1 client → 1 worker, about 11 MB; it needs 65 open files, your limit is 20,000",
             ),
             (
                 vec![(endpoint("a"), 1_000)],
                 500,
                 PLENTY,
-                "1,000 clients → 2 workers of 500, about 21 MB; each worker needs 516 open files, there is no limit",
+                "1,000 clients → 2 workers of 500, about 21 MB; each worker needs 564 open files, there is no limit",
             ),
             (
                 vec![(endpoint("a"), 501), (over_tls("b"), 100)],
                 500,
                 PLENTY,
-                "601 clients → 3 workers of up to 251, about 23 MB; each worker needs 316 open files, there is no limit",
+                "601 clients → 2 workers of up to 301, about 21 MB; each worker needs 365 open files, there is no limit",
             ),
         ] {
             assert_eq!(Plan::new(&fleet(worker_size, at), host).text(), says);
@@ -298,25 +273,26 @@ mod tests {
             client.endpoints = Arc::new([EndpointKey(0), EndpointKey(1)]);
         }
         let both = Plan::new(&fleet, PLENTY);
-        assert_eq!((plain.files, both.files), (26, 46));
+        assert_eq!((plain.files, both.files), (74, 74));
         assert_eq!(both.memory - plain.memory, 10 * (TLS_CLIENT - PLAIN_CLIENT));
         let proxy = Some(Proxy::new(ProxyKind::Https, "p", 443));
         fleet.endpoints[1] = Endpoint { proxy, ..endpoint("b") };
-        assert_eq!(Plan::new(&fleet, PLENTY).files, 46, "what comes through TLS is unwrapped");
+        assert_eq!(Plan::new(&fleet, PLENTY).memory, both.memory);
     }
 
     #[test]
     fn too_few_open_files_say_what_to_do() {
         let fleet = fleet(1_500, vec![(endpoint("a"), 3_000)]);
-        assert_eq!(Plan::new(&fleet, Host { files: Some(1_516), ..PLENTY }).doubts(), []);
+        assert_eq!(Plan::new(&fleet, Host { files: Some(1_564), ..PLENTY }).doubts(), []);
         let doubts = Plan::new(&fleet, Host { files: Some(1_024), ..PLENTY }).doubts();
         assert_eq!(
             doubts,
             [Doubt {
-                title: "the fullest worker needs 1,516 open files, and a process may have 1,024".into(),
-                help: "worker_size = 1008 in [fleet], or a higher limit: `ulimit -Hn 1516` as root before mqfleet starts, \
+                title: "the fullest worker needs 1,564 open files, and a process may have 1,024".into(),
+                help:
+                    "worker_size = 960 in [fleet], or a higher limit: `ulimit -Hn 1564` as root before mqfleet starts, \
                        or LimitNOFILE= in its systemd unit"
-                    .into(),
+                        .into(),
             }]
         );
         let none = &Plan::new(&fleet, Host { files: Some(10), ..PLENTY }).doubts()[0];
@@ -324,7 +300,7 @@ mod tests {
         let json = Plan::new(&fleet, Host { files: Some(1_024), ..PLENTY }).json();
         assert_eq!(
             (&json["type"], &json["worker_files"], &json["files_limit"]),
-            (&"plan".into(), &1_516.into(), &1_024.into())
+            (&"plan".into(), &1_564.into(), &1_024.into())
         );
         assert!(json["warnings"][0].as_str().is_some_and(|text| text.contains("worker_size")));
     }

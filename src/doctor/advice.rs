@@ -112,9 +112,6 @@ fn at_endpoint(case: &Case<'_>, stage: StageKind, cause: &Cause) -> String {
         _ => format!("a broker at {address}"),
     };
     match cause.reason {
-        _ if stage == StageKind::Proxy && is_of_certificate(cause.reason) => {
-            format!("have this host's trust store hold the CA of {whom}, and the proxy's name be the certificate's")
-        }
         Reason::NameNotResolved => "check the host name for typing errors, and that this host's DNS knows it".into(),
         Reason::DnsTimeout => "check this host's name servers (/etc/resolv.conf): they do not answer".into(),
         Reason::ConnectionRefused => format!("check that {whom} is running, and the port"),
@@ -143,6 +140,16 @@ fn at_endpoint(case: &Case<'_>, stage: StageKind, cause: &Cause) -> String {
             "check port and path (/mqtt is usual), and what stands in front of the broker".into()
         }
         Reason::CaFileUnusable => "name a readable file with the CA's certificate in PEM".into(),
+        Reason::CertificateSelfSigned | Reason::CertificateUnknownCa | Reason::CertificateNameMismatch
+            if stage == StageKind::Proxy =>
+        {
+            "have this host's trust store vouch for the proxy, and name the proxy as its certificate does".into()
+        }
+        Reason::CertificateExpired | Reason::CertificateNotYetValid | Reason::CertificateInvalid
+            if stage == StageKind::Proxy =>
+        {
+            format!("have whoever runs {whom} mend its certificate, once this host's clock is right")
+        }
         Reason::CertificateExpired => "renew the broker's certificate; if it is new, check this host's clock".into(),
         Reason::CertificateNotYetValid => "check the clocks of this host and of the certificate's issuer".into(),
         Reason::CertificateSelfSigned => {
@@ -169,19 +176,6 @@ fn proxy(endpoint: &Endpoint) -> String {
         Some(variable) => format!("{place} (set by the environment variable {variable})"),
         None => place,
     }
-}
-
-fn is_of_certificate(reason: Reason) -> bool {
-    use Reason::*;
-    matches!(
-        reason,
-        CertificateExpired
-            | CertificateNotYetValid
-            | CertificateSelfSigned
-            | CertificateUnknownCa
-            | CertificateNameMismatch
-            | CertificateInvalid
-    )
 }
 
 /// What to do where TLS does not come about, and no certificate is the cause.

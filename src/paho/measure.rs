@@ -148,8 +148,13 @@ mod tests {
         for slot in 0..3 {
             slots.open(slot, 1, Moment(0));
             say(slot, Sent::Connect { keep_alive: 5 }, 0);
-            hear(slot, Received::ConnAck { code: 0, session_present: false, reason: None, reference: None, version3: false }, 9);
-            assert_eq!((slots.cell(slot).asked, slots.cell(slot).up), (Some(at(0)), Some(at(9))));
+            hear(
+                slot,
+                Received::ConnAck { code: 0, session_present: false, reason: None, reference: None, version3: false },
+                9,
+            );
+            let cell = slots.cell(slot);
+            assert_eq!((cell.asked, cell.up), (Some(at(0)), Some(at(9))));
         }
         say(0, Sent::PingReq, 10);
         say(1, publish(3, PROBE), 10);
@@ -177,7 +182,8 @@ mod tests {
         // An echo is known by its number; other messages on its topic are messages.
         let number = slots.begin_echo(2, Duration::from_secs(5), Moment(0), Moment(1)).expect("a number");
         let (message, other) = (echo("same", number), numbered(b"%s", 1));
-        let back = |payload| Received::Publish { topic: TOPIC, payload, qos: 0, id: None, retain: false, duplicate: false };
+        let back =
+            |payload| Received::Publish { topic: TOPIC, payload, qos: 0, id: None, retain: false, duplicate: false };
         say(2, Sent::Publish { topic: TOPIC, payload: message.payload(), qos: 0, id: None }, 200);
         hear(2, back(&other), 210);
         hear(2, back(message.payload()), 230);

@@ -265,7 +265,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    
+
     fn table(n: usize) -> (Slots, News) {
         Slots::new(vec![Subject { topic: "x".into(), probe: ProbeKind::Ack }; n])
     }

@@ -100,15 +100,13 @@ unsafe extern "C" fn Socket_getReadySocket(
         (0, Err(_)) => Duration::from_secs(1),
         _ => Duration::ZERO,
     };
-    CURRENT.with_borrow_mut(|current| {
-        match CONNECTIONS.next(patience, current) {
-            Some(Ready::Read(number)) => number,
-            Some(Ready::Write(number)) => {
-                write_available(number);
-                0
-            }
-            None => 0,
+    CURRENT.with_borrow_mut(|current| match CONNECTIONS.next(patience, current) {
+        Some(Ready::Read(number)) => number,
+        Some(Ready::Write(number)) => {
+            write_available(number);
+            0
         }
+        None => 0,
     })
 }
 
@@ -172,12 +170,7 @@ unsafe extern "C" fn Socket_getdata(number: c_int, count: usize, length: *mut us
 /// # Safety
 /// `head` has `head_length` bytes, and `rest` as many buffers of such lengths as it says.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn Socket_putdatas(
-    number: c_int,
-    head: *const u8,
-    head_length: usize,
-    rest: PacketBuffers,
-) -> c_int {
+unsafe extern "C" fn Socket_putdatas(number: c_int, head: *const u8, head_length: usize, rest: PacketBuffers) -> c_int {
     PACKET.with_borrow_mut(|packet| {
         packet.clear();
         // SAFETY: Paho passes buffers of its own, which it keeps until this returns.

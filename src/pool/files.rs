@@ -8,6 +8,16 @@ use crate::pool::Placement;
 /// connects.
 const OWN: u64 = 64;
 
+/// How many files a worker with so many clients may have to have open.
+pub fn needed(clients: usize) -> u64 {
+    clients as u64 + OWN
+}
+
+/// How many clients a worker may have that can open so many files.
+pub fn fitting(limit: u64) -> u64 {
+    limit.saturating_sub(OWN)
+}
+
 /// What to say where this process, and so every worker, may not open as many files as the fullest worker
 /// needs: its last clients could not connect.
 pub(super) fn shortage(placement: &Placement) -> Option<String> {
@@ -16,9 +26,9 @@ pub(super) fn shortage(placement: &Placement) -> Option<String> {
 }
 
 fn short_of(placement: &Placement, limit: u64) -> Option<String> {
-    let fullest = placement.workers().map(|worker| placement.clients_of(worker).len()).max()? as u64;
-    let needed = fullest + OWN;
-    let fits = match limit.saturating_sub(OWN) {
+    let fullest = placement.workers().map(|worker| placement.clients_of(worker).len()).max()?;
+    let needed = needed(fullest);
+    let fits = match fitting(limit) {
         0 => String::new(),
         fits => format!(", or worker_size to {fits} or less"),
     };

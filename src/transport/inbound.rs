@@ -235,6 +235,14 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn nothing_that_comes_is_too_strange(bytes: Vec<u8>, piece in 1_usize..9) {
+            let whole = taken_apart(&bytes, bytes.len().max(1));
+            proptest::prop_assert_eq!(taken_apart(&bytes, piece), whole);
+        }
+    }
+
     #[test]
     fn what_breaks_the_protocol_is_told() {
         for frame in [

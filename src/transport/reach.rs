@@ -215,6 +215,9 @@ pub(super) fn words(error: &io::Error) -> String {
     if let Some(cause) = ended::told(error) {
         return if cause.detail.is_empty() { cause.reason.words().into() } else { cause.detail.to_string() };
     }
+    if matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE)) {
+        return "too many open files: raise ulimit -n, or lower worker_size".into();
+    }
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or_default().to_lowercase()
 }

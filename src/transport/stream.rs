@@ -176,3 +176,18 @@ impl AsyncWrite for Layered {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Tasks of several threads hold them.
+    #[test]
+    fn streams_go_from_thread_to_thread() {
+        fn is_send<T: Send + Unpin>() {}
+        fn is_sync<T: Sync>() {}
+        is_send::<Stream>();
+        is_send::<Layered>();
+        is_sync::<Socket>();
+    }
+}

@@ -19,11 +19,11 @@ use crate::fleet::Tls;
 /// and the client takes the server for verified: so all that either depends on is in it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Holder {
-    /// Where the connection goes, with the proxy on the way.
+    /// Where the connection goes.
     pub address: Box<str>,
     /// The name that is asked for and verified.
     pub name: Box<str>,
-    pub tls: Tls,
+    pub tls: Arc<Tls>,
     /// The mark of the client's certificate and key.
     pub identity: Option<[u8; 32]>,
 }

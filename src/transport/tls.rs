@@ -96,7 +96,7 @@ impl Setup {
             ssl.set_verify(SslVerifyMode::NONE);
         }
         if !self.examine {
-            let (address, name, tls) = (self.address.clone(), name.clone(), Tls::clone(tls));
+            let (address, name, tls) = (self.address.clone(), name.clone(), tls.clone());
             let identity = papers.as_ref().map(|p| p.mark);
             trust.tickets.prepare(&mut ssl, Holder { address, name, tls, identity })?;
         }
@@ -180,6 +180,17 @@ impl Secure {
         verdict::broken(error, random != [0; 32], &self.tls)
     }
 
+    /// The error of a write. The other side may have said why before the way broke: then that counts.
+    fn unwritten(mut self: Pin<&mut Self>, error: io::Error, cx: &mut Context<'_>) -> io::Error {
+        let is_of_the_way = error.raw_os_error().is_some();
+        match Pin::new(&mut self.stream).poll_peek(cx, &mut [0]) {
+            Poll::Ready(Err(said)) if is_of_the_way && verdict::alert_in(&said).is_some() => {
+                Ended(verdict::lost(&said, self.shown(), &self.tls, &self.name)).into()
+            }
+            _ => self.ended(error),
+        }
+    }
+
     /// The error with its cause inside, where it is of this layer.
     fn ended(&self, error: io::Error) -> io::Error {
         if ended::told(&error).is_some() {
@@ -207,7 +218,7 @@ impl AsyncRead for Secure {
 impl AsyncWrite for Secure {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let done = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes));
-        Poll::Ready(done.map_err(|error| self.ended(error)))
+        Poll::Ready(done.map_err(|error| self.unwritten(error, cx)))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -14,6 +14,7 @@ use openssl::{
         verify::X509VerifyFlags,
     },
 };
+use openssl_probe::ProbeResult;
 
 use super::{because, cache::Cache, reach, tickets, tickets::Tickets, verdict::stack_words};
 use crate::{
@@ -99,26 +100,45 @@ fn unusable(file: &Path, what: &str, error: &ErrorStack) -> Cause {
     because(Reason::CaFileUnusable, &format!("{}: {why}", file.display()))
 }
 
-/// Where this build's OpenSSL looks for the system's trust store: a file, and a folder of hashed names.
-fn built_in() -> Option<(PathBuf, PathBuf)> {
-    let folder = openssl::version::dir().split('"').nth(1)?;
-    let or = |variable, name| std::env::var_os(variable).map_or_else(|| Path::new(folder).join(name), PathBuf::from);
-    Some((or("SSL_CERT_FILE", "cert.pem"), or("SSL_CERT_DIR", "certs")))
+/// Where OpenSSL looks for the system's trust store: a file, and folders of hashed names.
+struct Places {
+    file: PathBuf,
+    folders: Vec<PathBuf>,
+    /// Whether the environment names one of them, which is then meant.
+    are_chosen: bool,
 }
 
-fn holds_nothing((file, folder): &(PathBuf, PathBuf)) -> bool {
-    !file.is_file() && fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none())
-        || !file.is_file() && !folder.is_dir()
+impl Places {
+    /// Those of this build's OpenSSL, and of its environment.
+    fn of_openssl() -> Option<Places> {
+        let own = Path::new(openssl::version::dir().split('"').nth(1)?);
+        let (file, folders) = (std::env::var_os("SSL_CERT_FILE"), std::env::var_os("SSL_CERT_DIR"));
+        Some(Places {
+            are_chosen: file.is_some() || folders.is_some(),
+            file: file.map_or_else(|| own.join("cert.pem"), PathBuf::from),
+            folders: folders.map_or_else(|| vec![own.join("certs")], |list| std::env::split_paths(&list).collect()),
+        })
+    }
+
+    fn hold_nothing(&self) -> bool {
+        let is_empty = |folder: &PathBuf| fs::read_dir(folder).map_or(true, |mut entries| entries.next().is_none());
+        !self.file.is_file() && self.folders.iter().all(is_empty)
+    }
+}
+
+/// Where systems are known to keep their trust store, if there is nothing where OpenSSL looks: it may have
+/// been built for another system.
+fn elsewhere() -> Option<ProbeResult> {
+    let places = Places::of_openssl();
+    let is_empty = places.is_none_or(|places| !places.are_chosen && places.hold_nothing());
+    is_empty.then(openssl_probe::probe)
 }
 
 /// The files and folders of the system's trust store.
 fn system_files() -> Vec<PathBuf> {
-    match built_in().filter(|paths| !holds_nothing(paths)) {
-        Some((file, folder)) => vec![file, folder],
-        None => {
-            let found = openssl_probe::probe();
-            found.cert_file.into_iter().chain(found.cert_dir).collect()
-        }
+    match (elsewhere(), Places::of_openssl()) {
+        (Some(found), _) => found.cert_file.into_iter().chain(found.cert_dir).collect(),
+        (None, places) => places.into_iter().flat_map(|p| [p.file].into_iter().chain(p.folders)).collect(),
     }
 }
 
@@ -126,10 +146,7 @@ fn system_files() -> Vec<PathBuf> {
 /// systems are known to keep it.
 fn system_store(context: &mut SslContextBuilder) -> Result<(), ErrorStack> {
     context.set_default_verify_paths()?;
-    if !built_in().as_ref().is_none_or(holds_nothing) {
-        return Ok(());
-    }
-    let found = openssl_probe::probe();
+    let Some(found) = elsewhere() else { return Ok(()) };
     let store = context.cert_store_mut();
     if let Some(file) = found.cert_file.as_deref().and_then(Path::to_str) {
         store.add_lookup(X509Lookup::<File>::file())?.load_cert_file(file, SslFiletype::PEM)?;
@@ -138,4 +155,27 @@ fn system_store(context: &mut SslContextBuilder) -> Result<(), ErrorStack> {
         store.add_lookup(X509Lookup::<HashDir>::hash_dir())?.add_dir(folder, SslFiletype::PEM)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_is_looked_for_elsewhere_only_where_there_is_none() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let (file, empty, full) = (dir.path().join("cert.pem"), dir.path().join("empty"), dir.path().join("full"));
+        for folder in [&empty, &full] {
+            fs::create_dir(folder).unwrap();
+        }
+        fs::write(full.join("00000000.0"), "").unwrap();
+        let hold_nothing = |folders: &[&PathBuf]| {
+            let folders = folders.iter().copied().cloned().collect();
+            Places { file: file.clone(), folders, are_chosen: false }.hold_nothing()
+        };
+        assert!(hold_nothing(&[]) && hold_nothing(&[&empty, &dir.path().join("missing")]));
+        assert!(!hold_nothing(&[&empty, &full]));
+        fs::write(&file, "").unwrap();
+        assert!(!hold_nothing(&[&empty]));
+    }
 }

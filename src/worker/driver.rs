@@ -155,7 +155,8 @@ impl Driver {
                     Some(end) => self.close(slot, end),
                 },
                 Phase::Leaving(pending) => {
-                    if !pending.is_done() || !client.is_gone() {
+                    // A fulfilled order tells so once.
+                    if !client.is_gone() || !pending.is_done() {
                         return;
                     }
                     self.close(slot, ordered(""));

@@ -45,14 +45,6 @@ pub(super) enum Phase {
 
 impl Lane {
     pub fn new(def: ClientDef) -> Lane {
-        Lane {
-            def,
-            client: None,
-            phase: Phase::Idle,
-            generation: 0,
-            owed: None,
-            next: None,
-            talk: Talk::default(),
-        }
+        Lane { def, client: None, phase: Phase::Idle, generation: 0, owed: None, next: None, talk: Talk::default() }
     }
 }

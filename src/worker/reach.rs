@@ -37,7 +37,13 @@ impl Reach {
     }
 
     /// Begins to make one, within the client's connect timeout.
-    pub(super) fn start(&self, slot: Slot, generation: Generation, def: &ClientDef, remote: Arc<Remote>) -> AbortHandle {
+    pub(super) fn start(
+        &self,
+        slot: Slot,
+        generation: Generation,
+        def: &ClientDef,
+        remote: Arc<Remote>,
+    ) -> AbortHandle {
         let (connector, answers) = (self.connector.clone(), self.answers.clone());
         let identity = def.identity.clone();
         let deadline = Instant::now() + def.connect_timeout.min(FOREVER);

@@ -86,6 +86,32 @@ async fn refusals_of_a_client_s_certificate_are_told() {
     }
 }
 
+/// With TLS 1.3 the refusal comes when the client speaks already, and the connection breaks under what it
+/// says: it is told all the same.
+#[tokio::test]
+async fn a_refusal_is_heard_by_who_speaks_first() {
+    let trust = Trust::new();
+    let acceptor = Arc::new(strict(&trust, SslVersion::TLS1_3).build());
+    let address = crate::async_peers::serve(move |stream| {
+        let acceptor = acceptor.clone();
+        async move { crate::async_peers::accept(&acceptor, stream).await.map(drop) }
+    })
+    .await;
+    let endpoint = secure(address, &trust.ca_file());
+    let mut stream = connect(&connector(), &way(&endpoint)).await.unwrap_or_else(|f| panic!("{f:?}"));
+    let Stream::Layered(layered) = &mut stream else { panic!("a plain stream") };
+    let mut error = None;
+    for _ in 0..100 {
+        error = layered.write_all(b"CONNECT").await.err();
+        if error.is_some() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let cause = transport::cause(&error.expect("an end"));
+    assert_eq!(cause.reason, Reason::ClientCertificateRefused, "{cause:?}");
+}
+
 /// An alert is about the client's certificate only where the server asked for one.
 #[tokio::test]
 async fn a_server_that_asks_for_nothing_refuses_no_certificate() {

@@ -66,7 +66,7 @@ async fn the_answer_s_head_has_any_length_and_comes_in_any_pieces() {
     {
         let address = serve(move |mut stream: TcpStream| async move {
             let mut answer = accepted(&request(&mut stream).await?);
-            if let Some(filler) = (length as usize).checked_sub(answer.len() + "X: \r\n".len()) {
+            if let Some(filler) = usize::checked_sub(length, answer.len() + "X: \r\n".len()) {
                 answer.insert_str(answer.len() - 2, &format!("X: {}\r\n", "x".repeat(filler)));
                 assert_eq!(answer.len(), length);
             }

@@ -38,9 +38,6 @@ async fn nothing_of_a_payload_is_reported() {
     worker.connect(0..n as u32).await;
     let heard = |w: &Worker| w.messages.values().filter(|(received, sent)| *received > 100 && *sent > 10).count() == n;
     assert!(worker.until(SOON, heard).await, "{:?}", worker.messages);
-    // One alone: Paho may free something twice where many lose a busy connection at the same moment.
-    worker.disconnect(1..n as u32).await;
-    assert!(worker.until(SOON, |w| w.ended() == n - 1).await);
     broker.kill9();
     assert!(worker.until(SOON, |w| w.ended() == n).await);
     let said = worker.heard.take().expect("it") + &worker.stderr();
