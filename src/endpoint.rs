@@ -15,11 +15,12 @@ mod prober;
 pub use prober::{News, Prober};
 
 /// Goes through all stages of an endpoint, closes the connection in order and tells what was found.
-/// All stages together take at most `limit`, and closing 250 ms more.
-pub async fn probe(target: &Endpoint, connector: &Connector, limit: Duration) -> Finding {
+/// All stages together take at most `limit`, and closing 250 ms more. `known` is where an earlier probe
+/// found its first hop: what serves while its name is in doubt.
+pub async fn probe(target: &Endpoint, connector: &Connector, known: &[IpAddr], limit: Duration) -> Finding {
     let mut finding = Finding::default();
     let deadline = Instant::now() + limit;
-    let way = Way { endpoint: target, identity: None, known: &[], deadline, examine: true };
+    let way = Way { endpoint: target, identity: None, known, deadline, examine: true };
     match connector.connect(&way, &mut finding).await {
         Ok(stream) => {
             let end = stream.close().await;

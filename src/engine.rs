@@ -53,7 +53,8 @@ impl Engine {
         }
         let prober = Prober::new(fleet.endpoints.clone().into(), Connector::new(Resolver::system()));
         let renewals = Renewals::new(&fleet);
-        let core = Core { lifecycle, pool, prober, renewals, outbox: Outbox::default() };
+        let patience = fleet.endpoint_keys().map(|key| lifecycle.patience(key)).collect();
+        let core = Core { lifecycle, pool, prober, patience, renewals, outbox: Outbox::default() };
         let task = tokio::spawn(core.run(command_receiver, event_sender));
         Engine { commands, events, task, workers }
     }
@@ -85,14 +86,13 @@ struct Core {
     lifecycle: Lifecycle,
     pool: Pool,
     prober: Prober,
+    /// How long a probe of each endpoint may take.
+    patience: Box<[Duration]>,
     renewals: Renewals,
     outbox: Outbox,
 }
 
 impl Core {
-    /// How long an endpoint may take to be reached: the name, the connection, the proxy, TLS.
-    const PROBE: Duration = Duration::from_secs(5);
-
     async fn run(mut self, mut commands: mpsc::Receiver<Command>, events: mpsc::Sender<Vec<Event>>) {
         loop {
             self.carry_out();
@@ -128,10 +128,7 @@ impl Core {
         let now = Moment::now();
         // Before anybody connects by it.
         if finding.is_ok() {
-            // The one that answered goes first.
-            let first = finding.address.into_iter();
-            let rest = finding.addresses.iter().copied().filter(|a| Some(*a) != finding.address);
-            self.pool.learn(endpoint, &first.chain(rest).map(|a| a.ip()).collect());
+            self.pool.learn(endpoint, self.prober.known(endpoint));
         }
         let found = finding.failure.as_ref().map_or(Ok(()), |failure| Err(failure.cause.clone()));
         if let Some(what) = self.renewals.notice(endpoint, &finding, Anchor::now().utc(now)) {
@@ -251,7 +248,7 @@ impl Core {
                 Effect::Disconnect(client) => self.pool.order(client, |slot| ToWorker::Disconnect { slot }),
                 Effect::Probe(endpoint) => {
                     // One that is under way answers this wish as well.
-                    self.prober.ask(endpoint, Self::PROBE);
+                    self.prober.ask(endpoint, self.patience[endpoint.index()]);
                 }
             }
         }

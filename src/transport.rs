@@ -45,6 +45,7 @@ pub use ended::{Ended, of as cause};
 pub use resolver::Resolver;
 pub use socket::Socket;
 pub use stream::{Layered, Stream};
+pub use verdict::Apart;
 
 use self::{frames::Framed, identity::Identities, pipe::Pipe, tls::Setup, trust::Trusts};
 

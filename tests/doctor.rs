@@ -24,6 +24,7 @@ use std::{
 
 use certs::{Certified, Wanted};
 use mosquitto::{Mosquitto, Setup, free_port};
+use openssl::ssl::{SslAcceptorBuilder, SslOptions, SslVersion};
 use peers::{TlsSetup, accepted, serve, serve_http, serve_tls};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -558,5 +559,112 @@ fn a_websocket_that_only_the_probe_gets_is_named() {
         (Some(3), vec![("tcp", true), ("websocket", true), ("connect", false)]),
         "{line}"
     );
-    assert_eq!((&line["reason"], &line["detail"]), (&json!("websocket_refused"), &json!("HTTP status 404")));
+    assert_eq!(
+        (&line["reason"], &line["detail"]),
+        (&json!("websocket_refused"), &json!("404 Not Found: is the path right?"))
+    );
+}
+
+/// What is at fault is said in a sentence, and with it where to look (case 12).
+#[test]
+fn what_two_sides_have_not_in_common_has_its_own_advice() {
+    let trust = Trust::new();
+    let own = trust.ca.issue(&Wanted::LOCALHOST);
+    let port = |setup: TlsSetup| serve_tls(&own, setup).port();
+    let old: fn(&mut SslAcceptorBuilder) = |acceptor| {
+        acceptor.clear_options(SslOptions::NO_TLSV1_1);
+        acceptor.set_min_proto_version(Some(SslVersion::TLS1_1)).unwrap();
+        acceptor.set_max_proto_version(Some(SslVersion::TLS1_1)).unwrap();
+        acceptor.set_cipher_list("ALL:@SECLEVEL=0").unwrap();
+    };
+    let anonymous: fn(&mut SslAcceptorBuilder) = |acceptor| acceptor.set_cipher_list("ADH:@SECLEVEL=0").unwrap();
+    let choosy: fn(&mut SslAcceptorBuilder) = |acceptor| {
+        acceptor.set_alpn_select_callback(|_, offered| {
+            openssl::ssl::select_next_proto(b"\x02h2", offered).ok_or(openssl::ssl::AlpnError::ALERT_FATAL)
+        });
+    };
+    let middle = TlsSetup { version: Some(SslVersion::TLS1_2), ..TlsSetup::default() };
+    let ca = format!("ca_file = '{}'\n", trust.ca_file().display());
+    for (port, more, detail, advice) in [
+        (
+            port(TlsSetup { more: Some(old), ..TlsSetup::default() }),
+            "",
+            "the broker speaks TLS 1.1 at most",
+            "let the broker speak TLS 1.2 or later: older versions are broken",
+        ),
+        (
+            port(middle.clone()),
+            "tls_min = '1.3'",
+            "the broker speaks TLS 1.2 at most, and tls_min is \"1.3\"",
+            "let the broker speak TLS 1.3, or set tls_min = \"1.2\"",
+        ),
+        (
+            port(TlsSetup { more: Some(anonymous), ..middle }),
+            "",
+            "no cipher in common: the broker takes none of the ciphers, curves and signatures offered",
+            "compare the broker's ciphers and the kind of its key with what OpenSSL takes: no old ones",
+        ),
+        (
+            port(TlsSetup { more: Some(choosy), ..TlsSetup::default() }),
+            "alpn = ['mqtt']",
+            "the broker takes none of alpn = [\"mqtt\"]",
+            "set alpn to a protocol that the broker's listener has, or leave it out",
+        ),
+        (
+            serve(drop).port(),
+            "",
+            "closed by the server instead of an answer in TLS (it may be no TLS port)",
+            "check that this is the broker's TLS port (8883 is usual), and the broker's log",
+        ),
+    ] {
+        let fleet = trust.fleet(&format!(
+            "[endpoint.e]\nurl = 'mqtts://localhost:{port}'\n{ca}{more}\n[[client]]\nid = 'x'\nendpoints = ['e']\n"
+        ));
+        let (code, line) = told(&[&fleet]);
+        assert_eq!((code, &line["failed_stage"]), (Some(3), &json!("tls")), "{line}");
+        assert_eq!((&line["detail"], &line["advice"]), (&json!(detail), &json!(advice)));
+    }
+}
+
+/// A proxy is called what it is, and who named it is said: a variable is not in the file that is looked at.
+#[test]
+fn a_proxy_that_is_in_the_way_is_named_with_its_variable() {
+    let trust = Trust::new();
+    let refuses = peers::serve_proxy(([127, 0, 0, 1], 1).into(), |_| Some("HTTP/1.1 403 Forbidden"));
+    let mail = serve(|mut s| drop(s.write_all(b"220 mail.example ESMTP\r\n")));
+    let fleet = trust.fleet("[endpoint.e]\nurl = 'mqtt://192.0.2.1:1883'\n[[client]]\nid = 'x'\nendpoints = ['e']\n");
+    let gone = free_port();
+    for (variable, value, stage, advice) in [
+        (
+            "all_proxy",
+            format!("socks5h://{mail}"),
+            "proxy",
+            format!(
+                "check that the SOCKS5 proxy {mail} (set by the environment variable all_proxy) is one, and that it reaches 192.0.2.1:1883"
+            ),
+        ),
+        (
+            "http_proxy",
+            format!("http://{refuses}"),
+            "proxy",
+            format!("let the HTTP proxy {refuses} (set by the environment variable http_proxy) allow 192.0.2.1:1883"),
+        ),
+        (
+            "http_proxy",
+            format!("http://127.0.0.1:{gone}"),
+            "tcp",
+            format!(
+                "check that the HTTP proxy 127.0.0.1:{gone} (set by the environment variable http_proxy) is running, and the port"
+            ),
+        ),
+    ] {
+        let done = Command::new(env!("CARGO_BIN_EXE_mqfleet"))
+            .args(["doctor", &fleet, "--format", "json"])
+            .env(variable, value)
+            .output()
+            .unwrap();
+        let line: Value = serde_json::from_slice(&done.stdout).unwrap();
+        assert_eq!((done.status.code(), &line["failed_stage"]), (Some(3), &json!(stage)), "{line}");
+        assert_eq!(line["advice"], json!(advice));
+    }
 }

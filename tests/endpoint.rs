@@ -43,7 +43,7 @@ fn tls(address: SocketAddr, ca_file: &Path) -> Endpoint {
 }
 
 async fn find(endpoint: &Endpoint) -> Finding {
-    probe(endpoint, &Connector::new(Resolver::system()), PATIENCE).await
+    probe(endpoint, &Connector::new(Resolver::system()), &[], PATIENCE).await
 }
 
 /// Where it failed, why, and in which words.
@@ -111,7 +111,7 @@ async fn refused_blackholed_and_unknown_are_told_apart() {
     let hole = Blackhole::open();
     let target = Endpoint::new("e", "127.0.0.1", hole.address().port());
     let began = Instant::now();
-    let finding = probe(&target, &Connector::new(Resolver::system()), Duration::from_millis(700)).await;
+    let finding = probe(&target, &Connector::new(Resolver::system()), &[], Duration::from_millis(700)).await;
     let detail = format!("no answer from {}", hole.address());
     assert_eq!(failure(&finding), (StageKind::Tcp, Reason::ConnectTimeout, detail.as_str()));
     assert!((700..3_000).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
@@ -129,7 +129,7 @@ async fn an_address_that_is_silent_or_refuses_gives_way_to_the_next() {
     let listener = TcpListener::bind(("127.0.0.2", hole.address().port())).unwrap();
     let resolver = Resolver::with(|_| Ok(["::1", "127.0.0.1", "127.0.0.2"].map(|a| a.parse().unwrap()).into()));
     let target = Endpoint::new("e", "many.example", hole.address().port());
-    let finding = probe(&target, &Connector::new(resolver), PATIENCE).await;
+    let finding = probe(&target, &Connector::new(resolver), &[], PATIENCE).await;
     assert_eq!(finding.address, Some(listener.local_addr().unwrap()), "{finding:?}");
     assert!(finding.took() < Duration::from_secs(2), "{:?}", finding.took());
 }
@@ -174,6 +174,38 @@ async fn a_resolver_that_hangs_stalls_only_its_own_endpoint() {
     }
     assert_eq!(asked.load(Ordering::Relaxed), 1);
     drop(release);
+}
+
+/// Cases 3 and 4: while its name is in doubt, an endpoint is where it was.
+#[tokio::test]
+async fn an_endpoint_that_was_reached_once_is_reached_while_its_name_is_in_doubt() {
+    let well = serve(drop);
+    let mood = Arc::new(AtomicUsize::new(0));
+    let now = mood.clone();
+    let resolver = Resolver::with(move |_| match now.load(Ordering::SeqCst) {
+        0 => Ok(vec![[127, 0, 0, 1].into()]),
+        1 => Err(std::io::Error::other("the name server is down")),
+        _ => {
+            std::thread::sleep(PATIENCE);
+            Err(std::io::Error::other("the name server is down"))
+        }
+    });
+    let far = [Endpoint::new("far", "far.example", well.port())];
+    let mut prober = Prober::new(Arc::new(far.clone()), Connector::new(resolver.clone()));
+    for turn in [0, 1, 2] {
+        mood.store(turn, Ordering::SeqCst);
+        // Until what was heard last is forgotten.
+        while turn > 0
+            && probe(&far[0], &Connector::new(resolver.clone()), &[], Duration::from_millis(50)).await.is_ok()
+        {}
+        let (key, began) = (EndpointKey(0), Instant::now());
+        assert!(prober.ask(key, PATIENCE));
+        let finding = prober.next().await.finding;
+        assert!(finding.is_ok(), "{turn}: {finding:?}");
+        assert_eq!(finding.address.map(|a| a.ip()), Some([127, 0, 0, 1].into()));
+        assert_eq!(**prober.known(key), [std::net::IpAddr::from([127, 0, 0, 1])]);
+        assert!(began.elapsed() < Duration::from_secs(3), "{turn}: {:?}", began.elapsed());
+    }
 }
 
 #[tokio::test]
@@ -363,7 +395,8 @@ async fn what_is_no_tls_is_told() {
     let kept = Arc::new(Mutex::new(kept));
     let silent = serve(move |_stream| kept.lock().unwrap().recv().unwrap_or_default());
     let finding =
-        probe(&tls(silent, &trust.ca_file()), &Connector::new(Resolver::system()), Duration::from_millis(500)).await;
+        probe(&tls(silent, &trust.ca_file()), &Connector::new(Resolver::system()), &[], Duration::from_millis(500))
+            .await;
     let words = "no answer in the TLS handshake";
     assert_eq!(failure(&finding), (StageKind::Tls, Reason::ConnectTimeout, words));
 
@@ -474,7 +507,8 @@ async fn a_websocket_that_is_refused_says_why() {
     let (_keep, kept) = mpsc::channel::<()>();
     let kept = Arc::new(Mutex::new(kept));
     let silent = serve(move |_stream| kept.lock().unwrap().recv().unwrap_or_default());
-    let finding = probe(&websocket(silent, "/"), &Connector::new(Resolver::system()), Duration::from_millis(500)).await;
+    let finding =
+        probe(&websocket(silent, "/"), &Connector::new(Resolver::system()), &[], Duration::from_millis(500)).await;
     let words = "no answer to the request for a WebSocket";
     assert_eq!(failure(&finding), (StageKind::WebSocket, Reason::ConnectTimeout, words));
 }

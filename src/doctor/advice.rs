@@ -8,7 +8,8 @@ use super::{
 };
 use crate::{
     event::{Cause, Expiry, Reason, StageKind},
-    fleet::{ProbeKind, Protocol, ProxyKind},
+    fleet::{Endpoint, ProbeKind, Protocol, ProxyKind, TlsMinimum},
+    transport::Apart,
     words::{self, figures},
 };
 
@@ -106,11 +107,8 @@ fn of_certificates(case: &Case<'_>, now: DateTime<Utc>) -> Option<String> {
 fn at_endpoint(case: &Case<'_>, stage: StageKind, cause: &Cause) -> String {
     let endpoint = case.endpoint;
     let address = endpoint.address();
-    let speaks_socks =
-        endpoint.proxy.as_ref().is_some_and(|p| matches!(p.kind, ProxyKind::Socks5 | ProxyKind::Socks5h));
-    let to_proxy = endpoint.proxy.is_some() && stage < StageKind::Proxy;
     let whom = match &endpoint.proxy {
-        Some(proxy) if to_proxy => format!("the proxy {}:{}", proxy.host, proxy.port),
+        Some(_) if stage <= StageKind::Proxy => proxy(endpoint),
         _ => format!("a broker at {address}"),
     };
     match cause.reason {
@@ -120,26 +118,24 @@ fn at_endpoint(case: &Case<'_>, stage: StageKind, cause: &Cause) -> String {
         Reason::ConnectTimeout if stage == StageKind::Tcp => {
             format!("check that {whom} is running and accepts connections, and the firewalls on the way")
         }
+        Reason::ConnectTimeout if stage == StageKind::Proxy => {
+            format!(
+                "the connection to it stands, but it does not speak: check {whom}, and whether it reaches {address}"
+            )
+        }
         Reason::ConnectTimeout => {
             format!("the connection stands, but nobody speaks: check the process behind {address}")
         }
         Reason::HostUnreachable | Reason::NetworkUnreachable => "check routes, VPN and firewalls of this host".into(),
-        // It answered in TLS, so the port is right.
-        Reason::TlsFailed if stage == StageKind::Tls && cause.detail.starts_with("the server ") => {
-            "compare what the broker's listener takes (TLS versions, ciphers, ALPN) with this endpoint's".into()
-        }
-        // Mosquitto resets what is no MQTT on its plain port.
         Reason::NotTls | Reason::TlsFailed | Reason::ConnectionReset if stage == StageKind::Tls => {
-            "check that this is the broker's TLS port (8883 is usual), and the broker's log".into()
+            of_tls(endpoint, cause)
         }
         Reason::ConnectionReset => "look at the broker's log, and for a firewall or load balancer on the way".into(),
-        Reason::ProxyRefused if speaks_socks => format!("let the proxy allow connections to {address}"),
-        Reason::ProxyRefused => format!("let the proxy allow CONNECT to {address}"),
-        Reason::ProxyAuthenticationRequired => "give the proxy's user name and password, or mend them".into(),
-        Reason::ProxyFailed if speaks_socks => {
-            format!("check that it is a SOCKS proxy (version 5) and that it reaches {address}")
+        Reason::ProxyRefused => format!("let {} allow {address}", proxy(endpoint)),
+        Reason::ProxyAuthenticationRequired => {
+            format!("give the user name and password of {}, or mend them", proxy(endpoint))
         }
-        Reason::ProxyFailed => format!("check that it is an HTTP proxy and that it reaches {address}"),
+        Reason::ProxyFailed => format!("check that {} is one, and that it reaches {address}", proxy(endpoint)),
         Reason::WebSocketRefused => {
             "check port and path (/mqtt is usual), and what stands in front of the broker".into()
         }
@@ -149,14 +145,54 @@ fn at_endpoint(case: &Case<'_>, stage: StageKind, cause: &Cause) -> String {
         {
             "have this host's trust store vouch for the proxy, and name the proxy as its certificate does".into()
         }
+        Reason::CertificateExpired | Reason::CertificateNotYetValid | Reason::CertificateInvalid
+            if stage == StageKind::Proxy =>
+        {
+            format!("have whoever runs {whom} mend its certificate, once this host's clock is right")
+        }
         Reason::CertificateExpired => "renew the broker's certificate; if it is new, check this host's clock".into(),
         Reason::CertificateNotYetValid => "check the clocks of this host and of the certificate's issuer".into(),
         Reason::CertificateSelfSigned => {
             "name this certificate as ca_file, once you know that it is the broker's".into()
         }
         Reason::CertificateUnknownCa => "name the certificate of the CA that issued it as ca_file".into(),
-        Reason::CertificateNameMismatch => "connect by a name that the certificate has, or have it issued anew".into(),
+        Reason::CertificateNameMismatch => {
+            "connect by a name that the certificate has, set server_name to it, or have it issued anew".into()
+        }
         _ => "look at the broker's log".into(),
+    }
+}
+
+/// The endpoint's proxy: what it speaks, where it is and, where the fleet file does not name it, who does.
+fn proxy(endpoint: &Endpoint) -> String {
+    let Some(proxy) = &endpoint.proxy else { return "the proxy".into() };
+    let kind = match proxy.kind {
+        ProxyKind::Http => "HTTP",
+        ProxyKind::Https => "HTTPS",
+        ProxyKind::Socks5 | ProxyKind::Socks5h => "SOCKS5",
+    };
+    let place = format!("the {kind} proxy {}:{}", proxy.host, proxy.port);
+    match &proxy.variable {
+        Some(variable) => format!("{place} (set by the environment variable {variable})"),
+        None => place,
+    }
+}
+
+/// What to do where TLS does not come about, and no certificate is the cause.
+fn of_tls(endpoint: &Endpoint, cause: &Cause) -> String {
+    let is_strict = endpoint.transport.tls().is_some_and(|tls| tls.min_version == TlsMinimum::V1_3);
+    match Apart::told(&cause.detail) {
+        Some(Apart::Version) if is_strict => "let the broker speak TLS 1.3, or set tls_min = \"1.2\"".into(),
+        Some(Apart::Version) => "let the broker speak TLS 1.2 or later: older versions are broken".into(),
+        Some(Apart::Cipher) => {
+            "compare the broker's ciphers and the kind of its key with what OpenSSL takes: no old ones".into()
+        }
+        Some(Apart::Protocol) => "set alpn to a protocol that the broker's listener has, or leave it out".into(),
+        Some(Apart::Host) => "set server_name to the host that the broker's certificate is for".into(),
+        // Mosquitto resets what is no MQTT on its plain port.
+        Some(Apart::Port) => "check that this is the broker's TLS port (8883 is usual), and the broker's log".into(),
+        None if cause.reason == Reason::NotTls => "check that this is the broker's TLS port (8883 is usual)".into(),
+        None => "look at the broker's log, and for a firewall or load balancer on the way".into(),
     }
 }
 

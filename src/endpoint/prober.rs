@@ -1,6 +1,6 @@
 //! Defines the probes of many endpoints side by side, at most one an endpoint at once; it decides nothing about when.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -23,6 +23,8 @@ pub struct News {
 pub struct Prober {
     endpoints: Arc<[Endpoint]>,
     connector: Connector,
+    /// Where each endpoint's first hop was when it was reached last; the one that answered goes first.
+    known: Vec<Arc<[IpAddr]>>,
     running: Vec<Option<AbortHandle>>,
     probes: JoinSet<News>,
 }
@@ -30,8 +32,8 @@ pub struct Prober {
 impl Prober {
     /// A prober of a fleet's endpoints, which keys index. It needs a tokio runtime to `ask`.
     pub fn new(endpoints: Arc<[Endpoint]>, connector: Connector) -> Prober {
-        let running = vec![None; endpoints.len()];
-        Prober { endpoints, connector, running, probes: JoinSet::new() }
+        let (known, running) = (vec![Arc::default(); endpoints.len()], vec![None; endpoints.len()]);
+        Prober { endpoints, connector, known, running, probes: JoinSet::new() }
     }
 
     /// Starts a probe that takes at most `limit`. False where one is under way: its news is still to
@@ -41,9 +43,10 @@ impl Prober {
         if running.is_some() {
             return false;
         }
-        let (endpoints, connector) = (self.endpoints.clone(), self.connector.clone());
+        let (endpoints, connector, known) =
+            (self.endpoints.clone(), self.connector.clone(), self.known[key.index()].clone());
         *running = Some(self.probes.spawn(async move {
-            let finding = probe(&endpoints[key.index()], &connector, limit).await;
+            let finding = probe(&endpoints[key.index()], &connector, &known, limit).await;
             News { endpoint: key, finding }
         }));
         true
@@ -54,6 +57,11 @@ impl Prober {
         if let Some(probe) = self.running[key.index()].take() {
             probe.abort();
         }
+    }
+
+    /// Where the endpoint's first hop was when it was reached last, the one that answered first.
+    pub fn known(&self, key: EndpointKey) -> &Arc<[IpAddr]> {
+        &self.known[key.index()]
     }
 
     /// How many probes are under way or have news that was not taken.
@@ -75,10 +83,16 @@ impl Prober {
                 continue;
             };
             self.running[index] = None;
-            return news.unwrap_or_else(|error| News {
+            let news = news.unwrap_or_else(|error| News {
                 endpoint: EndpointKey(index as u16),
                 finding: Finding::broken(&format!("the probe ended by itself: {error}")),
             });
+            if news.finding.is_ok() {
+                let Finding { address, addresses, .. } = &news.finding;
+                let rest = addresses.iter().copied().filter(|a| Some(*a) != *address);
+                self.known[index] = address.iter().copied().chain(rest).map(|a| a.ip()).collect();
+            }
+            return news;
         }
     }
 }

@@ -193,16 +193,9 @@ impl Reason {
             | RetainNotSupported
             | QosNotSupported
             | DuplicateClientId
-            | RetriesExhausted
-            | ProxyAuthenticationRequired
-            | NotTls
-            | CaFileUnusable
-            | CertificateExpired
-            | CertificateNotYetValid
-            | CertificateSelfSigned
-            | CertificateUnknownCa
-            | CertificateNameMismatch
-            | CertificateInvalid => Remedy::Operator,
+            | RetriesExhausted => Remedy::Operator,
+            // What is wrong on the way, its proxy's password and its certificates among it, is the endpoint's:
+            // that is asked before anybody tries again.
             _ => Remedy::Retry,
         }
     }

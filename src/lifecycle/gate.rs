@@ -32,8 +32,11 @@ impl Access {
 
     pub fn of_all(fleet: &Fleet, now: Moment) -> Vec<Access> {
         let mut strategies: Vec<Vec<Strategy>> = vec![Vec::new(); fleet.endpoints.len()];
+        let mut patience = vec![Duration::ZERO; fleet.endpoints.len()];
         for client in &fleet.clients {
             for endpoint in client.endpoints.iter() {
+                let longest = &mut patience[endpoint.index()];
+                *longest = client.settings.connect_timeout.max(*longest);
                 let known = &mut strategies[endpoint.index()];
                 let strategy = client.settings.reconnect.strategy;
                 if !known.contains(&strategy) {
@@ -41,14 +44,14 @@ impl Access {
                 }
             }
         }
-        let access = |(endpoint, strategies): (&crate::fleet::Endpoint, Vec<Strategy>)| {
-            let health = Health::new(strategies.into_iter(), now);
+        let access = |((endpoint, strategies), patience): ((&crate::fleet::Endpoint, Vec<Strategy>), Duration)| {
+            let health = Health::new(strategies.into_iter(), patience, now);
             let admission = Admission::new(endpoint, now);
             let names = (endpoint.name.clone(), endpoint.host.clone(), endpoint.address());
             let told = (now, gate(Condition::Unknown, &admission));
             Access { health, admission, is_on_hold: false, names, told }
         };
-        fleet.endpoints.iter().zip(strategies).map(access).collect()
+        fleet.endpoints.iter().zip(strategies).zip(patience).map(access).collect()
     }
 
     fn gate(&self) -> Gate {
@@ -101,6 +104,11 @@ impl Lifecycle {
     /// How it stands with an endpoint.
     pub fn gate(&self, endpoint: EndpointKey) -> Gate {
         self.accesses[endpoint.index()].gate()
+    }
+
+    /// How long a probe of the endpoint may take.
+    pub fn patience(&self, endpoint: EndpointKey) -> Duration {
+        self.accesses[endpoint.index()].health.patience()
     }
 
     /// A probe's finding: the endpoint can be reached, or why it cannot.

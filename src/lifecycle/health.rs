@@ -22,6 +22,8 @@ pub(super) struct Health {
     losses: (Moment, u32),
     /// The longest wait between two probes.
     most: Duration,
+    /// How long a probe may take.
+    patience: Duration,
 }
 
 #[derive(Debug)]
@@ -53,8 +55,10 @@ impl Health {
     /// The wait between two probes grows to this part of the time the endpoint has been shut: what
     /// was away for a moment is seen at once, and what was away for long at most that much later.
     const PART: u32 = 8;
-    /// A probe that takes longer is not waited for. A resolver alone may take half of it.
-    const LATE: Duration = Duration::from_secs(60);
+    /// The least that a probe may take: the name, the connection, the proxy, TLS.
+    const PATIENCE: Duration = Duration::from_secs(5);
+    /// A probe that takes so much longer than it may is not waited for.
+    const LATE: Duration = Duration::from_secs(50);
     /// So many connections lost within [`Health::MOMENT`] put an endpoint in doubt.
     const LOSSES: u32 = 3;
     const MOMENT: Duration = Duration::from_secs(1);
@@ -62,15 +66,28 @@ impl Health {
     const STALE: Duration = Duration::from_secs(30);
 
     /// An endpoint of which nothing is known. `strategies` are those of the clients that may use it:
-    /// none of them should have to wait longer for a probe than for its own retry.
-    pub fn new(strategies: impl Iterator<Item = Strategy>, now: Moment) -> Health {
+    /// none of them should have to wait longer for a probe than for its own retry. `patience` is the longest
+    /// that any of them waits for a connect: a way that it would go through is not shut.
+    pub fn new(strategies: impl Iterator<Item = Strategy>, patience: Duration, now: Moment) -> Health {
         let wait = strategies.map(|strategy| match strategy {
             Strategy::Exponential { max, .. } => max,
             Strategy::Fixed { every } => every,
             Strategy::Never => Self::MOST,
         });
         let most = wait.min().unwrap_or(Self::MOST).clamp(Self::LEAST, Self::MOST);
-        Health { verdict: Verdict::Unknown, probe: Probe::Idle, asked: now, heard: now, losses: (now, 0), most }
+        let patience = patience.max(Self::PATIENCE);
+        let (verdict, probe) = (Verdict::Unknown, Probe::Idle);
+        Health { verdict, probe, asked: now, heard: now, losses: (now, 0), most, patience }
+    }
+
+    /// How long a probe may take.
+    pub fn patience(&self) -> Duration {
+        self.patience
+    }
+
+    /// When a probe that is under way should have ended.
+    fn late(&self) -> Moment {
+        self.asked + self.patience + Self::LATE
     }
 
     /// Whether connects may go out: it answered, and there is no doubt about it.
@@ -173,7 +190,7 @@ impl Health {
                 self.ask(now);
                 Due::Probe
             }
-            Probe::Asked if self.asked + Self::LATE <= now => Due::Late,
+            Probe::Asked if self.late() <= now => Due::Late,
             _ => Due::Nothing,
         }
     }
@@ -183,7 +200,7 @@ impl Health {
         match self.probe {
             Probe::Idle => None,
             Probe::Due(at) => Some(at),
-            Probe::Asked => Some(self.asked + Self::LATE),
+            Probe::Asked => Some(self.late()),
         }
     }
 }
@@ -201,7 +218,7 @@ mod tests {
     fn waits(strategy: Strategy, count: usize) -> Vec<f64> {
         let mut random = fastrand::Rng::with_seed(3);
         let mut now = Moment(1_000_000);
-        let mut health = Health::new([strategy].into_iter(), now);
+        let mut health = Health::new([strategy].into_iter(), Duration::ZERO, now);
         assert!(health.ask(now));
         let mut waits = Vec::new();
         for _ in 0..count {
@@ -234,7 +251,7 @@ mod tests {
     #[test]
     fn what_began_before_the_last_probe_casts_no_doubt() {
         let at = |s: u64| Moment(s * 1_000_000);
-        let mut health = Health::new([].into_iter(), at(0));
+        let mut health = Health::new([].into_iter(), Duration::ZERO, at(0));
         health.ask(at(1));
         health.open(at(2));
         assert!(health.doubt(at(3), at(4)));
@@ -247,7 +264,7 @@ mod tests {
     #[test]
     fn losses_count_only_together() {
         let at = |ms: u64| Moment(ms * 1_000);
-        let mut health = Health::new([].into_iter(), at(0));
+        let mut health = Health::new([].into_iter(), Duration::ZERO, at(0));
         health.open(at(0));
         assert!((0..20).all(|n| !health.lose(at(n * 800))));
         health.open(at(20_000));
@@ -256,9 +273,23 @@ mod tests {
 
     #[test]
     fn a_probe_that_never_answers_is_late() {
-        let mut health = Health::new([].into_iter(), Moment(0));
+        let mut health = Health::new([].into_iter(), Duration::ZERO, Moment(0));
         assert_eq!(health.deadline(), None);
         assert!(health.ask(Moment(0)));
         assert_eq!(health.poll(health.deadline().unwrap()), Due::Late);
+    }
+
+    /// Case 4.
+    #[test]
+    fn a_probe_has_as_long_as_the_most_patient_client_and_is_waited_for_longer() {
+        for (asked_for, patience) in [(2, 5), (10, 10), (3_600, 3_600)] {
+            let mut health = Health::new([].into_iter(), Duration::from_secs(asked_for), Moment(0));
+            assert_eq!(health.patience(), Duration::from_secs(patience));
+            assert!(health.ask(Moment(0)));
+            let at = |seconds: u64| Moment(0) + Duration::from_secs(seconds);
+            assert_eq!(health.poll(at(patience + 49)), Due::Nothing);
+            assert_eq!(health.deadline(), Some(at(patience + 50)));
+            assert_eq!(health.poll(at(patience + 50)), Due::Late);
+        }
     }
 }

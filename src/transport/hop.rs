@@ -63,7 +63,7 @@ impl Connector {
             }
         };
         let in_order = |ips: &[IpAddr]| reach::order(ips).map(|ip| SocketAddr::new(ip, port)).collect::<Vec<_>>();
-        let mut place = Place { addresses: in_order(&ips), doubt };
+        let mut place = Place { addresses: in_order(&ips), doubt, failed: None };
         let rest = async { if is_pending { lookup.await.map(|ips| in_order(&ips)) } else { Ok(Vec::new()) } };
         let sources = self.sources(endpoint);
         let connect = reach::connect(&sources, &mut place, rest);
@@ -81,6 +81,10 @@ impl Connector {
                 return Err(Failure { stage: StageKind::Tcp, cause });
             }
             None => {
+                if let Some(Cause { reason, detail }) = place.failed.map(of_whom) {
+                    let detail = format!("{}; no answer about {whom}{host}", detail.as_str());
+                    return Err(Failure { stage: StageKind::Tcp, cause: because(reason, &detail) });
+                }
                 let detail = format!("no answer from {whom}{}", reach::list(addresses));
                 return Err(Failure { stage: StageKind::Tcp, cause: because(Reason::ConnectTimeout, &detail) });
             }
@@ -139,7 +143,7 @@ impl Connector {
             let mut socket = match (first.take(), again) {
                 (Some(socket), _) => socket,
                 (None, Some(address)) => {
-                    let mut place = Place { addresses: vec![address], doubt: None };
+                    let mut place = Place { addresses: vec![address], doubt: None, failed: None };
                     reach::connect(&self.sources(way.endpoint), &mut place, async { Ok(Vec::new()) }).await?
                 }
                 (None, None) => break,

@@ -157,9 +157,10 @@ pub(super) fn asked_for_certificate(ssl: &SslRef) -> bool {
     count > 0
 }
 
-/// Offers a session to the server. It must come from the same context as `ssl`.
+/// Offers a session to the server. It must have been made by a context like that of `ssl`.
 pub(super) fn resume(ssl: &mut SslRef, session: &SslSessionRef) -> Result<(), ErrorStack> {
-    // SAFETY: sessions are kept with the context that they came from, and their one user is given both.
+    // SAFETY: sessions are kept with the context that they came from, or as copies of such, and their one
+    // user is given both.
     unsafe { ssl.set_session(session) }
 }
 

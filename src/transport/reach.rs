@@ -26,6 +26,10 @@ use crate::event::{Cause, Reason};
 /// How long an address has before the next one is tried beside it (RFC 8305 §8).
 const HEAD_START: Duration = Duration::from_millis(250);
 
+/// Where all known addresses have failed and the lookup of others has no answer yet, they are tried again
+/// after this long: the lookup may take longer than what was amiss with them.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// The order in which to try addresses: as the system gave them, its families in turn (RFC 8305 §4).
 pub(super) fn order(ips: &[IpAddr]) -> impl Iterator<Item = IpAddr> + use<> {
     let first_is_v6 = ips.first().is_some_and(IpAddr::is_ipv6);
@@ -44,6 +48,8 @@ pub(super) struct Place {
     pub addresses: Vec<SocketAddr>,
     /// What is wrong with its name, where addresses from earlier are used all the same.
     pub doubt: Option<Cause>,
+    /// What is wrong with those, while others are looked up.
+    pub failed: Option<Cause>,
 }
 
 /// Connects to the address that answers first; each has a head start before the next. `lookup` may bring
@@ -70,7 +76,10 @@ pub(super) async fn connect(
         tokio::select! {
             Some((address, done)) = tries.next() => match done {
                 Ok(socket) => return Ok(socket),
-                Err(error) => failures.push((address, error)),
+                Err(error) => {
+                    failures.push((address, error));
+                    place.failed = (failures.len() == place.addresses.len()).then(|| judged(&failures));
+                }
             },
             further = &mut lookup, if !is_looked_up => {
                 is_looked_up = true;
@@ -78,11 +87,16 @@ pub(super) async fn connect(
                     Ok(further) => {
                         let new: Vec<_> = further.into_iter().filter(|a| !place.addresses.contains(a)).collect();
                         place.addresses.extend(new);
+                        place.failed = None;
                     }
                     Err(cause) => place.doubt = Some(cause),
                 }
             }
             () = sleep(HEAD_START), if tried < place.addresses.len() => {}
+            () = sleep(AGAIN), if tries.is_empty() && tried == place.addresses.len() && !is_looked_up => {
+                tried = 0;
+                failures.clear();
+            }
             else => return Err(judged(&failures)),
         }
     }

@@ -33,7 +33,9 @@ pub(super) struct Holder {
 pub(super) struct Tickets(Mutex<HashMap<Arc<Holder>, Ticket>>);
 
 struct Ticket {
-    session: SslSession,
+    /// In DER: OpenSSL marks a session of TLS 1.3 as used up once one connection has resumed it, and one of
+    /// any version once its connection was cut. A fleet that comes back needs it for all of its clients.
+    session: Arc<[u8]>,
     /// When the first certificate of the verified chain ends: the server is not verified again before
     /// a whole handshake. None where it is not verified at all.
     ends: Option<DateTime<Utc>>,
@@ -54,11 +56,10 @@ impl Tickets {
     /// Offers the session that is kept for `holder`, if any, and keeps what the server gives this time.
     pub fn prepare(self: &Arc<Self>, ssl: &mut SslRef, holder: Holder) -> Result<(), ErrorStack> {
         let mut tickets = self.lock();
-        let mut inherited = None;
+        let mut known_session = None;
         let holder = match tickets.get_key_value(&holder) {
             Some((known, ticket)) if ticket.ends.is_none_or(|end| Utc::now() < end) => {
-                kernel::resume(ssl, &ticket.session)?;
-                inherited = ticket.ends;
+                known_session = Some((ticket.session.clone(), ticket.ends));
                 known.clone()
             }
             Some((known, _)) => {
@@ -69,6 +70,12 @@ impl Tickets {
             None => Arc::new(holder),
         };
         drop(tickets);
+        let mut inherited = None;
+        if let Some((session, ends)) = known_session {
+            let session = SslSession::from_der(&session)?;
+            kernel::resume(ssl, &session)?;
+            inherited = ends;
+        }
         ssl.set_ex_data(index()?, Keeper { tickets: self.clone(), holder, inherited });
         Ok(())
     }
@@ -96,6 +103,7 @@ pub(super) fn take(ssl: &mut SslRef, session: SslSession) {
         _ if inherited.is_some() => *inherited,
         _ => return,
     };
+    let Ok(session) = session.to_der().map(Arc::from) else { return };
     let mut tickets = tickets.lock();
     if tickets.len() < Tickets::MAX || tickets.contains_key(holder) {
         tickets.insert(holder.clone(), Ticket { session, ends });

@@ -110,22 +110,55 @@ pub(super) fn alert(alert: u8, shown: Shown, tls: &Tls, name: &str) -> Cause {
         return because(Reason::ClientCertificateRefused, detail);
     }
     let detail = match alert {
-        40 => "the server refused the handshake: it takes none of the ciphers, curves or signatures offered".to_owned(),
+        40 => format!("{NO_CIPHER}: the broker takes none of the ciphers, curves and signatures offered"),
         70 => old(tls),
-        71 => "the server refused the handshake: it demands stronger ciphers than are offered".to_owned(),
-        112 => format!("the server knows no host of the name {name} (SNI)"),
-        120 => format!("the server takes none of the protocols offered (ALPN): {}", tls.alpn.join(", ")),
+        71 => format!("{NO_CIPHER}: the broker demands stronger ones than are offered"),
+        112 => format!("{NO_HOST} of the name {name} (SNI)"),
+        120 => format!("{NO_PROTOCOL} = {:?}", tls.alpn),
         other => format!("the broker refused: {}", alert_name(other)),
     };
     because(Reason::TlsFailed, &detail)
 }
 
+/// Every version that is offered is too new for it.
 fn old(tls: &Tls) -> String {
-    let least = match tls.min_version {
-        TlsMinimum::V1_2 => "1.2",
-        TlsMinimum::V1_3 => "1.3",
-    };
-    format!("the server speaks no version of TLS from {least} on")
+    match tls.min_version {
+        TlsMinimum::V1_2 => format!("{OLD} 1.1 at most"),
+        TlsMinimum::V1_3 => format!("{OLD} 1.2 at most, and tls_min is \"1.3\""),
+    }
+}
+
+const NO_CIPHER: &str = "no cipher in common";
+const NO_HOST: &str = "the broker knows no host";
+const NO_PROTOCOL: &str = "the broker takes none of alpn";
+const OLD: &str = "the broker speaks TLS";
+const NO_TLS_PORT: &str = "(it may be no TLS port)";
+
+/// What two sides of a handshake may not have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Apart {
+    /// There may be no TLS at that port at all.
+    Port,
+    Version,
+    Cipher,
+    Protocol,
+    /// The server has no host of the name that it was asked for.
+    Host,
+}
+
+impl Apart {
+    /// What the words of a failure of TLS are about, if they are about that.
+    pub fn told(detail: &str) -> Option<Apart> {
+        let begins = |words| detail.starts_with(words);
+        Some(match () {
+            () if detail.ends_with(NO_TLS_PORT) => Apart::Port,
+            () if begins(OLD) => Apart::Version,
+            () if begins(NO_CIPHER) => Apart::Cipher,
+            () if begins(NO_PROTOCOL) => Apart::Protocol,
+            () if begins(NO_HOST) => Apart::Host,
+            () => return None,
+        })
+    }
 }
 
 /// An alert's name (RFC 8446 §6).
@@ -173,7 +206,7 @@ pub(super) fn broken(error: &ssl::Error, has_answered: bool, tls: &Tls) -> Cause
     if let Some(error) = error.io_error() {
         return match (reach::reason(error), has_answered) {
             (Reason::ConnectionReset, false) => {
-                because(Reason::ConnectionReset, "by the server instead of an answer in TLS (it may be no TLS port)")
+                because(Reason::ConnectionReset, &format!("by the server instead of an answer in TLS {NO_TLS_PORT}"))
             }
             (Reason::ConnectionReset, true) => because(
                 Reason::ConnectionReset,
@@ -183,16 +216,16 @@ pub(super) fn broken(error: &ssl::Error, has_answered: bool, tls: &Tls) -> Cause
         };
     }
     let closed = match has_answered {
-        true => "closed by the server in the middle of the TLS handshake",
-        false => "closed by the server instead of an answer in TLS (it may be no TLS port)",
+        true => "closed by the server in the middle of the TLS handshake".to_owned(),
+        false => format!("closed by the server instead of an answer in TLS {NO_TLS_PORT}"),
     };
-    let Some(stack) = error.ssl_error() else { return because(Reason::TlsFailed, closed) };
+    let Some(stack) = error.ssl_error() else { return because(Reason::TlsFailed, &closed) };
     match codes(error).next() {
         // BAD_PACKET_LENGTH…, HTTP_REQUEST, HTTPS_PROXY_REQUEST, PACKET_LENGTH_TOO_LONG, UNKNOWN_PROTOCOL,
         // WRONG_VERSION_NUMBER: the first bytes are no TLS record.
         Some(155 | 156 | 198 | 252 | 267) => because(Reason::NotTls, "the server answered, but not in TLS"),
         // UNEXPECTED_EOF_WHILE_READING
-        Some(294) => because(Reason::TlsFailed, closed),
+        Some(294) => because(Reason::TlsFailed, &closed),
         // UNSUPPORTED_PROTOCOL, WRONG_SSL_VERSION: its hello names a version that was not offered.
         Some(258 | 266) => because(Reason::TlsFailed, &old(tls)),
         _ => because(Reason::TlsFailed, &stack_words(stack)),

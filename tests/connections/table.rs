@@ -1,6 +1,6 @@
 //! The table of connections: each way in, and each way to be refused, tried by the whole program in both versions of MQTT; which brokers there are is for the rows to say.
 
-use std::{any::Any, collections::HashMap, fs, path::PathBuf};
+use std::{any::Any, collections::HashMap, path::PathBuf};
 
 use serde_json::Value;
 

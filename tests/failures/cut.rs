@@ -1,12 +1,16 @@
 //! Connections that were up and ended: the broker's goodbyes, its death, its silence.
 
-use std::process::Command;
+use std::{
+    io::{Read, Write},
+    process::Command,
+};
 
 use crate::{
     Run,
     mosquitto::{Mosquitto, Setup},
+    peers::{accepted, serve},
     relay::Relay,
-    script::{self, ACCEPT_V5},
+    script::{self, ACCEPT_V5, ACCEPT_V311},
 };
 
 fn url(port: u16) -> String {
@@ -166,5 +170,80 @@ fn half_open() {
     run.comes_up();
     way.go_deaf();
     run.expect("half_open");
+    run.comes_up();
+}
+
+/// A server that accepts a client in a WebSocket, and then says these frames.
+fn ends_in_websocket(name: &str, frames: &'static [u8]) {
+    let web = serve(move |mut s| {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            match s.read(&mut byte) {
+                Ok(1) => head.push(byte[0]),
+                _ => return,
+            }
+        }
+        let answer = accepted(&String::from_utf8_lossy(&head));
+        // CONNECT comes; the CONNACK is one frame.
+        let said = s.write_all(answer.as_bytes()).and_then(|()| s.read(&mut [0; 512]).map(drop));
+        let connack = [&[0x82, ACCEPT_V5.len() as u8][..], ACCEPT_V5].concat();
+        if said.and_then(|()| s.write_all(&[&connack[..], frames].concat())).is_ok() {
+            let _ = s.read_to_end(&mut Vec::new());
+        }
+    });
+    let mut run = Run::at(&format!("ws://{web}/mqtt"));
+    run.comes_up();
+    run.expect(name);
+    run.comes_up();
+}
+
+#[test]
+fn websocket_closed() {
+    ends_in_websocket("websocket_closed", b"\x88\x0c\x03\xf0over quota");
+}
+
+#[test]
+fn websocket_text() {
+    ends_in_websocket("websocket_text", b"\x81\x05hello");
+}
+
+/// Paho never hears of it.
+#[test]
+fn malformed_packet() {
+    let port = script::server(vec![ACCEPT_V5.to_vec(), vec![0x36, 5, 0, 1, b'a', 0, 0]]);
+    let mut run = Run::at(&url(port));
+    run.comes_up();
+    run.expect("malformed_packet");
+    run.comes_up();
+}
+
+/// Case 6: it cost the worker with all its clients.
+#[test]
+fn suback_without_codes() {
+    let port = script::peer(|_, packet| match packet[0] >> 4 {
+        1 => vec![ACCEPT_V311.to_vec()],
+        8 => vec![vec![0x90, 2, packet[2], packet[3]]],
+        _ => Vec::new(),
+    });
+    let mut run = Run::with(&url(port), "", "protocol = '3.1.1'\nsubscribe = [{ topic = 'news', qos = 1 }]");
+    run.comes_up();
+    run.expect("suback_without_codes");
+    run.comes_up();
+    let died = run.program.heard().of_type("worker").any(|l| l["event"] == "died");
+    assert!(!died, "the worker died of it");
+}
+
+#[test]
+fn message_too_large() {
+    let broker = Mosquitto::start();
+    let payload = "x".repeat(3_000);
+    let client = format!(
+        "protocol = '3.1.1'\nmaximum_packet_size = '1kB'\nsubscribe = [{{ topic = 'status' }}]\n\
+         birth = {{ topic = 'status', payload = '{payload}' }}"
+    );
+    let mut run = Run::with(&url(broker.port()), "", &client);
+    run.comes_up();
+    run.expect("message_too_large");
     run.comes_up();
 }

@@ -2,13 +2,12 @@
 
 use std::{fs, path::PathBuf};
 
-use openssl::ssl::SslVersion;
+use openssl::ssl::{AlpnError, SslOptions, SslVersion};
 use tempfile::TempDir;
 
 use crate::{
     Run,
-    certs::{Authority, EXPIRED, NOT_YET, VALID},
-    certs::{Certified, Wanted},
+    certs::{Authority, Certified, EXPIRED, NOT_YET, VALID, Wanted},
     mosquitto::{Mosquitto, Setup, free_port},
     peers::{TlsSetup, serve_tls},
     relay::Relay,
@@ -204,12 +203,22 @@ fn client_certificate_of_wrong_ca_12() {
     refuses_in_12("client_certificate_of_wrong_ca_12", Some(other.issue(&Wanted::LOCALHOST)));
 }
 
+/// The key was good when the program started: else that would not start.
 #[test]
 fn key_password_wrong() {
-    let server = Secure::strict();
+    let mut server = Secure::strict();
     let (cert, key) = server.ca.issue("press", "DNS:press", VALID);
-    let locked = server.ca.encrypted(&key, "open-sesame-5");
-    server.run(&papers(&(cert, locked), "key_password = 'open-sesame-6'")).expect("key_password_wrong");
+    let locked = server.ca.encrypted(&key, "open-sesame-6");
+    let good = fs::read(&locked).expect("a key");
+    let mut run = server.run(&papers(&(cert, locked.clone()), "key_password = 'open-sesame-6'"));
+    run.comes_up();
+    server.broker.kill9();
+    run.step("held", |step| step["to"] == "held");
+    server.ca.encrypted(&key, "open-sesame-5");
+    server.broker.restart();
+    run.expect_after("connection_refused", "key_password_wrong");
+    fs::write(locked, good).expect("a key");
+    run.comes_up();
 }
 
 /// It was good when the program started: else that would not start.
@@ -226,4 +235,79 @@ fn ca_file_unusable() {
     run.expect("ca_file_unusable");
     fs::write(server.ca.pem(), good).expect("a file");
     run.comes_up();
+}
+
+/// A client at a server of this kind, which trusts its CA.
+fn at(setup: TlsSetup, more: &str) -> (Run, TempDir) {
+    let dir = TempDir::new().expect("a folder");
+    let ca = Certified::ca("plant CA");
+    let port = serve_tls(&ca.issue(&Wanted::LOCALHOST), setup).port();
+    let file = dir.path().join("ca.pem");
+    fs::write(&file, ca.pem()).expect("a file");
+    let trust = format!("ca_file = '{}'\n{more}", file.display());
+    (Run::with(&format!("mqtts://localhost:{port}"), &trust, ""), dir)
+}
+
+#[test]
+fn tls_too_old() {
+    let setup = TlsSetup {
+        more: Some(|acceptor| {
+            acceptor.clear_options(SslOptions::NO_TLSV1_1);
+            acceptor.set_min_proto_version(Some(SslVersion::TLS1_1)).expect("a version");
+            acceptor.set_max_proto_version(Some(SslVersion::TLS1_1)).expect("a version");
+            acceptor.set_cipher_list("ALL:@SECLEVEL=0").expect("ciphers");
+        }),
+        ..TlsSetup::default()
+    };
+    at(setup, "").0.expect("tls_too_old");
+}
+
+#[test]
+fn tls_min_too_high() {
+    let setup = TlsSetup { version: Some(SslVersion::TLS1_2), ..TlsSetup::default() };
+    at(setup, "tls_min = '1.3'").0.expect("tls_min_too_high");
+}
+
+#[test]
+fn no_cipher_in_common() {
+    let more: fn(&mut _) = |acceptor: &mut openssl::ssl::SslAcceptorBuilder| {
+        acceptor.set_cipher_list("ADH:@SECLEVEL=0").expect("ciphers");
+    };
+    let setup = TlsSetup { version: Some(SslVersion::TLS1_2), more: Some(more), ..TlsSetup::default() };
+    at(setup, "").0.expect("no_cipher_in_common");
+}
+
+#[test]
+fn no_protocol_in_common() {
+    let setup = TlsSetup {
+        more: Some(|acceptor| {
+            acceptor.set_alpn_select_callback(|_, offered| {
+                openssl::ssl::select_next_proto(b"\x02h2", offered).ok_or(AlpnError::ALERT_FATAL)
+            });
+        }),
+        ..TlsSetup::default()
+    };
+    at(setup, "alpn = ['mqtt', 'x-mqtt']").0.expect("no_protocol_in_common");
+}
+
+#[test]
+fn server_name_mismatch() {
+    let server = Secure::good();
+    let more = format!("ca_file = '{}'\nserver_name = 'other.example'", server.ca.pem().display());
+    Run::with(&format!("mqtts://127.0.0.1:{}", server.port), &more, "").expect("server_name_mismatch");
+}
+
+#[test]
+fn revoked() {
+    let dir = TempDir::new().expect("a folder");
+    let put = |file: &str, text: String| {
+        fs::write(dir.path().join(file), text).expect("a file");
+        dir.path().join(file)
+    };
+    let ca = Certified::ca("plant CA");
+    let own = ca.issue(&Wanted::LOCALHOST);
+    let files = [put("ca.pem", ca.pem()), put("crl.pem", ca.crl(&[&own.certificate], 30))];
+    let port = serve_tls(&own, TlsSetup::default()).port();
+    let trust = format!("ca_file = '{}'\ncrl_file = '{}'", files[0].display(), files[1].display());
+    Run::with(&format!("mqtts://localhost:{port}"), &trust, "").expect("revoked");
 }

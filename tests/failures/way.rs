@@ -1,14 +1,21 @@
 //! Failures on the way to the broker: names, routes, ports, proxies. TLS has a file of its own.
 
-use std::net::SocketAddr;
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    os::unix::net::UnixListener,
+};
+
+use tempfile::TempDir;
 
 use crate::{
     Run,
+    certs::{Certified, Wanted},
     dns::{Dns, Mood},
-    mosquitto::{Mosquitto, free_port},
+    mosquitto::{Mosquitto, Setup, free_port},
     netns::Network,
     not_shown,
-    peers::{Blackhole, serve, serve_proxy},
+    peers::{Blackhole, TlsSetup, serve, serve_http, serve_proxy, serve_tls},
     relay::Relay,
 };
 
@@ -130,4 +137,75 @@ fn proxy_down() {
     run.expect("proxy_down");
     let _way = Relay::from(proxy, serve_proxy(broker.address(), |_| None));
     run.comes_up();
+}
+
+#[test]
+fn proxy_hangs() {
+    let broker = Mosquitto::start();
+    let silent = serve(|mut s| drop(s.read_to_end(&mut Vec::new())));
+    through(silent, &broker).expect("proxy_hangs");
+}
+
+#[test]
+fn proxy_tls_unknown_ca() {
+    let broker = Mosquitto::start();
+    let proxy = serve_tls(&Certified::ca("plant CA").issue(&Wanted::LOCALHOST), TlsSetup::default());
+    let line = format!("proxy = \"https://localhost:{}\"", proxy.port());
+    Run::with(&format!("mqtt://127.0.0.1:{}", broker.port()), &line, "").expect("proxy_tls_unknown_ca");
+}
+
+/// A SOCKS proxy that says this to a greeting, and this to a request.
+fn socks(broker: &Mosquitto, choice: &'static [u8], reply: &'static [u8]) -> Run {
+    let proxy = serve(move |mut s: TcpStream| {
+        let mut heard = [0; 512];
+        for answer in [choice, reply] {
+            if !matches!(s.read(&mut heard), Ok(1..)) || s.write_all(answer).is_err() {
+                return;
+            }
+        }
+        drop(s.read(&mut heard));
+    });
+    Run::with(&format!("mqtt://127.0.0.1:{}", broker.port()), &format!("proxy = \"socks5://{proxy}\""), "")
+}
+
+#[test]
+fn socks_refuses() {
+    socks(&Mosquitto::start(), &[5, 0], &[5, 2, 0, 1, 0, 0, 0, 0, 0, 0]).expect("socks_refuses");
+}
+
+#[test]
+fn socks_wants_password() {
+    socks(&Mosquitto::start(), &[5, 0xff], &[]).expect("socks_wants_password");
+}
+
+#[test]
+fn unix_socket_missing() {
+    let dir = TempDir::new().expect("a folder");
+    let path = dir.path().join("mqtt.sock");
+    let mut run = Run::at(&format!("unix://{}", path.display()));
+    run.expect("unix_socket_missing");
+    let _broker = Mosquitto::with(Setup { lines: vec![format!("listener 0 {}", path.display())], ..Setup::default() });
+    run.comes_up();
+}
+
+#[test]
+fn unix_socket_refused() {
+    let dir = TempDir::new().expect("a folder");
+    let path = dir.path().join("mqtt.sock");
+    drop(UnixListener::bind(&path).expect("a socket"));
+    Run::at(&format!("unix://{}", path.display())).expect("unix_socket_refused");
+}
+
+#[test]
+fn source_address_gone() {
+    let broker = Mosquitto::start();
+    let url = format!("mqtt://127.0.0.1:{}", broker.port());
+    Run::with(&url, "bind = \"192.0.2.1\"", "").expect("source_address_gone");
+}
+
+#[test]
+fn websocket_refused() {
+    let (tell, _heard) = std::sync::mpsc::channel();
+    let web = serve_http(tell, |_| "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".into());
+    Run::at(&format!("ws://{web}/mqtt")).expect("websocket_refused");
 }

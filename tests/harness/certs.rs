@@ -8,15 +8,16 @@ use std::{
 };
 
 use openssl::{
-    asn1::Asn1Time,
+    asn1::{Asn1Time, Asn1TimeRef},
     bn::{BigNum, MsbOption},
     ec::{EcGroup, EcKey},
     hash::MessageDigest,
     nid::Nid,
     pkey::{PKey, Private},
+    sign::Signer,
     symm::Cipher,
     x509::{
-        X509, X509Builder, X509NameBuilder,
+        X509, X509Builder, X509NameBuilder, X509Ref,
         extension::{BasicConstraints, KeyUsage, SubjectAlternativeName},
     },
 };
@@ -125,6 +126,53 @@ impl Certified {
 
     pub fn key_pem(&self) -> String {
         String::from_utf8(self.key.private_key_to_pem_pkcs8().unwrap()).unwrap()
+    }
+
+    /// A revocation list (RFC 5280 §5) in PEM that ends in so many days.
+    pub fn crl(&self, revoked: &[&X509Ref], days: i64) -> String {
+        let der = |tag: u8, parts: &[Vec<u8>]| {
+            let contents = parts.concat();
+            let mut out = vec![tag];
+            match contents.len() {
+                length @ 0..128 => out.push(length as u8),
+                length => out.extend([0x82, (length >> 8) as u8, length as u8]),
+            }
+            out.extend(contents);
+            out
+        };
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() as i64;
+        let time = |days: i64| {
+            let time = Asn1Time::from_unix(now + days * 86_400).unwrap();
+            let time: &Asn1TimeRef = &time;
+            let date = Asn1Time::from_unix(0).unwrap().diff(time).unwrap();
+            let at = chrono::DateTime::from_timestamp(i64::from(date.days) * 86_400 + i64::from(date.secs), 0).unwrap();
+            der(0x17, &[at.format("%y%m%d%H%M%SZ").to_string().into_bytes()])
+        };
+        const SEQUENCE: u8 = 0x30;
+        // ecdsa-with-SHA256 (RFC 5758 §3.2)
+        let algorithm = der(SEQUENCE, &[vec![0x06, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2]]);
+        let entry = |certificate: &&X509Ref| {
+            let mut serial = certificate.serial_number().to_bn().unwrap().to_vec();
+            if serial[0] >= 0x80 {
+                serial.insert(0, 0);
+            }
+            der(SEQUENCE, &[der(0x02, &[serial]), time(-3)])
+        };
+        let mut parts = vec![
+            vec![0x02, 1, 1],
+            algorithm.clone(),
+            self.certificate.subject_name().to_der().unwrap(),
+            time(-4),
+            time(days),
+        ];
+        if !revoked.is_empty() {
+            parts.push(der(SEQUENCE, &revoked.iter().map(entry).collect::<Vec<_>>()));
+        }
+        let list = der(SEQUENCE, &parts);
+        let mut signer = Signer::new(MessageDigest::sha256(), &self.key).unwrap();
+        let signature = [vec![0], signer.sign_oneshot_to_vec(&list).unwrap()].concat();
+        let whole = der(SEQUENCE, &[list, algorithm, der(0x03, &[signature])]);
+        format!("-----BEGIN X509 CRL-----\n{}\n-----END X509 CRL-----\n", openssl::base64::encode_block(&whole))
     }
 
     fn make(wanted: &Wanted<'_>, issuer: Option<&Certified>) -> Certified {

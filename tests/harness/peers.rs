@@ -8,7 +8,7 @@ use std::{
     thread,
 };
 
-use openssl::ssl::{SslAcceptor, SslMethod, SslVerifyMode, SslVersion};
+use openssl::ssl::{SslAcceptor, SslAcceptorBuilder, SslMethod, SslVerifyMode, SslVersion};
 
 use super::certs::Certified;
 
@@ -35,6 +35,8 @@ pub struct TlsSetup {
     /// The highest version; the library's where there is none.
     pub version: Option<SslVersion>,
     pub alpn: Option<&'static [u8]>,
+    /// Whatever else.
+    pub more: Option<fn(&mut SslAcceptorBuilder)>,
 }
 
 /// A TLS server with this certificate. It reads until the other side says goodbye.
@@ -55,6 +57,9 @@ pub fn serve_tls(own: &Certified, setup: TlsSetup) -> SocketAddr {
         });
     }
     acceptor.set_max_proto_version(setup.version).unwrap();
+    if let Some(more) = setup.more {
+        more(&mut acceptor);
+    }
     let acceptor = acceptor.build();
     serve(move |stream| {
         if let Ok(mut stream) = acceptor.accept(stream) {

@@ -60,7 +60,7 @@ async fn a_client_shows_its_certificate_where_it_is_asked_for_one() {
         }
         let (reason, words) = refused(&endpoint, None).await;
         assert_eq!(reason, Reason::ClientCertificateRefused, "{version:?}: {words}");
-        let finding = probe(&endpoint, &connector(), PATIENCE).await;
+        let finding = probe(&endpoint, &connector(), &[], PATIENCE).await;
         assert!(finding.is_ok() && finding.session.as_ref().unwrap().wants_certificate, "{finding:?}");
     }
     // And nobody else is shown it.
@@ -124,7 +124,7 @@ async fn a_server_that_asks_for_nothing_refuses_no_certificate() {
         let (reason, words) = refused(&endpoint, identity).await;
         assert_eq!(reason, Reason::TlsFailed, "{words}");
     }
-    assert!(!probe(&endpoint, &connector(), PATIENCE).await.is_ok());
+    assert!(!probe(&endpoint, &connector(), &[], PATIENCE).await.is_ok());
 }
 
 /// Case 13.

@@ -105,7 +105,7 @@ async fn a_server_is_who_its_certificate_names_and_nobody_else() {
         let connector = knowing(&["127.0.0.1"]);
         let endpoint = Endpoint { host: host.into(), ..secure(server, &trust.ca_file()) };
         let result = connect(&connector, &way(&endpoint)).await;
-        let finding = probe(&endpoint, &connector, PATIENCE).await;
+        let finding = probe(&endpoint, &connector, &[], PATIENCE).await;
         match verdict {
             None => assert!(result.is_ok() && finding.is_ok(), "{host}: {:?} {:?}", shown.subject_name(), finding),
             Some((reason, words)) => {

@@ -6,13 +6,7 @@ use std::sync::{
 };
 
 use mqfleet::{endpoint::probe, fleet::TlsMinimum, transport};
-use openssl::{
-    asn1::{Asn1Time, Asn1TimeRef},
-    hash::MessageDigest,
-    sign::Signer,
-    ssl::{NameType, SslVersion},
-    x509::X509Ref,
-};
+use openssl::ssl::{NameType, SslVersion};
 
 use super::*;
 use crate::{
@@ -83,14 +77,14 @@ async fn what_two_sides_have_not_in_common_is_told() {
     let newest = Tls { min_version: TlsMinimum::V1_3, ..tls_of(&trust) };
     let alpn = Tls { alpn: vec!["x-amzn-mqtt-ca".into(), "h2".into()], ..tls_of(&trust) };
     for (address, tls, words) in [
-        (old, tls_of(&trust), "the server speaks no version of TLS from 1.2 on"),
-        (middle, newest.clone(), "the server speaks no version of TLS from 1.3 on"),
+        (old, tls_of(&trust), "the broker speaks TLS 1.1 at most"),
+        (middle, newest.clone(), "the broker speaks TLS 1.2 at most, and tls_min is \"1.3\""),
         (
             anonymous,
             tls_of(&trust),
-            "the server refused the handshake: it takes none of the ciphers, curves or signatures offered",
+            "no cipher in common: the broker takes none of the ciphers, curves and signatures offered",
         ),
-        (choosy, alpn, "the server takes none of the protocols offered (ALPN): x-amzn-mqtt-ca, h2"),
+        (choosy, alpn, "the broker takes none of alpn = [\"x-amzn-mqtt-ca\", \"h2\"]"),
     ] {
         let result = connect(&connector(), &way(&with_tls(address, tls))).await;
         assert_eq!(told(&result), (StageKind::Tls, Reason::TlsFailed, words));
@@ -113,7 +107,7 @@ async fn sessions_are_resumed_by_whom_they_were_given_to() {
         }
         // A probe looks at the certificate each time.
         for _ in 0..2 {
-            let finding = probe(&endpoint, &connector, PATIENCE).await;
+            let finding = probe(&endpoint, &connector, &[], PATIENCE).await;
             assert_eq!(finding.certificate().map(|c| c.subject.as_str()), Some("CN=broker"), "{finding:?}");
         }
         assert_eq!(connector.resumed(), 3);
@@ -132,6 +126,30 @@ async fn sessions_are_resumed_by_whom_they_were_given_to() {
         assert_eq!(connector.resumed(), 4);
         trust.file("ca.pem", trust.ca.pem());
         tokio::time::sleep(Duration::from_millis(150)).await;
+    }
+}
+
+/// What was cut is taken up again like what was closed in order: so it is when a whole fleet comes back.
+#[tokio::test]
+async fn a_session_outlives_a_connection_that_was_cut() {
+    let trust = Trust::new();
+    for version in [SslVersion::TLS1_2, SslVersion::TLS1_3] {
+        let acceptor = Arc::new(acceptor_of(&good(&trust), version).build());
+        let address = serve(move |stream| {
+            let acceptor = acceptor.clone();
+            async move {
+                let mut stream = accept(&acceptor, stream).await?;
+                stream.write_all(b"last words").await
+            }
+        })
+        .await;
+        let (connector, endpoint) = (connector(), secure(address, &trust.ca_file()));
+        for resumed in 0..6 {
+            let mut stream = connect(&connector, &way(&endpoint)).await.unwrap_or_else(|f| panic!("{f:?}"));
+            let (heard, end) = hear(&mut stream).await;
+            assert!(heard == b"last words" && end.is_err(), "{end:?}");
+            assert_eq!(connector.resumed(), resumed, "{version:?}");
+        }
     }
 }
 
@@ -173,16 +191,16 @@ async fn revoked_certificates_are_refused() {
     let trust = Trust::new();
     let [good, bad] = [good(&trust), good(&trust)];
     let other = Certified::ca("Other CA");
-    let revoked = crl(&trust.ca, &[&bad.certificate], 30);
+    let revoked = trust.ca.crl(&[&bad.certificate], 30);
     let endpoint = async |own: &Certified, crl: &str| {
         let crl_file = Some(trust.file("crl.pem", crl));
         with_tls(serve_tls(acceptor(own)).await, Tls { crl_file, ..tls_of(&trust) })
     };
     echoes(&connector(), &way(&endpoint(&good, &revoked).await)).await;
-    let late = crl(&trust.ca, &[], -1);
+    let late = trust.ca.crl(&[], -1);
     for (own, list, words) in [
         (&bad, revoked.clone(), "CN=broker has been revoked by CN=Test CA"),
-        (&good, crl(&other, &[], 30), "the CRL file has no revocation list of CN=Test CA"),
+        (&good, other.crl(&[], 30), "the CRL file has no revocation list of CN=Test CA"),
         (&good, late, "the CRL file's revocation list of CN=Test CA is out of date"),
     ] {
         let result = connect(&connector(), &way(&endpoint(own, &list).await)).await;
@@ -193,7 +211,7 @@ async fn revoked_certificates_are_refused() {
     assert_eq!(reason, Reason::CaFileUnusable);
     assert!(words.contains("crl.pem: no revocation lists in PEM"), "{words}");
     // One that comes to be revoked is refused from then on, session or not.
-    let (connector, endpoint) = (connector(), endpoint(&bad, &crl(&trust.ca, &[], 30)).await);
+    let (connector, endpoint) = (connector(), endpoint(&bad, &trust.ca.crl(&[], 30)).await);
     for _ in 0..2 {
         echoes(&connector, &way(&endpoint)).await;
     }
@@ -201,53 +219,6 @@ async fn revoked_certificates_are_refused() {
     trust.file("crl.pem", &revoked);
     tokio::time::sleep(Duration::from_millis(150)).await;
     assert_eq!(told(&connect(&connector, &way(&endpoint)).await).1, Reason::CertificateInvalid);
-}
-
-/// A revocation list (RFC 5280 §5) in PEM that ends in so many days.
-fn crl(ca: &Certified, revoked: &[&X509Ref], days: i64) -> String {
-    let der = |tag: u8, parts: &[Vec<u8>]| {
-        let contents = parts.concat();
-        let mut out = vec![tag];
-        match contents.len() {
-            length @ 0..128 => out.push(length as u8),
-            length => out.extend([0x82, (length >> 8) as u8, length as u8]),
-        }
-        out.extend(contents);
-        out
-    };
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() as i64;
-    let time = |days: i64| {
-        let time = Asn1Time::from_unix(now + days * 86_400).unwrap();
-        let time: &Asn1TimeRef = &time;
-        let date = Asn1Time::from_unix(0).unwrap().diff(time).unwrap();
-        let at = chrono::DateTime::from_timestamp(i64::from(date.days) * 86_400 + i64::from(date.secs), 0).unwrap();
-        der(0x17, &[at.format("%y%m%d%H%M%SZ").to_string().into_bytes()])
-    };
-    const SEQUENCE: u8 = 0x30;
-    // ecdsa-with-SHA256 (RFC 5758 §3.2)
-    let algorithm = der(SEQUENCE, &[vec![0x06, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2]]);
-    let entry = |certificate: &&X509Ref| {
-        let mut serial = certificate.serial_number().to_bn().unwrap().to_vec();
-        if serial[0] >= 0x80 {
-            serial.insert(0, 0);
-        }
-        der(SEQUENCE, &[der(0x02, &[serial]), time(-3)])
-    };
-    let mut parts = vec![
-        vec![0x02, 1, 1],
-        algorithm.clone(),
-        ca.certificate.subject_name().to_der().unwrap(),
-        time(-4),
-        time(days),
-    ];
-    if !revoked.is_empty() {
-        parts.push(der(SEQUENCE, &revoked.iter().map(entry).collect::<Vec<_>>()));
-    }
-    let list = der(SEQUENCE, &parts);
-    let mut signer = Signer::new(MessageDigest::sha256(), &ca.key).unwrap();
-    let signature = [vec![0], signer.sign_oneshot_to_vec(&list).unwrap()].concat();
-    let whole = der(SEQUENCE, &[list, algorithm, der(0x03, &[signature])]);
-    format!("-----BEGIN X509 CRL-----\n{}\n-----END X509 CRL-----\n", openssl::base64::encode_block(&whole))
 }
 
 #[tokio::test]

@@ -81,6 +81,34 @@ async fn known_addresses_are_used_while_names_are_in_doubt() {
     drop(release);
 }
 
+/// While nobody knows where it is now, it is looked for where it was until it is there again.
+#[tokio::test]
+async fn known_addresses_are_tried_again_while_a_lookup_hangs() {
+    let (release, hold) = mpsc::channel::<()>();
+    let hold = Mutex::new(hold);
+    let connector = Connector::new(Resolver::with(move |_| {
+        let _ = hold.lock().unwrap().recv_timeout(2 * PATIENCE);
+        Ok(vec![[127, 0, 0, 1].into()])
+    }));
+    let gone = tokio::net::TcpListener::bind("127.0.0.3:0").await.unwrap().local_addr().unwrap();
+    let endpoint = Endpoint { host: "in.doubt".into(), ..plain(gone) };
+    let known = [gone.ip()];
+    let soon = Way { known: &known, deadline: Instant::now() + Duration::from_millis(500), ..way(&endpoint) };
+    let result = connect(&connector, &soon).await;
+    let words = format!("{gone}; no answer about in.doubt");
+    assert_eq!(told(&result), (StageKind::Tcp, Reason::ConnectionRefused, words.as_str()));
+    let began = Instant::now();
+    let back = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        serve_at(&gone.to_string(), echo).await
+    };
+    let patient = Way { known: &known, ..way(&endpoint) };
+    let (finding, live) = tokio::join!(echoes(&connector, &patient), back);
+    assert_eq!(finding.address, Some(live));
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    drop(release);
+}
+
 #[tokio::test]
 async fn an_answer_that_comes_late_brings_addresses_into_the_race() {
     let live = serve_at("127.0.0.2:0", echo).await;

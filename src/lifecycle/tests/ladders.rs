@@ -36,6 +36,38 @@ fn each_reason_has_its_ladder() {
     }
 }
 
+/// A client sees the same of its broker as a probe does, and may see it first.
+#[test]
+fn what_is_wrong_on_the_way_is_the_endpoint_s_though_a_client_finds_it() {
+    use Reason::*;
+    for reason in [
+        CertificateExpired,
+        CertificateUnknownCa,
+        CertificateNameMismatch,
+        CertificateInvalid,
+        CaFileUnusable,
+        NotTls,
+        ProxyAuthenticationRequired,
+        ProxyRefused,
+    ] {
+        let (mut l, c, g) = connecting(Settings::default());
+        l.report(c, g, cause(reason), ms(5));
+        assert_eq!(l.state(c), State::Backoff);
+        let effects: Vec<_> = l.drain().collect();
+        assert!(effects.contains(&Effect::Probe(EndpointKey(0))), "{reason:?}: {effects:?}");
+        l.probed(EndpointKey(0), Err(Cause { reason, detail: Scrubbed::default() }), ms(6));
+        l.poll(ms(2_000));
+        let effects: Vec<_> = l.drain().collect();
+        let held =
+            effects.iter().any(|e| matches!(e, Effect::Transition(_, t) if t.to == State::Held && t.reason == reason));
+        // It is asked again, and once it is mended nobody has to do anything.
+        assert!(held && effects.contains(&Effect::Probe(EndpointKey(0))), "{reason:?}: {effects:?}");
+        l.probed(EndpointKey(0), Ok(()), ms(60_000));
+        l.poll(ms(60_001));
+        assert_eq!(l.state(c), State::Connecting);
+    }
+}
+
 #[test]
 fn refused_credentials_are_tried_again_slowly() {
     let (mut l, c, mut g) = connecting(Settings::default());
