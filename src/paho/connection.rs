@@ -2,9 +2,11 @@
 //!
 //! What is malformed, too large or out of turn ends the connection here and never reaches Paho.
 
+mod inbound;
+
 use std::{
     ffi::c_int,
-    io::{self, ErrorKind},
+    io::ErrorKind,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -12,17 +14,16 @@ use tokio::{runtime::Handle, sync::Notify};
 
 use super::{
     carry,
-    cause::{self, Way},
-    connections::{CONNECTIONS, Connections, Ready},
+    cause::Way,
+    connections::{CONNECTIONS, Ready},
     slots::{End, Slots},
     socket::Current,
 };
 use crate::{
     clock::Moment,
-    event::{Cause, Generation, Reason, Tcp},
+    event::{Generation, Tcp},
     fleet::Protocol,
-    mqtt::{self, Inspector, Received, Violation},
-    text::Scrubbed,
+    mqtt::{self, Inspector},
     transport::{Socket, Stream},
     wire::Slot,
 };
@@ -313,101 +314,6 @@ impl Connection {
         state.count();
         drop(state);
         self.slots.mark(self.slot);
-    }
-
-    /// Takes in what came from the broker; `partial` is what is left of it before.
-    pub fn take_in(&self, partial: &mut Vec<u8>, bytes: &[u8], at: Moment) {
-        let mut state = self.state();
-        // Two stamps of the kernel may be a microsecond the wrong way round, and an end never comes before its up.
-        let at = at.max(state.heard);
-        state.heard = at;
-        if partial.is_empty() {
-            let taken = self.take_in_packets(&mut state, bytes, at);
-            partial.extend_from_slice(&bytes[taken..]);
-        } else {
-            partial.extend_from_slice(bytes);
-            let taken = self.take_in_packets(&mut state, partial, at);
-            partial.drain(..taken);
-        }
-        if partial.is_empty() && partial.capacity() > Self::KEPT {
-            *partial = Vec::new();
-        }
-        state.partial = partial.len();
-        if !state.count() {
-            let held = Connections::HELD_MAX >> 20;
-            let detail =
-                format!("the worker holds {held} MiB of packets for all its clients, there is no room for more");
-            self.end_in(
-                &mut state,
-                End { at, cause: Cause { reason: Reason::PacketTooLarge, detail: Scrubbed::new(&detail) } },
-            );
-            partial.clear();
-        }
-        self.offer(&mut state);
-    }
-
-    /// Takes in the packets that are complete, and tells how many bytes they have.
-    fn take_in_packets(&self, state: &mut State, bytes: &[u8], at: Moment) -> usize {
-        if !state.is_up
-            && let Some(cause) = cause::other_protocol(bytes, self.way)
-        {
-            self.end_in(state, End { at, cause });
-        }
-        let mut taken = 0;
-        while !state.is_over {
-            match mqtt::frame(&bytes[taken..], self.maximum_packet_size) {
-                Ok(Some(length)) => {
-                    self.take_in_packet(state, &bytes[taken..taken + length], at);
-                    taken += length;
-                }
-                Ok(None) => return taken,
-                Err(violation) => self.violated(state, &violation, &bytes[taken..], at),
-            }
-        }
-        bytes.len()
-    }
-
-    fn take_in_packet(&self, state: &mut State, packet: &[u8], at: Moment) {
-        let received = match state.inspector.received(packet) {
-            Ok(received) => received,
-            Err(violation) => return self.violated(state, &violation, packet, at),
-        };
-        let end = |cause| End { at, cause };
-        match &received {
-            Received::ConnAck { code: 0, version3: false, .. } => state.is_up = true,
-            Received::ConnAck { code, reason, version3, .. } => {
-                let cause = cause::refused(self.protocol, *version3, *code, *reason);
-                return self.end_in(state, end(cause));
-            }
-            Received::Disconnect { code, reason, .. } => {
-                return self.end_in(state, end(cause::disconnected(*code, *reason)));
-            }
-            _ => {}
-        }
-        self.slots.received(self.slot, self.generation, &received, at);
-        match state.inspector.instead(packet, &received) {
-            Some(other) => state.inbox.extend_from_slice(&other),
-            None => state.inbox.extend_from_slice(packet),
-        }
-    }
-
-    /// What came breaks the rules; until the CONNACK it may be no MQTT at all.
-    fn violated(&self, state: &mut State, violation: &Violation, came: &[u8], at: Moment) {
-        let other = if state.is_up { None } else { cause::not_mqtt(came) };
-        let malformed = || Cause { reason: Reason::ProtocolError, detail: Scrubbed::new(&violation.to_string()) };
-        self.end_in(state, End { at, cause: other.unwrap_or_else(malformed) });
-        if self.protocol == Protocol::V5 {
-            // DISCONNECT with the reason (MQTT 5.0 §3.14, §4.13).
-            state.outbox = vec![0xe0, 1, violation.code()];
-        }
-    }
-
-    /// Nothing more comes from the broker: its stream ended, with an error or without.
-    pub fn ended(&self, error: Option<&io::Error>) {
-        let at = Moment::now();
-        let mut state = self.state();
-        let cause = cause::ended(error, state.is_up, self.way);
-        self.end_in(&mut state, End { at, cause });
     }
 
     fn end_in(&self, state: &mut State, end: End) {
