@@ -26,7 +26,7 @@ test: test-tools ## every test, in their short form (ARGS=name runs those named 
 
 .PHONY: chaos
 chaos: test-tools ## the fault tests in their long form, some minutes (ROUNDS=50)
-	$(MANY_FILES); MQFLEET_ROUNDS=$(ROUNDS) cargo test --locked --release --test fleet --test resets --test storm --test worker --test recording -- --nocapture --test-threads=1 $(ARGS)
+	$(MANY_FILES); MQFLEET_ROUNDS=$(ROUNDS) cargo test --locked --release --test fleet --test resets --test storm --test worker --test ways --test recording -- --nocapture --test-threads=1 $(ARGS)
 
 .PHONY: bench
 bench: test-tools ## speed, memory and CPU on this machine, printed
