@@ -8,6 +8,8 @@ export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/local/sbin:/usr/sbin
 ARGS ?=
 # How often `make chaos` repeats each fault.
 ROUNDS ?= 50
+# How long it sends random packets, in seconds.
+SOAK ?= 60
 
 # A client is an open file, and so is its other end in the broker that a test starts: ask for many.
 MANY_FILES := ulimit -S -n 65536 2>/dev/null || ulimit -S -n "$$(ulimit -H -n)" 2>/dev/null || true
@@ -26,7 +28,8 @@ test: test-tools ## every test, in their short form (ARGS=name runs those named 
 
 .PHONY: chaos
 chaos: test-tools ## the fault tests in their long form, some minutes (ROUNDS=50)
-	$(MANY_FILES); MQFLEET_ROUNDS=$(ROUNDS) cargo test --locked --release --test fleet --test resets --test storm --test worker --test ways --test recording -- --nocapture --test-threads=1 $(ARGS)
+	$(MANY_FILES); MQFLEET_ROUNDS=$(ROUNDS) cargo test --locked --release --test fleet --test resets --test hostile --test storm --test worker --test ways --test recording -- --nocapture --test-threads=1 $(ARGS)
+	$(MANY_FILES); MQFLEET_SECONDS=$(SOAK) cargo test --locked --release --test hostile -- --ignored --nocapture $(ARGS)
 
 .PHONY: bench
 bench: test-tools ## speed, memory and CPU on this machine, printed

@@ -6,15 +6,19 @@
 //! only listen to that stream; *commands* go the other way.
 //!
 //! ```text
-//!  keys ──► console ── Action ──► model ── Command ──► engine ──► pool ══ stdin ══► worker ──► Paho ──► broker
-//!                                   ▲                   │  ▲       ║                  │
-//!  pixels ◄── ui ◄──────────────────┘                   │  └───────╨══ same socket ═══┘  reports
-//!                                   │                   ▼
-//!                                   └── Event ──── source ──► lines ──► log file, scripts
+//!  keys ──► console ── Action ──► model ── Command ──► engine ──► pool ══ stdin ══► worker ──► Paho
+//!                                   ▲                   │  ▲       ║                  │         ⇅ whole packets
+//!  pixels ◄── ui ◄──────────────────┘                   │  └───────╨══ same socket ═══┤    connection ◄──► broker
+//!                                   │                   ▼                   reports   │         ▲ stream
+//!                                   └── Event ──── source ──► lines ──► log, scripts  └──► transport
 //! ```
 //!
-//! To follow an event from socket to pixel, read: [`worker`], [`wire`], [`pool`], [`engine`] with
-//! [`lifecycle`], [`source`], [`model`], [`ui`], [`console`].
+//! A worker has the [`transport`] make a connection (names, proxies, TLS, WebSocket), and Paho speaks MQTT
+//! over it. What is between them, [`paho`]'s connection, hands on whole packets that the inspector of
+//! [`mqtt`] let through, and measures. Below MQTT nothing is left to Paho.
+//!
+//! To follow an event from socket to pixel, read: [`transport`], [`paho`] with [`mqtt`], [`worker`],
+//! [`wire`], [`pool`], [`engine`] with [`lifecycle`], [`source`], [`model`], [`ui`], [`console`].
 //!
 //! # Layers
 //!
@@ -67,9 +71,16 @@
 //!   stopped or hangs, is replaced as a dead one is: nobody would see what becomes of its connections.
 //! - What a worker has to tell is kept in a cell for each client, and a cell is queued once: its
 //!   queue cannot overflow, and a console that is late reads the present, not the past.
-//! - Paho's own log is not linked: `src/paho/log.c` stands in for it and hands packets on as numbers. As
-//!   text, each formatted twice before Paho's trace callback is asked, they cost a third of what a worker
-//!   can receive.
+//! - Paho has no sockets. Its `Socket.c` is not linked: `src/paho/socket.rs` stands in for it, and what Paho
+//!   takes for a socket is the number of a connection, never given twice. Every stream is read and written
+//!   by one task, whatever it goes through, so TLS needs no pair of sockets to reach Paho, a number cannot
+//!   be another's, and a packet reaches Paho whole or not at all. Paho's threads write a plain socket
+//!   themselves, which saves a hop between threads.
+//! - Nor is its `LinkedList.c`: `src/paho/list.rs` has the same lists with an index, since Paho looks for a
+//!   packet's client among all of them. The linker puts a function of that file before one of Paho's
+//!   (`build.rs`).
+//! - A write is never told to Paho to have failed: it would free the message twice. The end of the connection
+//!   is seen by reading.
 //! - In a replay the fleet's time is not the user's: the recording tells when a second of it is over,
 //!   and keys, toasts and re-sorting go by the clock on the wall.
 //! - A frame is encoded into memory and written by a thread of its own, so that a stalled terminal

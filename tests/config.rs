@@ -224,7 +224,7 @@ fn a_plan_that_does_not_fit_is_warned_of() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{said}");
     assert!(said.contains("needs 2,064 open files, and a process may have 1,024"), "{said}");
-    assert!(said.contains("worker_size = 1008") && said.contains("ulimit -Hn 2016"), "{said}");
+    assert!(said.contains("worker_size = 960") && said.contains("ulimit -Hn 2064"), "{said}");
     assert!(said.contains("140,000 clients connect to a:1883 (endpoint a) from one source address"), "{said}");
     assert!(said.contains(" addresses of this host"), "{said}");
     let lines: Vec<serde_json::Value> = output
@@ -237,7 +237,7 @@ fn a_plan_that_does_not_fit_is_warned_of() {
     assert_eq!((&check["type"], &check["ok"], &plan["type"]), (&"check".into(), &true.into(), &"plan".into()));
     assert_eq!(
         (&plan["workers"], &plan["worker_clients"], &plan["worker_files"]),
-        (&70.into(), &2_000.into(), &2_016.into())
+        (&70.into(), &2_000.into(), &2_064.into())
     );
     assert_eq!(plan["warnings"].as_array().map(Vec::len), Some(2));
 }

@@ -175,7 +175,7 @@ fn is_looking_up(id: u32) -> bool {
 /// Leaves by key, which must not take long.
 fn leave(console: &mut Console) {
     let processes = console.descendants();
-    assert!(!processes.is_empty(), "no workers");
+    assert!(!processes.is_empty(), "no worker");
     console.press("q");
     console.wait_text("uit");
     let asked = Instant::now();

@@ -2,6 +2,9 @@
 #![cfg(feature = "demo")]
 #![allow(clippy::unwrap_used)]
 
+#[path = "harness/worker.rs"]
+mod process;
+
 use std::{
     collections::HashMap,
     fs,
@@ -14,9 +17,11 @@ use std::{
 
 use mqfleet::{
     demo::{self, Act, Cut, Demo, DemoError, Options, Site, Step, Trouble},
-    event::What,
-    fleet::{Client, Fleet},
+    event::{Reason, What},
+    fleet::{Client, Fleet, Probe, ProbeKind, Protocol, Secret},
+    wire::{ClientDef, Remote},
 };
+use process::{Def, Worker};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::Mutex;
 
@@ -165,27 +170,35 @@ async fn the_broker_lets_in_exactly_who_knows_the_password() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn paho_gets_in_publishes_and_reads_why_not() {
-    use paho_mqtt::{AsyncClient, ConnectOptionsBuilder, CreateOptionsBuilder, Message, PersistenceType};
     let _alone = ALONE.lock().await;
     let demo = start(options(8), vec![]).await;
     let client = of_site(&demo.fleet, Site::Regional).clone();
-    let uri = format!("mqtt://{}", demo.fleet.endpoint(client.endpoint()).address());
-    let paho = || {
-        let create = CreateOptionsBuilder::new().mqtt_version(5).server_uri(&uri).client_id(&*client.id);
-        AsyncClient::new(create.persistence(PersistenceType::None).finalize()).unwrap()
+    let endpoint = demo.fleet.endpoint(client.endpoint());
+    let def = |id: &str, password: Secret| {
+        let client = ClientDef {
+            id: id.into(),
+            protocol: Protocol::V5,
+            keep_alive: Duration::from_secs(30),
+            clean_start: true,
+            session_expiry: Duration::ZERO,
+            receive_maximum: None,
+            maximum_packet_size: 256 << 10,
+            user_properties: Vec::new(),
+            connect_timeout: LONG,
+            probe: Probe { kind: ProbeKind::Ack, every: Duration::from_millis(100) },
+            username: Some("demo".into()),
+            password: Some(password),
+            identity: None,
+            conversation: Default::default(),
+        };
+        Def { client, remote: Remote::from(endpoint) }
     };
-    let connect = |paho: &AsyncClient, password: &str| {
-        let mut options = ConnectOptionsBuilder::new_v5();
-        options.clean_start(true).user_name("demo").password(password);
-        paho.connect(options.finalize())
-    };
-    let good = paho();
-    connect(&good, client.password.as_ref().unwrap().expose()).wait_for(LONG).unwrap();
-    good.publish(Message::new("probe", "", 1)).wait_for(LONG).unwrap();
-    good.disconnect(None).wait_for(LONG).unwrap();
-    let bad = paho();
-    let refusal = connect(&bad, "guess").wait_for(LONG).unwrap_err();
-    assert!(refusal.to_string().contains("134") || format!("{refusal:?}").contains("BadUserName"), "{refusal:?}");
+    let good = def(&client.id, client.password.clone().unwrap());
+    let mut worker = Worker::start(vec![good, def("other", Secret::new("guess".into()))]).await;
+    worker.connect(0..2).await;
+    assert!(worker.until(LONG, |w| !w.samples.is_empty() && w.is_ended(1)).await, "{:?}", worker.steps);
+    assert!(worker.is_up(0));
+    assert_eq!(worker.cause(1).reason, Reason::BadCredentials);
     demo.stop().await;
 }
 

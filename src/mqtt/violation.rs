@@ -87,7 +87,8 @@ impl fmt::Display for Violation {
                 None => write!(f, "{packet} with property {id:#04x}, {words}"),
             },
             Fault::Counts { told, asked } => {
-                write!(f, "{packet} with {told} reason {} to {asked} topic {}", code_s(told), filter_s(asked))
+                let (codes, filters) = (grouped(told.into()), grouped(asked.into()));
+                write!(f, "{packet} with {codes} reason {} to {filters} topic {}", code_s(told), filter_s(asked))
             }
             Fault::Size { bytes, maximum } => {
                 write!(f, "{packet} of {} bytes, of which {} are allowed", grouped(bytes), grouped(maximum.into()))

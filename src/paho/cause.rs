@@ -26,7 +26,8 @@ pub(super) struct Way {
 /// Why nothing comes from the broker any more: its stream ended, with an error or without, before the
 /// CONNACK (`is_up`) or after it.
 pub(super) fn ended(error: Option<&io::Error>, is_up: bool, way: Way) -> Cause {
-    let closed = |detail: &str| detail == "the broker closed the connection";
+    // With or without taking leave in TLS.
+    let closed = |detail: &str| detail.starts_with("the broker closed the connection");
     match error.map(transport::cause) {
         Some(told) if is_up => told,
         // An orderly end and a reset are the same before the CONNACK.
@@ -67,27 +68,57 @@ pub(super) fn refused(protocol: Protocol, version3: bool, code: u8, words: Optio
     let words = words.unwrap_or_default();
     if version3 {
         let reason = Reason::from_return_code(code);
-        let is_version = reason == Reason::UnsupportedProtocolVersion;
-        return cause(reason, if is_version { "it answers in MQTT 3" } else { words });
+        // One that accepts is of no use to a client of MQTT 5 either.
+        return match code == 0 || reason == Reason::UnsupportedProtocolVersion {
+            true => cause(Reason::UnsupportedProtocolVersion, "it answers in MQTT 3"),
+            false => cause(reason, words),
+        };
     }
     match protocol {
         Protocol::V311 if code > 5 => cause(Reason::OtherBrokerReason, &format!("CONNACK return code {code}")),
         Protocol::V311 => cause(Reason::from_return_code(code), words),
-        Protocol::V5 if Reason::from_code(code) == Reason::OtherBrokerReason => {
-            let colon = if words.is_empty() { "" } else { ": " };
-            cause(Reason::OtherBrokerReason, &format!("CONNACK reason code 0x{code:02x}{colon}{words}"))
-        }
-        Protocol::V5 => cause(Reason::from_code(code), words),
+        Protocol::V5 => coded("CONNACK", code, words),
     }
+}
+
+/// A reason code of MQTT 5.0 that is a failure; one that nobody knows is told as it is.
+fn coded(packet: &str, code: u8, words: &str) -> Cause {
+    let reason = Reason::from_code(code);
+    if reason != Reason::OtherBrokerReason {
+        return cause(reason, words);
+    }
+    let colon = if words.is_empty() { "" } else { ": " };
+    cause(reason, &format!("{packet} reason code 0x{code:02x}{colon}{words}"))
 }
 
 /// Why the broker, speaking MQTT 5.0, ended a connection. `words` is its reason string, if any.
 pub(super) fn disconnected(code: u8, words: Option<&str>) -> Cause {
     let words = words.unwrap_or_default();
     if code >= 0x80 {
-        return cause(Reason::from_code(code), words);
+        return coded("DISCONNECT", code, words);
     }
     cause(Reason::ConnectionLost, if words.is_empty() { "the broker said goodbye" } else { words })
+}
+
+/// Whether what answers CONNECT with these bytes speaks another protocol: text, or TLS. No packet of MQTT
+/// begins with four characters of text, since its length would have to be that of a long one.
+pub(super) fn other_protocol(bytes: &[u8], way: Way) -> Option<Cause> {
+    let is_text = |byte: &&u8| matches!(byte, b' '..=b'~' | b'\t' | b'\r' | b'\n');
+    let detail = match bytes {
+        _ if bytes.starts_with(b"HTTP/") => {
+            "it answers in HTTP, not in MQTT (it may be a web server, or a port for WebSocket)".to_owned()
+        }
+        // A record (RFC 8446 §5.1).
+        [0x14..=0x17, 3, 0..=4, ..] if way.tls => "it answers in TLS, not in MQTT".to_owned(),
+        [0x14..=0x17, 3, 0..=4, ..] => "it answers in TLS, not in MQTT (this port wants TLS)".to_owned(),
+        _ if bytes.len() >= 4 && bytes.iter().take(4).filter(is_text).count() == 4 => {
+            let line = bytes.split(|byte| matches!(byte, b'\r' | b'\n')).find(|line| !line.is_empty());
+            let line = line.unwrap_or_default();
+            format!("it does not answer in MQTT, but with \"{}\"", Scrubbed::from_bytes(&line[..line.len().min(80)]))
+        }
+        _ => return None,
+    };
+    Some(cause(Reason::ProtocolError, &detail))
 }
 
 /// Why Paho gave a connect up of which nothing else tells.

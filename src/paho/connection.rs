@@ -58,10 +58,14 @@ struct State {
     partial: usize,
     /// What the process has counted for this connection, in bytes.
     held: usize,
+    /// Whether nothing is read until Paho has taken some of that.
+    is_paused: bool,
     /// Whether it is in Paho's queue.
     is_queued: bool,
     /// Whether Paho was told to wait with what it writes.
     is_held_up: bool,
+    /// Packets that it has read since then: it keeps the answer to each.
+    unsent: u32,
     is_up: bool,
     /// Nothing comes any more: Paho is told so after what came before.
     is_over: bool,
@@ -102,6 +106,8 @@ impl Connection {
     const INBOX: usize = 64 << 10;
     /// While this much waits to go through TLS or a WebSocket Paho may not write, in bytes.
     const OUTBOX: usize = 16 << 10;
+    /// When so many packets came to a client whose answers the broker does not read, Paho is given no more.
+    const UNSENT: u32 = 256;
     /// What an empty buffer may keep, in bytes.
     const KEPT: usize = 512;
 
@@ -117,8 +123,10 @@ impl Connection {
             is_writing: false,
             partial: 0,
             held: 0,
+            is_paused: false,
             is_queued: false,
             is_held_up: false,
+            unsent: 0,
             is_up: false,
             is_over: false,
             is_closed: false,
@@ -223,6 +231,8 @@ impl Connection {
         state.count();
         if self.has_room(&state) && std::mem::take(&mut state.is_held_up) {
             CONNECTIONS.push(Ready::Write(self.number));
+            state.unsent = 0;
+            self.offer(&mut state);
         }
     }
 
@@ -239,18 +249,17 @@ impl Connection {
         };
         current.begin(self.number);
         current.packet.extend_from_slice(&waiting[..length]);
-        let was_full = waiting.len() >= Self::INBOX;
         state.taken += length;
         if state.taken == state.inbox.len() {
             state.taken = 0;
             state.inbox.clear();
             state.inbox.shrink_to(Self::KEPT);
         }
+        state.unsent += u32::from(state.is_held_up);
         state.count();
-        if !state.inbox.is_empty() || state.is_over {
-            self.queue(&mut state);
-        }
-        if was_full && state.waiting() < Self::INBOX {
+        self.offer(&mut state);
+        if state.is_paused && !self.must_pause(&state) {
+            state.is_paused = false;
             self.changed.notify_one();
         }
         true
@@ -278,15 +287,23 @@ impl Connection {
     }
 
     pub fn wants(&self) -> Wants {
-        let state = self.state();
+        let mut state = self.state();
+        state.is_paused = self.must_pause(&state);
         let write = !state.outbox.is_empty() && !state.is_cut;
         Wants {
-            read: !state.is_over && !state.is_closed && state.waiting() < Self::INBOX && !state.is_stalled(),
+            read: !state.is_over && !state.is_closed && !state.is_paused,
             write,
             close: state.is_closed,
             cut: state.is_cut,
             end: state.is_cut || (state.is_over || state.is_closed) && !write,
         }
+    }
+
+    /// Whether what waits for Paho here has to be taken before more is read: because it is much, because the
+    /// process has no room for more, or because the broker does not read.
+    fn must_pause(&self, state: &State) -> bool {
+        let waiting = state.waiting();
+        waiting >= Self::INBOX || waiting > 0 && (CONNECTIONS.is_full() || state.is_choked())
     }
 
     /// The task is done.
@@ -301,6 +318,8 @@ impl Connection {
     /// Takes in what came from the broker; `partial` is what is left of it before.
     pub fn take_in(&self, partial: &mut Vec<u8>, bytes: &[u8], at: Moment) {
         let mut state = self.state();
+        // Two stamps of the kernel may be a microsecond the wrong way round, and an end never comes before its up.
+        let at = at.max(state.heard);
         state.heard = at;
         if partial.is_empty() {
             let taken = self.take_in_packets(&mut state, bytes, at);
@@ -324,13 +343,16 @@ impl Connection {
             );
             partial.clear();
         }
-        if !state.inbox.is_empty() {
-            self.queue(&mut state);
-        }
+        self.offer(&mut state);
     }
 
     /// Takes in the packets that are complete, and tells how many bytes they have.
     fn take_in_packets(&self, state: &mut State, bytes: &[u8], at: Moment) -> usize {
+        if !state.is_up
+            && let Some(cause) = cause::other_protocol(bytes, self.way)
+        {
+            self.end_in(state, End { at, cause });
+        }
         let mut taken = 0;
         while !state.is_over {
             match mqtt::frame(&bytes[taken..], self.maximum_packet_size) {
@@ -352,7 +374,7 @@ impl Connection {
         };
         let end = |cause| End { at, cause };
         match &received {
-            Received::ConnAck { code: 0, .. } => state.is_up = true,
+            Received::ConnAck { code: 0, version3: false, .. } => state.is_up = true,
             Received::ConnAck { code, reason, version3, .. } => {
                 let cause = cause::refused(self.protocol, *version3, *code, *reason);
                 return self.end_in(state, end(cause));
@@ -401,6 +423,13 @@ impl Connection {
         self.queue(state);
     }
 
+    /// Has Paho read what there is for it.
+    fn offer(&self, state: &mut State) {
+        if state.is_over || state.waiting() > 0 && !state.is_choked() {
+            self.queue(state);
+        }
+    }
+
     fn queue(&self, state: &mut State) {
         if !std::mem::replace(&mut state.is_queued, true) {
             CONNECTIONS.push(Ready::Read(self.number));
@@ -429,9 +458,9 @@ impl State {
         self.inbox.len() - self.taken
     }
 
-    /// Whether what waits for Paho here has to be read before more may come to any connection.
-    fn is_stalled(&self) -> bool {
-        self.waiting() > 0 && CONNECTIONS.is_full()
+    /// Whether Paho holds back as many answers as it may.
+    fn is_choked(&self) -> bool {
+        self.is_held_up && self.unsent >= Connection::UNSENT
     }
 
     /// Has the process count what is held; false where that is too much.

@@ -3,7 +3,7 @@
 //! Paho finds the client of a packet by going through the list of all clients, three times a packet. Every
 //! name that the rest of Paho C 1.3.16 uses of `LinkedList.c` is here, so that its own is not linked. And it
 //! looks through all clients after each packet for messages to send again, though it sends none again but
-//! after a reconnect, of which a client here has none: it does so now when its keep alives are due.
+//! after a reconnect: a client here is never connected twice, so it does so no more.
 #![allow(unsafe_code)]
 
 use std::{
@@ -174,9 +174,10 @@ unsafe fn find(list: *mut List, wanted: *mut c_void, compare: Option<Compare>, k
                 return known;
             }
         }
-        let mut element = (*list).first;
+        // The newest first: a search that the index does not know is for a client that has just connected.
+        let mut element = (*list).last;
         while !element.is_null() && !is_it(element) {
-            element = (*element).next;
+            element = (*element).prev;
         }
         if !element.is_null() {
             (*list).current = element;
@@ -330,14 +331,15 @@ unsafe extern "C" {
     fn __real_MQTTProtocol_retry(now: Time, do_retry: c_int, regardless: c_int);
 }
 
-/// Stands before Paho's own, which without `do_retry` only goes through all clients for one whose write
-/// failed; no write is ever told to fail here.
+/// Stands before Paho's own. But for a client that has come back (`regardless`) that only looks for messages
+/// to send again after a reconnect that were not sent yet, and for a client whose write failed, which none is
+/// told to have done here.
 ///
 /// # Safety
 /// As Paho's own.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn __wrap_MQTTProtocol_retry(now: Time, do_retry: c_int, regardless: c_int) {
-    if do_retry != 0 || regardless != 0 {
+    if regardless != 0 {
         // SAFETY: with what Paho passes.
         unsafe { __real_MQTTProtocol_retry(now, do_retry, regardless) }
     }

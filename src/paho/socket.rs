@@ -118,10 +118,13 @@ fn write_available(number: c_int) {
     }
     // SAFETY: it is what `Socket_setWriteAvailableCallback` was given, a function that lives for ever. It
     // changes a client, which Paho does under this mutex everywhere else; both exist as soon as a client does.
+    // It takes for granted that there is one with this number: closing takes both away under the same mutex.
     unsafe {
         let callback = std::mem::transmute::<*mut c_void, WriteAvailable>(callback);
         Paho_thread_lock_mutex(mqttasync_mutex);
-        callback(number);
+        if CONNECTIONS.get(number).is_some() {
+            callback(number);
+        }
         Paho_thread_unlock_mutex(mqttasync_mutex);
         // Commands wait for the same, up to a second where nobody wakes the thread that sends them.
         Thread_signal_evt(send_evt);

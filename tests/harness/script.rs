@@ -107,7 +107,7 @@ pub fn swallowing(kind: u8, port: u16) -> u16 {
 }
 
 /// Reads one packet of MQTT.
-pub fn packet(stream: &mut TcpStream) -> Option<Vec<u8>> {
+pub fn packet(stream: &mut impl Read) -> Option<Vec<u8>> {
     let (mut packet, mut length, mut byte) = (vec![0], 0, [0]);
     stream.read_exact(&mut packet).ok()?;
     for shift in [0, 7, 14, 21] {

@@ -269,13 +269,16 @@ impl Drop for Worker {
     }
 }
 
-/// Starts `mqfleet worker 0` with one end of a socketpair as its standard input.
+/// Starts `mqfleet worker 0` with one end of a socketpair as its standard input, under what
+/// `MQFLEET_TEST_WORKER` names, such as `valgrind --error-exitcode=99`.
 pub fn spawn(env: &[(&str, &str)]) -> (Child, StdStream, tempfile::NamedTempFile) {
     let (ours, theirs) = StdStream::pair().expect("a socketpair");
     ours.set_nonblocking(true).expect("a non-blocking socket");
     let stderr = tempfile::NamedTempFile::new().expect("a file");
-    let child = Command::new(env!("CARGO_BIN_EXE_mqfleet"))
-        .args(["worker", "0"])
+    let under = std::env::var("MQFLEET_TEST_WORKER").unwrap_or_default();
+    let mut words = under.split_whitespace().chain([env!("CARGO_BIN_EXE_mqfleet"), "worker", "0"]);
+    let child = Command::new(words.next().expect("a program"))
+        .args(words)
         .envs(env.iter().copied())
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .stdout(Stdio::null())
