@@ -76,7 +76,7 @@
 //! | `use_another_server_and_go` | the same, and it is | backoff | use_another_server | retry | `broker refused press: told to use another broker; retry in N s` |
 //! | `max_connections` | mosquitto has no file left for another connection | backoff | connection_lost | retry | `press could not connect to plant: connection lost: the broker closed the connection instead of answering CONNECT (it may want TLS at this port, or be full); retry in N s` |
 //! | `connack_never_comes` | mosquitto is frozen before the connect | backoff | connect_timeout | retry | `press could not connect to plant: connect timed out: no CONNACK within 1s; retry in N s` |
-//! | `no_broker_at_the_port` | a web server | backoff | protocol_error | retry | `broker refused press: broker: protocol error: what answers there does not speak MQTT: HTTP/1.1 400 Bad Request; retry in N s` |
+//! | `no_broker_at_the_port` | a web server | backoff | protocol_error | retry | `broker refused press: broker: protocol error: it answers in HTTP, not in MQTT (it may be a web server, or a port for WebSocket); retry in N s` |
 //! | `taken_over` | a broker says 0x8e | backoff | session_taken_over | retry | `broker disconnected press: taken over: same client ID; retry in N s` |
 //! | `taken_over_twice` | it says so again at once | failed | duplicate_client_id | operator | `press lost its connection to plant: same client ID used twice: taken over twice within a minute; not tried again` |
 //! | `taken_over_without_a_word` | another program has the same ID, MQTT 3.1.1 | backoff | connection_lost | retry | `press lost its connection to plant: the broker closed the connection; retry in N s` |
