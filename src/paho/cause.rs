@@ -51,17 +51,6 @@ fn unanswered(way: Way) -> Cause {
     cause(Reason::ConnectionLost, &detail)
 }
 
-/// Whether what answers CONNECT is text, such as a web server's, and its first line.
-pub(super) fn not_mqtt(came: &[u8]) -> Option<Cause> {
-    const LINE: usize = 80;
-    const LEAST: usize = 4;
-    let line = came.split(|byte| matches!(byte, b'\r' | b'\n')).next()?;
-    let line = &line[..line.len().min(LINE)];
-    let is_text = line.len() >= LEAST && line.iter().all(|byte| matches!(byte, b' '..=b'~'));
-    let text = || String::from_utf8_lossy(line);
-    is_text.then(|| cause(Reason::ProtocolError, &format!("what answers there does not speak MQTT: {}", text())))
-}
-
 /// Why the broker refused, by the code of its CONNACK and what it said besides. A broker of MQTT 3 answers
 /// a client of MQTT 5 in its own way (`version3`).
 pub(super) fn refused(protocol: Protocol, version3: bool, code: u8, words: Option<&str>) -> Cause {
@@ -145,12 +134,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_is_no_mqtt() {
-        let told = |came: &[u8]| not_mqtt(came).map(|cause| cause.detail.to_string());
-        let words = "what answers there does not speak MQTT: HTTP/1.1 400 Bad Request";
-        assert_eq!(told(b"HTTP/1.1 400 Bad Request\r\n\r\n").as_deref(), Some(words));
-        assert_eq!(told(&[b'x'; 5_000]).map(|words| words.len()), Some(words.len() + 80 - 24));
-        for came in [&b""[..], b"\r\n", b"@@", &[0x40, 2, 0, 1], &[0x30, 9, 0, 3, b'a', b'/', b'b', 0, 0]] {
+    fn text_and_tls_are_no_mqtt() {
+        let told = |came: &[u8]| other_protocol(came, Way::default()).map(|cause| cause.detail.to_string());
+        let words = told(b"220 mail.example ESMTP\r\n").expect("text");
+        assert_eq!(words, "it does not answer in MQTT, but with \"220 mail.example ESMTP\"");
+        assert!(told(b"HTTP/1.1 400 Bad Request\r\n\r\n").is_some_and(|words| words.contains("in HTTP")));
+        assert!(told(&[0x15, 3, 1, 0, 2, 2, 70]).is_some_and(|words| words.contains("wants TLS")));
+        assert!(told(&[b'x'; 5_000]).is_some_and(|words| words.len() < 140));
+        for came in [&b""[..], b"@@", &[0x20, 2, 0, 0], &[0x40, 2, 0, 1], &[0x30, 9, 0, 3, b'a', b'/', b'b', 0, 0]] {
             assert_eq!(told(came), None, "{came:?}");
         }
     }

@@ -59,7 +59,7 @@ impl Connection {
                     taken += length;
                 }
                 Ok(None) => return taken,
-                Err(violation) => self.violated(state, &violation, &bytes[taken..], at),
+                Err(violation) => self.violated(state, &violation, at),
             }
         }
         bytes.len()
@@ -68,7 +68,7 @@ impl Connection {
     fn take_in_packet(&self, state: &mut State, packet: &[u8], at: Moment) {
         let received = match state.inspector.received(packet) {
             Ok(received) => received,
-            Err(violation) => return self.violated(state, &violation, packet, at),
+            Err(violation) => return self.violated(state, &violation, at),
         };
         let end = |cause| End { at, cause };
         match &received {
@@ -89,11 +89,10 @@ impl Connection {
         }
     }
 
-    /// What came breaks the rules; until the CONNACK it may be no MQTT at all.
-    fn violated(&self, state: &mut State, violation: &Violation, came: &[u8], at: Moment) {
-        let other = if state.is_up { None } else { cause::not_mqtt(came) };
-        let malformed = || Cause { reason: Reason::ProtocolError, detail: Scrubbed::new(&violation.to_string()) };
-        self.end_in(state, End { at, cause: other.unwrap_or_else(malformed) });
+    /// What came breaks the rules.
+    fn violated(&self, state: &mut State, violation: &Violation, at: Moment) {
+        let cause = Cause { reason: Reason::ProtocolError, detail: Scrubbed::new(&violation.to_string()) };
+        self.end_in(state, End { at, cause });
         if self.protocol == Protocol::V5 {
             // DISCONNECT with the reason (MQTT 5.0 §3.14, §4.13).
             state.outbox = vec![0xe0, 1, violation.code()];
