@@ -160,7 +160,7 @@
 //! | `half_a_message` | both | any | connect | `ok 30 7f 00 mute` | `keep_alive_timeout: ` |
 //! | `half_a_message_and_fin` | both | tcp | connect | `ok 30 7f 00 fin` | `connection_lost: the broker closed the connection` |
 //! | `half_a_message_and_fin` | both | tls | connect | `ok 30 7f 00 fin` | `connection_lost: the broker closed the connection without taking leave in TLS` |
-//! | `half_a_message_and_rst` | both | any | connect | `ok 30 7f 00 rst` | `connection_lost: ` |
+//! | `half_a_message_and_rst` | both | any | subscribe | `ok 30 7f 00 rst` | `connection_lost: ` |
 //! | `silence` | both | any | connect | `mute` | `connect_timeout: no CONNACK within 2s` |
 //! | `silence_behind_connack` | both | any | connect | `ok mute` | `keep_alive_timeout: ` |
 
