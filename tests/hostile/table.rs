@@ -155,7 +155,8 @@ async fn each_row_costs_its_own_client_only() {
     let (base, mut first) = (worker.memory("VmRSS"), 0);
     for round in 1..=rounds() {
         worker.connect(slots.iter().copied()).await;
-        let over = worker.until(Duration::from_secs(20), |w| each().all(|(slot, case)| case.is_over(w, slot, round))).await;
+        let over =
+            worker.until(Duration::from_secs(20), |w| each().all(|(slot, case)| case.is_over(w, slot, round))).await;
         let wrong = |worker: &Worker| -> Vec<String> {
             each().filter_map(|(slot, case)| case.judge(worker, slot, round)).collect()
         };
