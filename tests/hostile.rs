@@ -155,13 +155,13 @@
 //! | `rst_at_ping` | both | any | ping | `rst` | `connection_lost: ` |
 //! | `fin_at_ping` | both | tcp | ping | `fin` | `connection_lost: the broker closed the connection` |
 //! | `fin_at_ping` | both | tls | ping | `fin` | `connection_lost: the broker closed the connection without taking leave in TLS` |
-//! | `half_a_connack` | both | any | connect | `20 03 00 mute` | `connect_timeout: no CONNACK within 2s` |
+//! | `half_a_connack` | both | any | connect | `20 03 00 mute` | `connect_timeout: no CONNACK within 5s` |
 //! | `half_a_connack_and_fin` | both | any | connect | `20 03 00 fin` | `connection_lost: the broker closed the connection instead of answering CONNECT` |
 //! | `half_a_message` | both | any | connect | `ok 30 7f 00 mute` | `keep_alive_timeout: ` |
 //! | `half_a_message_and_fin` | both | tcp | connect | `ok 30 7f 00 fin` | `connection_lost: the broker closed the connection` |
 //! | `half_a_message_and_fin` | both | tls | connect | `ok 30 7f 00 fin` | `connection_lost: the broker closed the connection without taking leave in TLS` |
-//! | `half_a_message_and_rst` | both | any | connect | `ok 30 7f 00 rst` | `connection_lost: ` |
-//! | `silence` | both | any | connect | `mute` | `connect_timeout: no CONNACK within 2s` |
+//! | `half_a_message_and_rst` | both | any | subscribe | `ok 30 7f 00 rst` | `connection_lost: ` |
+//! | `silence` | both | any | connect | `mute` | `connect_timeout: no CONNACK within 5s` |
 //! | `silence_behind_connack` | both | any | connect | `ok mute` | `keep_alive_timeout: ` |
 
 #[path = "hostile/broker.rs"]

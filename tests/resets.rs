@@ -102,7 +102,7 @@ fn client(n: usize, port: u16) -> Def {
     let kinds = [ProbeKind::Ack, ProbeKind::Echo, ProbeKind::Heartbeat];
     let client = ClientDef {
         id: format!("reset-{n}").into(),
-        protocol: if n % 2 == 0 { Protocol::V5 } else { Protocol::V311 },
+        protocol: if n.is_multiple_of(2) { Protocol::V5 } else { Protocol::V311 },
         keep_alive: Duration::from_secs(30),
         clean_start: true,
         session_expiry: Duration::ZERO,

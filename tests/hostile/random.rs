@@ -212,7 +212,7 @@ fn busy(n: usize, port: u16, is_tls: bool) -> Def {
     client.probe.every = Duration::from_millis(4) * pace;
     client.keep_alive = Duration::from_secs(1 + n as u64 % 3);
     client.connect_timeout = Duration::from_secs(if is_slow() { 10 } else { 2 });
-    client.receive_maximum = (n % 4 == 0).then_some(100);
+    client.receive_maximum = n.is_multiple_of(4).then_some(100);
     over(client, is_tls, port)
 }
 
@@ -237,7 +237,7 @@ async fn random_packets_never_end_a_worker() {
         })
     });
     let clients = clients();
-    let def = |n: usize| busy(n, ports[usize::from(n % 5 == 0)], n % 5 == 0);
+    let def = |n: usize| busy(n, ports[usize::from(n.is_multiple_of(5))], n.is_multiple_of(5));
     let mut worker = Worker::start((0..clients).map(def).collect()).await;
     let slots = || 0..clients as Slot;
     worker.connect(slots()).await;

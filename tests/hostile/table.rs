@@ -86,7 +86,7 @@ impl Case {
                     (client.keep_alive, client.probe.kind) = (Duration::from_secs(1), ProbeKind::Heartbeat);
                 }
                 if row.ends.starts_with("connect_timeout") {
-                    client.connect_timeout = Duration::from_secs(2);
+                    client.connect_timeout = Duration::from_secs(5);
                 }
                 if row.name == "message_beyond_receive_maximum" {
                     client.receive_maximum = Some(4);
@@ -155,7 +155,8 @@ async fn each_row_costs_its_own_client_only() {
     let (base, mut first) = (worker.memory("VmRSS"), 0);
     for round in 1..=rounds() {
         worker.connect(slots.iter().copied()).await;
-        let over = worker.until(SOON, |w| each().all(|(slot, case)| case.is_over(w, slot, round))).await;
+        let over =
+            worker.until(Duration::from_secs(20), |w| each().all(|(slot, case)| case.is_over(w, slot, round))).await;
         let wrong = |worker: &Worker| -> Vec<String> {
             each().filter_map(|(slot, case)| case.judge(worker, slot, round)).collect()
         };
@@ -164,6 +165,9 @@ async fn each_row_costs_its_own_client_only() {
             worker.until(Duration::from_secs(5), |w| wrong(w).is_empty()).await;
         }
         let wrong = wrong(&worker);
+        for (slot, case) in each().filter(|(slot, case)| !case.is_over(&worker, *slot, round)) {
+            println!("{case} is not over: {:?}, came to it {:?}", worker.step(slot), case.acted);
+        }
         assert!(over && wrong.is_empty(), "round {round}:\n{}", wrong.join("\n"));
         Healthy::have_not_blinked(&mut worker).await;
         let memory = worker.memory("VmRSS");
