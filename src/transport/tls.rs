@@ -59,6 +59,9 @@ pub(super) struct Secure {
     tls: Arc<Tls>,
     name: Box<str>,
     has_identity: bool,
+    /// It has failed: OpenSSL is asked for nothing more (SSL_get_error(3)), since it may then say for ever
+    /// that it wants to read, and the crate would ask for ever.
+    is_broken: bool,
 }
 
 impl Setup {
@@ -112,7 +115,8 @@ impl Setup {
         let done = Pin::new(&mut stream).connect().await;
         let Verification { refused, chain } =
             std::mem::take(&mut *verification.lock().unwrap_or_else(PoisonError::into_inner));
-        let secure = Secure { stream, tls: self.tls, name: self.name, has_identity: self.papers.is_some() };
+        let secure =
+            Secure { stream, tls: self.tls, name: self.name, has_identity: self.papers.is_some(), is_broken: false };
         let ssl = secure.ssl();
         if self.examine && (done.is_ok() || !chain.is_empty()) {
             let is_done = done.is_ok();
@@ -205,19 +209,28 @@ impl Secure {
 
 impl AsyncRead for Secure {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.is_broken {
+            return Poll::Ready(Ok(()));
+        }
         let before = buffer.filled().len();
         let done = ready!(Pin::new(&mut self.stream).poll_read(cx, buffer));
         let is_end = done.is_ok() && buffer.filled().len() == before && buffer.remaining() > 0;
         if is_end && !kernel::has_taken_leave(self.ssl()) {
+            self.is_broken = true;
             return Poll::Ready(Err(Ended(verdict::cut_off()).into()));
         }
+        self.is_broken = done.is_err();
         Poll::Ready(done.map_err(|error| self.ended(error)))
     }
 }
 
 impl AsyncWrite for Secure {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.is_broken {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
         let done = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes));
+        self.is_broken = done.is_err();
         Poll::Ready(done.map_err(|error| self.unwritten(error, cx)))
     }
 
@@ -227,7 +240,11 @@ impl AsyncWrite for Secure {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.is_broken {
+            return Pin::new(self.stream.get_mut()).poll_shutdown(cx);
+        }
         let done = ready!(Pin::new(&mut self.stream).poll_shutdown(cx));
+        self.is_broken = done.is_err();
         Poll::Ready(done.map_err(|error| self.ended(error)))
     }
 }
