@@ -29,7 +29,7 @@ chaos: test-tools ## the fault tests in their long form, some minutes (ROUNDS=50
 	$(MANY_FILES); MQFLEET_ROUNDS=$(ROUNDS) cargo test --locked --release --test fleet --test resets --test storm --test worker --test recording -- --nocapture --test-threads=1 $(ARGS)
 
 .PHONY: bench
-bench: test-tools ## speed, memory and CPU on this machine, printed, 100,000 clients among it (one alone: cargo bench --bench NAME)
+bench: test-tools ## speed, memory and CPU on this machine, printed; one alone: cargo bench --bench scale
 	$(MANY_FILES); cargo bench --locked --bench '*' -- $(ARGS)
 
 .PHONY: screenshots
