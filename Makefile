@@ -32,7 +32,7 @@ chaos: test-tools ## the fault tests in their long form, some minutes (ROUNDS=50
 	$(MANY_FILES); MQFLEET_SECONDS=$(SOAK) cargo test --locked --release --test hostile -- --ignored --nocapture $(ARGS)
 
 .PHONY: bench
-bench: test-tools ## speed, memory and CPU on this machine, printed
+bench: test-tools ## speed, memory and CPU on this machine, printed; one alone: cargo bench --bench scale
 	$(MANY_FILES); cargo bench --locked --bench '*' -- $(ARGS)
 
 .PHONY: screenshots

@@ -1,178 +1,176 @@
-//! What a blackholed endpoint with half of the fleet costs the other half (the time of their probes) and the machine (CPU); the same fleet without it runs beside it, twice, to show what chance does.
+//! What connects into a blackhole cost the worker that makes them (CPU) and its other clients (the time of their probes); workers without them run beside it, two of them, to show what chance does.
 
 #[path = "../tests/harness/certs.rs"]
 mod certs;
+#[path = "harness/process.rs"]
+mod machine;
 #[path = "../tests/harness/mosquitto.rs"]
 mod mosquitto;
 #[path = "../tests/harness/peers.rs"]
 mod peers;
-#[path = "harness/process.rs"]
+#[path = "../tests/harness/worker.rs"]
 mod process;
 #[path = "harness/report.rs"]
 mod report;
 
 use std::{
-    fs,
-    io::{self, BufRead, BufReader},
-    net::SocketAddr,
-    path::Path,
-    process::{Child, Command, Stdio},
-    sync::mpsc::{Receiver, channel},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
+use mqfleet::{
+    fleet::{Probe, ProbeKind, Protocol},
+    wire::{ClientDef, Slot},
+};
+use process::{Def, Worker};
 use report::{Runs, Table, count, setting, time, verdict};
 
-/// From the last connect until the program counts as calm. The first probe of a blackholed endpoint
-/// ends 5 s after the start; the others follow for as long as the program runs.
+/// From the last connect until the workers count as calm.
 const CALM: Duration = Duration::from_secs(3);
 
 /// What the connects may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn main() -> io::Result<()> {
-    let clients = setting("MQFLEET_BENCH_HALF", 500);
-    let rounds = setting("MQFLEET_BENCH_ROUNDS", 6);
+/// The time between two probes of a healthy client.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// What hanging connects may cost, in per cent of a core, and of their neighbours' p99.
+const CPU: f64 = 0.5;
+const P99: f64 = 10.0;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    let half = setting("MQFLEET_BENCH_HALF", 500);
+    let rounds = setting("MQFLEET_BENCH_ROUNDS", 8);
     let watched = Duration::from_secs(setting("MQFLEET_BENCH_SECONDS", 10) as u64);
-    println!("blackhole: {} clients on a healthy endpoint, probed every 5 s", count(clients));
-    println!("  {}", process::machine());
-    println!("  three programs side by side, so that what else this machine does is the same for all");
+    println!("blackhole: {0} healthy clients, probed every second, and {0} connects that hang", count(half));
+    println!("  {}", machine::machine());
+    println!("  four workers side by side, so that what else this machine does is the same for all");
     println!("  {rounds} times {} s; the median (lowest to highest)\n", watched.as_secs());
     let (hole, broker) = (peers::Blackhole::open(), mosquitto::Mosquitto::start());
-    let folder = tempfile::tempdir()?;
-    let mut fleets = Vec::new();
-    for (name, dark) in [
-        ("they alone", None),
-        ("a blackholed endpoint with as many", Some(hole.address())),
-        ("they alone, once more", None),
-    ] {
-        let file = folder.path().join("fleet.toml");
-        fs::write(&file, text(fleets.len(), broker.address(), dark, clients))?;
-        fleets.push(Fleet::start(name, &file, clients)?);
-    }
-    std::thread::sleep(CALM);
-    fleets.iter().for_each(|fleet| while fleet.lines.try_recv().is_ok() {});
+    let ports = (broker.port(), hole.address().port());
+    let mut lots = [
+        Lot::start("healthy alone", half, 0, ports).await,
+        Lot::start("healthy, beside connects that hang", half, half, ports).await,
+        Lot::start("healthy alone, once more", half, 0, ports).await,
+        Lot::start("connects that hang, alone", 0, half, ports).await,
+    ];
+    look(&mut lots, CALM).await;
     for _ in 0..rounds {
-        let (before, since): (Vec<_>, _) = (fleets.iter().map(Fleet::used).collect(), Instant::now());
-        std::thread::sleep(watched);
-        for (fleet, before) in fleets.iter_mut().zip(before) {
-            fleet.take(before, since.elapsed())?;
+        let (before, since) = (lots.each_ref().map(Lot::used), Instant::now());
+        look(&mut lots, watched).await;
+        for (lot, before) in lots.iter_mut().zip(before) {
+            lot.take(before, since.elapsed());
         }
     }
     let mut table = Table::new(["", "probe p50", "probe p99", "CPU of a core", "samples"]);
-    for f in &fleets {
-        let [least, most] = [0.0, 1.0].map(|q| f.cpu.quantile(q));
-        let cpu = format!("{:.1} % ({least:.1} to {most:.1})", f.cpu.median());
-        table.row([f.name.into(), f.p50.times(), f.p99.times(), cpu, count(f.samples)]);
+    for lot in &lots {
+        let [least, most] = [0.0, 1.0].map(|q| lot.cpu.quantile(q));
+        let cpu = format!("{:.2} % ({least:.2} to {most:.2})", lot.cpu.median());
+        table.row([lot.name.into(), lot.p50.times(), lot.p99.times(), cpu, count(lot.samples)]);
     }
     table.print();
-    let [alone, dark, again] = &fleets[..] else { return Ok(()) };
-    let change = |a: &Fleet, b: &Fleet| (b.p99.median() / a.p99.median() - 1.0) * 100.0;
+    let [alone, beside, again, hanging] = &lots;
+    let moved = |lot: &Lot| (lot.p99.median() / alone.p99.median() - 1.0) * 100.0;
+    let more = |lot: &Lot| lot.cpu.median() - alone.cpu.median();
     let mut table = Table::new(["to the first", "", ""]);
-    let moved = change(alone, dark);
-    table.row(["p99 beside a blackholed endpoint".into(), format!("{moved:+.1} %"), verdict(moved, 10.0, "%")]);
-    table.row(["p99 by chance".into(), format!("{:+.1} %", change(alone, again)), String::new()]);
-    let (cpu, added) = (dark.cpu.median(), dark.cpu.median() - alone.cpu.median());
-    table.row(["CPU that it adds, of a core".into(), format!("{added:+.1} %"), String::new()]);
-    table.row(["CPU in all, beside a blackholed endpoint".into(), format!("{cpu:.1} %"), verdict(cpu, 5.0, "%")]);
+    table.row([
+        "p99 beside connects that hang".into(),
+        format!("{:+.1} %", moved(beside)),
+        verdict(moved(beside), P99, "%"),
+    ]);
+    table.row(["p99 by chance".into(), format!("{:+.1} %", moved(again)), String::new()]);
+    table.row(["CPU that they add".into(), format!("{:+.2} %", more(beside)), verdict(more(beside), CPU, "%")]);
+    table.row(["CPU by chance".into(), format!("{:+.2} %", more(again)), String::new()]);
+    let cpu = hanging.cpu.median();
+    table.row(["CPU of connects that hang, alone".into(), format!("{cpu:.2} %"), verdict(cpu, CPU, "%")]);
     table.print();
     println!("  the clients' p99 alone: {}", time(alone.p99.median()));
-    Ok(())
+    let hang: usize = lots.iter().map(Lot::hanging).sum();
+    println!("  connects that still hang: {} of {}", count(hang), count(2 * half));
 }
 
-/// The `number`th fleet file: no two fleets have a client ID in common.
-fn text(number: usize, well: SocketAddr, dark: Option<SocketAddr>, clients: usize) -> String {
-    let half = |name: &str, address: SocketAddr| {
-        format!(
-            "[endpoint.{name}]\nurl = \"mqtt://{address}\"\n\
-             [[client]]\nid = \"{name}-{number}-%04i\"\ncount = {clients}\nendpoints = [\"{name}\"]\n"
-        )
-    };
-    let dark = dark.map_or(String::new(), |address| half("dark", address));
-    format!("[defaults]\nprobe = {{ kind = \"ack\", every = \"5s\" }}\n{}{dark}", half("well", well))
+/// Lets all of them tell what they have to for so long.
+async fn look(lots: &mut [Lot; 4], time: Duration) {
+    let [a, b, c, d] = lots;
+    let hear = |lot| Lot::hear(lot, time);
+    tokio::join!(hear(a), hear(b), hear(c), hear(d));
 }
 
-/// A running program, and what was seen of it.
-struct Fleet {
+/// A worker, and what was seen of it.
+struct Lot {
     name: &'static str,
-    child: Ended,
-    lines: Receiver<String>,
-    processes: Vec<u32>,
+    worker: Worker,
+    healthy: usize,
+    dark: usize,
     p50: Runs,
     p99: Runs,
-    /// Of a core, in percent: the program and its workers.
+    /// Of a core, in per cent.
     cpu: Runs,
     samples: usize,
 }
 
-impl Fleet {
-    /// Starts the program and waits until this many of its clients are up.
-    fn start(name: &'static str, file: &Path, clients: usize) -> io::Result<Fleet> {
-        let mut child = Ended(
-            Command::new(env!("CARGO_BIN_EXE_mqfleet"))
-                .arg("run")
-                .arg(file)
-                .args(["--format", "json", "--samples"])
-                .stdin(Stdio::null())
-                .stdout(Stdio::piped())
-                .spawn()?,
-        );
-        let lines = read(&mut child.0);
-        let begin = Instant::now();
-        let mut up = 0;
-        while up < clients {
-            let line = lines.recv_timeout(PATIENCE.saturating_sub(begin.elapsed())).map_err(io::Error::other)?;
-            up += usize::from(line.contains(r#""to":"up""#));
+impl Lot {
+    /// Starts it, waits until the healthy ones are up, and orders the others.
+    async fn start(name: &'static str, healthy: usize, dark: usize, (well, hole): (u16, u16)) -> Lot {
+        let port = |n| if n < healthy { well } else { hole };
+        let define = |n| Def::new(client(&format!("{name} {n}")), port(n));
+        let mut worker = Worker::start((0..healthy + dark).map(define).collect()).await;
+        for slot in 0..healthy as Slot {
+            worker.connect([slot]).await;
+            worker.until(EVERY / healthy as u32, |_| false).await; // their probes come apart, too
         }
-        let processes = process::children(child.0.id()).into_iter().chain([child.0.id()]).collect();
+        let all_up = worker.until(PATIENCE, |w| w.up() == healthy).await;
+        assert!(all_up, "{} of {healthy} up", worker.up());
+        worker.connect(healthy as Slot..(healthy + dark) as Slot).await;
         let (p50, p99, cpu) = (Runs::default(), Runs::default(), Runs::default());
-        Ok(Fleet { name, child, lines, processes, p50, p99, cpu, samples: 0 })
+        Lot { name, worker, healthy, dark, p50, p99, cpu, samples: 0 }
+    }
+
+    async fn hear(&mut self, time: Duration) {
+        self.worker.samples.clear();
+        self.worker.until(time, |_| false).await;
     }
 
     /// CPU time so far.
     fn used(&self) -> Duration {
-        self.processes.iter().map(|&id| process::cpu(id)).sum()
+        machine::cpu(self.worker.child.id())
+    }
+
+    fn hanging(&self) -> usize {
+        self.dark - self.worker.ended()
     }
 
     /// Takes in what came in a round, in which it had used this much CPU time `before`.
-    fn take(&mut self, before: Duration, round: Duration) -> io::Result<()> {
+    fn take(&mut self, before: Duration, round: Duration) {
         self.cpu.push(self.used().saturating_sub(before).as_secs_f64() / round.as_secs_f64() * 100.0);
-        let mut times = Runs::default();
-        let micros = self.lines.try_iter().filter_map(|line| {
-            let line: serde_json::Value = serde_json::from_str(&line).ok()?;
-            line.get("rtt_us")?.as_u64()
-        });
-        micros.for_each(|us| times.push(us as f64 / 1e6));
-        if times.is_empty() {
-            return Err(io::Error::other(format!("process {}: no probe was answered", self.child.0.id())));
-        }
+        let mut times: Vec<Duration> = self.worker.samples.iter().map(|sample| sample.rtt).collect();
+        assert!(self.healthy == 0 || !times.is_empty(), "no probe was answered");
+        times.sort();
         self.samples += times.len();
-        self.p50.push(times.median());
-        self.p99.push(times.quantile(0.99));
-        Ok(())
+        let at = |share: f64| times.get((times.len() as f64 * share) as usize).copied();
+        for (runs, time) in [(&mut self.p50, at(0.5)), (&mut self.p99, at(0.99))] {
+            time.into_iter().for_each(|time| runs.push_time(time));
+        }
     }
 }
 
-/// The program's lines as they come.
-fn read(child: &mut Child) -> Receiver<String> {
-    let (sender, lines) = channel();
-    let out = child.stdout.take();
-    std::thread::spawn(move || {
-        for line in out.into_iter().flat_map(|out| BufReader::new(out).lines()).map_while(Result::ok) {
-            if sender.send(line).is_err() {
-                return;
-            }
-        }
-    });
-    lines
-}
-
-/// A process that ends with its owner; its workers end with it.
-struct Ended(Child);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+/// One whose connect may hang for longer than any run.
+fn client(id: &str) -> ClientDef {
+    ClientDef {
+        id: id.into(),
+        protocol: Protocol::V5,
+        keep_alive: Duration::from_secs(30),
+        clean_start: true,
+        session_expiry: Duration::ZERO,
+        receive_maximum: None,
+        maximum_packet_size: 256 << 10,
+        user_properties: Vec::new(),
+        connect_timeout: Duration::from_secs(3_600),
+        probe: Probe { kind: ProbeKind::Ack, every: EVERY },
+        username: None,
+        password: None,
+        identity: None,
+        conversation: Arc::default(),
     }
 }

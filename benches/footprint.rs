@@ -143,7 +143,7 @@ fn idle(file: &Path, clients: usize, watched: Duration) {
     let mut table = Table::new(["in all", "", ""]);
     let pss = sum.pss as f64 / 1e6;
     table.row(["memory (PSS: shared pages count once)".into(), format!("{pss:.1} MB"), verdict(pss, 40.0, "MB")]);
-    table.row(["CPU".into(), format!("{used:.2} %"), verdict(used, 2.0, "%")]);
+    table.row(["CPU".into(), format!("{used:.2} %"), verdict(used, 0.5, "%")]);
     table.row(["bytes to the terminal".into(), format!("{pace:.0} B/s"), verdict(pace, 1000.0, "B/s")]);
     table.print();
     quit(console);

@@ -1,4 +1,4 @@
-//! What following Paho's trace costs a busy worker: the same worker with it and without, in turn; what the trace tells is tested elsewhere.
+//! What inspecting and measuring every packet costs a busy worker, as a share of its CPU time; what they find is tested elsewhere.
 
 #[path = "harness/process.rs"]
 mod machine;
@@ -10,6 +10,7 @@ mod process;
 mod report;
 
 use std::{
+    hint::black_box,
     io::{self, Read, Write},
     net::{TcpListener, TcpStream},
     sync::{
@@ -22,8 +23,11 @@ use std::{
 
 use mosquitto::Mosquitto;
 use mqfleet::{
+    clock::Moment,
     fleet::{Conversation, Message, Probe, ProbeKind, Protocol, Traffic},
-    wire::{ClientDef, TEST_NO_TAP},
+    mqtt::{Inspector, frame},
+    paho::{Slots, Subject},
+    wire::ClientDef,
 };
 use process::{Def, Worker};
 use report::{Runs, Table, count, setting, verdict};
@@ -33,46 +37,135 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a worker that publishes is watched, once it is at full speed.
 const WATCHED: Duration = Duration::from_secs(3);
 
-/// A share of what it is without, in per cent.
-const AIM: f64 = 5.0;
+/// A share of the worker's CPU time, in per cent.
+const AIM: f64 = 2.0;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
-    let rounds = setting("MQFLEET_BENCH_ROUNDS", 12);
-    println!("tap: a worker with it and without in turn, {rounds} rounds");
-    println!("  {}\n", machine::machine());
+    let rounds = setting("MQFLEET_BENCH_ROUNDS", 6);
+    println!("tap: inspecting and measuring as a share of a busy worker's CPU time, {rounds} rounds");
+    println!("  {}", machine::machine());
+    println!("  a worker's CPU time a message, and what the same packets take here in a loop, on a thread by itself\n");
     let broker = Mosquitto::start();
-    let name = "100 clients publish, at the pace that a worker allows itself";
-    compare(rounds, name, async |env| publishing(&broker, 100, env).await).await;
     let name = "10 clients receive, as fast as Paho can";
-    compare(rounds, name, async |env| receiving(10, env).await).await;
+    compare(rounds, name, receive, async || receiving(10).await).await;
+    let name = "100 clients publish, at the pace that a worker allows itself";
+    compare(rounds, name, publish, async || publishing(&broker, 100).await).await;
 }
 
-async fn compare(rounds: usize, name: &str, run: impl AsyncFn(&[(&str, &str)]) -> Run) {
-    let (mut with, mut without, mut loss, mut more) =
-        (Runs::default(), Runs::default(), Runs::default(), Runs::default());
-    for round in 0..rounds {
-        // The second of two may find the machine otherwise than the first.
-        let ([tapped, plain], turn) = ([&[][..], &[(TEST_NO_TAP, "1")][..]], round % 2 == 0);
-        let (a, b) = if turn { (tapped, plain) } else { (plain, tapped) };
-        let (a, b) = (run(a).await, run(b).await);
-        let (tapped, plain) = if turn { (a, b) } else { (b, a) };
-        with.push(tapped.pace);
-        without.push(plain.pace);
-        loss.push((1.0 - tapped.pace / plain.pace) * 100.0);
-        more.push((tapped.cpu / plain.cpu - 1.0) * 100.0);
+async fn compare(rounds: usize, name: &str, part: impl Fn(Part) -> f64, run: impl AsyncFn() -> Run) {
+    let (mut pace, mut whole) = (Runs::default(), Runs::default());
+    let (mut inspecting, mut measuring, mut share) = (Runs::default(), Runs::default(), Runs::default());
+    for _ in 0..rounds {
+        let (run, [inspects, both]) = (run().await, [Part::Inspector, Part::Both].map(&part));
+        pace.push(run.pace);
+        whole.push(run.cpu * 1e9);
+        inspecting.push(inspects * 1e9);
+        measuring.push((both - inspects) * 1e9);
+        share.push(both / run.cpu * 100.0);
     }
-    let pace = |runs: &Runs| {
-        let [median, low, high] = [runs.median(), runs.quantile(0.0), runs.quantile(1.0)].map(|p| count(p as usize));
+    let spread = |runs: &Runs, text: &dyn Fn(f64) -> String| {
+        let [median, low, high] = [runs.median(), runs.quantile(0.0), runs.quantile(1.0)].map(text);
         format!("{median} ({low} to {high})")
     };
-    let percent = |r: &Runs| format!("{:.1} % ({:.1} to {:.1})", r.median(), r.quantile(0.0), r.quantile(1.0));
+    let nanos = |ns: f64| format!("{ns:.0} ns");
     let mut table = Table::new([name, "median (lowest to highest)", ""]);
-    table.row(["messages a second, with".into(), pace(&with), String::new()]);
-    table.row(["without".into(), pace(&without), String::new()]);
-    table.row(["slower, by the round".into(), percent(&loss), verdict(loss.median(), AIM, "%")]);
-    table.row(["more CPU time a message".into(), percent(&more), String::new()]);
+    table.row(["messages a second".into(), spread(&pace, &|pace| count(pace as usize)), String::new()]);
+    table.row(["the worker's CPU time a message".into(), spread(&whole, &nanos), String::new()]);
+    table.row(["of that, inspecting".into(), spread(&inspecting, &nanos), String::new()]);
+    table.row(["of that, measuring".into(), spread(&measuring, &nanos), String::new()]);
+    let judged = verdict(share.median(), AIM, "%");
+    table.row(["their share".into(), spread(&share, &|share| format!("{share:.1} %")), judged]);
     table.print();
+}
+
+/// Which of the work is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    /// Where packets end, and whether they may go on.
+    Inspector,
+    /// That, and what is measured by them.
+    Both,
+}
+
+/// What the worker knows of a client that is up, as far as packets matter to it.
+struct Side {
+    inspector: Inspector,
+    slots: Slots,
+    part: Part,
+}
+
+const MAXIMUM: u32 = 256 << 10;
+
+impl Side {
+    fn up(part: Part) -> Side {
+        let subject = Subject { topic: "mqfleet/probe/bench".into(), probe: ProbeKind::Heartbeat };
+        let (slots, _) = Slots::new(vec![subject]);
+        slots.open(0, 1, Moment::now());
+        let mut side = Side { inspector: Inspector::new(Protocol::V5, MAXIMUM), slots, part };
+        let connect = [&[0x10, 18, 0, 4][..], b"MQTT", &[5, 2, 0, 30, 0], &[0, 5], b"bench"].concat();
+        side.sent(&connect, Moment::now());
+        side.received(CONNACK, Moment::now());
+        side
+    }
+
+    /// All packets that came at once.
+    fn received(&mut self, mut bytes: &[u8], at: Moment) {
+        while let Some(length) = frame(bytes, MAXIMUM).expect("a packet") {
+            let (packet, rest) = bytes.split_at(length);
+            let received = self.inspector.received(packet).expect("its turn");
+            if self.part == Part::Both {
+                self.slots.received(0, 1, &received, at);
+            }
+            black_box(self.inspector.instead(packet, &received));
+            bytes = rest;
+        }
+    }
+
+    fn sent(&mut self, packet: &[u8], at: Moment) {
+        let sent = self.inspector.sent(packet);
+        if self.part == Part::Both {
+            self.slots.sent(0, 1, &sent, at);
+        }
+        black_box(sent);
+    }
+}
+
+/// Seconds of CPU time a message that comes; a stamp is for all that came at once.
+fn receive(part: Part) -> f64 {
+    let (mut side, messages) = (Side::up(part), message().repeat(BATCH));
+    timed(LOOPED / BATCH, |_| side.received(&messages, stamp(part))) / BATCH as f64
+}
+
+/// Seconds of CPU time a message of QoS 1 that goes, its PUBACK included.
+fn publish(part: Part) -> f64 {
+    let mut side = Side::up(part);
+    let mut publish = [&[0x32, 74, 0, 5][..], b"bench", &[0, 0, 0], &[b'x'; 64]].concat();
+    timed(LOOPED, |n| {
+        let [high, low] = ((n % 60_000) as u16 + 1).to_be_bytes();
+        publish[9..11].copy_from_slice(&[high, low]);
+        side.sent(&publish, stamp(part));
+        side.received(&[0x40, 2, high, low], stamp(part));
+    })
+}
+
+fn stamp(part: Part) -> Moment {
+    if part == Part::Both { Moment::now() } else { Moment(1) }
+}
+
+/// Messages that the loop here takes.
+const LOOPED: usize = 1_000_000;
+
+/// The CPU time of this thread, in seconds a turn.
+fn timed(turns: usize, mut turn: impl FnMut(usize)) -> f64 {
+    let begin = cpu_time();
+    (0..turns).for_each(&mut turn);
+    (cpu_time() - begin).as_secs_f64() / turns as f64
+}
+
+fn cpu_time() -> Duration {
+    let t = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(t.tv_sec as u64, t.tv_nsec as u32)
 }
 
 struct Run {
@@ -117,14 +210,21 @@ impl Flood {
     }
 }
 
+/// Of MQTT 5.0: success, no properties.
+const CONNACK: &[u8] = &[0x20, 3, 0, 0, 0];
+
+/// PUBLISH of MQTT 5.0 at QoS 0: a topic of 5 bytes, no properties.
+fn message() -> Vec<u8> {
+    [&[0x30, 72, 0, 5][..], b"bench", &[0], &[b'x'; 64]].concat()
+}
+
 fn serve(mut client: TcpStream, begin: &AtomicBool) -> io::Result<()> {
-    // CONNECT, and CONNACK of MQTT 5.0; then PUBLISH: a topic of 5 bytes, no properties.
     let _ = client.read(&mut [0; 1024])?;
-    client.write_all(&[0x20, 3, 0, 0, 0])?;
+    client.write_all(CONNACK)?;
     while !begin.load(Ordering::SeqCst) {
         thread::sleep(Duration::from_millis(1));
     }
-    let messages = [&[0x30, 72, 0, 5][..], b"bench", &[0], &[b'x'; 64]].concat().repeat(BATCH);
+    let messages = message().repeat(BATCH);
     for _ in 0..MESSAGES / BATCH {
         client.write_all(&messages)?;
     }
@@ -135,9 +235,9 @@ fn serve(mut client: TcpStream, begin: &AtomicBool) -> io::Result<()> {
     Ok(())
 }
 
-async fn receiving(clients: usize, env: &[(&str, &str)]) -> Run {
+async fn receiving(clients: usize) -> Run {
     let flood = Flood::start(clients);
-    let mut worker = start(clients, flood.port, Arc::default(), env).await;
+    let mut worker = start(clients, flood.port, Arc::default()).await;
     let look = |w: &Worker, messages| (messages, Instant::now(), machine::cpu(w.child.id()));
     let before = look(&worker, 0);
     flood.begin.store(true, Ordering::SeqCst);
@@ -148,11 +248,11 @@ async fn receiving(clients: usize, env: &[(&str, &str)]) -> Run {
     Run::between(before, look(&worker, (clients * MESSAGES) as u64))
 }
 
-async fn publishing(broker: &Mosquitto, clients: usize, env: &[(&str, &str)]) -> Run {
+async fn publishing(broker: &Mosquitto, clients: usize) -> Run {
     let message = Message { topic: "bench".into(), payload: [b'x'; 64][..].into(), qos: 1, retain: false };
     let publish = Some(Traffic { message, every: Duration::from_millis(1) });
     let conversation = Arc::new(Conversation { publish, ..Conversation::default() });
-    let mut worker = start(clients, broker.port(), conversation, env).await;
+    let mut worker = start(clients, broker.port(), conversation).await;
     // Counted once a second; the first counts are of the start.
     let published = |w: &Worker| w.messages.values().map(|(_, published)| u64::from(*published)).sum::<u64>();
     let look = |w: &Worker| (published(w), Instant::now(), machine::cpu(w.child.id()));
@@ -178,7 +278,7 @@ impl Run {
     }
 }
 
-async fn start(clients: usize, port: u16, conversation: Arc<Conversation>, env: &[(&str, &str)]) -> Worker {
+async fn start(clients: usize, port: u16, conversation: Arc<Conversation>) -> Worker {
     let define = |n| {
         let client = ClientDef {
             id: format!("bench-{n:04}").into(),
@@ -187,7 +287,7 @@ async fn start(clients: usize, port: u16, conversation: Arc<Conversation>, env: 
             clean_start: true,
             session_expiry: Duration::ZERO,
             receive_maximum: None,
-            maximum_packet_size: 256 << 10,
+            maximum_packet_size: MAXIMUM,
             user_properties: Vec::new(),
             connect_timeout: Duration::from_secs(30),
             probe: Probe { kind: ProbeKind::Heartbeat, every: Duration::from_secs(5) },
@@ -198,7 +298,7 @@ async fn start(clients: usize, port: u16, conversation: Arc<Conversation>, env: 
         };
         Def::new(client, port)
     };
-    let mut worker = Worker::with_env((0..clients).map(define).collect(), env).await;
+    let mut worker = Worker::start((0..clients).map(define).collect()).await;
     worker.connect(0..clients as u32).await;
     assert!(worker.until(PATIENCE, |w| w.up() == clients).await, "{} up", worker.up());
     worker

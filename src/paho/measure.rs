@@ -23,7 +23,7 @@ const OWN_LOST: Duration = Duration::from_secs(60);
 
 impl Slots {
     /// Takes in a packet that goes to the broker at this moment.
-    pub(super) fn sent(&self, slot: Slot, generation: Generation, sent: &Sent<'_>, at: Moment) {
+    pub fn sent(&self, slot: Slot, generation: Generation, sent: &Sent<'_>, at: Moment) {
         let subject = self.subject(slot);
         let is_of_interest = match sent {
             Sent::Connect { .. } | Sent::PingReq => true,
@@ -60,7 +60,7 @@ impl Slots {
     }
 
     /// Takes in a packet that reached this host at this moment.
-    pub(super) fn received(&self, slot: Slot, generation: Generation, received: &Received<'_>, at: Moment) {
+    pub fn received(&self, slot: Slot, generation: Generation, received: &Received<'_>, at: Moment) {
         let subject = self.subject(slot);
         let echoed = match received {
             Received::Publish { topic, payload, qos: 0, retain: false, .. }
