@@ -205,8 +205,8 @@ fn a_fleet_file_on_standard_input_is_checked() {
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(
         said,
-        "<stdin>: ok: fleet fleet, 1200 clients, 1 endpoint, 3 workers\n\
-         1,200 clients → 3 workers of 400, about 24 MB; each worker needs 464 open files, your limit is 1,000\n"
+        "<stdin>: ok: fleet fleet, 1200 clients, 1 endpoint, 2 workers\n\
+         1,200 clients → 2 workers of 600, about 23 MB; each worker needs 664 open files, your limit is 1,000\n"
     );
 
     let output = check(&format!("{HEAD}foo = 1\n"), "", folder.path(), 1_000);
