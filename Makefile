@@ -31,6 +31,12 @@ chaos: test-tools ## the fault tests in their long form, some minutes (ROUNDS=50
 	$(MANY_FILES); MQFLEET_ROUNDS=$(ROUNDS) cargo test --locked --release --test fleet --test resets --test hostile --test storm --test worker --test ways --test recording -- --nocapture --test-threads=1 $(ARGS)
 	$(MANY_FILES); MQFLEET_SECONDS=$(SOAK) cargo test --locked --release --test hostile -- --ignored --nocapture $(ARGS)
 
+# rustix would read a vDSO that valgrind hides.
+.PHONY: valgrind
+valgrind: test-tools ## random packets against a whole worker under valgrind (SOAK=seconds)
+	$(MANY_FILES); RUSTFLAGS='--cfg rustix_use_libc' MQFLEET_SECONDS=$(SOAK) MQFLEET_TEST_WORKER='valgrind --error-exitcode=99 --leak-check=no -q' \
+		cargo test --locked --release --target-dir target/valgrind --test hostile -- --ignored --nocapture random
+
 .PHONY: bench
 bench: test-tools ## speed, memory and CPU on this machine, printed; one alone: cargo bench --bench scale
 	$(MANY_FILES); cargo bench --locked --bench '*' -- $(ARGS)
