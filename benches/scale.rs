@@ -89,7 +89,7 @@ fn measure(clients: usize, room: usize, way: &Way, watched: Duration) -> io::Res
     let file = folder.path().join("fleet.toml");
     fs::write(&file, fleet(&brokers))?;
     let name = if *way == Way::Tls { "TLS" } else { "plain TCP" };
-    println!("{} clients on {name}, {} brokers", count(clients), brokers.len());
+    println!("{} clients on {name}; brokers: {}", count(clients), brokers.len());
     check(&file)?;
 
     let begin = Instant::now();
@@ -119,7 +119,7 @@ fn measure(clients: usize, room: usize, way: &Way, watched: Duration) -> io::Res
     let each = |bytes: f64| format!("{:.2} kB a client", bytes / 1e3 / clients as f64);
     let all = held[0] + held[1];
     let aim = if *way == Way::Tls { TLS } else { PLAIN };
-    table.row([format!("memory, {} workers", workers.len()), mega(held[0]), each(held[0])]);
+    table.row([format!("memory, workers ({})", workers.len()), mega(held[0]), each(held[0])]);
     table.row(["memory, console".into(), mega(held[1]), each(held[1])]);
     let (figure, aim) = (all / 1e3 / clients as f64, aim / 1e3);
     table.row(["memory, in all".into(), mega(all), format!("{}; {}", each(all), verdict(figure, aim, "kB"))]);
