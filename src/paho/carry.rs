@@ -86,7 +86,8 @@ pub(super) async fn carry(connection: Arc<Connection>, mut stream: Stream) {
         }
     };
     if !cut {
-        let _ = stream.close().await; // the other side may have been first
+        // Boxed, so that what it needs at the end is not held all the time before. The other side may be first.
+        let _ = Box::pin(stream.close()).await;
     }
     connection.gone();
 }

@@ -175,7 +175,6 @@ impl Connection {
         }
         let mut rest = packet;
         if self.is_plain {
-            self.inspect(&mut state, packet);
             if state.is_written() {
                 // Where it fails for another reason than want of room the reading side is told why.
                 let written = state.socket.as_ref().map_or(Ok(rest.len()), |socket| socket.try_write(rest));
@@ -185,6 +184,8 @@ impl Connection {
                     Err(_) => &[],
                 };
             }
+            // Sent is what the kernel has taken; an answer is not taken in before this lock is free.
+            self.inspect(&mut state, packet);
         }
         if !rest.is_empty() {
             state.outbox.extend_from_slice(rest);
@@ -342,7 +343,7 @@ impl Connection {
         }
     }
 
-    /// Notes what goes to the broker, just before it goes.
+    /// Notes what goes to the broker, before an answer can be taken in.
     fn inspect(&self, state: &mut State, packet: &[u8]) {
         let sent = state.inspector.sent(packet);
         self.slots.sent(self.slot, self.generation, &sent, Moment::now());

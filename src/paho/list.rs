@@ -164,8 +164,13 @@ unsafe fn find(list: *mut List, wanted: *mut c_void, compare: Option<Compare>, k
             Some(compare) => compare((*element).content, wanted) != 0,
             None => (*element).content == wanted,
         };
-        if !(*list).current.is_null() && is_it((*list).current) {
-            return (*list).current;
+        let current = (*list).current;
+        if !current.is_null() && is_it(current) {
+            if let Some(key) = key.filter(|_| !(*current).is_indexed) {
+                (*current).is_indexed = true;
+                index().remember(key, current as usize);
+            }
+            return current;
         }
         if let Some(key) = key {
             let known = index().found.get(&key).map_or(ptr::null_mut(), |&element| element as *mut Element);
