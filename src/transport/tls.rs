@@ -244,7 +244,8 @@ impl AsyncWrite for Secure {
             return Pin::new(self.stream.get_mut()).poll_shutdown(cx);
         }
         let done = ready!(Pin::new(&mut self.stream).poll_shutdown(cx));
-        self.is_broken = done.is_err();
+        // Where only the way out is broken, what the other side said before may still be read.
+        self.is_broken = done.as_ref().is_err_and(|error| error.raw_os_error().is_none());
         Poll::Ready(done.map_err(|error| self.ended(error)))
     }
 }
