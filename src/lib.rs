@@ -72,10 +72,10 @@
 //! - What a worker has to tell is kept in a cell for each client, and a cell is queued once: its
 //!   queue cannot overflow, and a console that is late reads the present, not the past.
 //! - Paho has no sockets. Its `Socket.c` is not linked: `src/paho/socket.rs` stands in for it, and what Paho
-//!   takes for a socket is the number of a connection, never given twice. Every stream is read and written
-//!   by one task, whatever it goes through, so TLS needs no pair of sockets to reach Paho, a number cannot
-//!   be another's, and a packet reaches Paho whole or not at all. Paho's threads write a plain socket
-//!   themselves, which saves a hop between threads.
+//!   takes for a socket is the number of a connection, never given twice. Every stream is read by a task of
+//!   its own, whatever it goes through, so TLS needs no pair of sockets to reach Paho, a number cannot be
+//!   another's, and a packet reaches Paho whole or not at all. Where TLS or a WebSocket is between, the task
+//!   writes as well; a plain socket Paho's threads write themselves, which saves a hop between threads.
 //! - Nor is its `LinkedList.c`: `src/paho/list.rs` has the same lists with an index, since Paho looks for a
 //!   packet's client among all of them. The linker puts a function of that file before one of Paho's
 //!   (`build.rs`).

@@ -88,7 +88,7 @@ fn run() -> Result<(), WorkerError> {
     });
     watchdog::start(link.try_clone()?.into())?;
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    // Handshakes keep as many CPUs busy as there are, and nobody else waiting.
+    // Apart from the loop, which a handshake would keep waiting; two, so that two CPUs can be at handshakes.
     let carriers = Builder::new_multi_thread().worker_threads(CARRIERS).thread_name("carrier").enable_all().build()?;
     let result = runtime.block_on(async {
         let (sender, receiver) = wire::link(UnixStream::from_std(link)?);

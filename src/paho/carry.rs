@@ -67,7 +67,9 @@ pub(super) async fn carry(connection: Arc<Connection>, mut stream: Stream) {
         }
         let moved = poll_fn(|context| {
             // Reading first: what the broker said is the reason why writing fails.
-            if read && let Poll::Ready(read) = poll_read(&connection, &mut stream, &mut partial, context) {
+            if read > 0
+                && let Poll::Ready(read) = poll_read(&connection, &mut stream, &mut partial, read, context)
+            {
                 return Poll::Ready(read);
             }
             output.poll(&mut stream, context)
@@ -96,10 +98,12 @@ fn poll_read(
     connection: &Connection,
     stream: &mut Stream,
     partial: &mut Vec<u8>,
+    most: usize,
     context: &mut Context<'_>,
 ) -> Poll<io::Result<()>> {
     READ.with_borrow_mut(|buffer| {
-        match ready!(stream.poll_receive(context, buffer))? {
+        let most = most.min(buffer.len());
+        match ready!(stream.poll_receive(context, &mut buffer[..most]))? {
             0 => connection.ended(None),
             length => connection.take_in(partial, &buffer[..length], stream.arrived()),
         }

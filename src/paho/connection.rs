@@ -6,7 +6,6 @@ mod inbound;
 
 use std::{
     ffi::c_int,
-    io::ErrorKind,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -15,7 +14,7 @@ use tokio::{runtime::Handle, sync::Notify};
 use super::{
     carry,
     cause::Way,
-    connections::{CONNECTIONS, Ready},
+    connections::{CONNECTIONS, Connections, Ready},
     slots::{End, Slots},
     socket::Current,
 };
@@ -51,7 +50,7 @@ struct State {
     /// Packets for Paho, of which it has `taken` bytes.
     inbox: Vec<u8>,
     taken: usize,
-    /// For the broker. Of a plain connection the rest of a packet, else whole packets.
+    /// For the broker. Of a plain connection the rest of a packet and what Paho acknowledges after it.
     outbox: Vec<u8>,
     /// The task has more of that, which has to go first.
     is_writing: bool,
@@ -81,7 +80,8 @@ struct State {
 /// What the task is to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Wants {
-    pub read: bool,
+    /// So many bytes at most; one that is small does not suffer from what others hold.
+    pub read: usize,
     pub write: bool,
     /// Paho has let go: what is to be written is the last.
     pub close: bool,
@@ -170,19 +170,19 @@ impl Connection {
     /// Paho sends a packet.
     pub fn send(&self, packet: &[u8]) {
         let mut state = self.state();
-        if state.is_closed || state.is_over {
+        if state.is_closed {
             return;
+        }
+        if state.is_over {
+            // An end before Paho knew the connection found nobody to be told.
+            return self.queue(&mut state);
         }
         let mut rest = packet;
         if self.is_plain {
             if state.is_written() {
-                // Where it fails for another reason than want of room the reading side is told why.
-                let written = state.socket.as_ref().map_or(Ok(rest.len()), |socket| socket.try_write(rest));
-                rest = match written {
-                    Ok(written) => &rest[written..],
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => rest,
-                    Err(_) => &[],
-                };
+                // What does not go out now the task writes, and tells why where it cannot.
+                let written = state.socket.as_ref().and_then(|socket| socket.try_write(rest).ok());
+                rest = &rest[written.unwrap_or(0)..];
             }
             // Sent is what the kernel has taken; an answer is not taken in before this lock is free.
             self.inspect(&mut state, packet);
@@ -256,6 +256,10 @@ impl Connection {
             state.taken = 0;
             state.inbox.clear();
             state.inbox.shrink_to(Self::KEPT);
+        } else if state.taken >= Self::INBOX {
+            // Under load it is never empty: what was taken has to go all the same.
+            let taken = std::mem::take(&mut state.taken);
+            state.inbox.drain(..taken);
         }
         state.unsent += u32::from(state.is_held_up);
         state.count();
@@ -291,9 +295,11 @@ impl Connection {
     pub fn wants(&self) -> Wants {
         let mut state = self.state();
         state.is_paused = self.must_pause(&state);
+        let room =
+            if CONNECTIONS.is_full() { Connections::SPARED.saturating_sub(state.held).max(1) } else { usize::MAX };
         let write = !state.outbox.is_empty() && !state.is_cut;
         Wants {
-            read: !state.is_over && !state.is_closed && !state.is_paused,
+            read: if state.is_over || state.is_closed || state.is_paused { 0 } else { room },
             write,
             close: state.is_closed,
             cut: state.is_cut,

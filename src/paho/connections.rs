@@ -30,7 +30,7 @@ pub(super) struct Connections {
     held: AtomicUsize,
 }
 
-/// Its length is bounded by the number of connections: each is in it once, or once for either end.
+/// Each connection is in it once to be read; to be written again each time that it had no room and has some.
 #[derive(Default)]
 struct Queue {
     ready: VecDeque<Ready>,

@@ -72,8 +72,8 @@ impl Index {
     }
 }
 
-// Every function below is called by Paho under the lock that guards the list, with pointers to lists and
-// elements that came from here and are alive.
+// Every function below is called by Paho under `mqttasync_mutex` or, of commands, `mqttcommand_mutex` beside
+// it, with pointers to lists and elements that came from here and are alive.
 
 /// # Safety
 /// As above.

@@ -43,6 +43,7 @@ impl Current {
     pub fn begin(&mut self, number: c_int) {
         (self.number, self.read) = (number, 0);
         self.packet.clear();
+        self.packet.shrink_to(KEPT);
     }
 
     /// The next `count` bytes, where there are so many.

@@ -56,6 +56,8 @@ impl Inbound {
 
     /// Takes in what was read.
     pub fn read(&mut self, bytes: &[u8]) {
+        // What was taken goes first: what is left is part of a frame's head, however the reads fall.
+        self.ahead.drain(..std::mem::take(&mut self.taken));
         self.ahead.extend_from_slice(bytes);
     }
 

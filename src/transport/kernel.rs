@@ -1,4 +1,4 @@
-//! Defines what needs `unsafe` below MQTT: socket options, time stamps and `TCP_INFO` of Linux, and two calls of OpenSSL; what they are used for is elsewhere.
+//! Defines what needs `unsafe` below MQTT: socket options, time stamps and `TCP_INFO` of Linux, and what the crate does not offer of OpenSSL; what they are used for is elsewhere.
 #![allow(unsafe_code)]
 
 use std::{

@@ -92,8 +92,9 @@ impl Connection {
     /// What came breaks the rules.
     fn violated(&self, state: &mut State, violation: &Violation, at: Moment) {
         let cause = Cause { reason: Reason::ProtocolError, detail: Scrubbed::new(&violation.to_string()) };
+        let is_between_packets = !self.is_plain || state.is_written();
         self.end_in(state, End { at, cause });
-        if self.protocol == Protocol::V5 {
+        if self.protocol == Protocol::V5 && is_between_packets {
             // DISCONNECT with the reason (MQTT 5.0 §3.14, §4.13).
             state.outbox = vec![0xe0, 1, violation.code()];
         }
