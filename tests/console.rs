@@ -194,7 +194,7 @@ fn every_way_out_restores_the_terminal_and_leaves_no_process() {
         assert_eq!(console.wait_exit().code, code, "{way}");
         console.assert_restored();
         assert_gone(&processes);
-        assert!(console.screen().contains("mqfleet: test after"), "{way}: no report:\n{}", console.screen());
+        console.wait_for(&format!("{way}: a report"), |screen| screen.contains("mqfleet: test after"));
     }
     let log = broker.log();
     let cut = in_log(&log, "closed its connection");
