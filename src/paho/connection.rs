@@ -179,13 +179,13 @@ impl Connection {
         }
         let mut rest = packet;
         if self.is_plain {
+            // Before it goes: an answer may have come before the kernel returns.
+            self.inspect(&mut state, packet);
             if state.is_written() {
                 // What does not go out now the task writes, and tells why where it cannot.
                 let written = state.socket.as_ref().and_then(|socket| socket.try_write(rest).ok());
                 rest = &rest[written.unwrap_or(0)..];
             }
-            // Sent is what the kernel has taken; an answer is not taken in before this lock is free.
-            self.inspect(&mut state, packet);
         }
         if !rest.is_empty() {
             state.outbox.extend_from_slice(rest);
@@ -349,7 +349,7 @@ impl Connection {
         }
     }
 
-    /// Notes what goes to the broker, before an answer can be taken in.
+    /// Notes what goes to the broker, just before it goes.
     fn inspect(&self, state: &mut State, packet: &[u8]) {
         let sent = state.inspector.sent(packet);
         self.slots.sent(self.slot, self.generation, &sent, Moment::now());
