@@ -1,6 +1,8 @@
-//! Has the linker put a function of `src/paho/list.rs` before one of Paho's.
+//! Has the linker put the functions of `src/paho/wrapped.rs` before those of Paho's.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rustc-link-arg=-Wl,--wrap=MQTTProtocol_retry");
+    for name in ["MQTTProtocol_keepalive", "MQTTProtocol_retry"] {
+        println!("cargo::rustc-link-arg=-Wl,--wrap={name}");
+    }
 }

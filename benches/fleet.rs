@@ -50,6 +50,8 @@ struct Contender {
     from_start: Runs,
     connects: Runs,
     cpu: Runs,
+    /// Of mqfleet's second run: not compared, the floor's clients do not probe.
+    probing_cpu: Runs,
     burst: Runs,
     /// Runs in which a phase was not done within [`PATIENCE`].
     given_up: usize,
@@ -73,6 +75,9 @@ impl Contender {
                 None => self.given_up += 1,
             }
         }
+        if let Some(time) = times.probing_cpu {
+            self.probing_cpu.push_time(time);
+        }
     }
 
     fn row(&self, table: &mut Table) {
@@ -90,6 +95,7 @@ fn compare() -> io::Result<()> {
     println!("  {rounds} rounds of all contenders in turn; the median (lowest to highest)");
     println!("  connected: until the last CONNACK; of mqfleet, until the line that tells it was read");
     println!("  CPU: of all processes that hold connections, from their start to the last CONNACK");
+    println!("  mqfleet's burst is a run of its own, of clients that probe (ack, each 3 s) from when they are up");
     println!("  QoS 1 from each at once: from the first PUBLISH to the last PUBACK\n");
     let broker = mosquitto::Mosquitto::start();
     for window in WINDOWS {
@@ -120,6 +126,7 @@ fn compare() -> io::Result<()> {
             }
             table.print();
         }
+        println!("  mqfleet, where its clients probe while others connect: CPU {}\n", fleet.probing_cpu.times());
         for c in [&floor, &fleet].into_iter().filter(|c| c.given_up > 0) {
             println!("  {}: given up {} times after {} s", c.name, c.given_up, PATIENCE.as_secs());
         }

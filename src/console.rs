@@ -172,8 +172,14 @@ impl Console<'_> {
                     }
                 }
                 told = self.feed.next() => {
-                    feed::take_in(self.model, told?);
-                    pace.ask(if self.feed.is_flowing() { after_news } else { AFTER_KEY });
+                    let told = told?;
+                    let distance = match self.feed.is_flowing() {
+                        true if told.is_only_figures() => TICK,
+                        true => after_news,
+                        false => AFTER_KEY,
+                    };
+                    feed::take_in(self.model, told);
+                    pace.ask(distance);
                 }
             }
         }

@@ -71,6 +71,13 @@ pub enum What {
     Trouble(Scrubbed),
 }
 
+impl What {
+    /// Whether it is a figure that comes again and again: it can wait for the next second to be seen.
+    pub fn is_figure(&self) -> bool {
+        matches!(self, What::Sample(_) | What::Tcp(..) | What::Messages(_))
+    }
+}
+
 /// A client's step from one state to another, with all that explains it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Transition {

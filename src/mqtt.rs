@@ -31,7 +31,15 @@ pub enum Received<'a> {
     /// MQTT 3.1.1 §3.2, MQTT 5.0 §3.2. With `version3` it is one of MQTT 3 to a client of MQTT 5, its
     /// code a return code of MQTT 3.1.1 §3.2.2.3: Paho survives it, but would take code 0 for a
     /// connection, so that it is better not handed on.
-    ConnAck { code: u8, session_present: bool, reason: Option<&'a str>, reference: Option<&'a str>, version3: bool },
+    ConnAck {
+        code: u8,
+        session_present: bool,
+        reason: Option<&'a str>,
+        reference: Option<&'a str>,
+        /// In seconds (MQTT 5.0 §3.2.2.3.14).
+        server_keep_alive: Option<u16>,
+        version3: bool,
+    },
     /// MQTT 5.0 §3.13.
     PingResp,
     /// MQTT 3.1.1 §3.3, MQTT 5.0 §3.3.

@@ -16,6 +16,7 @@ mod pending;
 mod quiet;
 mod slots;
 mod socket;
+mod wrapped;
 
 use std::{
     sync::{Arc, Weak},
@@ -36,7 +37,7 @@ use self::{
 pub use self::{
     message::probe_topic,
     pending::Pending,
-    slots::{End, News, Slots, Subject},
+    slots::{End, Slots, Subject},
 };
 use crate::{
     clock::Moment,
@@ -60,7 +61,7 @@ const NOWHERE: &str = "tcp://nowhere:1";
 pub struct Paho {
     /// Never connected. With its last client gone Paho would tear itself down, and set itself up anew with the
     /// next.
-    anchor: mqtt::AsyncClient,
+    _anchor: mqtt::AsyncClient,
 }
 
 impl Paho {
@@ -72,27 +73,7 @@ impl Paho {
         quiet::quiet();
         let options =
             mqtt::CreateOptionsBuilder::new().server_uri(NOWHERE).client_id("anchor").persistence(None).finalize();
-        Ok(Paho { anchor: mqtt::AsyncClient::new(options)? })
-    }
-
-    /// Has Paho look at the keep alives of its clients, unless it did so in the last 100 ms.
-    ///
-    /// Where nothing arrives it does so once a second (`MQTTAsync_receiveThread`), and sends all the
-    /// PINGREQs that fell due since: each waits for those before it, and so do the answers.
-    pub fn look(&self) {
-        CONNECTIONS.wake();
-    }
-
-    /// Lets Paho look often at the keep alives of its clients; to be called after every connect.
-    ///
-    /// Paho looks every tenth of the keep alive that was connected with last, whoever's it is
-    /// (`setRetryLoopInterval`). After a client with a long one it sends the others' PINGREQs too
-    /// late, and their broker cuts them; and all that fell due since the last look go out at once,
-    /// which spoils what their answers tell. A connect that cannot succeed sets it right.
-    pub fn look_often(&self) {
-        let mut options = mqtt::ConnectOptionsBuilder::with_mqtt_version(mqtt::MQTT_VERSION_3_1_1);
-        options.keep_alive_interval(Duration::from_secs(1));
-        drop(self.anchor.connect(options.finalize()));
+        Ok(Paho { _anchor: mqtt::AsyncClient::new(options)? })
     }
 
     /// Whether its receive thread went round lately, which it does once a second from the first connect on.

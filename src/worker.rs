@@ -35,7 +35,7 @@ use self::{
 };
 use crate::{
     clock::Moment,
-    paho::{News, Paho, Slots, Subject, probe_topic},
+    paho::{Paho, Slots, Subject, probe_topic},
     wire::{self, ClientDef, FromWorker, Hello, Receiver, Sender, Slot, ToWorker, WireError, check_hello},
 };
 
@@ -92,7 +92,7 @@ fn run() -> Result<(), WorkerError> {
     let carriers = Builder::new_multi_thread().worker_threads(CARRIERS).thread_name("carrier").enable_all().build()?;
     let result = runtime.block_on(async {
         let (sender, receiver) = wire::link(UnixStream::from_std(link)?);
-        serve(&paho, carriers.handle(), sender, receiver, beat).await
+        serve(carriers.handle(), sender, receiver, beat).await
     });
     // Destroying hundreds of clients one by one would be a long goodbye; the kernel is quicker.
     std::mem::forget((paho, runtime, carriers));
@@ -108,13 +108,7 @@ fn run() -> Result<(), WorkerError> {
     }
 }
 
-async fn serve(
-    paho: &Rc<Paho>,
-    carriers: &Handle,
-    mut sender: Sender,
-    mut receiver: Receiver,
-    beat: Beat,
-) -> Result<(), WorkerError> {
+async fn serve(carriers: &Handle, mut sender: Sender, mut receiver: Receiver, beat: Beat) -> Result<(), WorkerError> {
     let mut terminate = signal(SignalKind::terminate())?;
     sender.send(&FromWorker::Hello(Hello::new())).await?;
     let defs = tokio::select! {
@@ -123,12 +117,12 @@ async fn serve(
     };
     let Some((defs, first)) = defs else { return Ok(()) };
     let subject = |d: &ClientDef| Subject { topic: probe_topic(&d.id).into(), probe: d.probe.kind };
-    let (slots, news) = Slots::new(defs.iter().map(subject).collect());
+    let (slots, marks) = Slots::new(defs.iter().map(subject).collect());
     let slots = Arc::new(slots);
     let (reach, answers) = Reach::new(carriers.clone());
-    let driver = Driver::new(paho.clone(), slots.clone(), defs, reach);
+    let driver = Driver::new(slots.clone(), defs, reach);
     let (reports, writer) = write_reports(sender);
-    let mut worker = Worker { driver, slots, news, answers, reports, beat };
+    let mut worker = Worker { driver, slots, marks, answers, reports, beat };
     let result = worker.obey(first, &mut receiver, &mut terminate).await;
     watchdog::end_within_grace();
     worker.say_goodbye(writer).await;
@@ -171,7 +165,7 @@ fn write_reports(mut sender: Sender) -> (mpsc::Sender<FromWorker>, JoinHandle<()
 struct Worker {
     driver: Driver,
     slots: Arc<Slots>,
-    news: News,
+    marks: mpsc::Receiver<Slot>,
     answers: mpsc::Receiver<Answer>,
     reports: mpsc::Sender<FromWorker>,
     beat: Beat,
@@ -222,16 +216,10 @@ impl Worker {
         let sends = [report, Some(self.beat.due())].into_iter().flatten().filter(|&at| at > now);
         let wake = sends.fold(self.driver.next_due(), Moment::min);
         tokio::select! {
-            Some(slot) = self.news.marks.recv() => {
+            Some(slot) = self.marks.recv() => {
                 settle(&self.slots, &mut self.driver, slot);
-                while let Ok(slot) = self.news.marks.try_recv() {
+                while let Ok(slot) = self.marks.try_recv() {
                     settle(&self.slots, &mut self.driver, slot);
-                }
-            }
-            Some(sample) = self.news.samples.recv(), if self.driver.outbox.has_room_for_samples() => {
-                self.driver.outbox.sample(sample);
-                while self.driver.outbox.has_room_for_samples() && let Ok(sample) = self.news.samples.try_recv() {
-                    self.driver.outbox.sample(sample);
                 }
             }
             Some(answer) = self.answers.recv() => {
@@ -243,7 +231,7 @@ impl Worker {
             Ok(permit) = self.reports.reserve(), if may_send => {
                 self.beat.sent(now);
                 if has_report {
-                    self.driver.outbox.samples_lost(self.slots.take_samples_lost());
+                    self.driver.collect(now); // in their order with what else is told
                     permit.send(FromWorker::Report(self.driver.outbox.take(now)));
                 } else {
                     permit.send(FromWorker::Beat);
@@ -259,6 +247,7 @@ impl Worker {
         let farewell = async {
             self.driver.disconnect_all();
             self.driver.count();
+            self.driver.collect(Moment::now());
             while self.driver.is_leaving() || (self.driver.outbox.due().is_some() && !writer.is_finished()) {
                 self.turn().await;
             }

@@ -44,6 +44,8 @@ pub struct Times {
     pub connects: Option<Duration>,
     /// The CPU time of all that hold connections, from their start to the last CONNACK.
     pub cpu: Option<Duration>,
+    /// The same of clients that probe from when they are up, where there was such a run.
+    pub probing_cpu: Option<Duration>,
     /// From the first PUBLISH to the last PUBACK.
     pub burst: Option<Duration>,
 }

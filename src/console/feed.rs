@@ -23,6 +23,13 @@ pub(super) enum Told {
     Played(News),
 }
 
+impl Told {
+    /// Whether there is nothing in it that would be missed before the next second is drawn.
+    pub fn is_only_figures(&self) -> bool {
+        matches!(self, Told::Events(events) if events.iter().all(|event| event.what.is_figure()))
+    }
+}
+
 impl Feed<'_> {
     /// Which keys mean anything.
     pub fn scope(&self) -> Scope {

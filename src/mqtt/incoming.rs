@@ -52,14 +52,14 @@ fn connack(protocol: Protocol, mut reader: Reader<'_>) -> Result<Received<'_>, V
         return Err(Violation::protocol(reader.kind, "with a session, but refused"));
     }
     let version3 = protocol == Protocol::V5 && reader.is_empty();
-    let (mut reason, mut reference) = (None, None);
+    let mut kept = properties::Properties::default();
     if protocol == Protocol::V5 && !version3 {
         check_code(reader.kind, code, &[0])?;
-        let properties = properties::read(&mut reader)?;
-        (reason, reference) = (properties.reason, properties.reference);
+        kept = properties::read(&mut reader)?;
     }
     reader.end()?;
-    Ok(Received::ConnAck { code, session_present, reason, reference, version3 })
+    let properties::Properties { reason, reference, server_keep_alive, .. } = kept;
+    Ok(Received::ConnAck { code, session_present, reason, reference, server_keep_alive, version3 })
 }
 
 /// MQTT 3.1.1 §3.3, MQTT 5.0 §3.3; topic names: §4.7.

@@ -22,6 +22,8 @@ pub(super) struct Properties<'a> {
     pub reference: Option<&'a str>,
     pub receive_maximum: Option<u16>,
     pub topic_alias: Option<u16>,
+    /// In seconds.
+    pub server_keep_alive: Option<u16>,
 }
 
 #[derive(Clone, Copy)]
@@ -135,9 +137,10 @@ pub(super) fn read<'a>(reader: &mut Reader<'a>) -> Result<Properties<'a>, Violat
                     return Err(out_of_range);
                 }
             }
-            Form::Short => {
-                list.short()?;
-            }
+            Form::Short => match (list.short()?, id) {
+                (n, 0x13) => properties.server_keep_alive = Some(n),
+                _ => {}
+            },
             Form::Count => match (list.short()?, id) {
                 (0, _) => return Err(out_of_range),
                 (n, 0x21) => properties.receive_maximum = Some(n),

@@ -7,6 +7,7 @@ mod inbound;
 use std::{
     ffi::c_int,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use tokio::{runtime::Handle, sync::Notify};
@@ -22,7 +23,7 @@ use crate::{
     clock::Moment,
     event::{Generation, Tcp},
     fleet::Protocol,
-    mqtt::{self, Inspector},
+    mqtt::{self, Inspector, Sent},
     transport::{Socket, Stream},
     wire::Slot,
 };
@@ -73,8 +74,11 @@ struct State {
     is_closed: bool,
     /// It is to be closed without a word to the broker.
     is_cut: bool,
-    /// When anything came last.
+    /// When anything came last, and when Paho sent anything.
     heard: Moment,
+    sent: Moment,
+    /// The keep alive that holds, the broker's where it set one (MQTT 5.0 §3.2.2.3.14); zero for none.
+    keep_alive: Duration,
 }
 
 /// What the task is to do next.
@@ -133,6 +137,8 @@ impl Connection {
             is_closed: false,
             is_cut: false,
             heard: Moment::now(),
+            sent: Moment::now(),
+            keep_alive: Duration::ZERO,
         };
         let connection = CONNECTIONS.add(|number| {
             Arc::new(Connection {
@@ -162,6 +168,13 @@ impl Connection {
         self.state().heard
     }
 
+    /// When it will have been idle in one direction for as long as its keep alive; `None` where that is never.
+    pub fn idle_at(&self) -> Option<Moment> {
+        let state = self.state();
+        let is_kept = !state.keep_alive.is_zero() && !state.is_over && !state.is_closed;
+        is_kept.then(|| state.sent.min(state.heard) + state.keep_alive)
+    }
+
     /// Whether nothing is left of it but what Paho may still have to read.
     pub fn is_gone(&self) -> bool {
         self.state().socket.is_none()
@@ -177,6 +190,7 @@ impl Connection {
             // An end before Paho knew the connection found nobody to be told.
             return self.queue(&mut state);
         }
+        state.sent = Moment::now();
         let mut rest = packet;
         if self.is_plain {
             // Before it goes: an answer may have come before the kernel returns.
@@ -352,6 +366,9 @@ impl Connection {
     /// Notes what goes to the broker, just before it goes.
     fn inspect(&self, state: &mut State, packet: &[u8]) {
         let sent = state.inspector.sent(packet);
+        if let Sent::Connect { keep_alive } = sent {
+            state.keep_alive = Duration::from_secs(keep_alive.into());
+        }
         self.slots.sent(self.slot, self.generation, &sent, Moment::now());
     }
 

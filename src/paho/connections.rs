@@ -1,7 +1,8 @@
 //! Defines the connections that Paho knows by their number, and the queue of those that it has to read; what one of them is, is in `connection`.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    cmp::Reverse,
+    collections::{BinaryHeap, VecDeque},
     ffi::c_int,
     sync::{
         Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError, RwLock,
@@ -10,15 +11,24 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustc_hash::FxHashMap;
+
 use super::{connection::Connection, socket::Current};
 use crate::clock::Moment;
+
+/// Keep alives are looked at in steps: to wake Paho's thread costs more than to send a PINGREQ, and with many of
+/// them at once the last waits for the first.
+const GRID: Duration = Duration::from_millis(50);
+
+/// The time between two looks of Paho's at a PINGREQ that has no answer, or could not be sent.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// The connections of this process: Paho is there once in a process, too.
 pub(super) static CONNECTIONS: LazyLock<Connections> = LazyLock::new(Connections::default);
 
 #[derive(Default)]
 pub(super) struct Connections {
-    known: RwLock<HashMap<c_int, Arc<Connection>>>,
+    known: RwLock<FxHashMap<c_int, Arc<Connection>>>,
     /// The number that was given last. Two thousand million connects are enough for any worker's life.
     last: AtomicI32,
     queue: Mutex<Queue>,
@@ -34,6 +44,9 @@ pub(super) struct Connections {
 #[derive(Default)]
 struct Queue {
     ready: VecDeque<Ready>,
+    /// When which connection may have been idle for as long as its keep alive, or its PINGREQ unanswered; each
+    /// that is up is in it once.
+    idle: BinaryHeap<Reverse<(Moment, c_int)>>,
     is_awaited: bool,
     is_woken: bool,
 }
@@ -77,11 +90,50 @@ impl Connections {
         self.notify(queue);
     }
 
-    /// Has Paho look at its keep alives soon.
+    /// Has Paho's receive thread go round.
     pub fn wake(&self) {
         let mut queue = self.queue();
         queue.is_woken = true;
         self.notify(queue);
+    }
+
+    /// Has Paho look at the keep alive of a connection then, or [`GRID`] later; a second from now at the earliest:
+    /// its receive thread comes by so often.
+    pub fn await_idle(&self, number: c_int, at: Moment) {
+        let at = Moment(at.0.next_multiple_of(GRID.as_micros() as u64));
+        self.queue().idle.push(Reverse((at, number)));
+    }
+
+    /// Those connections that were idle for as long as their keep alive, and those that may not be answered.
+    pub fn take_idle(&self) -> Vec<c_int> {
+        let now = Moment::now();
+        let mut queue = self.queue();
+        let mut idle = Vec::new();
+        while queue.idle.peek().is_some_and(|Reverse((at, _))| *at <= now)
+            && let Some(Reverse((_, number))) = queue.idle.pop()
+        {
+            idle.push(number);
+        }
+        drop(queue);
+        // Most have sent and heard something since they were put there.
+        idle.retain(|&number| match self.get(number).and_then(|connection| connection.idle_at()) {
+            Some(at) if at > now => {
+                self.await_idle(number, at);
+                false
+            }
+            at => at.is_some(),
+        });
+        idle
+    }
+
+    /// Paho has looked at the keep alives of these.
+    pub fn looked_at(&self, numbers: &[c_int]) {
+        let again = Moment::now() + LOOK;
+        for &number in numbers {
+            if let Some(at) = self.get(number).and_then(|connection| connection.idle_at()) {
+                self.await_idle(number, at.max(again));
+            }
+        }
     }
 
     /// Waits until there is something for Paho to do, and puts what it has to read into `current`.
@@ -104,7 +156,8 @@ impl Connections {
             if let Some(ready) = queue.ready.pop_front() {
                 return Some(ready);
             }
-            let left = deadline.saturating_duration_since(Instant::now());
+            let idle = queue.idle.peek().map_or(Duration::MAX, |Reverse((at, _))| at.since(Moment::now()));
+            let left = deadline.saturating_duration_since(Instant::now()).min(idle);
             if std::mem::take(&mut queue.is_woken) || left.is_zero() {
                 return None;
             }

@@ -1,30 +1,29 @@
 //! Defines what Paho is linked with in place of its `LinkedList.c`: the same lists, with an index for searches in long ones.
 //!
 //! Paho finds the client of a packet by going through the list of all clients, three times a packet. Every
-//! name that the rest of Paho C 1.3.16 uses of `LinkedList.c` is here, so that its own is not linked. And it
-//! looks through all clients after each packet for messages to send again, though it sends none again but
-//! after a reconnect: a client here is never connected twice, so it does so no more.
+//! name that the rest of Paho C 1.3.16 uses of `LinkedList.c` is here, so that its own is not linked.
 #![allow(unsafe_code)]
 
 use std::{
-    collections::HashMap,
     ffi::{c_int, c_void},
     ptr,
     sync::{LazyLock, Mutex, MutexGuard, PoisonError},
 };
 
+use rustc_hash::FxHashMap;
+
 /// `ListElement` of Paho's `LinkedList.h`, and what it does not see.
 #[repr(C)]
-struct Element {
+pub(super) struct Element {
     prev: *mut Element,
     next: *mut Element,
-    content: *mut c_void,
+    pub content: *mut c_void,
     is_indexed: bool,
 }
 
 /// `List` of Paho's `LinkedList.h`.
 #[repr(C)]
-struct List {
+pub(super) struct List {
     first: *mut Element,
     last: *mut Element,
     current: *mut Element,
@@ -33,7 +32,7 @@ struct List {
 }
 
 /// Whether an element's content is the one that is looked for.
-type Compare = unsafe extern "C" fn(*mut c_void, *mut c_void) -> c_int;
+pub(super) type Compare = unsafe extern "C" fn(*mut c_void, *mut c_void) -> c_int;
 
 /// Below this many elements going through them is quicker.
 const LONG: c_int = 16;
@@ -45,8 +44,8 @@ type Key = (usize, usize, u32);
 /// Where earlier searches ended.
 #[derive(Default)]
 struct Index {
-    found: HashMap<Key, usize>,
-    keys: HashMap<usize, Vec<Key>>,
+    found: FxHashMap<Key, usize>,
+    keys: FxHashMap<usize, Vec<Key>>,
 }
 
 static INDEX: LazyLock<Mutex<Index>> = LazyLock::new(Mutex::default);
@@ -72,6 +71,13 @@ impl Index {
     }
 }
 
+unsafe extern "C" {
+    /// What waits to be sent, of all clients. Paho searches it for one thing, whether any of them uses a packet
+    /// identifier (`MQTTAsync_assignMsgId`), and finds none here: identifiers are each client's own, they rise, and
+    /// of a client there are never nearly as many commands as identifiers (`max_buffered_messages`).
+    static MQTTAsync_commands: *mut List;
+}
+
 // Every function below is called by Paho under `mqttasync_mutex` or, of commands, `mqttcommand_mutex` beside
 // it, with pointers to lists and elements that came from here and are alive.
 
@@ -85,7 +91,7 @@ unsafe extern "C" fn ListZero(list: *mut List) {
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn ListInitialize() -> *mut List {
+pub(super) extern "C" fn ListInitialize() -> *mut List {
     // SAFETY: Paho frees it with `ListFree`; what it is given is either null or a list.
     unsafe {
         let list = libc::malloc(size_of::<List>()).cast::<List>();
@@ -99,7 +105,7 @@ extern "C" fn ListInitialize() -> *mut List {
 /// # Safety
 /// As above.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn ListAppend(list: *mut List, content: *mut c_void, size: usize) -> *mut Element {
+pub(super) unsafe extern "C" fn ListAppend(list: *mut List, content: *mut c_void, size: usize) -> *mut Element {
     // SAFETY: as above.
     unsafe { ListInsert(list, content, size, ptr::null_mut()) }
 }
@@ -134,9 +140,16 @@ unsafe extern "C" fn ListInsert(
 /// # Safety
 /// As above; a `compare` takes such contents as the list has, and what is looked for.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn ListFindItem(list: *mut List, wanted: *mut c_void, compare: Option<Compare>) -> *mut Element {
+pub(super) unsafe extern "C" fn ListFindItem(
+    list: *mut List,
+    wanted: *mut c_void,
+    compare: Option<Compare>,
+) -> *mut Element {
     // SAFETY: as above. What is looked for by `compare` has the four bytes of a number at least.
     unsafe {
+        if ptr::eq(list, MQTTAsync_commands) {
+            return ptr::null_mut();
+        }
         let key = match compare {
             Some(compare) if (*list).count >= LONG => {
                 Some((list as usize, compare as usize, wanted.cast::<u32>().read_unaligned()))
@@ -179,10 +192,11 @@ unsafe fn find(list: *mut List, wanted: *mut c_void, compare: Option<Compare>, k
                 return known;
             }
         }
-        // The newest first: a search that the index does not know is for a client that has just connected.
-        let mut element = (*list).last;
+        // A search that the index does not know is for a client that has just connected, the newest. What is
+        // looked for by itself is mostly a command that is done with, the oldest.
+        let mut element = if compare.is_some() { (*list).last } else { (*list).first };
         while !element.is_null() && !is_it(element) {
-            element = (*element).prev;
+            element = if compare.is_some() { (*element).prev } else { (*element).next };
         }
         if !element.is_null() {
             (*list).current = element;
@@ -307,7 +321,7 @@ unsafe extern "C" fn ListFree(list: *mut List) {
 /// # Safety
 /// As [`ListFree`].
 #[unsafe(no_mangle)]
-unsafe extern "C" fn ListFreeNoContent(list: *mut List) {
+pub(super) unsafe extern "C" fn ListFreeNoContent(list: *mut List) {
     // SAFETY: as there.
     unsafe {
         while !(*list).first.is_null() {
@@ -325,28 +339,6 @@ unsafe extern "C" fn ListNextElement(list: *mut List, position: *mut *mut Elemen
     unsafe {
         *position = if (*position).is_null() { (*list).first } else { (**position).next };
         *position
-    }
-}
-
-/// `START_TIME_TYPE` of Paho's `MQTTTime.h`.
-type Time = libc::timeval;
-
-unsafe extern "C" {
-    /// Paho's own `MQTTProtocol_retry`, under the name that the linker gives it (`build.rs`).
-    fn __real_MQTTProtocol_retry(now: Time, do_retry: c_int, regardless: c_int);
-}
-
-/// Stands before Paho's own. But for a client that has come back (`regardless`) that only looks for messages
-/// to send again after a reconnect that were not sent yet, and for a client whose write failed, which none is
-/// told to have done here.
-///
-/// # Safety
-/// As Paho's own.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn __wrap_MQTTProtocol_retry(now: Time, do_retry: c_int, regardless: c_int) {
-    if regardless != 0 {
-        // SAFETY: with what Paho passes.
-        unsafe { __real_MQTTProtocol_retry(now, do_retry, regardless) }
     }
 }
 

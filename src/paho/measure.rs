@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn round_trips_are_those_of_a_slot_s_own_probes() {
         let probes = [ProbeKind::Heartbeat, ProbeKind::Ack, ProbeKind::Echo];
-        let (slots, mut news) = Slots::new(probes.map(|probe| Subject { topic: TOPIC.into(), probe }).into());
+        let (slots, _marks) = Slots::new(probes.map(|probe| Subject { topic: TOPIC.into(), probe }).into());
         let at = |us: u64| Moment(1_000_000 + us);
         let say = |slot: Slot, sent: Sent<'_>, us| slots.sent(slot, 1, &sent, at(us));
         let hear = |slot: Slot, received: Received<'_>, us| slots.received(slot, 1, &received, at(us));
@@ -150,7 +150,14 @@ mod tests {
             say(slot, Sent::Connect { keep_alive: 5 }, 0);
             hear(
                 slot,
-                Received::ConnAck { code: 0, session_present: false, reason: None, reference: None, version3: false },
+                Received::ConnAck {
+                    code: 0,
+                    session_present: false,
+                    reason: None,
+                    reference: None,
+                    server_keep_alive: None,
+                    version3: false,
+                },
                 9,
             );
             let cell = slots.cell(slot);
@@ -162,9 +169,9 @@ mod tests {
         hear(1, puback(3), 30);
         hear(0, Received::PingResp, 40);
         hear(0, Received::PingResp, 50);
-        let mut seen = || {
-            let samples = std::iter::from_fn(|| news.samples.try_recv().ok());
-            samples.map(|s| (s.slot, s.probe, s.rtt.as_micros())).collect::<Vec<_>>()
+        let seen = || {
+            let samples = slots.take_samples(9);
+            samples.iter().map(|s| (s.slot, s.probe, s.rtt.as_micros())).collect::<Vec<_>>()
         };
         assert_eq!(seen(), [(1, ProbeKind::Ack, 20), (0, ProbeKind::Heartbeat, 30)]);
 

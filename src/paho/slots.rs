@@ -57,7 +57,7 @@ pub struct Slots {
     cells: Box<[Mutex<Cell>]>,
     marked: Box<[AtomicBool]>,
     marks: mpsc::Sender<Slot>,
-    samples: mpsc::Sender<SlotSample>,
+    samples: Mutex<Vec<SlotSample>>,
     samples_lost: AtomicU32,
     /// When each slot's probe was ordered, in microseconds, where it was told to be late before it went
     /// out; 0 for none. It changes under the lock of its cell.
@@ -67,35 +67,29 @@ pub struct Slots {
     echoes: Box<[Echoes]>,
 }
 
-/// The reading ends of a [`Slots`] table.
-pub struct News {
-    /// Slots about which there is something to read.
-    pub marks: mpsc::Receiver<Slot>,
-    pub samples: mpsc::Receiver<SlotSample>,
-}
-
 impl Slots {
     /// Samples that may wait to be read.
     pub const SAMPLES: usize = 8192;
     /// How long an echo is awaited while nothing at all comes: a broker that was frozen answers all.
     const SILENT: Duration = Duration::from_secs(60);
 
-    pub fn new(subjects: Vec<Subject>) -> (Slots, News) {
+    /// The table, and where the slots come out about which there is something to read. Nobody is woken for a
+    /// sample: they are collected.
+    pub fn new(subjects: Vec<Subject>) -> (Slots, mpsc::Receiver<Slot>) {
         let n = subjects.len();
         let (marks_in, marks) = mpsc::channel(n.max(1));
-        let (samples_in, samples) = mpsc::channel(Self::SAMPLES);
         let slots = Slots {
             subjects: subjects.into(),
             cells: (0..n).map(|_| Mutex::default()).collect(),
             marked: (0..n).map(|_| AtomicBool::new(false)).collect(),
             marks: marks_in,
-            samples: samples_in,
+            samples: Mutex::default(),
             samples_lost: AtomicU32::new(0),
             held_up: (0..n).map(|_| AtomicU64::new(0)).collect(),
             received: (0..n).map(|_| AtomicU32::new(0)).collect(),
             echoes: (0..n).map(|_| Echoes::new()).collect(),
         };
-        (slots, News { marks, samples })
+        (slots, marks)
     }
 
     /// Opens a cell for a new generation, ordered at this time; what is told of the one before changes
@@ -184,7 +178,19 @@ impl Slots {
         number.wrapping_sub(*first) < next.load(Ordering::Relaxed).wrapping_sub(*first)
     }
 
-    /// The number of samples that found the queue full since this was last asked.
+    /// Takes out samples, the oldest `most` of them.
+    pub fn take_samples(&self, most: usize) -> Vec<SlotSample> {
+        let mut samples = self.samples();
+        let most = most.min(samples.len());
+        let rest = samples.split_off(most);
+        std::mem::replace(&mut samples, rest)
+    }
+
+    fn samples(&self) -> MutexGuard<'_, Vec<SlotSample>> {
+        self.samples.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The number of samples that found no room since this was last asked.
     pub fn take_samples_lost(&self) -> u32 {
         self.samples_lost.swap(0, Ordering::Relaxed)
     }
@@ -222,7 +228,10 @@ impl Slots {
         if ordered > 0 {
             sample.rtt = sample.at.since(Moment(ordered));
         }
-        if self.samples.try_send(sample).is_err() {
+        let mut samples = self.samples();
+        if samples.len() < Self::SAMPLES {
+            samples.push(sample);
+        } else {
             self.samples_lost.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -266,25 +275,25 @@ mod tests {
 
     use super::*;
 
-    fn table(n: usize) -> (Slots, News) {
+    fn table(n: usize) -> (Slots, mpsc::Receiver<Slot>) {
         Slots::new(vec![Subject { topic: "x".into(), probe: ProbeKind::Ack }; n])
     }
 
     #[test]
     fn the_queue_of_marks_cannot_overflow() {
-        let (slots, mut news) = table(3);
+        let (slots, mut marks) = table(3);
         for _ in 0..100 {
             for slot in 0..3 {
                 slots.mark(slot);
             }
         }
-        let mut seen: Vec<u32> = std::iter::from_fn(|| news.marks.try_recv().ok()).collect();
+        let mut seen: Vec<u32> = std::iter::from_fn(|| marks.try_recv().ok()).collect();
         seen.sort();
         assert_eq!(seen, [0, 1, 2]);
         slots.unmark(1);
         slots.mark(1);
-        assert_eq!(news.marks.try_recv().ok(), Some(1));
-        assert!(news.marks.try_recv().is_err());
+        assert_eq!(marks.try_recv().ok(), Some(1));
+        assert!(marks.try_recv().is_err());
     }
 
     #[test]
@@ -335,7 +344,7 @@ mod tests {
 
     #[test]
     fn a_probe_that_was_late_before_it_went_out_took_that_long() {
-        let (slots, mut news) = table(1);
+        let (slots, _marks) = table(1);
         let answered = |at| {
             let at = Moment(at);
             slots.sample(SlotSample { slot: 0, probe: ProbeKind::Ack, at, rtt: Duration::from_micros(9) });
@@ -352,18 +361,18 @@ mod tests {
         slots.cell(0).publish = Some((2, Moment(10_000_005)));
         assert_eq!(slots.take_late(0, Moment(12_000_000)).map(|l| l.since), Some(Moment(10_000_005)));
         answered(12_000_001);
-        let took: Vec<_> = std::iter::from_fn(|| news.samples.try_recv().ok()).map(|s| s.rtt.as_micros()).collect();
+        let took: Vec<_> = slots.take_samples(9).iter().map(|s| s.rtt.as_micros()).collect();
         assert_eq!(took, [9_000_000, 9]);
     }
 
     #[test]
     fn lost_samples_are_counted() {
-        let (slots, mut news) = table(1);
+        let (slots, _marks) = table(1);
         let sample = SlotSample { slot: 0, probe: ProbeKind::Ack, at: Moment(1), rtt: Duration::from_micros(9) };
         for _ in 0..Slots::SAMPLES + 5 {
             slots.sample(sample);
         }
         assert_eq!((slots.take_samples_lost(), slots.take_samples_lost()), (5, 0));
-        assert_eq!(news.samples.try_recv().ok(), Some(sample));
+        assert_eq!((slots.take_samples(3).len(), slots.take_samples(9_000).len()), (3, Slots::SAMPLES - 3));
     }
 }

@@ -14,11 +14,17 @@ use std::{
     time::Duration,
 };
 
-use super::connections::{CONNECTIONS, Ready};
+use super::{
+    connections::{CONNECTIONS, Ready},
+    wrapped,
+};
 
 /// `TCPSOCKET_COMPLETE` and `SOCKET_ERROR` of Paho's `Socket.h`.
 const COMPLETE: c_int = 0;
 const SOCKET_ERROR: c_int = -1;
+
+/// How a CONNECT begins (MQTT 5.0 §3.1.1).
+const CONNECT: u8 = 0x10;
 
 /// `PacketBuffers` of Paho's `Socket.h`.
 #[repr(C)]
@@ -70,6 +76,22 @@ unsafe extern "C" {
     fn Thread_signal_evt(event: *mut c_void) -> c_int;
 }
 
+/// Takes the mutex under which Paho changes its clients.
+///
+/// # Safety
+/// It exists: there is a client. It is not taken by this thread, which gives it back with [`unlock`].
+pub(super) unsafe fn lock() {
+    // SAFETY: as above.
+    unsafe { Paho_thread_lock_mutex(mqttasync_mutex) };
+}
+
+/// # Safety
+/// This thread has taken it with [`lock`].
+pub(super) unsafe fn unlock() {
+    // SAFETY: as above.
+    unsafe { Paho_thread_unlock_mutex(mqttasync_mutex) };
+}
+
 type WriteAvailable = unsafe extern "C" fn(c_int);
 
 /// `MQTTProtocol_writeAvailable`: sends the acknowledgements that Paho holds up; null until it is told.
@@ -82,7 +104,7 @@ extern "C" fn Socket_outInitialize() {}
 extern "C" fn Socket_outTerminate() {}
 
 /// The number of a connection of which there is a packet, or whose end is to be told; 0 where there is none
-/// within `timeout` ms, for Paho to look at its keep alives.
+/// within `timeout` ms or a keep alive falls due.
 ///
 /// # Safety
 /// `rc` can be written to.
@@ -101,6 +123,11 @@ unsafe extern "C" fn Socket_getReadySocket(
         (0, Err(_)) => Duration::from_secs(1),
         _ => Duration::ZERO,
     };
+    let idle = CONNECTIONS.take_idle();
+    if !idle.is_empty() {
+        wrapped::keep_alive(&idle);
+        CONNECTIONS.looked_at(&idle);
+    }
     CURRENT.with_borrow_mut(|current| match CONNECTIONS.next(patience, current) {
         Some(Ready::Read(number)) => number,
         Some(Ready::Write(number)) => {
@@ -122,11 +149,11 @@ fn write_available(number: c_int) {
     // It takes for granted that there is one with this number: closing takes both away under the same mutex.
     unsafe {
         let callback = std::mem::transmute::<*mut c_void, WriteAvailable>(callback);
-        Paho_thread_lock_mutex(mqttasync_mutex);
+        lock();
         if CONNECTIONS.get(number).is_some() {
             callback(number);
         }
-        Paho_thread_unlock_mutex(mqttasync_mutex);
+        unlock();
         // Commands wait for the same, up to a second where nobody wakes the thread that sends them.
         Thread_signal_evt(send_evt);
     }
@@ -186,6 +213,10 @@ unsafe extern "C" fn Socket_putdatas(number: c_int, head: *const u8, head_length
                     packet.extend_from_slice(slice::from_raw_parts(buffer.cast(), length));
                 }
             }
+        }
+        if packet.first() == Some(&CONNECT) {
+            // SAFETY: a client of Paho's sends, and does so under its mutex.
+            unsafe { wrapped::find(number) };
         }
         if let Some(connection) = CONNECTIONS.get(number) {
             connection.send(packet);

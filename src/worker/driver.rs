@@ -5,7 +5,7 @@
 
 mod due;
 
-use std::{collections::HashMap, rc::Rc, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use super::{
     lane::{Lane, Next, Phase},
@@ -18,7 +18,7 @@ use crate::{
     clock::Moment,
     event::{Cause, Generation, Reason, Step},
     fleet::EndpointKey,
-    paho::{Accepted, Client, End, Paho, Place, Slots},
+    paho::{Accepted, Client, End, Place, Slots},
     text::Scrubbed,
     wire::{ClientDef, News, Remote, Slot},
 };
@@ -26,48 +26,37 @@ use crate::{
 /// How long Paho may take over a DISCONNECT: it writes one packet and closes.
 const LEAVE: Duration = Duration::from_secs(2);
 
-/// From a connect, which may make Paho look at the keep alives too seldom, until that is set right:
-/// well within the shortest keep alive, and once for a burst of connects.
-const SET_RIGHT: Duration = Duration::from_millis(200);
-
 pub(super) struct Driver {
-    paho: Rc<Paho>,
     slots: Arc<Slots>,
     lanes: Box<[Lane]>,
     timers: Timers,
     reach: Reach,
     pub(super) outbox: Outbox,
-    /// Until when no timer is looked at, for Paho to send what it has.
-    breath: Moment,
     next_count: Moment,
     next_glance: Moment,
-    next_nudge: Moment,
-    /// Which part of the slots the kernel was asked about last.
-    part: Slot,
+    /// When samples are collected, where anything else wakes the driver by then.
+    next_samples: Moment,
+    /// How many glances there were since the kernel was asked about the first part of the slots.
+    glances: Slot,
     /// The endpoints as they were told last.
     remotes: HashMap<EndpointKey, Arc<Remote>>,
     /// Clients that are done with and wait to be dropped.
     retired: Vec<Client>,
-    /// When Paho's eye for keep alives is to be set right.
-    set_right: Option<Moment>,
 }
 
 impl Driver {
-    pub(super) fn new(paho: Rc<Paho>, slots: Arc<Slots>, defs: Vec<ClientDef>, reach: Reach) -> Driver {
+    pub(super) fn new(slots: Arc<Slots>, defs: Vec<ClientDef>, reach: Reach) -> Driver {
         Driver {
-            paho,
             slots,
             retired: Vec::new(),
-            set_right: None,
             lanes: defs.into_iter().map(Lane::new).collect(),
             timers: Timers::default(),
             reach,
             outbox: Outbox::default(),
-            breath: Moment(0),
             next_count: Moment::now() + due::COUNT,
             next_glance: Moment::now() + due::GLANCE,
-            next_nudge: Moment::now() + due::NUDGE,
-            part: 0,
+            next_samples: Moment(0),
+            glances: 0,
             remotes: HashMap::new(),
         }
     }
@@ -78,8 +67,7 @@ impl Driver {
 
     /// When there is something to do that nothing else wakes for.
     pub(super) fn next_due(&self) -> Moment {
-        let timer = self.timers.next().map(|at| at.max(self.breath));
-        let known = [timer, self.set_right, Some(self.next_glance), Some(self.next_nudge)];
+        let known = [self.timers.next(), Some(self.next_glance)];
         known.into_iter().flatten().fold(self.next_count, Moment::min)
     }
 
@@ -223,7 +211,6 @@ impl Driver {
         match connected {
             Ok((client, pending)) => {
                 (lane.client, lane.phase) = (Some(client), Phase::Asking(pending));
-                self.set_right.get_or_insert(Moment::now() + SET_RIGHT);
             }
             Err(cause) => self.close(slot, End { at: Moment::now(), cause }),
         }

@@ -81,10 +81,9 @@ impl Outbox {
         self.samples_lost = self.samples_lost.saturating_add(n);
     }
 
-    /// Whether more samples may come in; they wait in their queue until then, and are counted when
-    /// that is full.
-    pub(super) fn has_room_for_samples(&self) -> bool {
-        self.samples.len() < SAMPLES
+    /// How many samples may come in; the others wait, and are counted where there are too many.
+    pub(super) fn room_for_samples(&self) -> usize {
+        SAMPLES - self.samples.len()
     }
 
     /// Whether the console is so far behind that its commands had better wait: every one of them can

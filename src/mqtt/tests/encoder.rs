@@ -66,10 +66,9 @@ pub fn unsubscribe(protocol: Protocol, id: u16, filters: &[&str]) -> Vec<u8> {
 
 /// What was received, written again: the same but for properties of no interest.
 pub fn again(protocol: Protocol, received: &Received) -> Vec<u8> {
-    let said = |words: Option<&str>, server: Option<&str>| {
-        let with = |id: u8, words: Option<&str>| words.map_or(Vec::new(), |w| [vec![id], text(w)].concat());
-        listed(protocol, &[with(0x1f, words), with(0x1c, server)].concat())
-    };
+    let with = |id: u8, words: Option<&str>| words.map_or(Vec::new(), |w| [vec![id], text(w)].concat());
+    let said =
+        |words: Option<&str>, server: Option<&str>| listed(protocol, &[with(0x1f, words), with(0x1c, server)].concat());
     let ack = |first, id, code, reason| match protocol {
         Protocol::V311 => about(first, id, &[]),
         Protocol::V5 => about(first, id, &[vec![code], said(reason, None)].concat()),
@@ -78,8 +77,10 @@ pub fn again(protocol: Protocol, received: &Received) -> Vec<u8> {
         Received::ConnAck { code, session_present, version3: true, .. } => {
             packet(0x20, &[session_present.into(), code])
         }
-        Received::ConnAck { code, session_present, reason, reference, .. } => {
-            packet(0x20, &[vec![session_present.into(), code], said(reason, reference)].concat())
+        Received::ConnAck { code, session_present, reason, reference, server_keep_alive, .. } => {
+            let seconds = server_keep_alive.map_or(Vec::new(), |s| [vec![0x13], s.to_be_bytes().to_vec()].concat());
+            let list = listed(protocol, &[with(0x1f, reason), with(0x1c, reference), seconds].concat());
+            packet(0x20, &[vec![session_present.into(), code], list].concat())
         }
         Received::PingResp => packet(0xd0, &[]),
         Received::Publish { topic, payload, qos, id, retain, duplicate } => {

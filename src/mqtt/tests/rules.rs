@@ -119,19 +119,27 @@ fn connack() {
         inspector.received(bytes)
     };
     let plain = |code, session_present, version3| {
-        Ok(Received::ConnAck { code, session_present, reason: None, reference: None, version3 })
+        Ok(Received::ConnAck {
+            code,
+            session_present,
+            reason: None,
+            reference: None,
+            server_keep_alive: None,
+            version3,
+        })
     };
     assert_eq!(first(Protocol::V311, &[0x20, 2, 1, 0]), plain(0, true, false));
     assert_eq!(first(Protocol::V311, &[0x20, 2, 0, 5]), plain(5, false, false));
     assert_eq!(first(Protocol::V311, &[0x20, 2, 0, 200]), plain(200, false, false));
     assert_eq!(first(Protocol::V5, &[0x20, 2, 0, 1]), plain(1, false, true));
     assert_eq!(first(Protocol::V5, &[0x20, 3, 0, 0x87, 0]), plain(0x87, false, false));
-    let told: &[u8] = &[0x20, 13, 0, 0x9c, 10, 0x1f, 0, 2, b'n', b'o', 0x1c, 0, 2, b'b', b'2'];
+    let told: &[u8] = &[0x20, 16, 0, 0x9c, 13, 0x13, 0, 7, 0x1f, 0, 2, b'n', b'o', 0x1c, 0, 2, b'b', b'2'];
     let both = Received::ConnAck {
         code: 0x9c,
         session_present: false,
         reason: Some("no"),
         reference: Some("b2"),
+        server_keep_alive: Some(7),
         version3: false,
     };
     assert_eq!(first(Protocol::V5, told), Ok(both));

@@ -1,6 +1,6 @@
 //! Defines what a connection does with what comes from the broker: whole packets that the inspector lets through wait for Paho, anything else ends it.
 
-use std::io;
+use std::{io, time::Duration};
 
 use super::{Connection, State};
 use crate::{
@@ -8,7 +8,11 @@ use crate::{
     event::{Cause, Reason},
     fleet::Protocol,
     mqtt::{self, Received, Violation},
-    paho::{cause, connections::Connections, slots::End},
+    paho::{
+        cause,
+        connections::{CONNECTIONS, Connections},
+        slots::End,
+    },
     text::Scrubbed,
 };
 
@@ -72,7 +76,15 @@ impl Connection {
         };
         let end = |cause| End { at, cause };
         match &received {
-            Received::ConnAck { code: 0, version3: false, .. } => state.is_up = true,
+            Received::ConnAck { code: 0, version3: false, server_keep_alive, .. } => {
+                state.is_up = true;
+                if let Some(seconds) = server_keep_alive {
+                    state.keep_alive = Duration::from_secs((*seconds).into());
+                }
+                if !state.keep_alive.is_zero() {
+                    CONNECTIONS.await_idle(self.number, at + state.keep_alive);
+                }
+            }
             Received::ConnAck { code, reason, version3, .. } => {
                 let cause = cause::refused(self.protocol, *version3, *code, *reason);
                 return self.end_in(state, end(cause));

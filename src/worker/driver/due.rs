@@ -12,60 +12,40 @@ use crate::{
     worker::{lane::Phase, timers::Due},
 };
 
-/// The time between two looks of Paho's at the keep alives.
-pub(super) const NUDGE: Duration = Duration::from_millis(200);
-
-/// Publishes ordered in one go. Paho looks for a free message ID through the queued commands of all
-/// clients of a process (`MQTTAsync_assignMsgId`): hundreds queued at once cost it cubic time.
-const BREATH_AFTER: u32 = 32;
-
-/// The pause after that many, for Paho to send them.
-const BREATH: Duration = Duration::from_millis(1);
-
 /// The time between two counts of the messages that came and went.
 pub(super) const COUNT: Duration = Duration::from_secs(1);
 
-/// The time between two glances at what is late.
+/// The time between two glances at what is late, and the longest that a sample waits to be reported.
 pub(super) const GLANCE: Duration = Duration::from_millis(250);
 
-/// At each of them the kernel is asked about one slot in this many, so about each every 5 s.
-const PARTS: Slot = 20;
+/// The time between two collections of samples while the driver is awake for other things.
+const COLLECT: Duration = Duration::from_millis(20);
+
+/// The kernel is asked in every fourth of them, about one slot in five: about each every 5 s.
+const ASKED_IN: Slot = 4;
+const PARTS: Slot = 5;
 
 impl Driver {
     /// Does what has fallen due.
     pub(in crate::worker) fn on_time(&mut self, now: Moment) {
         self.retired.retain(|client| !client.is_free());
-        let mut publishes = 0;
-        while self.breath <= now
-            && publishes < BREATH_AFTER
-            && let Some((slot, generation, due)) = self.timers.pop(now)
-        {
-            publishes += u32::from(matches!(due, Due::Probe | Due::Traffic));
+        while let Some((slot, generation, due)) = self.timers.pop(now) {
             match due {
                 Due::ConnectTimeout => self.connect_timeout(slot, generation, now),
                 Due::Leave => self.leave_timeout(slot, generation),
                 Due::Answers | Due::Probe | Due::Traffic => self.talk(slot, generation, due, now),
             }
         }
-        if publishes == BREATH_AFTER {
-            self.breath = now + BREATH;
-        }
-        if self.set_right.is_some_and(|at| at <= now) {
-            self.set_right = None;
-            self.paho.look_often();
-        }
-        if self.next_nudge <= now {
-            self.next_nudge = now + NUDGE;
-            if self.lanes.iter().any(|lane| matches!(lane.phase, Phase::Up)) {
-                self.paho.look();
-            }
-        }
         if self.next_count <= now {
             self.next_count = now + COUNT;
             self.count();
         }
+        if self.next_samples <= now {
+            self.collect(now);
+        }
         if self.next_glance <= now {
             self.next_glance = now + GLANCE;
+            self.collect(now);
             self.glance(now);
         }
     }
@@ -109,6 +89,15 @@ impl Driver {
         }
     }
 
+    /// Collects the samples that there are, as far as there is room for them in a report.
+    pub(in crate::worker) fn collect(&mut self, now: Moment) {
+        self.next_samples = now + COLLECT;
+        for sample in self.slots.take_samples(self.outbox.room_for_samples()) {
+            self.outbox.sample(sample);
+        }
+        self.outbox.samples_lost(self.slots.take_samples_lost());
+    }
+
     /// Reports how many messages came and went since the last time.
     pub(in crate::worker) fn count(&mut self) {
         for slot in 0..self.lanes.len() as Slot {
@@ -122,12 +111,12 @@ impl Driver {
 
     /// Reports the probes that are late by now, and what the kernel says of the next part of the slots.
     fn glance(&mut self, now: Moment) {
-        self.part = (self.part + 1) % PARTS;
+        self.glances = (self.glances + 1) % (ASKED_IN * PARTS);
         for (slot, lane) in (0..).zip(&self.lanes).filter(|(_, lane)| matches!(lane.phase, Phase::Up)) {
             if let Some(late) = self.slots.take_late(slot, now).filter(|l| l.generation == lane.generation) {
                 self.outbox.late(late);
             }
-            let is_asked = slot % PARTS == self.part;
+            let is_asked = slot % PARTS == self.glances / ASKED_IN && self.glances % ASKED_IN == 0;
             if let Some(tcp) = lane.client.as_ref().filter(|_| is_asked).and_then(Client::tcp) {
                 self.outbox.tcp(SlotTcp { slot, generation: lane.generation, at: now, tcp });
             }
