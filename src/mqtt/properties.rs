@@ -137,10 +137,12 @@ pub(super) fn read<'a>(reader: &mut Reader<'a>) -> Result<Properties<'a>, Violat
                     return Err(out_of_range);
                 }
             }
-            Form::Short => match (list.short()?, id) {
-                (n, 0x13) => properties.server_keep_alive = Some(n),
-                _ => {}
-            },
+            Form::Short => {
+                let n = list.short()?;
+                if id == 0x13 {
+                    properties.server_keep_alive = Some(n);
+                }
+            }
             Form::Count => match (list.short()?, id) {
                 (0, _) => return Err(out_of_range),
                 (n, 0x21) => properties.receive_maximum = Some(n),

@@ -116,7 +116,7 @@ impl Driver {
             if let Some(late) = self.slots.take_late(slot, now).filter(|l| l.generation == lane.generation) {
                 self.outbox.late(late);
             }
-            let is_asked = slot % PARTS == self.glances / ASKED_IN && self.glances % ASKED_IN == 0;
+            let is_asked = slot % PARTS == self.glances / ASKED_IN && self.glances.is_multiple_of(ASKED_IN);
             if let Some(tcp) = lane.client.as_ref().filter(|_| is_asked).and_then(Client::tcp) {
                 self.outbox.tcp(SlotTcp { slot, generation: lane.generation, at: now, tcp });
             }
