@@ -42,7 +42,7 @@ pub use self::{
 use crate::{
     clock::Moment,
     event::{Cause, Connack, Generation, Reason, Stage, Tcp},
-    fleet::{Endpoint, Message, ProbeKind, Subscription},
+    fleet::{Endpoint, Message, Probe, ProbeKind, Subscription},
     text::Scrubbed,
     transport::Stream,
     wire::{ClientDef, Slot},
@@ -94,7 +94,8 @@ pub struct Client {
     connection: Arc<Connection>,
     slots: Arc<Slots>,
     slot: Slot,
-    def: ClientDef,
+    id: Arc<str>,
+    probe: Probe,
     stages: Vec<Stage>,
     /// Lives as long as Paho, or whoever waits for the connect, has hold of what was ordered.
     order: Weak<()>,
@@ -140,7 +141,7 @@ impl Client {
     /// slot's cell is open for this generation.
     pub fn connect(
         place: Place,
-        def: ClientDef,
+        def: &ClientDef,
         endpoint: &Endpoint,
         reached: Reached,
         runtime: &Handle,
@@ -150,7 +151,7 @@ impl Client {
         if def.id.contains('\0') || def.username.as_ref().is_some_and(|name| name.contains('\0')) {
             return Err(internal("the client ID or the user name holds a NUL, which MQTT does not allow"));
         }
-        let connect = connect_options(&def).map_err(|e| internal(&format!("Paho: {e}")))?;
+        let connect = connect_options(def).map_err(|e| internal(&format!("Paho: {e}")))?;
         let tls = endpoint.transport.tls().is_some();
         let Place { slots, slot, generation } = place;
         let purpose = Purpose {
@@ -184,7 +185,16 @@ impl Client {
         let order = Arc::downgrade(&held);
         let refused = held.clone();
         let token = paho.connect_with_callbacks(connect, move |_, _| _ = &held, move |_, _, _| _ = &refused);
-        let client = Client { paho, connection, slots, slot, def, stages: reached.stages, order };
+        let client = Client {
+            paho,
+            connection,
+            slots,
+            slot,
+            id: def.id.clone(),
+            probe: def.probe,
+            stages: reached.stages,
+            order,
+        };
         let pending = client.pending(token);
         Ok((client, pending))
     }
@@ -241,12 +251,12 @@ impl Client {
     /// Publishes one probe, if none is under way.
     pub fn probe(&self) {
         let now = Moment::now();
-        let message = match self.def.probe.kind {
-            ProbeKind::Ack => self.slots.begin_probe(self.slot, now).then(|| message::ack(&self.def.id)),
+        let message = match self.probe.kind {
+            ProbeKind::Ack => self.slots.begin_probe(self.slot, now).then(|| message::ack(&self.id)),
             ProbeKind::Echo => {
-                let patience = self.def.probe.every.saturating_mul(3).max(ECHO_LOST);
+                let patience = self.probe.every.saturating_mul(3).max(ECHO_LOST);
                 let number = self.slots.begin_echo(self.slot, patience, self.connection.heard(), now);
-                number.map(|number| message::echo(&self.def.id, number))
+                number.map(|number| message::echo(&self.id, number))
             }
             ProbeKind::Heartbeat | ProbeKind::Off => None,
         };
@@ -258,7 +268,7 @@ impl Client {
 
     /// The topic of its probes.
     pub fn probe_topic(&self) -> String {
-        probe_topic(&self.def.id)
+        probe_topic(&self.id)
     }
 
     /// Asks for one subscription; [`Client::granted`] tells what came of it.

@@ -18,7 +18,8 @@ pub(super) struct Element {
     prev: *mut Element,
     next: *mut Element,
     pub content: *mut c_void,
-    is_indexed: bool,
+    /// The search that the index knows it by; all zero for none.
+    key: Key,
 }
 
 /// `List` of Paho's `LinkedList.h`.
@@ -39,36 +40,21 @@ const LONG: c_int = 16;
 
 /// A search: in which list, by what, and how what is looked for begins. What is found by it is asked again
 /// whether it is that, so that a key need not tell all.
-type Key = (usize, usize, u32);
-
-/// Where earlier searches ended.
-#[derive(Default)]
-struct Index {
-    found: FxHashMap<Key, usize>,
-    keys: FxHashMap<usize, Vec<Key>>,
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Key {
+    list: usize,
+    compare: usize,
+    wanted: u32,
 }
 
-static INDEX: LazyLock<Mutex<Index>> = LazyLock::new(Mutex::default);
+const NO_KEY: Key = Key { list: 0, compare: 0, wanted: 0 };
 
-fn index() -> MutexGuard<'static, Index> {
+/// Where earlier searches ended, an element by the last of them.
+static INDEX: LazyLock<Mutex<FxHashMap<Key, usize>>> = LazyLock::new(Mutex::default);
+
+fn index() -> MutexGuard<'static, FxHashMap<Key, usize>> {
     INDEX.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Index {
-    fn remember(&mut self, key: Key, element: usize) {
-        if let Some(before) = self.found.insert(key, element)
-            && let Some(keys) = self.keys.get_mut(&before)
-        {
-            keys.retain(|other| *other != key);
-        }
-        self.keys.entry(element).or_default().push(key);
-    }
-
-    fn forget(&mut self, element: usize) {
-        for key in self.keys.remove(&element).unwrap_or_default() {
-            self.found.remove(&key);
-        }
-    }
 }
 
 unsafe extern "C" {
@@ -128,7 +114,7 @@ unsafe extern "C" fn ListInsert(
             return element;
         }
         let prev = if before.is_null() { (*list).last } else { (*before).prev };
-        element.write(Element { prev, next: before, content, is_indexed: false });
+        element.write(Element { prev, next: before, content, key: NO_KEY });
         *(if prev.is_null() { &mut (*list).first } else { &mut (*prev).next }) = element;
         *(if before.is_null() { &mut (*list).last } else { &mut (*before).prev }) = element;
         (*list).count += 1;
@@ -152,7 +138,8 @@ pub(super) unsafe extern "C" fn ListFindItem(
         }
         let key = match compare {
             Some(compare) if (*list).count >= LONG => {
-                Some((list as usize, compare as usize, wanted.cast::<u32>().read_unaligned()))
+                let wanted = wanted.cast::<u32>().read_unaligned();
+                Some(Key { list: list as usize, compare: compare as usize, wanted })
             }
             _ => None,
         };
@@ -179,14 +166,13 @@ unsafe fn find(list: *mut List, wanted: *mut c_void, compare: Option<Compare>, k
         };
         let current = (*list).current;
         if !current.is_null() && is_it(current) {
-            if let Some(key) = key.filter(|_| !(*current).is_indexed) {
-                (*current).is_indexed = true;
-                index().remember(key, current as usize);
+            if let Some(key) = key {
+                remember(key, current);
             }
             return current;
         }
         if let Some(key) = key {
-            let known = index().found.get(&key).map_or(ptr::null_mut(), |&element| element as *mut Element);
+            let known = index().get(&key).map_or(ptr::null_mut(), |&element| element as *mut Element);
             if !known.is_null() && is_it(known) {
                 (*list).current = known;
                 return known;
@@ -201,11 +187,30 @@ unsafe fn find(list: *mut List, wanted: *mut c_void, compare: Option<Compare>, k
         if !element.is_null() {
             (*list).current = element;
             if let Some(key) = key {
-                (*element).is_indexed = true;
-                index().remember(key, element as usize);
+                remember(key, element);
             }
         }
         element
+    }
+}
+
+/// # Safety
+/// The element is alive.
+unsafe fn remember(key: Key, element: *mut Element) {
+    // SAFETY: as above.
+    unsafe {
+        if (*element).key == key {
+            return;
+        }
+        let mut index = index();
+        // What was found by this key before is not that any more.
+        if let Some(other) = index.insert(key, element as usize) {
+            (*(other as *mut Element)).key = NO_KEY;
+        }
+        let before = std::mem::replace(&mut (*element).key, key);
+        if before != NO_KEY {
+            index.remove(&before);
+        }
     }
 }
 
@@ -214,8 +219,8 @@ unsafe fn find(list: *mut List, wanted: *mut c_void, compare: Option<Compare>, k
 unsafe fn free_element(element: *mut Element) {
     // SAFETY: it came from `ListInsert`, and nobody has it now.
     unsafe {
-        if (*element).is_indexed {
-            index().forget(element as usize);
+        if (*element).key != NO_KEY {
+            index().remove(&(*element).key);
         }
         libc::free(element.cast());
     }
@@ -422,11 +427,12 @@ mod tests {
                 }
             }
             assert_eq!(contents(list), model);
-            assert!(index().keys.len() <= model.len() && !model.is_empty());
+            let known = index().keys().filter(|key| key.list == list as usize).count();
+            assert!(known <= model.len() && !model.is_empty());
             ListEmpty(list);
             assert!(contents(list).is_empty());
             ListFree(list);
-            assert!(index().found.keys().all(|(owner, ..)| *owner != list as usize));
+            assert!(index().keys().all(|key| key.list != list as usize));
         }
     }
 }

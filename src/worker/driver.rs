@@ -206,7 +206,7 @@ impl Driver {
         }
         let connected = reached.map_err(|failure| failure.cause).and_then(|reached| {
             let place = Place { slots: self.slots.clone(), slot, generation };
-            Client::connect(place, lane.def.clone(), &remote.endpoint, reached, self.reach.runtime())
+            Client::connect(place, &lane.def, &remote.endpoint, reached, self.reach.runtime())
         });
         match connected {
             Ok((client, pending)) => {
