@@ -77,8 +77,10 @@
 //!   another's, and a packet reaches Paho whole or not at all. Where TLS or a WebSocket is between, the task
 //!   writes as well; a plain socket Paho's threads write themselves, which saves a hop between threads.
 //! - Nor is its `LinkedList.c`: `src/paho/list.rs` has the same lists with an index, since Paho looks for a
-//!   packet's client among all of them. The linker puts a function of that file before one of Paho's
-//!   (`build.rs`).
+//!   packet's client among all of them. Likewise it looks at the keep alives of all, many times a second: the
+//!   linker puts `src/paho/wrapped.rs` before that (`build.rs`), and Paho is given those that are due.
+//! - Figures (round trips, counts, what the kernel says) wake nobody: a worker collects them four times a second,
+//!   and the console draws them with the next second.
 //! - A write is never told to Paho to have failed: it would free the message twice. The end of the connection
 //!   is seen by reading.
 //! - In a replay the fleet's time is not the user's: the recording tells when a second of it is over,

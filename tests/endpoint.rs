@@ -225,7 +225,7 @@ async fn a_cancelled_probe_brings_no_news_and_leaves_room_for_another() {
 }
 
 #[tokio::test]
-async fn a_valid_chain_is_told_and_verified_by_its_anchor_alone() {
+async fn a_valid_chain_verifies_against_its_pinned_ca() {
     let trust = Trust::new();
     let other = Certified::ca("Other CA");
     let both = trust.file("both.pem", &format!("{}{}", other.pem(), trust.ca.pem()));
