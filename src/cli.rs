@@ -29,6 +29,7 @@ use crate::{
     replay::{self, Speed},
     seal,
     source::{LogFile, Source},
+    stdio,
     text::Scrubbed,
     words::figures,
     worker,
@@ -103,6 +104,11 @@ fn has_screen() -> bool {
         && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
+/// Whether what goes to standard error may be coloured.
+fn is_colored() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()
+}
+
 /// Does what the command line asks for. Errors go to standard error and become exit code 1; a wrong
 /// file becomes 2, as clap's own usage errors do.
 pub fn main() -> ExitCode {
@@ -112,14 +118,11 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => match error.downcast_ref::<FileErrors>() {
             Some(errors) => {
-                eprintln!(
-                    "{}",
-                    errors.render(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
-                );
+                stdio::complain(&errors.render(is_colored()));
                 ExitCode::from(2)
             }
             None => {
-                eprintln!("mqfleet: {error:#}");
+                stdio::complain(&format!("mqfleet: {error:#}"));
                 ExitCode::FAILURE
             }
         },
@@ -136,7 +139,8 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::DemoSite => Ok(crate::demo::site_main()),
         Command::Init { file } => {
             config::write_starter(&file)?;
-            println!("{} written. Edit it, then: mqfleet check {0} --connect", file.display());
+            let next = format!("{} written. Edit it, then: mqfleet check {0} --connect\n", file.display());
+            stdio::print(&next).context("cannot print")?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Check { file, connect, format } => {
@@ -145,7 +149,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
                 _ => (file.display().to_string(), config::check(&file)),
             };
             let fleet = match (loaded.map(warned), format) {
-                (Err(errors), Format::Json) => return Ok(print_errors(&errors)),
+                (Err(errors), Format::Json) => return print_errors(&errors).context("cannot print"),
                 (fleet, _) => fleet?,
             };
             if connect {
@@ -161,7 +165,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
                 let endpoint = config::endpoint(&target, ca_file, insecure);
                 let (endpoint, warning) = endpoint.unwrap_or_else(|why| wrong_usage(&why));
                 if let Some(warning) = warning {
-                    eprintln!("warning: {warning}");
+                    stdio::complain(&format!("warning: {warning}"));
                 }
                 (vec![endpoint], which.of_url())
             } else if ca_file.is_some() || insecure {
@@ -202,7 +206,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             let recording = Recording::open(&file)?;
             check_part(&recording, from, to);
             let text = replay::report(&recording, from, to)?.render(format);
-            headless::print(&text).context("cannot print")?;
+            stdio::print(&text).context("cannot print")?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Run { file, view } => {
@@ -254,7 +258,7 @@ fn load(file: &Path) -> Result<Fleet, FileErrors> {
 /// The fleet, once its warnings are told.
 fn warned(loaded: Loaded) -> Fleet {
     for warning in &loaded.warnings {
-        eprintln!("{}", warning.render(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()));
+        stdio::complain(&warning.render(is_colored()));
     }
     loaded.fleet
 }
@@ -293,12 +297,12 @@ fn wrong_usage(why: &str) -> ! {
 }
 
 /// What is wrong with a fleet file, for scripts.
-fn print_errors(errors: &FileErrors) -> ExitCode {
+fn print_errors(errors: &FileErrors) -> std::io::Result<ExitCode> {
     let line = serde_json::json!({
         "type": "check", "schema": crate::lines::SCHEMA, "ok": false, "errors": errors.count(), "text": errors.render(false),
     });
-    println!("{line}");
-    ExitCode::from(2)
+    stdio::print(&format!("{line}\n"))?;
+    Ok(ExitCode::from(2))
 }
 
 /// Says that a fleet is right, and what it takes of this host.
@@ -327,9 +331,9 @@ fn print_check(fleet: &Fleet, file: &str, format: Format) -> std::io::Result<()>
             plan.json()
         ),
     };
-    headless::print(&said)?;
+    stdio::print(&said)?;
     for doubt in plan.doubts() {
-        eprintln!("warning: {}\n  |\n  = help: {}", doubt.title, doubt.help);
+        stdio::complain(&format!("warning: {}\n  |\n  = help: {}", doubt.title, doubt.help));
     }
     Ok(())
 }

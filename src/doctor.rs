@@ -1,11 +1,6 @@
 //! Defines the doctor: what every endpoint of a fleet, or one URL, has to say when it is probed, and how one client fares there, for people and for scripts; the probe itself is the endpoint's, the connection a worker's.
 
-use std::{
-    io::{self, Write},
-    process::ExitCode,
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, process::ExitCode, sync::Arc, time::Duration};
 
 use chrono::Utc;
 
@@ -13,6 +8,7 @@ use crate::{
     endpoint::Prober,
     fleet::{Endpoint, EndpointKey},
     headless::Format,
+    stdio::print,
     transport::{Connector, Resolver},
 };
 
@@ -48,7 +44,6 @@ pub async fn run(
     for index in 0..endpoints.len() {
         prober.ask(EndpointKey(index as u16), limit);
     }
-    let mut out = io::stdout().lock();
     let (mut told, mut failed) = (0, false);
     while prober.under_way() > 0 {
         let news = prober.next().await;
@@ -63,14 +58,13 @@ pub async fn run(
             };
             case.trial = trial.as_ref();
             failed |= !case.is_ok();
-            match format {
+            print(&match format {
                 Format::Text => {
                     let gap = if told > 0 { "\n" } else { "" };
-                    write!(out, "{gap}{}", waterfall::text(&case, Utc::now()))?;
+                    format!("{gap}{}", waterfall::text(&case, Utc::now()))
                 }
-                Format::Json => writeln!(out, "{}", json::line(&case, Utc::now()))?,
-            }
-            out.flush()?;
+                Format::Json => format!("{}\n", json::line(&case, Utc::now())),
+            })?;
             told += 1;
         }
     }
