@@ -161,8 +161,8 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             }
         }
         Command::Doctor { target, patient: which, format, timeout, ca_file, insecure } => {
-            let (endpoints, patient) = if doctor::is_url(&target) {
-                let endpoint = config::endpoint(&target, ca_file, insecure);
+            let (endpoints, patient) = if let Some(url) = doctor::url(&target) {
+                let endpoint = config::endpoint(&url, ca_file, insecure);
                 let (endpoint, warning) = endpoint.unwrap_or_else(|why| wrong_usage(&why));
                 if let Some(warning) = warning {
                     stdio::complain(&format!("warning: {warning}"));
@@ -171,7 +171,12 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             } else if ca_file.is_some() || insecure {
                 wrong_usage("--ca-file and --insecure are for a URL; in a fleet file each endpoint says so itself")
             } else {
-                let fleet = load(Path::new(&target))?;
+                let file = Path::new(&target);
+                if !file.exists() && is_host(&target) {
+                    let url = format!("mqtt://{target}");
+                    wrong_usage(&format!("there is no file {target:?}; a broker is named by its URL, such as {url}"));
+                }
+                let fleet = load(file)?;
                 let client = which.of_fleet(&fleet);
                 // A client's own endpoints, as it prefers them.
                 let own = client.as_ref().map(|c| c.endpoints.iter().map(|&key| fleet.endpoint(key).clone()).collect());
@@ -249,6 +254,13 @@ async fn show(source: Source, view: &View, look: Look, strict: bool) -> Result<E
     } else {
         Ok(console::run(source, look).await?)
     }
+}
+
+/// Whether a name may be that of a host: it is one word, or has dots between words, and does not end as a fleet
+/// file's does.
+fn is_host(name: &str) -> bool {
+    let is_word = |word: &str| !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    name.split('.').all(is_word) && !name.ends_with(".toml")
 }
 
 fn load(file: &Path) -> Result<Fleet, FileErrors> {
