@@ -1,32 +1,32 @@
 //! Defines the check of a fleet: does every client get its connection, and if not, why; checking the file itself is the config's matter.
 
+mod alike;
 mod host;
 mod plan;
 
-use std::{
-    io::{self, Write},
-    process::ExitCode,
-    sync::Arc,
-};
+use std::{io, process::ExitCode, sync::Arc, time::Duration};
+
+use tokio::time::interval;
 
 use crate::{
     clock::{Anchor, Moment},
     event::{Condition, Event, State, What, WorkerEvent},
-    fleet::{ClientKey, EndpointKey, Fleet, Settings, Strategy},
+    fleet::{ClientKey, EndpointKey, Fleet, ProbeKind, Settings, Strategy},
     headless::{Format, engine_ended},
     lines,
     model::Known,
     signals::Signals,
     source::Source,
-    text::Scrubbed,
+    stdio::print,
     words,
 };
 
+use alike::{Alike, What as Finding};
 pub use host::Host;
 pub use plan::{Doubt, Plan};
 
-/// Connects every client once and prints who could not, and why. The exit code is 0 where all came
-/// up, 3 where some did not.
+/// Connects every client once and prints who could not, or could not stay, and why: a line for what many
+/// have alike. The exit code is 0 where all came up and stayed, 3 where some did not.
 ///
 /// # Errors
 /// Where signals cannot be handled or standard output fails.
@@ -35,7 +35,9 @@ pub async fn connect(fleet: Fleet, format: Format) -> io::Result<ExitCode> {
     let fleet = Arc::new(once_each(fleet));
     let mut source = Source::start(fleet.clone(), fastrand::u64(..));
     let mut known = Known::new(fleet.clone(), Moment::now());
-    let mut out = io::stdout().lock();
+    let mut found = Alike::default();
+    let stay = stay(&fleet);
+    let mut every = interval(LOOK);
     let signal = loop {
         tokio::select! {
             biased;
@@ -46,10 +48,14 @@ pub async fn connect(fleet: Fleet, format: Format) -> io::Result<ExitCode> {
                 for event in &events {
                     known.apply(event);
                     if let Some(line) = line(&fleet, &anchor, event, format) {
-                        writeln!(out, "{line}")?;
+                        print(&format!("{line}\n"))?;
                     }
+                    note(&mut found, &known, event);
                 }
-                if fleet.keys().all(|client| is_settled(&known, client)) {
+            }
+            _ = every.tick() => {
+                let now = Moment::now();
+                if fleet.keys().all(|client| is_settled(&known, client, now, stay)) {
                     break None;
                 }
             }
@@ -58,14 +64,15 @@ pub async fn connect(fleet: Fleet, format: Format) -> io::Result<ExitCode> {
     if format == Format::Text {
         for client in fleet.keys().filter(|client| known.row(*client).state == State::Held) {
             let row = known.row(client);
-            writeln!(out, "{}", failure(&fleet, NEVER, client, row.endpoint, &words::reason(row.reason, &row.detail)))?;
+            found.add(&fleet, Finding::NeverUp, client, row.endpoint, &words::reason(row.reason, &row.detail));
         }
+        print(&found.lines(&fleet).map(|line| format!("{line}\n")).collect::<String>())?;
     }
     let summary = match format {
         Format::Json => lines::json_summary(&known, &Anchor::now(), Moment::now()),
         Format::Text => verdict(&known),
     };
-    writeln!(out, "{summary}")?;
+    print(&format!("{summary}\n"))?;
     source.stop().await;
     let totals = known.totals();
     Ok(match signal {
@@ -75,30 +82,59 @@ pub async fn connect(fleet: Fleet, format: Format) -> io::Result<ExitCode> {
     })
 }
 
-/// Whether nothing more is to be expected of a client: it is up, or given up, or none of its
-/// endpoints can be reached.
-fn is_settled(known: &Known, client: ClientKey) -> bool {
+/// How often is looked whether the check is over.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// The longest that a check of few clients waits for the first probe of one that came up.
+const PROBE: Duration = Duration::from_millis(500);
+
+/// How long a client has to be up to count as connected: until its first probe went out, and was answered.
+/// What a broker does not take of a client, it mostly says by hanging up.
+fn stay(fleet: &Fleet) -> Duration {
+    let probes = fleet.clients.iter().filter(|client| client.settings.probe.kind != ProbeKind::Off);
+    PROBE + probes.map(|client| client.settings.probe.every).max().unwrap_or_default()
+}
+
+/// Whether nothing more is to be expected of a client: it is up and stays so, or is given up, or none of
+/// its endpoints can be reached.
+fn is_settled(known: &Known, client: ClientKey, now: Moment, stay: Duration) -> bool {
     let row = known.row(client);
     let is_shut = |endpoint: &EndpointKey| {
         known.gate(*endpoint).is_some_and(|gate| matches!(gate.condition, Condition::Shut { .. }))
     };
     match row.state {
-        State::Up | State::Failed => true,
+        State::Up => {
+            let is_answered = row.connection.subscribed.is_some();
+            let asks = !known.fleet().client(client).conversation.subscribe.is_empty();
+            now.since(row.since) >= stay && (is_answered || !asks)
+        }
+        State::Failed => true,
         State::Held => row.reason.is_network() && known.fleet().client(client).endpoints.iter().all(is_shut),
         _ => false,
     }
 }
 
-/// Why a client is not up.
-fn failure(fleet: &Fleet, what: &str, client: ClientKey, endpoint: EndpointKey, why: &str) -> String {
-    let (name, endpoint) = (&fleet.client(client).name, fleet.endpoint(endpoint));
-    format!("{name} {what} {} ({}): {why}", endpoint.name, Scrubbed::new(&endpoint.address()))
+/// Takes in what is wrong with a client.
+fn note(found: &mut Alike, known: &Known, event: &Event) {
+    let fleet = known.fleet();
+    match &event.what {
+        What::State(step) if step.to == State::Failed => {
+            let what = if step.from == State::Up { Finding::ThrownOff } else { Finding::NeverUp };
+            found.add(fleet, what, step.client, step.endpoint, &words::reason(step.reason, &step.detail));
+        }
+        What::Shortfall(shortfall) => {
+            let endpoint = known.row(shortfall.client).endpoint;
+            let why = words::connection::shortfall(shortfall);
+            found.add(fleet, Finding::Shortfall, shortfall.client, endpoint, &why);
+        }
+        _ => {}
+    }
 }
 
-const NEVER: &str = "could not connect to";
-
-/// The same fleet, with every client to be connected, and none of them twice.
+/// The same fleet, with every client to be connected, none of them twice, and soon to be probed.
 fn once_each(mut fleet: Fleet) -> Fleet {
+    // Some 2,000 probes a second are no burden to anybody.
+    let soon = PROBE.max(Duration::from_micros(500) * fleet.clients.len() as u32);
     let mut changed: Option<(Arc<Settings>, Arc<Settings>)> = None;
     for client in &mut fleet.clients {
         let settings = match &changed {
@@ -107,6 +143,7 @@ fn once_each(mut fleet: Fleet) -> Fleet {
                 let mut to = Settings::clone(&client.settings);
                 to.start_connected = true;
                 to.reconnect.strategy = Strategy::Never;
+                to.probe.every = to.probe.every.min(soon);
                 let to = Arc::new(to);
                 changed = Some((client.settings.clone(), to.clone()));
                 to
@@ -117,21 +154,13 @@ fn once_each(mut fleet: Fleet) -> Fleet {
     fleet
 }
 
-/// As JSON every step has a line, as text only the failed ones; a worker's silence and its death have one in both.
+/// What is told at once: as JSON every step; as text what concerns no single client, such as a worker's silence
+/// and its death, which nothing else tells where a worker cannot be started.
 fn line(fleet: &Fleet, anchor: &Anchor, event: &Event, format: Format) -> Option<String> {
     match (format, &event.what) {
-        (Format::Json, What::State(_)) => lines::json(fleet, anchor, event, false),
-        // Nothing else tells that a client waits for a worker that cannot be started.
-        (_, What::Worker { event: WorkerEvent::Silent | WorkerEvent::Died, .. }) => match format {
-            Format::Json => lines::json(fleet, anchor, event, false),
-            Format::Text => lines::plain(fleet, anchor, event),
-        },
-        (_, What::Worker { .. }) | (Format::Json, _) => None,
-        (Format::Text, What::State(step)) if step.to == State::Failed => {
-            let what = if step.from == State::Up { "was connected, and lost" } else { NEVER };
-            Some(failure(fleet, what, step.client, step.endpoint, &words::reason(step.reason, &step.detail)))
-        }
-        (Format::Text, What::State(_)) => None,
+        (_, What::Worker { event, .. }) if !matches!(event, WorkerEvent::Silent | WorkerEvent::Died) => None,
+        (Format::Json, What::State(_) | What::Worker { .. }) => lines::json(fleet, anchor, event, false),
+        (Format::Text, What::State(_) | What::Shortfall(_)) | (Format::Json, _) => None,
         (Format::Text, _) => lines::plain(fleet, anchor, event),
     }
 }
@@ -145,7 +174,7 @@ fn verdict(known: &Known) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fleet::WorkerKey;
+    use crate::{fleet::WorkerKey, text::Scrubbed};
 
     #[test]
     fn a_worker_that_cannot_start_is_told_in_both_forms() {

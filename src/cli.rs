@@ -29,6 +29,7 @@ use crate::{
     replay::{self, Speed},
     seal,
     source::{LogFile, Source},
+    stdio,
     text::Scrubbed,
     words::figures,
     worker,
@@ -103,6 +104,11 @@ fn has_screen() -> bool {
         && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
+/// Whether what goes to standard error may be coloured.
+fn is_colored() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()
+}
+
 /// Does what the command line asks for. Errors go to standard error and become exit code 1; a wrong
 /// file becomes 2, as clap's own usage errors do.
 pub fn main() -> ExitCode {
@@ -112,14 +118,11 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => match error.downcast_ref::<FileErrors>() {
             Some(errors) => {
-                eprintln!(
-                    "{}",
-                    errors.render(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
-                );
+                stdio::complain(&errors.render(is_colored()));
                 ExitCode::from(2)
             }
             None => {
-                eprintln!("mqfleet: {error:#}");
+                stdio::complain(&format!("mqfleet: {error:#}"));
                 ExitCode::FAILURE
             }
         },
@@ -136,7 +139,8 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::DemoSite => Ok(crate::demo::site_main()),
         Command::Init { file } => {
             config::write_starter(&file)?;
-            println!("{} written. Edit it, then: mqfleet check {0} --connect", file.display());
+            let next = format!("{} written. Edit it, then: mqfleet check {0} --connect\n", file.display());
+            stdio::print(&next).context("cannot print")?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Check { file, connect, format } => {
@@ -145,7 +149,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
                 _ => (file.display().to_string(), config::check(&file)),
             };
             let fleet = match (loaded.map(warned), format) {
-                (Err(errors), Format::Json) => return Ok(print_errors(&errors)),
+                (Err(errors), Format::Json) => return print_errors(&errors).context("cannot print"),
                 (fleet, _) => fleet?,
             };
             if connect {
@@ -157,17 +161,22 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             }
         }
         Command::Doctor { target, patient: which, format, timeout, ca_file, insecure } => {
-            let (endpoints, patient) = if doctor::is_url(&target) {
-                let endpoint = config::endpoint(&target, ca_file, insecure);
+            let (endpoints, patient) = if let Some(url) = doctor::url(&target) {
+                let endpoint = config::endpoint(&url, ca_file, insecure);
                 let (endpoint, warning) = endpoint.unwrap_or_else(|why| wrong_usage(&why));
                 if let Some(warning) = warning {
-                    eprintln!("warning: {warning}");
+                    stdio::complain(&format!("warning: {warning}"));
                 }
                 (vec![endpoint], which.of_url())
             } else if ca_file.is_some() || insecure {
                 wrong_usage("--ca-file and --insecure are for a URL; in a fleet file each endpoint says so itself")
             } else {
-                let fleet = load(Path::new(&target))?;
+                let file = Path::new(&target);
+                if !file.exists() && is_host(&target) {
+                    let url = format!("mqtt://{target}");
+                    wrong_usage(&format!("there is no file {target:?}; a broker is named by its URL, such as {url}"));
+                }
+                let fleet = load(file)?;
                 let client = which.of_fleet(&fleet);
                 // A client's own endpoints, as it prefers them.
                 let own = client.as_ref().map(|c| c.endpoints.iter().map(|&key| fleet.endpoint(key).clone()).collect());
@@ -202,7 +211,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             let recording = Recording::open(&file)?;
             check_part(&recording, from, to);
             let text = replay::report(&recording, from, to)?.render(format);
-            headless::print(&text).context("cannot print")?;
+            stdio::print(&text).context("cannot print")?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Run { file, view } => {
@@ -247,6 +256,13 @@ async fn show(source: Source, view: &View, look: Look, strict: bool) -> Result<E
     }
 }
 
+/// Whether a name may be that of a host: it is one word, or has dots between words, and does not end as a fleet
+/// file's does.
+fn is_host(name: &str) -> bool {
+    let is_word = |word: &str| !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    name.split('.').all(is_word) && !name.ends_with(".toml")
+}
+
 fn load(file: &Path) -> Result<Fleet, FileErrors> {
     config::load(file).map(warned)
 }
@@ -254,7 +270,7 @@ fn load(file: &Path) -> Result<Fleet, FileErrors> {
 /// The fleet, once its warnings are told.
 fn warned(loaded: Loaded) -> Fleet {
     for warning in &loaded.warnings {
-        eprintln!("{}", warning.render(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()));
+        stdio::complain(&warning.render(is_colored()));
     }
     loaded.fleet
 }
@@ -293,12 +309,12 @@ fn wrong_usage(why: &str) -> ! {
 }
 
 /// What is wrong with a fleet file, for scripts.
-fn print_errors(errors: &FileErrors) -> ExitCode {
+fn print_errors(errors: &FileErrors) -> std::io::Result<ExitCode> {
     let line = serde_json::json!({
         "type": "check", "schema": crate::lines::SCHEMA, "ok": false, "errors": errors.count(), "text": errors.render(false),
     });
-    println!("{line}");
-    ExitCode::from(2)
+    stdio::print(&format!("{line}\n"))?;
+    Ok(ExitCode::from(2))
 }
 
 /// Says that a fleet is right, and what it takes of this host.
@@ -327,9 +343,9 @@ fn print_check(fleet: &Fleet, file: &str, format: Format) -> std::io::Result<()>
             plan.json()
         ),
     };
-    headless::print(&said)?;
+    stdio::print(&said)?;
     for doubt in plan.doubts() {
-        eprintln!("warning: {}\n  |\n  = help: {}", doubt.title, doubt.help);
+        stdio::complain(&format!("warning: {}\n  |\n  = help: {}", doubt.title, doubt.help));
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use chrono::{DateTime, Local, SubsecRound, Utc};
+use chrono::{DateTime, Datelike, Local, SubsecRound, Utc};
 use serde::{Deserialize, Serialize};
 
 /// Microseconds on this host's clock since boot (`CLOCK_BOOTTIME`), which every process of the host
@@ -73,7 +73,9 @@ impl Anchor {
     pub fn utc(&self, at: Moment) -> DateTime<Utc> {
         // A moment may come from a file that is not to be trusted: nonsense must not be a panic.
         let offset = (at.0 as i64).wrapping_sub(self.moment.0 as i64);
-        self.wall.checked_add_signed(chrono::Duration::microseconds(offset)).unwrap_or(self.wall)
+        let then = self.wall.checked_add_signed(chrono::Duration::microseconds(offset));
+        // Beyond these years a calendar's own sums, that of a time zone for one, may not come out.
+        then.filter(|then| (0..=9999).contains(&then.year())).unwrap_or(self.wall)
     }
 
     pub fn local(&self, at: Moment) -> DateTime<Local> {

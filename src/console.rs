@@ -25,6 +25,7 @@ use crate::{
     recording::Player,
     signals::Signals,
     source::Source,
+    stdio::complain,
     ui,
 };
 use feed::Feed;
@@ -91,7 +92,7 @@ pub async fn run(mut source: Source, look: Look) -> Result<ExitCode, ConsoleErro
         second = signals.next() => return Ok(ExitCode::from(128 + second as u8)),
     };
     if let Some(words) = unwritten {
-        eprintln!("mqfleet: {words}");
+        complain(&format!("mqfleet: {words}"));
         return Ok(ExitCode::FAILURE);
     }
     Ok(end.code())

@@ -1,11 +1,6 @@
 //! Defines the doctor: what every endpoint of a fleet, or one URL, has to say when it is probed, and how one client fares there, for people and for scripts; the probe itself is the endpoint's, the connection a worker's.
 
-use std::{
-    io::{self, Write},
-    process::ExitCode,
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, path::Path, process::ExitCode, sync::Arc, time::Duration};
 
 use chrono::Utc;
 
@@ -13,6 +8,7 @@ use crate::{
     endpoint::Prober,
     fleet::{Endpoint, EndpointKey},
     headless::Format,
+    stdio::print,
     transport::{Connector, Resolver},
 };
 
@@ -25,9 +21,16 @@ mod waterfall;
 use case::Case;
 pub use case::Patient;
 
-/// Whether the argument is a URL, and not a file's name.
-pub fn is_url(argument: &str) -> bool {
-    argument.contains("://")
+/// The URL that an argument is; `None` where it names a file. A host and a port alone, which no file's name
+/// is, are those of a broker without TLS, or with it at the port that is TLS's (8883, as IANA lists it).
+pub fn url(argument: &str) -> Option<String> {
+    if argument.contains("://") {
+        return Some(argument.to_owned());
+    }
+    let (host, port) = argument.rsplit_once(':')?;
+    let is_broker = !host.is_empty() && !host.contains('/') && port.parse::<u16>().is_ok();
+    let scheme = if port == "8883" { "mqtts" } else { "mqtt" };
+    (is_broker && !Path::new(argument).exists()).then(|| format!("{scheme}://{argument}"))
 }
 
 /// Probes all endpoints side by side, has the patient, if any, connect at each that answers, one after
@@ -48,7 +51,6 @@ pub async fn run(
     for index in 0..endpoints.len() {
         prober.ask(EndpointKey(index as u16), limit);
     }
-    let mut out = io::stdout().lock();
     let (mut told, mut failed) = (0, false);
     while prober.under_way() > 0 {
         let news = prober.next().await;
@@ -63,16 +65,38 @@ pub async fn run(
             };
             case.trial = trial.as_ref();
             failed |= !case.is_ok();
-            match format {
+            print(&match format {
                 Format::Text => {
                     let gap = if told > 0 { "\n" } else { "" };
-                    write!(out, "{gap}{}", waterfall::text(&case, Utc::now()))?;
+                    format!("{gap}{}", waterfall::text(&case, Utc::now()))
                 }
-                Format::Json => writeln!(out, "{}", json::line(&case, Utc::now()))?,
-            }
-            out.flush()?;
+                Format::Json => format!("{}\n", json::line(&case, Utc::now())),
+            })?;
             told += 1;
         }
     }
     Ok(if failed { ExitCode::from(3) } else { ExitCode::SUCCESS })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_and_a_port_are_a_broker_and_all_else_is_a_file() {
+        for (argument, is) in [
+            ("ws://a/mqtt", Some("ws://a/mqtt")),
+            ("localhost:1883", Some("mqtt://localhost:1883")),
+            ("broker.example:8883", Some("mqtts://broker.example:8883")),
+            ("[::1]:1883", Some("mqtt://[::1]:1883")),
+            ("fleet.toml", None),
+            ("localhost", None),
+            ("./a:1883", None),
+            ("a:b", None),
+            (":1883", None),
+            ("a:70000", None),
+        ] {
+            assert_eq!(url(argument).as_deref(), is, "{argument}");
+        }
+    }
 }

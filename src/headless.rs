@@ -18,6 +18,7 @@ use crate::{
     event::State,
     signals::Signals,
     source::Source,
+    stdio::complain,
 };
 
 pub(crate) use script::Script;
@@ -83,7 +84,7 @@ pub async fn run(mut source: Source, options: Options) -> io::Result<ExitCode> {
     };
     out.finish(text).await?;
     if let Some(words) = unwritten {
-        eprintln!("mqfleet: {words}");
+        complain(&format!("mqfleet: {words}"));
         return Ok(ExitCode::FAILURE);
     }
     let wanted = fleet.clients.iter().filter(|c| c.settings.start_connected).count();
@@ -98,15 +99,6 @@ pub async fn run(mut source: Source, options: Options) -> io::Result<ExitCode> {
 /// The engine only ends when told to.
 pub(crate) fn engine_ended() -> io::Error {
     io::Error::other("the engine ended by itself; this is a bug of mqfleet")
-}
-
-/// Writes a text to standard output. A reader that went away is not an error.
-pub(crate) fn print(text: &str) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(e),
-        _ => Ok(()),
-    }
 }
 
 /// How many bytes may wait for the reader of our output.

@@ -40,7 +40,9 @@
 //! | 2 | `wire` | `clock`, `event`, `fleet`, `text` | `ratatui` |
 //! | 2 | `mqtt` | `fleet`, `text` | `tokio`, `ratatui`, `Moment::now`, `Instant::now`, `Mutex` |
 //! | 2 | `signals` | | `ratatui` |
+//! | 1 | `stdio` | | `tokio`, `ratatui`, `Instant::now` |
 //! | 2 | `seal` | | `tokio`, `ratatui` |
+//! | 1 | `private` | | `tokio`, `ratatui`, `Instant::now` |
 //! | 4 | `paho` | `clock`, `event`, `fleet`, `mqtt`, `text`, `transport`, `wire` | `ratatui` |
 //! | 3 | `words` | `clock`, `event`, `fleet`, `model`, `text` | `tokio`, `ratatui`, `Moment::now` |
 //! | 4 | `ui` | `action`, `clock`, `config`, `event`, `fleet`, `model`, `text`, `words` | `tokio`, `Moment::now`, `Instant::now`, `&mut Model` |
@@ -48,18 +50,18 @@
 //! | 3 | `pool` | `clock`, `event`, `fleet`, `text`, `wire` | `ratatui`, `paho` |
 //! | 3 | `transport` | `clock`, `event`, `fleet`, `text` | `ratatui`, `paho` |
 //! | 4 | `endpoint` | `event`, `fleet`, `transport` | `ratatui`, `paho` |
-//! | 5 | `worker` | `clock`, `event`, `fleet`, `paho`, `text`, `transport`, `wire` | `ratatui` |
+//! | 5 | `worker` | `clock`, `event`, `fleet`, `paho`, `stdio`, `text`, `transport`, `wire` | `ratatui` |
 //! | 5 | `engine` | `clock`, `command`, `endpoint`, `event`, `fleet`, `lifecycle`, `outbox`, `pool`, `text`, `transport`, `wire` | `ratatui`, `paho` |
 //! | 4 | `report` | `clock`, `event`, `fleet`, `model`, `text`, `words` | `tokio`, `ratatui`, `Moment::now`, `Instant::now`, `Mutex` |
-//! | 5 | `recording` | `clock`, `command`, `event`, `fleet`, `lines`, `model`, `outbox`, `text` | `ratatui`, `paho` |
-//! | 6 | `source` | `clock`, `command`, `engine`, `event`, `fleet`, `lines`, `model`, `recording`, `text` | `ratatui`, `paho` |
-//! | 6 | `demo` | `clock`, `event`, `fleet`, `pool`, `text`, `wire` | `ratatui`, `paho` |
-//! | 7 | `console` | `action`, `clock`, `command`, `config`, `event`, `model`, `recording`, `signals`, `source`, `ui`, `words` | `paho` |
-//! | 6 | `headless` | `clock`, `event`, `fleet`, `lines`, `model`, `signals`, `source` | `ratatui`, `paho` |
-//! | 7 | `replay` | `clock`, `event`, `headless`, `recording`, `report`, `signals` | `ratatui`, `paho` |
-//! | 6 | `check` | `clock`, `event`, `fleet`, `headless`, `lines`, `model`, `pool`, `signals`, `source`, `text`, `words` | `ratatui`, `paho` |
-//! | 6 | `doctor` | `clock`, `endpoint`, `event`, `fleet`, `headless`, `pool`, `text`, `transport`, `wire`, `words` | `ratatui`, `paho` |
-//! | 8 | `cli` | `check`, `config`, `console`, `demo`, `doctor`, `fleet`, `headless`, `lines`, `pool`, `recording`, `replay`, `report`, `seal`, `source`, `text`, `words`, `worker` | `ratatui`, `paho` |
+//! | 5 | `recording` | `clock`, `command`, `event`, `fleet`, `lines`, `model`, `outbox`, `private`, `text` | `ratatui`, `paho` |
+//! | 6 | `source` | `clock`, `command`, `engine`, `event`, `fleet`, `lines`, `model`, `private`, `recording`, `text` | `ratatui`, `paho` |
+//! | 6 | `demo` | `clock`, `event`, `fleet`, `pool`, `stdio`, `text`, `wire` | `ratatui`, `paho` |
+//! | 7 | `console` | `action`, `clock`, `command`, `config`, `event`, `model`, `recording`, `signals`, `source`, `stdio`, `ui`, `words` | `paho` |
+//! | 6 | `headless` | `clock`, `event`, `fleet`, `lines`, `model`, `signals`, `source`, `stdio` | `ratatui`, `paho` |
+//! | 7 | `replay` | `clock`, `event`, `headless`, `recording`, `report`, `signals`, `stdio` | `ratatui`, `paho` |
+//! | 6 | `check` | `clock`, `event`, `fleet`, `headless`, `lines`, `model`, `pool`, `signals`, `source`, `stdio`, `text`, `words` | `ratatui`, `paho` |
+//! | 6 | `doctor` | `clock`, `endpoint`, `event`, `fleet`, `headless`, `pool`, `stdio`, `text`, `transport`, `wire`, `words` | `ratatui`, `paho` |
+//! | 8 | `cli` | `check`, `config`, `console`, `demo`, `doctor`, `fleet`, `headless`, `lines`, `pool`, `recording`, `replay`, `report`, `seal`, `source`, `stdio`, `text`, `words`, `worker` | `ratatui`, `paho` |
 //!
 //! # Where this differs from what one might expect
 //!
@@ -88,6 +90,8 @@
 //! - A frame is encoded into memory and written by a thread of its own, so that a stalled terminal
 //!   stalls neither the fleet nor the keys.
 
+// These panic where nobody reads any more; `stdio` has what does not.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 #[cfg(not(target_os = "linux"))]
 compile_error!("mqfleet runs on Linux: it asks its kernel about connections, and waits as only that one can");
 
@@ -113,12 +117,14 @@ pub mod mqtt;
 pub mod outbox;
 pub mod paho;
 pub mod pool;
+pub mod private;
 pub mod recording;
 pub mod replay;
 pub mod report;
 pub mod seal;
 pub mod signals;
 pub mod source;
+pub mod stdio;
 pub mod text;
 pub mod transport;
 pub mod ui;

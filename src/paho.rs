@@ -285,7 +285,7 @@ impl Client {
                 Some(code) => Answer::Refused(Scrubbed::new(Reason::from_code(code).words())),
                 None => Answer::Refused(Scrubbed::default()),
             },
-            Err(mqtt::Error::OperationIncomplete) => Answer::Ended,
+            Err(mqtt::Error::OperationIncomplete | mqtt::Error::Disconnected) => Answer::Ended,
             Err(error) => Answer::Refused(cause::subscription(&error)),
         })
     }

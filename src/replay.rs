@@ -15,6 +15,7 @@ use crate::{
     recording::{Content, Ending, Entries, Entry, Place, Recording, RecordingError},
     report::{Report, Tally},
     signals::Signals,
+    stdio::complain,
 };
 
 /// What is replayed, and how.
@@ -86,21 +87,16 @@ impl Iterator for Passage {
 /// Says on standard error what is missing from a recording, so that nobody takes its end for the run's.
 pub fn tell_ending(recording: &Recording) {
     let end = recording.header().anchor().utc(recording.end()).format("%H:%M:%S%.3f UTC");
-    match recording.ending() {
-        Ending::Orderly => {}
-        Ending::Open => eprintln!(
-            "mqfleet: the recording ends at {end} without an end of the run: that goes on, or died within a second"
-        ),
+    let missing = match recording.ending() {
+        Ending::Orderly => return,
+        Ending::Open => " without an end of the run: that goes on, or died within a second".to_owned(),
         Ending::Torn { bytes, lost: Some((lines, last)) } => {
             let short = last.since(recording.end()).as_secs_f64();
-            eprintln!(
-                "mqfleet: the recording ends at {end}: {bytes} bytes after that are torn; {lines} lines, {short:.1} s, are lost"
-            );
+            format!(": {bytes} bytes after that are torn; {lines} lines, {short:.1} s, are lost")
         }
-        Ending::Torn { bytes, lost: None } => {
-            eprintln!("mqfleet: the recording ends at {end}: {bytes} bytes after that are torn");
-        }
-    }
+        Ending::Torn { bytes, lost: None } => format!(": {bytes} bytes after that are torn"),
+    };
+    complain(&format!("mqfleet: the recording ends at {end}{missing}"));
 }
 
 /// Prints a recording as the live run printed it.
@@ -162,10 +158,10 @@ pub async fn run(recording: &Arc<Recording>, options: Options) -> anyhow::Result
     }
     printer.finish(script.text).await?;
     if passage.skipped() > 0 {
-        eprintln!(
+        complain(&format!(
             "mqfleet: {} lines of the recording are of a kind that this version does not know",
             passage.skipped()
-        );
+        ));
     }
     if to.is_none() {
         tell_ending(recording);

@@ -148,8 +148,18 @@ pub struct Shortfall {
     pub asked: u8,
     /// The QoS that was granted; `None` where the broker refused.
     pub granted: Option<u8>,
-    /// Why it refused, where it said.
+    /// Why it refused, where it said; or that it has not answered.
     pub detail: Scrubbed,
+}
+
+impl Shortfall {
+    /// What a detail says where the broker has not answered at all, before the time that it had for that.
+    pub const NO_ANSWER: &str = "no answer within";
+
+    /// Whether the broker has not answered, and so refused nothing.
+    pub fn is_unanswered(&self) -> bool {
+        self.granted.is_none() && self.detail.contains(Self::NO_ANSWER)
+    }
 }
 
 /// All of a slot's subscriptions were answered.

@@ -36,6 +36,7 @@ use self::{
 use crate::{
     clock::Moment,
     paho::{Paho, Slots, Subject, probe_topic},
+    stdio::complain,
     wire::{self, ClientDef, FromWorker, Hello, Receiver, Sender, Slot, ToWorker, WireError, check_hello},
 };
 
@@ -67,7 +68,7 @@ pub fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
-            eprintln!("worker: {e}");
+            complain(&format!("worker: {e}"));
             ExitCode::FAILURE
         }
     }

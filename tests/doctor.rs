@@ -10,7 +10,7 @@ mod peers;
 
 use std::{
     fs,
-    io::Write,
+    io::{Read, Write},
     net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::Command,
@@ -192,6 +192,7 @@ fn wrong_usage_is_told_with_what_would_be_right() {
     );
     for (arguments, says) in [
         (&["/nowhere/fleet.toml"][..], "cannot open"),
+        (&["broker.example"], "a broker is named by its URL, such as mqtt://broker.example"),
         (&["mqtt://user:hunter2@a"], "a URL here has no user"),
         (&["mqtt://a/b"], "has a path"),
         (&[&fleet, "--client", "press-0O07"], "has the ID \"press-0O07\": did you mean press-0007?"),
@@ -660,11 +661,115 @@ fn a_proxy_that_is_in_the_way_is_named_with_its_variable() {
     ] {
         let done = Command::new(env!("CARGO_BIN_EXE_mqfleet"))
             .args(["doctor", &fleet, "--format", "json"])
-            .env(variable, value)
+            .env(variable, &value)
             .output()
             .unwrap();
         let line: Value = serde_json::from_slice(&done.stdout).unwrap();
         assert_eq!((done.status.code(), &line["failed_stage"]), (Some(3), &json!(stage)), "{line}");
         assert_eq!(line["advice"], json!(advice));
+        assert_eq!(line["proxy"], json!({ "url": value, "variable": variable }));
+    }
+}
+
+/// Where all is well, too: nobody may have thought of it.
+#[test]
+fn a_proxy_of_the_environment_is_named() {
+    let broker = Mosquitto::start();
+    let proxy = peers::serve_proxy(broker.address(), |_| None);
+    let done = Command::new(env!("CARGO_BIN_EXE_mqfleet"))
+        .args(["doctor", "broker.example:1883"])
+        .env("http_proxy", format!("http://{proxy}"))
+        .output()
+        .unwrap();
+    assert_eq!(done.status.code(), Some(0));
+    assert_page!(String::from_utf8(done.stdout).unwrap(), @r"
+    mqtt://broker.example:1883
+
+      tcp TIME  |bar|  ADDRESS
+      proxy TIME  |bar|  tunnel to broker.example:1883
+
+      by way of     the HTTP proxy ADDRESS (set by the environment variable
+                    http_proxy)
+
+      verdict       answers after TIME
+    ");
+}
+
+#[test]
+fn a_broker_may_be_named_by_host_and_port() {
+    let broker = Mosquitto::start();
+    let place = format!("127.0.0.1:{}", broker.port());
+    let (code, line) = told(&[&place, "--client", "x"]);
+    assert_eq!((code, &line["url"]), (Some(0), &json!(format!("mqtt://{place}"))), "{line}");
+}
+
+/// A broker that accepts everybody in this version, gives subscriptions with `ours` in their filter the code
+/// `ours`, and others the code `others`; without a code it does not answer.
+fn grants(v5: bool, ours: Option<u8>, others: Option<u8>) -> u16 {
+    let talk = move |mut stream: TcpStream| {
+        loop {
+            let mut head = [0; 2];
+            if stream.read_exact(&mut head).is_err() {
+                return;
+            }
+            let mut rest = vec![0; usize::from(head[1])]; // one byte says how long these packets are
+            let _ = stream.read_exact(&mut rest);
+            let is_ours = rest.windows(8).any(|w| w == b"mqfleet/");
+            let answer = match (head[0] >> 4, if is_ours { ours } else { others }) {
+                (1, _) if v5 => vec![0x20, 3, 0, 0, 0],
+                (1, _) => vec![0x20, 2, 0, 0],
+                (8, Some(code)) if v5 => vec![0x90, 4, rest[0], rest[1], 0, code],
+                (8, Some(code)) => vec![0x90, 3, rest[0], rest[1], code],
+                _ => continue,
+            };
+            let _ = stream.write_all(&answer);
+        }
+    };
+    serve(talk).port()
+}
+
+/// In 3.1.1 there is one code for that, in 5 there are many. Nothing of it waits for the limit of 10 s, and the
+/// times that are told are those that it took.
+#[test]
+fn what_is_refused_is_refused_at_once_in_both_versions() {
+    let trust = Trust::new();
+    for (version, code) in [("3.1.1", 0x80), ("5", 0x80), ("5", 0x87), ("5", 0x97), ("5", 0xa2)] {
+        for (is_ours, stage, reason) in [(false, "suback", "subscription_refused"), (true, "echo", "no_echo")] {
+            let port = match is_ours {
+                true => grants(version == "5", Some(code), Some(1)),
+                false => grants(version == "5", Some(1), Some(code)),
+            };
+            let fleet = trust.fleet(&format!(
+                "[endpoint.e]\nurl = 'mqtt://127.0.0.1:{port}'\n[[client]]\nid = 'ears'\nendpoints = ['e']\n\
+                 protocol = '{version}'\nsubscribe = [{{ topic = 'cmd/#', qos = 1 }}]\n"
+            ));
+            let (status, line) = told(&[&fleet, "--client", "ears"]);
+            let found = (status, &line["failed_stage"], &line["reason"]);
+            assert_eq!(found, (Some(3), &json!(stage), &json!(reason)), "{version} {code:#x}: {line}");
+            assert!(line["ms"].as_f64().unwrap() < 5_000.0, "{version} {code:#x}: it waited: {line}");
+            let detail = line["detail"].as_str().unwrap();
+            assert!(!detail.ends_with([':', ' ']), "{detail:?}");
+            assert!(line["verdict"].as_str().unwrap().contains("refused") || version == "5", "{line}");
+        }
+    }
+}
+
+#[test]
+fn who_leaves_a_subscribe_unanswered_has_refused_nothing() {
+    let trust = Trust::new();
+    for version in ["3.1.1", "5"] {
+        let port = grants(version == "5", Some(0), None);
+        let fleet = trust.fleet(&format!(
+            "[endpoint.e]\nurl = 'mqtt://127.0.0.1:{port}'\n[[client]]\nid = 'ears'\nendpoints = ['e']\n\
+             protocol = '{version}'\nsubscribe = [{{ topic = 'cmd/#', qos = 1 }}]\n"
+        ));
+        // With less than the 10 s that a worker waits itself, and with more.
+        for (limit, least) in [("2s", 1_900.0), ("20s", 9_900.0)] {
+            let (status, line) = told(&[&fleet, "--client", "ears", "--timeout", limit]);
+            assert_eq!((status, &line["reason"]), (Some(3), &json!("no_suback")), "{line}");
+            let last = line["stages"].as_array().unwrap().last().unwrap();
+            assert!(last["stage"] == "suback" && last["ms"].as_f64().unwrap() >= least, "{line}");
+            assert!(line["advice"].as_str().unwrap().contains("without an answer"), "{line}");
+        }
     }
 }

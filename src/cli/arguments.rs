@@ -42,7 +42,7 @@ pub(super) enum Command {
     ///
     /// The exit code is 0 where all is well, 3 where something is not, 2 for wrong usage.
     Doctor {
-        /// The fleet file, or mqtt://, mqtts://, ws:// or wss://HOST[:PORT], or unix:///PATH
+        /// The fleet file, or mqtt://, mqtts://, ws:// or wss://HOST[:PORT], or unix:///PATH, or HOST:PORT
         #[arg(value_name = "FILE|URL")]
         target: String,
         #[command(flatten)]

@@ -12,7 +12,7 @@ use rmqtt::{
 };
 
 use super::part::{self, FromPart, ToPart, make_room};
-use crate::{fleet::Secret, text::Scrubbed, wire::WireError};
+use crate::{fleet::Secret, stdio::complain, text::Scrubbed, wire::WireError};
 
 /// The process behind the hidden subcommand `demo-broker`. It ends when descriptor 0 does.
 pub fn broker_main() -> ExitCode {
@@ -26,7 +26,7 @@ pub fn broker_main() -> ExitCode {
     match end {
         Ok(()) | Err(WireError::Closed) => ExitCode::SUCCESS,
         Err(e) => {
-            eprintln!("mqfleet: {}: this subcommand is for `mqfleet demo` to start: {e}", part::BROKER);
+            complain(&format!("mqfleet: {}: this subcommand is for `mqfleet demo` to start: {e}", part::BROKER));
             ExitCode::from(2)
         }
     }

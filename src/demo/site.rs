@@ -11,7 +11,7 @@ use super::{
     part::{self, FromPart, ToPart, make_room},
     relay::Relay,
 };
-use crate::{text::Scrubbed, wire::WireError};
+use crate::{stdio::complain, text::Scrubbed, wire::WireError};
 
 /// The process behind the hidden subcommand `demo-site`. It ends when descriptor 0 does.
 pub fn site_main() -> ExitCode {
@@ -24,7 +24,7 @@ pub fn site_main() -> ExitCode {
     match end {
         Ok(()) | Err(WireError::Closed) => ExitCode::SUCCESS,
         Err(e) => {
-            eprintln!("mqfleet: {}: this subcommand is for `mqfleet demo` to start: {e}", part::SITE);
+            complain(&format!("mqfleet: {}: this subcommand is for `mqfleet demo` to start: {e}", part::SITE));
             ExitCode::from(2)
         }
     }

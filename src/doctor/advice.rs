@@ -164,7 +164,7 @@ fn at_endpoint(case: &Case<'_>, stage: StageKind, cause: &Cause) -> String {
 }
 
 /// The endpoint's proxy: what it speaks, where it is and, where the fleet file does not name it, who does.
-fn proxy(endpoint: &Endpoint) -> String {
+pub(super) fn proxy(endpoint: &Endpoint) -> String {
     let Some(proxy) = &endpoint.proxy else { return "the proxy".into() };
     let kind = match proxy.kind {
         ProxyKind::Http => "HTTP",

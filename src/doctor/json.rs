@@ -12,8 +12,8 @@ use super::{
     waterfall,
 };
 use crate::{
-    event::Cause,
-    event::{Certificate, Connack, Session},
+    event::{Cause, Certificate, Connack, Session},
+    fleet::{Endpoint, Proxy},
 };
 
 pub(super) fn line(case: &Case<'_>, now: DateTime<Utc>) -> Value {
@@ -27,6 +27,7 @@ pub(super) fn line(case: &Case<'_>, now: DateTime<Utc>) -> Value {
         "ok": case.is_ok(),
         "ms": ms(case.took()),
         "stages": stages.collect::<Vec<_>>(),
+        "proxy": case.endpoint.proxy.as_ref().map(proxy),
         "addresses": *case.finding.addresses,
         "address": case.finding.address,
         "tls": case.finding.session.as_ref().map(|s| session(s, now)),
@@ -37,6 +38,12 @@ pub(super) fn line(case: &Case<'_>, now: DateTime<Utc>) -> Value {
         "verdict": advice::verdict(case),
         "advice": advice::advice(case, now),
     })
+}
+
+/// Where the proxy is, and which environment variable named it, where one did.
+fn proxy(proxy: &Proxy) -> Value {
+    let place = Endpoint::new("", &proxy.host, proxy.port).address();
+    json!({ "url": format!("{}://{place}", proxy.kind.scheme()), "variable": proxy.variable })
 }
 
 /// The name of a reason; those that only a trial has are called here.

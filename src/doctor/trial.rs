@@ -164,6 +164,10 @@ impl Trial {
         let mut heard = Heard::default();
         let mut ordered = None;
         let mut deadline = Instant::now() + limit + GRACE;
+        // What the client did not ask for itself, the probe did.
+        let own = |filter: &Scrubbed| subscribe.iter().any(|s| Scrubbed::new(&s.filter) == *filter);
+        // The present step.
+        let mut began = Moment::now();
         loop {
             // One step after the other: what is there already needs no waiting.
             let step = match self.steps.last() {
@@ -178,28 +182,31 @@ impl Trial {
                     self.accepted(connack, at.since(ordered.unwrap_or(at)));
                 }),
                 Step::Suback => match heard.subscribed {
-                    Some(took) if !heard.shortfalls.iter().any(is_unanswered) => {
+                    Some(took) => {
                         self.steps.push((step, took));
                         self.subscriptions = granted(subscribe, &heard.shortfalls);
+                        if heard.shortfalls.iter().any(|s| own(&s.filter) && s.is_unanswered()) {
+                            return Err((step, Why::NoSuback));
+                        }
                         if self.subscriptions.iter().any(|s| s.granted.is_none()) {
                             return Err((step, Why::Refused));
                         }
                         Some(())
                     }
-                    Some(_) | None => None,
+                    None => None,
                 },
                 Step::Connect | Step::Probe(_) => heard.answered.map(|rtt| self.steps.push((step, rtt))),
             };
             if done.is_some() {
+                began = Moment::now();
                 continue;
             }
-            let began = Moment::now();
             if let Some(cause) = heard.ended.take() {
-                return Err(self.failed(step, ordered.unwrap_or(began), Why::Ended(cause)));
+                // Starting a worker is no part of it.
+                let since = if step == Step::Connack { ordered.unwrap_or(began) } else { began };
+                return Err(self.failed(step, since, Why::Ended(cause)));
             }
-            // What the client did not ask for itself, the probe did.
-            let own = |filter: &Scrubbed| subscribe.iter().any(|s| Scrubbed::new(&s.filter) == *filter);
-            let refused = heard.shortfalls.iter().find(|s| !own(&s.filter) && !is_unanswered(s));
+            let refused = heard.shortfalls.iter().find(|s| !own(&s.filter));
             if let (Step::Probe(_), Some(refused)) = (step, refused) {
                 let why = Why::NoEcho(refused.detail.clone());
                 return Err(self.failed(step, began, why));
@@ -259,13 +266,6 @@ fn is_of_the_way(reason: Reason) -> bool {
     let told_at_connack = matches!(reason, Reason::ConnectionLost | Reason::ConnectionReset | Reason::ConnectTimeout);
     let is_other = matches!(reason, Reason::ClientCertificateRefused | Reason::Internal) || reason.is_workers();
     reason.is_network() && !told_at_connack || is_other
-}
-
-/// Whether a subscription only failed with its connection, of whose end the worker tells next: a broker
-/// that refuses one says why.
-fn is_unanswered(shortfall: &Shortfall) -> bool {
-    let words = shortfall.detail.trim_end();
-    shortfall.granted.is_none() && (words.is_empty() || words.ends_with(':'))
 }
 
 /// What was granted: as asked, but for the shortfalls.

@@ -66,6 +66,10 @@ fn time_line(case: &Case<'_>) -> String {
 /// What was learnt on the way.
 fn facts(case: &Case<'_>, now: DateTime<Utc>) -> String {
     let mut out = String::new();
+    // One that the environment named, nobody may have thought of.
+    if case.endpoint.proxy.is_some() {
+        labelled(&mut out, "by way of", &[advice::proxy(case.endpoint)]);
+    }
     for certificate in case.finding.session.iter().flat_map(|s| &s.chain) {
         labelled(&mut out, "certificate", &self::certificate(certificate, now));
     }

@@ -97,7 +97,7 @@ impl Known {
     /// so long before a time sees the same rows then as who began earlier.
     pub fn memory(fleet: &Fleet) -> Duration {
         let longest = fleet.clients.iter().map(|client| row::interval(&client.settings)).max().unwrap_or_default();
-        longest.max(Duration::from_secs(1)) * Trend::LEN as u32
+        longest.max(Duration::from_secs(1)).saturating_mul(Trend::LEN as u32)
     }
 
     pub fn fleet(&self) -> &Fleet {

@@ -125,7 +125,9 @@ pub(super) fn subscription(error: &mqtt::Error) -> Scrubbed {
                 _ => Scrubbed::new(words),
             }
         }
-        _ => Scrubbed::default(),
+        // The return code 0x80 of MQTT 3.1.1, which says no more.
+        mqtt::Error::Failure => Scrubbed::default(),
+        other => Scrubbed::new(&format!("it was not sent: Paho: {other}")),
     }
 }
 

@@ -1,13 +1,16 @@
 //! Defines the files of a recording: one that is written, older ones beside it, and when these have to go; what is in them is elsewhere.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    collections::HashMap,
+    fs::{self, File},
     io::{self, Read, Write},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use super::segment::Label;
+use crate::{clock::Moment, private};
 
 /// How much is kept of a recording. Without limits everything is, in one file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -78,7 +81,10 @@ pub(super) struct Files {
     /// Bytes of whole segments in the file, and of its first one.
     written: u64,
     entrance: u64,
-    opened: Instant,
+    opened: Moment,
+    /// When the last thing in an older file was written, by the file's inode: the wall clock may be set
+    /// while we run, this one is not. What was there before us has only that one's word.
+    ended: HashMap<u64, Moment>,
 }
 
 impl Files {
@@ -87,15 +93,20 @@ impl Files {
     /// # Errors
     /// Where it cannot be made, or is there and no recording: that is never overwritten.
     pub fn create(path: &Path, limits: Limits) -> io::Result<Files> {
-        if path.exists() {
+        if fs::symlink_metadata(path).is_ok() {
             if !is_recording(path)? {
                 let why = "it is there already and no recording, and is not overwritten; name another file";
                 return Err(io::Error::new(io::ErrorKind::AlreadyExists, why));
             }
             step_aside(path)?;
         }
-        let file = make(path)?;
-        Ok(Files { path: path.to_owned(), file, limits, written: 0, entrance: 0, opened: Instant::now() })
+        let file = private::create(path)?;
+        let opened = Moment::now();
+        let ended = older_files(path).filter_map(|path| {
+            let about = path.metadata().ok()?;
+            Some((about.ino(), opened - about.modified().ok()?.elapsed().unwrap_or_default()))
+        });
+        Ok(Files { ended: ended.collect(), path: path.to_owned(), file, limits, written: 0, entrance: 0, opened })
     }
 
     /// Hands a whole segment to the kernel: from there the death of this program cannot take it back.
@@ -115,15 +126,17 @@ impl Files {
     /// Whether the next segment belongs into a file of its own.
     pub fn is_full(&self) -> bool {
         let is_large = self.part_size().is_some_and(|size| self.written >= size);
-        is_large || self.limits.part_age().is_some_and(|age| self.opened.elapsed() >= age)
+        is_large || self.limits.part_age().is_some_and(|age| Moment::now().since(self.opened) >= age)
     }
 
     /// Begins a new file; what is past the limits goes.
     pub fn turn(&mut self) -> io::Result<()> {
+        let now = Moment::now();
+        self.ended.insert(self.file.metadata()?.ino(), now);
         step_aside(&self.path)?;
-        self.file = make(&self.path)?;
-        (self.written, self.opened) = (0, Instant::now());
-        self.tidy();
+        self.file = private::create(&self.path)?;
+        (self.written, self.opened) = (0, now);
+        self.tidy(now);
         Ok(())
     }
 
@@ -132,33 +145,34 @@ impl Files {
         self.limits.size.map(|size| (size / u64::from(Limits::PARTS)).max(2 * self.entrance))
     }
 
-    fn tidy(&self) {
+    fn tidy(&mut self, now: Moment) {
         let mut room = self.limits.size.map(|size| size.saturating_sub(self.part_size().unwrap_or(0)));
         let mut gone = false;
         for path in older_files(&self.path) {
             let Ok(about) = path.metadata() else { return };
-            let age = about.modified().ok().and_then(|at| at.elapsed().ok()).unwrap_or_default();
+            // One that came from elsewhere meanwhile counts as new.
+            let age = now.since(*self.ended.entry(about.ino()).or_insert(now));
             let left = room.map(|room| room.checked_sub(about.len()));
             // Nothing is kept that is older than what has gone: there would be a gap.
             gone |= left == Some(None) || self.limits.age.is_some_and(|limit| age > limit);
             if gone {
                 let _ = fs::remove_file(&path);
+                self.ended.remove(&about.ino());
             }
             room = left.map(Option::unwrap_or_default);
         }
     }
 }
 
-fn make(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create_new(true).open(path)
-}
-
 /// An empty file counts: it is what is left where the disk was full from the start.
 fn is_recording(path: &Path) -> io::Result<bool> {
+    if !fs::symlink_metadata(path)?.file_type().is_symlink() && !path.is_file() {
+        return Ok(false); // a device or a pipe, of which reading may have no end
+    }
     let mut begin = Vec::new();
-    File::open(path)?.take(Label::LEN as u64).read_to_end(&mut begin)?;
+    private::read(path)?.take(Label::LEN as u64).read_to_end(&mut begin)?;
     let is_label = <&[u8; Label::LEN]>::try_from(&*begin).is_ok_and(|bytes| Label::from_bytes(bytes).is_some());
-    Ok((begin.is_empty() && path.metadata()?.is_file()) || is_label)
+    Ok(begin.is_empty() || is_label)
 }
 
 /// The place of the `n`th older file; the newest of them is 1.
@@ -229,6 +243,43 @@ mod tests {
         let refused = Files::create(&mine, Limits::default()).unwrap_err();
         assert!(refused.to_string().contains("not overwritten"), "{refused}");
         assert_eq!(fs::read_to_string(&mine).unwrap(), "[fleet]");
+    }
+
+    /// The wall clock's word on a file is the time in its inode: here it says that all are ten years old.
+    #[test]
+    fn a_wall_clock_that_is_set_forward_takes_nothing_away() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let path = dir.path().join("run");
+        let limits = Limits { size: None, age: Some(Duration::from_secs(3_600)) };
+        let long_ago = std::time::SystemTime::now() - Duration::from_secs(10 * 365 * 86_400);
+        let set_clock = |path: &Path| File::options().append(true).open(path).unwrap().set_modified(long_ago).unwrap();
+        // Of a run before, whose time nothing else tells: this one is beyond the limit, and goes.
+        Files::create(&path, limits).unwrap().write(&segment(100)).unwrap();
+        set_clock(&path);
+        let mut files = Files::create(&path, limits).unwrap();
+        for n in 0..4 {
+            files.write(&segment(200 + n)).unwrap();
+            files.turn().unwrap();
+            older_files(&path).for_each(|path| set_clock(&path));
+        }
+        let sizes = || older_files(&path).map(|path| path.metadata().unwrap().len()).collect::<Vec<_>>();
+        assert_eq!(sizes(), [203, 202, 201, 200]);
+        // What has passed by the clock that nobody sets is another matter.
+        files.ended.values_mut().take(1).for_each(|at| *at = *at - Duration::from_secs(3_601));
+        files.turn().unwrap();
+        assert!(sizes().len() < 5, "{:?}", sizes());
+    }
+
+    #[test]
+    fn a_link_and_a_pipe_are_refused_at_once() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let (link, pipe) = (dir.path().join("link"), dir.path().join("pipe"));
+        std::os::unix::fs::symlink(dir.path().join("target"), &link).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RWXU).unwrap();
+        for (path, why) in [(link, "symbolic link"), (pipe, "not overwritten")] {
+            let refused = Files::create(&path, Limits::default()).unwrap_err().to_string();
+            assert!(refused.contains(why), "{refused}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -161,6 +161,9 @@ struct Topic<'a> {
     retain: bool,
 }
 
+/// The longest time that a head may name; what a fleet file takes is far shorter.
+const LONGEST: Duration = Duration::from_secs(u32::MAX as u64);
+
 /// Times as `1m 30s`, to the nanosecond.
 mod span {
     use std::time::Duration;
@@ -172,7 +175,16 @@ mod span {
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-        humantime::parse_duration(&String::deserialize(from)?).map_err(D::Error::custom)
+        parse(&String::deserialize(from)?).map_err(D::Error::custom)
+    }
+
+    /// A time that can be reckoned with.
+    pub fn parse(text: &str) -> Result<Duration, String> {
+        match humantime::parse_duration(text) {
+            Ok(time) if time > super::LONGEST => Err(format!("no fleet has a time of {text:?}")),
+            Ok(time) => Ok(time),
+            Err(error) => Err(error.to_string()),
+        }
     }
 }
 
@@ -190,7 +202,7 @@ mod optional_span {
 
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
         let text = Option::<String>::deserialize(from)?;
-        text.map(|text| humantime::parse_duration(&text).map_err(D::Error::custom)).transpose()
+        text.map(|text| super::span::parse(&text).map_err(D::Error::custom)).transpose()
     }
 }
 
@@ -240,8 +252,8 @@ pub(super) enum Wrong {
     Newer { version: u32, program: Scrubbed },
 }
 
-/// Reads the head from the lines at the begin of `text`.
-pub(super) fn read(text: &str) -> Result<(Header, Fleet), Wrong> {
+/// Reads the head from the lines at the begin of `text`, which may tell of so many clients.
+pub(super) fn read(text: &str, clients_max: usize) -> Result<(Header, Fleet), Wrong> {
     let no_head = |why: &dyn std::fmt::Display| Wrong::NoHead(why.to_string());
     let mut lines = text.lines();
     let first = lines.next().unwrap_or_default();
@@ -259,6 +271,12 @@ pub(super) fn read(text: &str) -> Result<(Header, Fleet), Wrong> {
     let Line::Start(start) = serde_json::from_str(first).map_err(|e| no_head(&e))? else {
         return Err(no_head(&"its first line is none of a start"));
     };
+    if !(1970..9999).contains(&start.ts.year()) {
+        return Err(no_head(&format!("it was not written in the year {}", start.ts.year())));
+    }
+    if start.clients > clients_max {
+        return Err(no_head(&format!("it is too small for the {} clients that it tells of", start.clients)));
+    }
     let mut fleet = Fleet {
         name: Scrubbed::new(&start.fleet),
         env: start.env.as_deref().map(Scrubbed::new),

@@ -1,7 +1,7 @@
 //! Defines the log file: every event as a line, kept in memory while the disk takes none; what a line says is the `lines` module's matter.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::File,
     io::{self, Write},
     path::{Path, PathBuf},
     sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
@@ -14,7 +14,7 @@ use crate::{
     clock::{Anchor, Moment},
     event::{Event, Level, What},
     fleet::Fleet,
-    lines,
+    lines, private,
     text::Scrubbed,
 };
 
@@ -35,9 +35,9 @@ impl LogFile {
     /// Opens (or makes) the file and starts the thread.
     ///
     /// # Errors
-    /// Where the file cannot be opened for appending.
+    /// Where the file cannot be opened for appending, or is a symbolic link.
     pub fn open(path: &Path) -> io::Result<LogFile> {
-        let file = OpenOptions::new().append(true).create(true).open(path)?;
+        let file = private::append(path)?;
         let (lines, receiver) = sync_channel(Self::QUEUE);
         let (notice_sender, notices) = mpsc::channel(16);
         let (done, finished) = oneshot::channel();
@@ -192,7 +192,7 @@ mod tests {
     use super::*;
 
     fn keeper(path: &Path) -> (Keeper, mpsc::Receiver<Event>) {
-        let file = OpenOptions::new().append(true).create(true).open(path).expect("a file");
+        let file = private::append(path).expect("a file");
         let (notices, heard) = mpsc::channel(16);
         (Keeper { file, path: path.to_owned(), pending: Vec::new(), failing: false, lost: 0, notices }, heard)
     }

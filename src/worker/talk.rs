@@ -131,7 +131,7 @@ impl Talk {
     /// Goes on without the answers that did not come. That of the probe is waited for all the same: there
     /// is no echo before it.
     pub fn overdue(&mut self, mut turn: Turn<'_>, now: Moment) {
-        let detail = format!("no answer within {} s", ANSWER.as_secs());
+        let detail = format!("{} {} s", Shortfall::NO_ANSWER, ANSWER.as_secs());
         let def = turn.def;
         for (i, _) in self.asked.drain(..) {
             turn.shortfall(now, &def.conversation.subscribe[i], None, Scrubbed::new(&detail));
@@ -181,5 +181,6 @@ impl Talk {
 }
 
 fn of_the_probe(words: &str) -> Scrubbed {
+    let words = if words.is_empty() { "the broker refused the subscription that they need" } else { words };
     Scrubbed::new(&format!("no echo probes: {words}"))
 }
