@@ -14,6 +14,7 @@ mod message;
 mod options;
 mod pending;
 mod quiet;
+mod refusals;
 mod slots;
 mod socket;
 
@@ -30,12 +31,13 @@ use self::{
     connack::{Times, connack},
     connection::{Connection, Purpose},
     connections::CONNECTIONS,
-    message::{numbered, qos, with_payload},
+    message::{numbered, qos},
     options::{connect_options, version},
 };
 pub use self::{
-    message::probe_topic,
+    message::length,
     pending::Pending,
+    refusals::Refusal,
     slots::{End, News, Slots, Subject},
 };
 use crate::{
@@ -178,7 +180,7 @@ impl Client {
             generation,
             protocol: def.protocol,
             maximum_packet_size: def.maximum_packet_size,
-            way: Way { tls, identity: tls && def.identity.is_some() },
+            way: Way { tls },
         };
         let connection = Connection::open(reached.stream, purpose, runtime);
         let options = mqtt::CreateOptionsBuilder::new()
@@ -222,7 +224,7 @@ impl Client {
                 Ok(Accepted { at, connack: connack(&answer, times, &self.stages) })
             }
             Err(error) => {
-                let of_paho = || End { at: Moment::now(), cause: cause::of_paho(&error) };
+                let of_paho = || End::new(Moment::now(), cause::of_paho(&error));
                 Err(cell.end.take().unwrap_or_else(of_paho))
             }
         })
@@ -261,11 +263,11 @@ impl Client {
     pub fn probe(&self) {
         let now = Moment::now();
         let message = match self.def.probe.kind {
-            ProbeKind::Ack => self.slots.begin_probe(self.slot, now).then(|| message::ack(&self.def.id)),
+            ProbeKind::Ack => self.slots.begin_probe(self.slot, now).then(|| message::ack(&self.probe_topic())),
             ProbeKind::Echo => {
                 let patience = self.def.probe.every.saturating_mul(3).max(ECHO_LOST);
                 let number = self.slots.begin_echo(self.slot, patience, self.connection.heard(), now);
-                number.map(|number| message::echo(&self.def.id, number))
+                number.map(|number| message::echo(&self.probe_topic(), number))
             }
             ProbeKind::Heartbeat | ProbeKind::Off => None,
         };
@@ -277,7 +279,7 @@ impl Client {
 
     /// The topic of its probes.
     pub fn probe_topic(&self) -> String {
-        probe_topic(&self.def.id)
+        self.def.probe_topic.to_string()
     }
 
     /// Asks for one subscription; [`Client::granted`] tells what came of it.
@@ -291,7 +293,7 @@ impl Client {
         Some(match pending.poll()? {
             Ok(answer) => match answer.subscribe_response().and_then(|code| u8::try_from(code).ok()) {
                 Some(qos @ 0..=2) => Answer::Granted(qos),
-                Some(code) => Answer::Refused(Scrubbed::new(Reason::from_code(code).words())),
+                Some(code) => Answer::Refused(cause::code(code, None)),
                 None => Answer::Refused(Scrubbed::default()),
             },
             Err(mqtt::Error::OperationIncomplete) => Answer::Ended,
@@ -304,10 +306,9 @@ impl Client {
         self.paho.try_publish(message::message(message)).is_ok()
     }
 
-    /// Publishes the `number`th of a series of messages, which its payload may mention.
-    pub fn publish_numbered(&self, message: &Message, number: u64) -> bool {
-        let payload = numbered(&message.payload, number);
-        self.paho.try_publish(with_payload(message, payload)).is_ok()
+    /// The `number`th of a series of messages, which its payload may mention.
+    pub fn numbered(message: &Message, number: u64) -> Message {
+        Message { payload: numbered(&message.payload, number).into(), ..message.clone() }
     }
 
     fn pending(&self, token: mqtt::Token) -> Pending {

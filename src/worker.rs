@@ -35,7 +35,7 @@ use self::{
 };
 use crate::{
     clock::Moment,
-    paho::{News, Paho, Slots, Subject, probe_topic},
+    paho::{News, Paho, Slots, Subject},
     wire::{self, ClientDef, FromWorker, Hello, Receiver, Sender, Slot, ToWorker, WireError, check_hello},
 };
 
@@ -122,7 +122,7 @@ async fn serve(
         _ = terminate.recv() => return Ok(()),
     };
     let Some((defs, first)) = defs else { return Ok(()) };
-    let subject = |d: &ClientDef| Subject { topic: probe_topic(&d.id).into(), probe: d.probe.kind };
+    let subject = |d: &ClientDef| Subject { topic: d.probe_topic.clone(), probe: d.probe.kind };
     let (slots, news) = Slots::new(defs.iter().map(subject).collect());
     let slots = Arc::new(slots);
     let (reach, answers) = Reach::new(carriers.clone());
@@ -193,8 +193,8 @@ impl Worker {
                 Some(ToWorker::Connect { endpoint, .. }) if !self.driver.knows(endpoint) => {
                     return Err(WorkerError::Protocol("an order to connect to an endpoint it did not describe"));
                 }
-                Some(ToWorker::Connect { slot, generation, endpoint }) if self.driver.has(slot) => {
-                    self.driver.connect(slot, generation, endpoint);
+                Some(ToWorker::Connect { slot, generation, endpoint, manner }) if self.driver.has(slot) => {
+                    self.driver.connect(slot, generation, endpoint, manner);
                 }
                 Some(ToWorker::Disconnect { slot }) if self.driver.has(slot) => self.driver.disconnect(slot),
                 Some(ToWorker::Stop) => return Ok(()),

@@ -127,7 +127,9 @@ fn at_endpoint(case: &Case<'_>, stage: StageKind, cause: &Cause) -> String {
             format!("the connection stands, but nobody speaks: check the process behind {address}")
         }
         Reason::HostUnreachable | Reason::NetworkUnreachable => "check routes, VPN and firewalls of this host".into(),
-        Reason::NotTls | Reason::TlsFailed | Reason::ConnectionReset if stage == StageKind::Tls => {
+        Reason::NotTls | Reason::TlsFailed | Reason::ConnectionReset | Reason::ConnectionLost
+            if stage == StageKind::Tls =>
+        {
             of_tls(endpoint, cause)
         }
         Reason::ConnectionReset => "look at the broker's log, and for a firewall or load balancer on the way".into(),

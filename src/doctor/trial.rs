@@ -6,7 +6,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::{
     clock::Moment,
-    event::{Cause, Connack, Generation, Reason},
+    event::{Cause, Connack, Generation, Manner, Reason},
     fleet::{
         Client, ClientKey, Conversation, Endpoint, EndpointKey, Fleet, Probe, ProbeKind, Protocol, Settings,
         Subscription,
@@ -141,7 +141,7 @@ impl Heard {
         for news in report.news.into_iter().filter(|n| n.generation == GENERATION) {
             match news.step {
                 crate::event::Step::Up(connack) => self.up = Some((news.at, *connack)),
-                crate::event::Step::Ended(cause) => self.ended = Some(cause),
+                crate::event::Step::Ended(cause, _) => self.ended = Some(cause),
             }
         }
         self.shortfalls.extend(report.shortfalls);
@@ -210,7 +210,10 @@ impl Trial {
                     ordered = Some(Moment::now());
                     let endpoint = EndpointKey(0);
                     pool.order(ClientKey(0), |_| ToWorker::Remote { endpoint, remote: remote.clone() });
-                    pool.order(ClientKey(0), |slot| ToWorker::Connect { slot, generation: GENERATION, endpoint });
+                    pool.order(ClientKey(0), |slot| {
+                        let manner = Manner::default();
+                        ToWorker::Connect { slot, generation: GENERATION, endpoint, manner }
+                    });
                 }
                 Ok(Some(PoolNews::Report(_, report))) => heard.take_in(report, kind),
                 Ok(Some(PoolNews::Lost { cause, .. })) => return Err(self.failed(step, began, Why::Ended(cause))),

@@ -351,8 +351,9 @@ impl Connection {
 
     /// Notes what goes to the broker, just before it goes.
     fn inspect(&self, state: &mut State, packet: &[u8]) {
-        let sent = state.inspector.sent(packet);
-        self.slots.sent(self.slot, self.generation, &sent, Moment::now());
+        let now = Moment::now();
+        let sent = state.inspector.sent(packet, now);
+        self.slots.sent(self.slot, self.generation, &sent, now);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
