@@ -38,7 +38,7 @@ fn broker(how: How, is_v5: bool) -> (u16, Arc<Mutex<HashMap<String, u32>>>) {
     let counted = connects.clone();
     let port = script::peer(move |_, packet| match (packet[0] >> 4, how) {
         (1, _) => {
-            *counted.lock().unwrap().entry(script::client_id(packet)).or_default() += 1;
+            *counted.lock().expect("a lock").entry(script::client_id(packet)).or_default() += 1;
             vec![if is_v5 { ACCEPT_V5 } else { ACCEPT_V311 }.to_vec()]
         }
         (3, How::ClosesOnPublish) => vec![vec![]],
@@ -87,7 +87,7 @@ fn check(how: How, is_v5: bool) {
     assert_eq!(short, 0, "nothing that a client asked for itself is amiss");
     let samples = heard.of_type("summary").last().expect("a summary")["p50_us"].as_u64();
     assert!(samples.is_some(), "measured by nothing");
-    let connects = connects.lock().unwrap();
+    let connects = connects.lock().expect("a lock");
     let most = connects.values().max().copied();
     assert!(connects.len() == CLIENTS && most <= Some(3), "{how:?} in {protocol}: {most:?} connects");
     eprintln!("{how:?} in {protocol}: up after {took:.1?}, at most {most:?} connects a client; {}", notices[0]);

@@ -316,7 +316,7 @@ fn protocol(value: &Value<'_>, report: &mut Report<'_>) -> Option<(Protocol, boo
         "5" | "5.0" => "MQTT 5.0 is written \"5\"",
         "4" | "3.1.1" | "311" => "MQTT 3.1.1 is written \"3.1.1\"",
         "3" | "3.1" => "MQTT 3.1 is too old for mqfleet; most brokers that speak it also speak \"3.1.1\"",
-        _ => "it can be \"5\", \"3.1.1\" or \"auto\" (5, and 3.1.1 where the broker does not answer to that)",
+        _ => "it can be \"5\", \"3.1.1\" or \"auto\"",
     };
     report.error(Draft::at(value.span.clone(), format!("`protocol` cannot be {}", quoted(text))).help(help));
     None

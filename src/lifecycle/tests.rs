@@ -1,6 +1,7 @@
 //! Tests of the lifecycle on made-up time; they start no process and open no socket.
 
 mod absence;
+mod culprits;
 mod ladders;
 mod routes;
 mod soak;
