@@ -130,8 +130,8 @@ impl Lifecycle {
             }
             (Some(Ask::Connect), Reason::ConnectTimeout) if may_be_old => format!("{detail} (it may {OLD})"),
             (_, Reason::UnsupportedProtocolVersion) if protocol == Protocol::V5 => {
-                let colon = if detail.is_empty() { "" } else { ": " };
-                format!("{detail}{colon}it may {OLD}")
+                let semicolon = if detail.is_empty() { "" } else { "; " };
+                format!("{detail}{semicolon}it may {OLD}")
             }
             _ => return Cause { reason, detail },
         };

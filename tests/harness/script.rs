@@ -34,10 +34,18 @@ pub fn server_that(answers: impl Fn() -> Vec<Vec<u8>> + Clone + Send + 'static) 
 
 /// Another program's client of MQTT 5.0 with this ID, once it is up. It ends with its stream.
 pub fn stranger(port: u16, id: &str) -> TcpStream {
+    stranger_of(5, port, id)
+}
+
+/// The same of protocol level 4 (MQTT 3.1.1) or 5.
+pub fn stranger_of(level: u8, port: u16, id: &str) -> TcpStream {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("a broker");
-    let mut connect = vec![0x10, id.len() as u8 + 13, 0, 4];
-    connect.extend(b"MQTT\x05\x02\0\x3c\0\0");
-    connect.push(id.len() as u8);
+    let properties: &[u8] = if level == 5 { &[0] } else { &[] };
+    let mut connect = vec![0x10, (id.len() + properties.len()) as u8 + 12, 0, 4];
+    connect.extend(b"MQTT");
+    connect.extend([level, 2, 0, 0x3c]);
+    connect.extend(properties);
+    connect.extend([0, id.len() as u8]);
     connect.extend(id.as_bytes());
     let mut answer = [0; 4];
     stream.write_all(&connect).and_then(|()| stream.read_exact(&mut answer)).expect("a CONNACK");

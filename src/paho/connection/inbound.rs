@@ -5,7 +5,7 @@ use std::io;
 use super::{Connection, State};
 use crate::{
     clock::Moment,
-    event::{Cause, Reason, Unanswered},
+    event::{Ask, Cause, Reason, Unanswered},
     fleet::Protocol,
     mqtt::{self, Received, Violation},
     paho::{cause, connections::Connections, slots::End},
@@ -114,7 +114,11 @@ impl Connection {
         let mut state = self.state();
         let cause = cause::ended(error, state.is_up);
         let unanswered = self.unanswered(&state, at);
-        let cause = if state.is_up { cause::with(cause, unanswered.as_deref()) } else { cause };
+        let (cause, unanswered) = match state.is_up {
+            true => (cause::with(cause, unanswered.as_deref()), unanswered),
+            // Be it that CONNECT did not even go out.
+            false => (cause, unanswered.or_else(|| Some(Box::new(Unanswered::new(Ask::Connect))))),
+        };
         self.end_in(&mut state, End { at, cause, unanswered });
     }
 
