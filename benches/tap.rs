@@ -123,7 +123,7 @@ impl Side {
     }
 
     fn sent(&mut self, packet: &[u8], at: Moment) {
-        let sent = self.inspector.sent(packet);
+        let sent = self.inspector.sent(packet, at);
         if self.part == Part::Both {
             self.slots.sent(0, 1, &sent, at);
         }
@@ -291,6 +291,7 @@ async fn start(clients: usize, port: u16, conversation: Arc<Conversation>) -> Wo
             user_properties: Vec::new(),
             connect_timeout: Duration::from_secs(30),
             probe: Probe { kind: ProbeKind::Heartbeat, every: Duration::from_secs(5) },
+            probe_topic: "".into(),
             username: None,
             password: None,
             identity: None,

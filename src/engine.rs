@@ -11,7 +11,7 @@ use crate::{
     command::Command,
     endpoint::Prober,
     engine::renewals::Renewals,
-    event::{Event, Finding, Late, Level, Messages, Sample, Shortfall, Step, What},
+    event::{Event, Finding, Late, Level, Messages, Request, Sample, Shortfall, Step, What},
     fleet::{ClientKey, EndpointKey, Fleet, WorkerKey},
     lifecycle::{Effect, Lifecycle},
     outbox::Outbox,
@@ -213,8 +213,12 @@ impl Core {
         }
         for shortfall in report.shortfalls {
             if let Some(client) = current(&self.lifecycle, shortfall.slot, shortfall.generation) {
-                let wire::Shortfall { at, filter, asked, granted, detail, .. } = shortfall;
-                let shortfall = Shortfall { client, filter, asked, granted, detail };
+                let wire::Shortfall { at, request, filter, asked, granted, detail, .. } = shortfall;
+                if request == Request::Probe {
+                    self.lifecycle.refused(client, request, &detail, at);
+                    continue;
+                }
+                let shortfall = Shortfall { client, request, filter, asked, granted, detail };
                 self.outbox.push(Event { at, what: What::Shortfall(shortfall) });
             }
         }
@@ -226,8 +230,8 @@ impl Core {
         }
         for messages in report.messages {
             if let Some(client) = placement.client(worker, messages.slot) {
-                let SlotMessages { received, published, .. } = messages;
-                let what = What::Messages(Messages { client, received, published });
+                let SlotMessages { received, published, refused, .. } = messages;
+                let what = What::Messages(Messages { client, received, published, refused });
                 self.outbox.push(Event { at: Moment::now(), what });
             }
         }
@@ -242,8 +246,12 @@ impl Core {
             match effect {
                 Effect::Transition(at, step) => self.outbox.push(Event { at, what: What::State(step) }),
                 Effect::Gate(at, endpoint, gate) => self.outbox.push(Event { at, what: What::Gate(endpoint, gate) }),
-                Effect::Connect(client, generation, endpoint) => {
-                    self.pool.order(client, |slot| ToWorker::Connect { slot, generation, endpoint });
+                Effect::Measured(at, measured) => self.outbox.push(Event { at, what: What::Measured(measured) }),
+                Effect::Warning(at, text) => {
+                    self.outbox.push(Event { at, what: What::Notice { level: Level::Warning, text } });
+                }
+                Effect::Connect(client, generation, endpoint, manner) => {
+                    self.pool.order(client, |slot| ToWorker::Connect { slot, generation, endpoint, manner });
                 }
                 Effect::Disconnect(client) => self.pool.order(client, |slot| ToWorker::Disconnect { slot }),
                 Effect::Probe(endpoint) => {

@@ -6,6 +6,7 @@ mod finding;
 mod reason;
 mod standing;
 mod tcp;
+mod unanswered;
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     clock::Moment,
-    fleet::{ClientKey, EndpointKey, ProbeKind, WorkerKey},
+    fleet::{ClientKey, EndpointKey, ProbeKind, Protocol, WorkerKey},
     text::Scrubbed,
 };
 
@@ -24,6 +25,7 @@ pub use self::{
     reason::{Reason, Remedy},
     standing::{Counts, FleetStanding, Part, Past, Reading, Slice, Slices, Standing, Strip, Window},
     tcp::{Tcp, TcpState},
+    unanswered::{Ask, Unanswered},
 };
 
 /// One thing that happened.
@@ -60,8 +62,10 @@ pub enum What {
     Connack(ClientKey, Arc<Connack>),
     /// All of a client's subscriptions were answered, this long after it came up.
     Subscribed(ClientKey, Duration),
-    /// A subscription is less than what was asked for.
+    /// The broker grants a client less than what it asked for.
     Shortfall(Shortfall),
+    /// By what a client is measured from now on.
+    Measured(Measured),
     /// Messages that a client received and published since the last time, its probes left out of the
     /// latter.
     Messages(Messages),
@@ -102,16 +106,52 @@ pub struct Sample {
     pub rtt: Duration,
 }
 
-/// A subscription of a client that is up and that the broker did not grant as it was asked for.
+/// What a client that is up asked for, and the broker did not grant as it was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shortfall {
     pub client: ClientKey,
+    #[serde(default)]
+    pub request: Request,
+    /// The topic filter of a subscription, the topic of a message.
     pub filter: Scrubbed,
     /// The QoS that was asked for, 0 to 2.
     pub asked: u8,
     /// The QoS that was granted; `None` where the broker refused, or gave no answer.
     pub granted: Option<u8>,
     /// Why it was not granted, where that is known.
+    pub detail: Scrubbed,
+}
+
+/// What was asked of a broker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request {
+    #[default]
+    Subscription,
+    /// A message of the client's own.
+    Publish,
+    /// What the program asked for to measure the client: a message, or the subscription that brings it back.
+    Probe,
+}
+
+impl Request {
+    /// The stable name, as scripts read it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Request::Subscription => "subscription",
+            Request::Publish => "publish",
+            Request::Probe => "probe",
+        }
+    }
+}
+
+/// By what a client is measured: as it is configured, or by its heartbeats, where the broker refuses its
+/// probes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Measured {
+    pub client: ClientKey,
+    pub by: ProbeKind,
+    /// Why it is not as configured; empty where it is.
     pub detail: Scrubbed,
 }
 
@@ -194,6 +234,9 @@ pub struct Messages {
     pub client: ClientKey,
     pub received: u32,
     pub published: u32,
+    /// Of those published, now or before, the broker refused so many since the last time.
+    #[serde(default)]
+    pub refused: u32,
 }
 
 /// The number of a connect order for one client. News of a connection carries it, so that news of an
@@ -205,8 +248,18 @@ pub type Generation = u32;
 pub enum Step {
     /// CONNACK 0.
     Up(Box<Connack>),
-    /// The connect failed, or the connection ended: the generation is over.
-    Ended(Cause),
+    /// The connect failed, or the connection ended: the generation is over. With what the broker had been
+    /// asked and had not answered, where there was anything.
+    Ended(Cause, Option<Box<Unanswered>>),
+}
+
+/// How a connect is made, as far as that changes from one to the next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manner {
+    /// The version to speak, where it is not the client's own.
+    pub protocol: Option<Protocol>,
+    /// Whether the client's probes are left out, because the broker does not bear them.
+    pub is_muted: bool,
 }
 
 /// Why a connection ended or did not come about.

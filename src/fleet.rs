@@ -310,6 +310,8 @@ pub struct Client {
     pub username: Option<Arc<str>>,
     pub password: Option<Secret>,
     pub identity: Option<Arc<Identity>>,
+    /// Where its probes go, where the fleet file says so.
+    pub own_probe_topic: Option<Arc<str>>,
     pub labels: Arc<Labels>,
     pub conversation: Arc<Conversation>,
     pub settings: Arc<Settings>,
@@ -325,10 +327,16 @@ impl Client {
             username: None,
             password: None,
             identity: None,
+            own_probe_topic: None,
             labels: Arc::default(),
             conversation: Arc::default(),
             settings,
         }
+    }
+
+    /// Where its probes go.
+    pub fn probe_topic(&self) -> Arc<str> {
+        self.own_probe_topic.clone().unwrap_or_else(|| probe_topic(&self.id).into())
     }
 
     /// The endpoint it connects to when all is well.
@@ -337,10 +345,22 @@ impl Client {
     }
 }
 
+/// The topic of a client's probes where it has no other: wildcards, `$` in front and what brokers refuse in a
+/// topic (MQTT 5.0 §1.5.4, §4.7) become `_`.
+pub fn probe_topic(client_id: &str) -> String {
+    let safe = |c: char| if matches!(c, '+' | '#') || c.is_control() { '_' } else { c };
+    let id: String = client_id.chars().map(safe).collect();
+    let id = id.strip_prefix('$').map_or(id.clone(), |rest| format!("_{rest}"));
+    format!("mqfleet/probe/{id}")
+}
+
 /// How a client connects, retries and is measured.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
+    /// The version that is spoken, or tried first.
     pub protocol: Protocol,
+    /// Whether MQTT 3.1.1 is tried where a broker does not answer to `protocol`.
+    pub falls_back: bool,
     /// 0 to 65,535 s; 0 switches keep alive off (MQTT 5.0 §3.1.2.10).
     pub keep_alive: Duration,
     pub clean_start: bool,
@@ -371,6 +391,7 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             protocol: Protocol::V5,
+            falls_back: false,
             keep_alive: Duration::from_secs(30),
             clean_start: true,
             session_expiry: Duration::ZERO,
@@ -402,6 +423,13 @@ pub struct Reconnect {
     pub max_retries: u32,
     /// A connection that held this long starts the count of tries anew.
     pub stable_after: Duration,
+}
+
+impl Reconnect {
+    /// Whether it is not to try again at all.
+    pub fn is_never(&self) -> bool {
+        self.strategy == Strategy::Never
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -510,6 +538,27 @@ pub mod in_clear {
         pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<(Box<str>, Secret)>, D::Error> {
             let fields = Vec::<(Box<str>, String)>::deserialize(d)?;
             Ok(fields.into_iter().map(|(name, value)| (name, Secret::new(value))).collect())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_probe_topic_keeps_the_id() {
+        assert_eq!(probe_topic("press-0001"), "mqfleet/probe/press-0001");
+        assert_eq!(probe_topic("$SYS/+/#\0\x1b"), "mqfleet/probe/_SYS/_/___");
+        assert_eq!(probe_topic(""), "mqfleet/probe/");
+    }
+
+    proptest! {
+        #[test]
+        fn a_probe_topic_is_a_topic_name(id in "(?s).{0,80}") {
+            let topic = probe_topic(&id);
+            prop_assert!(!topic.contains(['+', '#', '\0']) && !topic.starts_with('$'));
         }
     }
 }

@@ -38,7 +38,7 @@
 //! | 2 | `config` | `action`, `event`, `fleet`, `text` | `tokio`, `Moment::now` |
 //! | 2 | `outbox` | `clock`, `event`, `fleet`, `text` | `tokio`, `ratatui`, `Moment::now`, `Instant::now`, `Mutex` |
 //! | 2 | `wire` | `clock`, `event`, `fleet`, `text` | `ratatui` |
-//! | 2 | `mqtt` | `fleet`, `text` | `tokio`, `ratatui`, `Moment::now`, `Instant::now`, `Mutex` |
+//! | 2 | `mqtt` | `clock`, `fleet`, `text` | `tokio`, `ratatui`, `Moment::now`, `Instant::now`, `Mutex` |
 //! | 2 | `signals` | | `ratatui` |
 //! | 1 | `stdio` | | `tokio`, `ratatui`, `Instant::now` |
 //! | 2 | `seal` | | `tokio`, `ratatui` |
@@ -50,7 +50,7 @@
 //! | 3 | `pool` | `clock`, `event`, `fleet`, `text`, `wire` | `ratatui`, `paho` |
 //! | 3 | `transport` | `clock`, `event`, `fleet`, `text` | `ratatui`, `paho` |
 //! | 4 | `endpoint` | `event`, `fleet`, `transport` | `ratatui`, `paho` |
-//! | 5 | `worker` | `clock`, `event`, `fleet`, `paho`, `stdio`, `text`, `transport`, `wire` | `ratatui` |
+//! | 5 | `worker` | `clock`, `event`, `fleet`, `mqtt`, `paho`, `stdio`, `text`, `transport`, `wire` | `ratatui` |
 //! | 5 | `engine` | `clock`, `command`, `endpoint`, `event`, `fleet`, `lifecycle`, `outbox`, `pool`, `text`, `transport`, `wire` | `ratatui`, `paho` |
 //! | 4 | `report` | `clock`, `event`, `fleet`, `model`, `text`, `words` | `tokio`, `ratatui`, `Moment::now`, `Instant::now`, `Mutex` |
 //! | 5 | `recording` | `clock`, `command`, `event`, `fleet`, `lines`, `model`, `outbox`, `private`, `text` | `ratatui`, `paho` |

@@ -2,6 +2,7 @@
 
 mod admission;
 mod backoff;
+mod culprit;
 mod failover;
 mod gate;
 mod health;
@@ -17,9 +18,9 @@ use std::{
 
 use crate::{
     clock::Moment,
-    event::{Cause, Gate, Generation, Reason, State, Step, Transition},
-    fleet::{Client, ClientKey, EndpointKey, Fleet, Settings, WorkerKey},
-    lifecycle::gate::Access,
+    event::{Cause, Gate, Generation, Manner, Measured, Reason, State, Step, Transition},
+    fleet::{Client, ClientKey, EndpointKey, Fleet, Protocol, Settings, WorkerKey},
+    lifecycle::{culprit::Suspect, gate::Access},
     text::Scrubbed,
 };
 
@@ -30,8 +31,12 @@ pub enum Effect {
     Transition(Moment, Transition),
     /// Tell the world how it stands with an endpoint.
     Gate(Moment, EndpointKey, Gate),
+    /// Tell the world by what a client is measured.
+    Measured(Moment, Measured),
+    /// Tell the operator.
+    Warning(Moment, Scrubbed),
     /// Order the client's worker to connect it to this endpoint.
-    Connect(ClientKey, Generation, EndpointKey),
+    Connect(ClientKey, Generation, EndpointKey, Manner),
     /// Order the client's worker to disconnect it.
     Disconnect(ClientKey),
     /// Find out whether the endpoint can be reached; the answer goes to [`Lifecycle::probed`].
@@ -58,6 +63,22 @@ struct Machine {
     failures: u32,
     /// Those of them that failed at this endpoint since it was last up.
     refusals: u32,
+    /// How often in a row it was not let in for its credentials.
+    rejections: u32,
+    /// Whether it was let in before, with the same credentials.
+    was_let_in: bool,
+    /// Who or what may have ended its last connection.
+    suspect: Suspect,
+    /// Whether its probes are left out.
+    is_muted: bool,
+    /// The version of its present connect, or of the last one,
+    protocol: Protocol,
+    /// and whether the older one is tried next, where it may speak either.
+    is_old: bool,
+    /// Where it was up last, and how long its session is kept there once it has left,
+    session: Option<(EndpointKey, Duration)>,
+    /// and when it left.
+    left: Moment,
     taken_over: Option<Moment>,
     /// The endpoint that the broker told it to use, until it goes there.
     sent_to: Option<EndpointKey>,
@@ -86,6 +107,14 @@ impl Machine {
             generation: 0,
             failures: 0,
             refusals: 0,
+            rejections: 0,
+            was_let_in: false,
+            suspect: Suspect::Nobody,
+            is_muted: false,
+            protocol: client.settings.protocol,
+            is_old: false,
+            session: None,
+            left: now,
             taken_over: None,
             sent_to: None,
             is_redirected: false,
@@ -98,7 +127,8 @@ impl Machine {
 
     /// The operator takes a hand: what went wrong before counts no more.
     fn forgive(&mut self) {
-        (self.failures, self.refusals, self.taken_over) = (0, 0, None);
+        (self.failures, self.refusals, self.rejections, self.taken_over) = (0, 0, 0, None);
+        self.suspect = Suspect::Nobody;
         (self.sent_to, self.is_redirected) = (None, false);
     }
 }
@@ -161,6 +191,7 @@ impl Lifecycle {
     pub fn connect(&mut self, client: ClientKey, now: Moment) {
         if matches!(self.state(client), State::Off | State::Failed | State::Backoff) {
             self.machines[client.index()].forgive();
+            self.unmute(client, now);
             self.line_up(client, Reason::OperatorConnect, now);
         }
     }
@@ -170,6 +201,7 @@ impl Lifecycle {
     pub fn reconnect(&mut self, client: ClientKey, now: Moment) {
         self.leave_worker(client);
         self.machines[client.index()].forgive();
+        self.unmute(client, now);
         self.line_up(client, Reason::OperatorReconnect, now);
     }
 
@@ -190,10 +222,9 @@ impl Lifecycle {
         }
         match (machine.state, step) {
             (State::Connecting, Step::Up(connack)) => {
-                machine.refusals = 0;
                 let endpoint = machine.endpoint;
-                let detail = if connack.session_present { "session present" } else { "" };
-                self.change(client, State::Up, Reason::Connected, Scrubbed::new(detail), None, at);
+                let (reason, detail) = self.came_up(client, &connack, at);
+                self.change(client, State::Up, reason, Scrubbed::new(&detail), None, at);
                 let access = &mut self.accesses[endpoint.index()];
                 access.admission.recover(at);
                 if access.health.hear(at) {
@@ -201,7 +232,9 @@ impl Lifecycle {
                 }
                 self.look_home_later(client, at);
             }
-            (State::Connecting | State::Up, Step::Ended(cause)) => self.ended(client, cause, at),
+            (State::Connecting | State::Up, Step::Ended(cause, unanswered)) => {
+                self.ended(client, cause, unanswered.as_deref(), at);
+            }
             _ => {}
         }
     }
@@ -276,7 +309,7 @@ impl Lifecycle {
             State::Connecting => {
                 self.leave_worker(client);
                 let detail = Scrubbed::new("no word from the worker");
-                self.ended(client, Cause { reason: Reason::ConnectTimeout, detail }, now);
+                self.ended(client, Cause { reason: Reason::ConnectTimeout, detail }, None, now);
             }
             _ => {}
         }
@@ -332,15 +365,20 @@ impl Lifecycle {
     ) {
         let machine = &mut self.machines[client.index()];
         let from = machine.state;
-        let gate = &mut self.accesses[machine.endpoint.index()].admission;
+        let access = &mut self.accesses[machine.endpoint.index()];
         match from {
-            State::Connecting => gate.finished(),
-            State::Queued => gate.went(),
+            State::Connecting => access.admission.finished(),
+            State::Queued => access.admission.went(),
+            State::Up => {
+                access.up -= 1;
+                machine.left = at;
+            }
             _ => {}
         }
         match to {
-            State::Connecting => gate.started(),
-            State::Queued => gate.came(),
+            State::Connecting => access.admission.started(),
+            State::Queued => access.admission.came(),
+            State::Up => access.up += 1,
             _ => {}
         }
         (machine.state, machine.since, machine.reason) = (to, at, reason);

@@ -49,9 +49,16 @@ enum Line<'a> {
         event: &'a str,
         detail: &'a str,
     },
+    Measured {
+        ts: String,
+        client: &'a str,
+        probe: &'a str,
+        detail: &'a str,
+    },
     Shortfall {
         ts: String,
         client: &'a str,
+        request: &'a str,
         filter: &'a str,
         asked: u8,
         granted: Option<u8>,
@@ -69,6 +76,7 @@ enum Line<'a> {
         client: &'a str,
         received: u32,
         published: u32,
+        refused: u32,
     },
     Late {
         ts: String,
@@ -237,6 +245,7 @@ fn line<'a>(fleet: &'a Fleet, anchor: &Anchor, event: &'a Event) -> Line<'a> {
             client: &fleet.client(messages.client).name,
             received: messages.received,
             published: messages.published,
+            refused: messages.refused,
         },
         What::Subscribed(client, took) => {
             Line::Subscribed { ts, client: &fleet.client(*client).name, took_us: micros(*took) }
@@ -265,10 +274,17 @@ fn line<'a>(fleet: &'a Fleet, anchor: &Anchor, event: &'a Event) -> Line<'a> {
         What::Shortfall(shortfall) => Line::Shortfall {
             ts,
             client: &fleet.client(shortfall.client).name,
+            request: shortfall.request.name(),
             filter: &shortfall.filter,
             asked: shortfall.asked,
             granted: shortfall.granted,
             detail: &shortfall.detail,
+        },
+        What::Measured(measured) => Line::Measured {
+            ts,
+            client: &fleet.client(measured.client).name,
+            probe: measured.by.name(),
+            detail: &measured.detail,
         },
         What::Sample(sample) => Line::Sample {
             ts,
@@ -361,7 +377,7 @@ pub fn plain(fleet: &Fleet, anchor: &Anchor, event: &Event) -> Option<String> {
         What::State(step) => {
             let _ = write!(line, " {}", words::transition(fleet, step));
         }
-        What::Sample(_) | What::Late(_) | What::Tcp(..) | What::Gate(..) => return None,
+        What::Sample(_) | What::Late(_) | What::Tcp(..) | What::Gate(..) | What::Measured(_) => return None,
         What::Messages(_) | What::Standing(_) | What::FleetStanding(_) => return None,
         What::Finding(..) | What::Connack(..) | What::Subscribed(..) => return None,
         What::Shortfall(shortfall) => {

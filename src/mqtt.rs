@@ -19,11 +19,11 @@ use flight::{Flight, Turn};
 use frame::Kind;
 use outgoing::Outgoing;
 
-pub use asked::Asked;
+pub use asked::{Asked, name};
 pub use frame::frame;
 pub use violation::Violation;
 
-use crate::fleet::Protocol;
+use crate::{clock::Moment, fleet::Protocol};
 
 /// A packet from the broker that may reach Paho.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -212,23 +212,24 @@ impl Inspector {
     }
 
     /// A whole packet from Paho to the broker, told before its answer can come and in the order they go.
-    pub fn sent<'a>(&mut self, packet: &'a [u8]) -> Sent<'a> {
+    pub fn sent<'a>(&mut self, packet: &'a [u8], at: Moment) -> Sent<'a> {
         match outgoing::read(self.protocol, packet) {
             Outgoing::Connect { keep_alive, receive_maximum } => {
                 self.receive_maximum = receive_maximum;
                 if self.stage == Stage::New {
                     self.stage = Stage::Connecting;
                 }
-                self.unanswered.sent(Asked::Connect);
+                self.unanswered.sent(Asked::Connect, at);
                 Sent::Connect { keep_alive }
             }
             Outgoing::Publish { topic, payload, qos, id, duplicate } => {
                 match id {
-                    None => self.unanswered.published(topic),
+                    None => self.unanswered.published(topic, at),
                     Some(id) => {
                         let turn = if qos == 1 { Turn::PubAck } else { Turn::PubRec };
                         self.flight.asked(id, turn, duplicate);
-                        self.unanswered.sent(Asked::Publish { topic: asked::name(topic), qos, id });
+                        let topic = asked::name(topic);
+                        self.unanswered.sent(Asked::Publish { topic, qos, id }, at);
                     }
                 }
                 Sent::Publish { topic, payload, qos, id }
@@ -256,17 +257,17 @@ impl Inspector {
             Outgoing::Subscribe(id, filters) => {
                 self.flight.asked(id, Turn::SubAck(filters.count), false);
                 let (filter, more) = (asked::name(filters.first), filters.count - 1);
-                self.unanswered.sent(Asked::Subscribe { filter, more, id });
+                self.unanswered.sent(Asked::Subscribe { filter, more, id }, at);
                 Sent::Subscribe { id }
             }
             Outgoing::Unsubscribe(id, filters) => {
                 self.flight.asked(id, Turn::UnsubAck(filters.count), false);
                 let (filter, more) = (asked::name(filters.first), filters.count - 1);
-                self.unanswered.sent(Asked::Unsubscribe { filter, more, id });
+                self.unanswered.sent(Asked::Unsubscribe { filter, more, id }, at);
                 Sent::Unsubscribe { id }
             }
             Outgoing::PingReq => {
-                self.unanswered.sent(Asked::PingReq);
+                self.unanswered.sent(Asked::PingReq, at);
                 Sent::PingReq
             }
             Outgoing::Disconnect => Sent::Disconnect,
@@ -274,10 +275,20 @@ impl Inspector {
         }
     }
 
-    /// What the broker was sent and has not answered, and hung up on, perhaps. Brokers work in order:
-    /// the first that waits for its answer, else the message at QoS 0 after which nothing else was
-    /// answered.
-    pub fn unanswered(&self) -> Option<&Asked> {
+    /// What the broker was sent and has not answered, and hung up on, perhaps, and when it was sent. Brokers
+    /// work in order: the first that waits for its answer, else the message at QoS 0 after which nothing
+    /// else was answered.
+    pub fn unanswered(&self) -> Option<&(Asked, Moment)> {
         self.unanswered.first()
+    }
+
+    /// Whether the broker answered a message to the same topic before.
+    pub fn is_familiar(&self, asked: &Asked) -> bool {
+        self.unanswered.is_familiar(asked)
+    }
+
+    /// The topic, cut as in [`Asked`], of a message of ours that has no answer yet, where it is remembered.
+    pub fn topic(&self, id: u16) -> Option<&str> {
+        self.unanswered.topic(id)
     }
 }

@@ -77,6 +77,7 @@ impl Outbox {
         let mut counted: HashMap<ClientKey, usize> = HashMap::new();
         let mut shortfalls: HashMap<(ClientKey, Scrubbed), Event> = HashMap::new();
         let mut subscribed: HashMap<ClientKey, Event> = HashMap::new();
+        let mut measured: HashMap<ClientKey, Event> = HashMap::new();
         let mut notices: VecDeque<Event> = VecDeque::new();
         for event in self.events.drain(..) {
             match event.what {
@@ -105,6 +106,7 @@ impl Outbox {
                         if let What::Messages(known) = &mut kept[i].what {
                             known.received = known.received.saturating_add(more.received);
                             known.published = known.published.saturating_add(more.published);
+                            known.refused = known.refused.saturating_add(more.refused);
                         }
                     }
                     None => {
@@ -148,6 +150,9 @@ impl Outbox {
                 What::Subscribed(client, _) => {
                     subscribed.insert(client, event);
                 }
+                What::Measured(ref told) => {
+                    measured.insert(told.client, event);
+                }
                 What::Notice { .. } | What::Worker { .. } | What::Trouble(_) => {
                     if notices.len() == Self::NOTICES
                         && let Some(oldest) = notices.pop_front()
@@ -163,12 +168,12 @@ impl Outbox {
             }
         }
         let newest = gates.len() + findings.len() + lates.len() + tcps.len() + connacks.len() + slowest.len();
-        let newest = newest + shortfalls.len() + subscribed.len() + notices.len();
+        let newest = newest + shortfalls.len() + subscribed.len() + measured.len() + notices.len();
         self.folded += (before - dropped - kept.len() - newest) as u64;
         if samples > 0 {
             kept.push(Event { at: last_sample, what: What::SamplesLost(samples) });
         }
-        for newest in [lates, tcps, connacks, slowest, subscribed] {
+        for newest in [lates, tcps, connacks, slowest, subscribed, measured] {
             kept.extend(newest.into_values());
         }
         kept.extend(gates.into_values().chain(findings.into_values()));
@@ -187,7 +192,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        event::{Late, Reason, Sample, Shortfall, State, Transition, WorkerEvent},
+        event::{Late, Reason, Request, Sample, Shortfall, State, Transition, WorkerEvent},
         fleet::{ProbeKind, WorkerKey},
     };
 
@@ -252,7 +257,14 @@ mod tests {
             let filter = Scrubbed::new(if at % 20 < 10 { "a/#" } else { "b/#" });
             let worker = WorkerKey((at % 3) as u32);
             let said = [
-                What::Shortfall(Shortfall { client, filter, asked: 1, granted: None, detail: Scrubbed::default() }),
+                What::Shortfall(Shortfall {
+                    client,
+                    request: Request::default(),
+                    filter,
+                    asked: 1,
+                    granted: None,
+                    detail: Scrubbed::default(),
+                }),
                 What::Subscribed(client, Duration::from_micros(at)),
                 What::Notice { level: Level::Info, text: Scrubbed::new(&at.to_string()) },
                 What::Worker { worker, event: WorkerEvent::Died, detail: Scrubbed::default() },

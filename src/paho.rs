@@ -14,6 +14,7 @@ mod message;
 mod options;
 mod pending;
 mod quiet;
+mod refusals;
 mod slots;
 mod socket;
 mod wrapped;
@@ -31,12 +32,13 @@ use self::{
     connack::{Times, connack},
     connection::{Connection, Purpose},
     connections::CONNECTIONS,
-    message::{numbered, qos, with_payload},
+    message::{numbered, qos},
     options::{connect_options, version},
 };
 pub use self::{
-    message::probe_topic,
+    message::length,
     pending::Pending,
+    refusals::Refusal,
     slots::{End, Slots, Subject},
 };
 use crate::{
@@ -94,8 +96,8 @@ pub struct Client {
     connection: Arc<Connection>,
     slots: Arc<Slots>,
     slot: Slot,
-    id: Arc<str>,
     probe: Probe,
+    probe_topic: Arc<str>,
     stages: Vec<Stage>,
     /// Lives as long as Paho, or whoever waits for the connect, has hold of what was ordered.
     order: Weak<()>,
@@ -160,7 +162,7 @@ impl Client {
             generation,
             protocol: def.protocol,
             maximum_packet_size: def.maximum_packet_size,
-            way: Way { tls, identity: tls && def.identity.is_some() },
+            way: Way { tls },
         };
         let connection = Connection::open(reached.stream, purpose, runtime);
         let options = mqtt::CreateOptionsBuilder::new()
@@ -190,7 +192,7 @@ impl Client {
             connection,
             slots,
             slot,
-            id: def.id.clone(),
+            probe_topic: def.probe_topic.clone(),
             probe: def.probe,
             stages: reached.stages,
             order,
@@ -213,7 +215,7 @@ impl Client {
                 Ok(Accepted { at, connack: connack(&answer, times, &self.stages) })
             }
             Err(error) => {
-                let of_paho = || End { at: Moment::now(), cause: cause::of_paho(&error) };
+                let of_paho = || End::new(Moment::now(), cause::of_paho(&error));
                 Err(cell.end.take().unwrap_or_else(of_paho))
             }
         })
@@ -252,11 +254,11 @@ impl Client {
     pub fn probe(&self) {
         let now = Moment::now();
         let message = match self.probe.kind {
-            ProbeKind::Ack => self.slots.begin_probe(self.slot, now).then(|| message::ack(&self.id)),
+            ProbeKind::Ack => self.slots.begin_probe(self.slot, now).then(|| message::ack(&self.probe_topic)),
             ProbeKind::Echo => {
                 let patience = self.probe.every.saturating_mul(3).max(ECHO_LOST);
                 let number = self.slots.begin_echo(self.slot, patience, self.connection.heard(), now);
-                number.map(|number| message::echo(&self.id, number))
+                number.map(|number| message::echo(&self.probe_topic, number))
             }
             ProbeKind::Heartbeat | ProbeKind::Off => None,
         };
@@ -267,8 +269,8 @@ impl Client {
     }
 
     /// The topic of its probes.
-    pub fn probe_topic(&self) -> String {
-        probe_topic(&self.id)
+    pub fn probe_topic(&self) -> &str {
+        &self.probe_topic
     }
 
     /// Asks for one subscription; [`Client::granted`] tells what came of it.
@@ -282,7 +284,7 @@ impl Client {
         Some(match pending.poll()? {
             Ok(answer) => match answer.subscribe_response().and_then(|code| u8::try_from(code).ok()) {
                 Some(qos @ 0..=2) => Answer::Granted(qos),
-                Some(code) => Answer::Refused(Scrubbed::new(Reason::from_code(code).words())),
+                Some(code) => Answer::Refused(cause::code(code, None)),
                 None => Answer::Refused(Scrubbed::default()),
             },
             Err(mqtt::Error::OperationIncomplete | mqtt::Error::Disconnected) => Answer::Ended,
@@ -295,10 +297,9 @@ impl Client {
         self.paho.try_publish(message::message(message)).is_ok()
     }
 
-    /// Publishes the `number`th of a series of messages, which its payload may mention.
-    pub fn publish_numbered(&self, message: &Message, number: u64) -> bool {
-        let payload = numbered(&message.payload, number);
-        self.paho.try_publish(with_payload(message, payload)).is_ok()
+    /// The `number`th of a series of messages, which its payload may mention.
+    pub fn numbered(message: &Message, number: u64) -> Message {
+        Message { payload: numbered(&message.payload, number).into(), ..message.clone() }
     }
 
     fn pending(&self, token: mqtt::Token) -> Pending {

@@ -15,7 +15,7 @@ use tokio_util::{
 
 use crate::{
     clock::Moment,
-    event::{Generation, Step, Tcp},
+    event::{Generation, Manner, Request, Step, Tcp},
     fleet::{Conversation, Endpoint, EndpointKey, Identity, Probe, ProbeKind, Protocol, Secret, in_clear},
     text::Scrubbed,
 };
@@ -31,7 +31,7 @@ pub struct Hello {
 impl Hello {
     pub const MAGIC: [u8; 8] = *b"mqfleet\n";
     /// Raised with every change of a frame.
-    pub const VERSION: u16 = 5;
+    pub const VERSION: u16 = 6;
 
     pub fn new() -> Hello {
         Hello { magic: Self::MAGIC, version: Self::VERSION }
@@ -64,6 +64,7 @@ pub enum ToWorker {
         slot: Slot,
         generation: Generation,
         endpoint: EndpointKey,
+        manner: Manner,
     },
     /// Disconnect it (an MQTT DISCONNECT where it is up); the report of the end follows.
     Disconnect {
@@ -88,6 +89,8 @@ pub struct ClientDef {
     pub user_properties: Vec<(String, String)>,
     pub connect_timeout: Duration,
     pub probe: Probe,
+    /// Where its probes go.
+    pub probe_topic: Arc<str>,
     pub username: Option<Arc<str>>,
     #[serde(with = "in_clear")]
     pub password: Option<Secret>,
@@ -130,7 +133,7 @@ pub struct Report {
     pub tcp: Vec<SlotTcp>,
     /// Samples that a full queue swallowed since the last report.
     pub samples_lost: u32,
-    /// Subscriptions that the broker did not grant as they were asked for.
+    /// What the broker did not grant as it was asked for.
     pub shortfalls: Vec<Shortfall>,
     /// Slots whose subscriptions were all answered.
     pub subscribed: Vec<Subscribed>,
@@ -138,12 +141,14 @@ pub struct Report {
     pub messages: Vec<SlotMessages>,
 }
 
-/// A subscription that is less than was asked for.
+/// What was granted that is less than was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shortfall {
     pub slot: Slot,
     pub generation: Generation,
     pub at: Moment,
+    pub request: Request,
+    /// The topic filter of a subscription, the topic of a message.
     pub filter: Scrubbed,
     pub asked: u8,
     /// The QoS that was granted; `None` where the broker refused.
@@ -178,6 +183,8 @@ pub struct SlotMessages {
     pub slot: Slot,
     pub received: u32,
     pub published: u32,
+    /// Of those published, now or before, the broker refused so many.
+    pub refused: u32,
 }
 
 /// A step of one slot's connection.

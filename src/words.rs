@@ -172,6 +172,7 @@ impl Step<'_> {
         let why = reason(self.reason, self.detail);
         let (is, was, whose) = if many { ("are", "were", "their") } else { ("is", "was", "its") };
         match self.to {
+            State::Up if self.reason == Reason::SessionLost => format!("{who} connected to {endpoint}; {why}"),
             State::Up => format!("{who} connected to {endpoint}"),
             State::Connecting => format!("{who} {is} connecting to {endpoint}"),
             State::Queued if self.reason == Reason::OperatorReconnect => {
@@ -179,6 +180,9 @@ impl Step<'_> {
             }
             State::Queued if self.reason == Reason::Failover => format!("{who} {is} going over to {endpoint}"),
             State::Queued if self.reason == Reason::Failback => format!("{who} {is} going back to {endpoint}"),
+            State::Queued if self.reason == Reason::ProtocolFallback => {
+                format!("{who} got no answer to MQTT 5 from {endpoint}, and will try MQTT 3.1.1")
+            }
             State::Queued if self.reason == Reason::Redirected => format!("{who} {was} sent to {endpoint}"),
             State::Queued => format!("{who} {is} waiting for a turn to connect to {endpoint}"),
             State::Held if self.reason.is_workers() => {

@@ -35,7 +35,7 @@ use self::{
 };
 use crate::{
     clock::Moment,
-    paho::{Paho, Slots, Subject, probe_topic},
+    paho::{Paho, Slots, Subject},
     stdio::complain,
     wire::{self, ClientDef, FromWorker, Hello, Receiver, Sender, Slot, ToWorker, WireError, check_hello},
 };
@@ -117,7 +117,7 @@ async fn serve(carriers: &Handle, mut sender: Sender, mut receiver: Receiver, be
         _ = terminate.recv() => return Ok(()),
     };
     let Some((defs, first)) = defs else { return Ok(()) };
-    let subject = |d: &ClientDef| Subject { topic: probe_topic(&d.id).into(), probe: d.probe.kind };
+    let subject = |d: &ClientDef| Subject { topic: d.probe_topic.clone(), probe: d.probe.kind };
     let (slots, marks) = Slots::new(defs.iter().map(subject).collect());
     let slots = Arc::new(slots);
     let (reach, answers) = Reach::new(carriers.clone());
@@ -188,8 +188,8 @@ impl Worker {
                 Some(ToWorker::Connect { endpoint, .. }) if !self.driver.knows(endpoint) => {
                     return Err(WorkerError::Protocol("an order to connect to an endpoint it did not describe"));
                 }
-                Some(ToWorker::Connect { slot, generation, endpoint }) if self.driver.has(slot) => {
-                    self.driver.connect(slot, generation, endpoint);
+                Some(ToWorker::Connect { slot, generation, endpoint, manner }) if self.driver.has(slot) => {
+                    self.driver.connect(slot, generation, endpoint, manner);
                 }
                 Some(ToWorker::Disconnect { slot }) if self.driver.has(slot) => self.driver.disconnect(slot),
                 Some(ToWorker::Stop) => return Ok(()),

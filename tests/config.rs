@@ -301,7 +301,7 @@ fn wrong_client_keys_say_what_is_wrong() {
         ("protocol = 'v5'", "MQTT 5.0 is written \"5\""),
         ("protocol = 3.1", "put it in quotes: \"3.1\""),
         ("protocol = '3.1'", "too old"),
-        ("protocol = '6'", "it can be \"5\" or \"3.1.1\""),
+        ("protocol = '6'", "it can be \"5\", \"3.1.1\" or \"auto\""),
         ("keep_alive = '5'", "write \"5s\""),
         ("keep_alive = 5", "write \"5s\""),
         ("keep_alive = 1.5", "needs a unit"),

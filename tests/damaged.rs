@@ -14,7 +14,9 @@ use mqfleet::{
     action::Action,
     clock::{Anchor, Moment},
     config::{Glyphs, Keymap, Theme},
-    event::{Event, Finding, Late, Messages, Reason, Sample, Shortfall, State, Tcp, TcpState, Transition, What},
+    event::{
+        Event, Finding, Late, Messages, Reason, Request, Sample, Shortfall, State, Tcp, TcpState, Transition, What,
+    },
     fleet::{Client, ClientKey, Endpoint, EndpointKey, Fleet, ProbeKind, Settings},
     lines,
     model::{Known, Model, Motion, Timeline},
@@ -72,7 +74,7 @@ fn happened(client: ClientKey, second: u64) -> What {
         0 => step(State::Off, State::Up, Reason::Connected),
         1 if client.0 < 4 => What::Sample(Sample { client, probe, rtt: Duration::from_millis(3) }),
         1 => What::Late(Late { client, probe, since }),
-        2 if client.0 < 4 => What::Messages(Messages { client, received: 3, published: 4 }),
+        2 if client.0 < 4 => What::Messages(Messages { client, received: 3, published: 4, refused: 1 }),
         2 => What::Tcp(
             client,
             Tcp {
@@ -87,7 +89,8 @@ fn happened(client: ClientKey, second: u64) -> What {
         3 if client.0 < 2 => What::Finding(EndpointKey(client.0 as u16), Arc::new(Finding::default())),
         3 => {
             let (filter, detail) = (Scrubbed::new("cmd/#"), Scrubbed::default());
-            What::Shortfall(Shortfall { client, filter, asked: 1, granted: None, detail })
+            let request = Request::Subscription;
+            What::Shortfall(Shortfall { client, request, filter, asked: 1, granted: None, detail })
         }
         4 => step(State::Up, State::Backoff, Reason::ConnectionLost),
         _ => step(State::Backoff, State::Up, Reason::Connected),

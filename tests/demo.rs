@@ -186,6 +186,7 @@ async fn paho_gets_in_publishes_and_reads_why_not() {
             user_properties: Vec::new(),
             connect_timeout: LONG,
             probe: Probe { kind: ProbeKind::Ack, every: Duration::from_millis(100) },
+            probe_topic: mqfleet::fleet::probe_topic(id).into(),
             username: Some("demo".into()),
             password: Some(password),
             identity: None,

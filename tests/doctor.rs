@@ -483,7 +483,7 @@ fn a_subscription_that_is_refused_and_an_echo_that_does_not_come_are_named() {
     let picky = broker("picky.json", &["open/#", "secret/#"], true);
     let (code, line) = told(&[&fleet(&picky), "--client", "ears"]);
     assert_eq!((code, &line["failed_stage"], &line["reason"]), (Some(3), &json!("echo"), &json!("no_echo")), "{line}");
-    assert_eq!(line["detail"], "no echo probes: not authorized");
+    assert_eq!(line["detail"], "SUBSCRIBE mqfleet/probe/ears: not authorized");
     assert!(line["advice"].as_str().unwrap().contains("mqfleet/probe/#"), "{line}");
 
     let mute = broker("mute.json", &["#"], false);

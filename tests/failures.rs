@@ -5,9 +5,11 @@
 //! - *probe*: the client is held and does not connect; its endpoint is asked again within half a second
 //!   at first, then less and less often, and as soon as it answers the client comes up by itself;
 //! - *retry*: the client tries again as its `reconnect` says (here 0.3 s later);
+//! - *soon*: the client tries again within seconds, whatever its `reconnect` says;
 //! - *slow*: somebody has to mend something at the broker; the client tries again in 5 to 30 minutes;
 //! - *operator*: nothing is done until the operator says so;
-//! - *worker*: the client waits for a new worker process.
+//! - *worker*: the client waits for a new worker process;
+//! - *none*: it is up all the same.
 //!
 //! Where mending the fault is cheap, the test does so and sees the client come up by itself. In the
 //! sentences PORT, DIR and N stand for what is different each time. "A broker says" is a server of
@@ -38,7 +40,7 @@
 //! | `websocket_refused` | a web server says 404 | held | websocket_refused | probe | `press is waiting for plant: WebSocket refused: 404 Not Found: is the path right?; asked again in N s` |
 //! | `reset_in_tls` | a reset after the server's hello | held | connection_reset | probe | `press is waiting for plant: connection reset: in the middle of the TLS handshake, by the server or on the way there; asked again in N s` |
 //! | `tls_on_plain_port` | TLS to mosquitto's plain port | held | connection_reset | probe | `press is waiting for plant: connection reset: by the server instead of an answer in TLS (it may be no TLS port); asked again in N s` |
-//! | `plain_on_tls_port` | plain MQTT to mosquitto's TLS port | backoff | connection_lost | retry | `press could not connect to plant: connection lost: the broker closed the connection instead of answering CONNECT (it may want TLS at this port, or be full); retry in N s` |
+//! | `plain_on_tls_port` | plain MQTT to mosquitto's TLS port | backoff | connection_lost | retry | `press could not connect to plant: connection lost: the broker closed the connection instead of answering CONNECT (it may want TLS at this port, be full, or speak MQTT 3.1.1 only: set protocol = "3.1.1"); retry in N s` |
 //! | `expired` | the broker's certificate has ended | held | certificate_expired | probe | `press is waiting for plant: certificate expired: CN=broker ended on DAY; asked again in N s` |
 //! | `not_yet_valid` | it has not begun | held | certificate_not_yet_valid | probe | `press is waiting for plant: certificate not yet valid: CN=broker is valid from DAY; asked again in N s` |
 //! | `wrong_name` | it is for another host | held | certificate_name_mismatch | probe | `press is waiting for plant: certificate for another host: it is for elsewhere.example, not for localhost; asked again in N s` |
@@ -66,16 +68,16 @@
 //! | `client_id_rejected_311` | a broker says 2, MQTT 3.1.1 | failed | client_id_rejected | operator | `broker refused press: client ID rejected; not tried again` |
 //! | `client_id_prefix` | mosquitto with another `clientid_prefixes` | failed | not_authorized | slow | `broker refused press: not authorized; tried again in N min` |
 //! | `banned` | a broker says 0x8a | failed | banned | operator | `broker refused press: banned by broker; not tried again` |
-//! | `version_unsupported` | a broker of MQTT 3 says 1, in its own shape, to MQTT 5 | failed | unsupported_protocol_version | operator | `broker refused press: MQTT version refused: it answers in MQTT 3; not tried again` |
-//! | `version_unsupported_5` | a broker says 0x84 | failed | unsupported_protocol_version | operator | `broker refused press: MQTT version refused; not tried again` |
+//! | `version_unsupported` | a broker of MQTT 3 says 1, in its own shape, to MQTT 5 | failed | unsupported_protocol_version | operator | `broker refused press: MQTT version refused: it answers in MQTT 3; it may speak MQTT 3.1.1 only: set protocol = "3.1.1"; not tried again` |
+//! | `version_unsupported_5` | a broker says 0x84 | failed | unsupported_protocol_version | operator | `broker refused press: MQTT version refused: it may speak MQTT 3.1.1 only: set protocol = "3.1.1"; not tried again` |
 //! | `server_unavailable_311` | a broker says 3, MQTT 3.1.1 | backoff | server_unavailable | retry | `broker refused press: broker unavailable; retry in N s` |
 //! | `server_busy` | a broker says 0x89 | backoff | server_busy | retry | `broker refused press: broker busy; retry in N s` |
 //! | `quota_exceeded` | a broker says 0x97 | backoff | quota_exceeded | retry | `broker refused press: quota exceeded; retry in N s` |
 //! | `connection_rate_exceeded` | a broker says 0x9f | backoff | connection_rate_exceeded | retry | `broker refused press: connection rate exceeded; retry in N s` |
 //! | `use_another_server` | a broker says 0x9c, which is not to be followed | failed | use_another_server | operator | `broker refused press: told to use another broker; not tried again` |
 //! | `use_another_server_and_go` | the same, and it is | backoff | use_another_server | retry | `broker refused press: told to use another broker; retry in N s` |
-//! | `max_connections` | mosquitto has no file left for another connection | backoff | connection_lost | retry | `press could not connect to plant: connection lost: the broker closed the connection instead of answering CONNECT (it may want TLS at this port, or be full); retry in N s` |
-//! | `connack_never_comes` | mosquitto is frozen before the connect | backoff | connect_timeout | retry | `press could not connect to plant: connect timed out: no CONNACK within 1s; retry in N s` |
+//! | `max_connections` | mosquitto has no file left for another connection | backoff | connection_lost | retry | `press could not connect to plant: connection lost: the broker closed the connection instead of answering CONNECT (it may want TLS at this port, be full, or speak MQTT 3.1.1 only: set protocol = "3.1.1"); retry in N s` |
+//! | `connack_never_comes` | mosquitto is frozen before the connect | backoff | connect_timeout | retry | `press could not connect to plant: connect timed out: no CONNACK within 1s (it may speak MQTT 3.1.1 only: set protocol = "3.1.1"); retry in N s` |
 //! | `no_broker_at_the_port` | a web server | backoff | protocol_error | retry | `broker refused press: broker: protocol error: it answers in HTTP, not in MQTT (it may be a web server, or a port for WebSocket); retry in N s` |
 //! | `taken_over` | a broker says 0x8e | backoff | session_taken_over | retry | `broker disconnected press: taken over: same client ID; retry in N s` |
 //! | `taken_over_twice` | it says so again at once | failed | duplicate_client_id | operator | `press lost its connection to plant: same client ID used twice: taken over twice within a minute; not tried again` |
@@ -87,7 +89,7 @@
 //! | `half_open` | the way goes deaf under the connection | backoff | keep_alive_timeout | retry | `press lost its connection to plant: no answer to ping: no PINGRESP within one and a half times the keep alive; retry in N s` |
 //! | `keep_alive_expired` | a broker says 0x8d | backoff | keep_alive_expired | retry | `broker disconnected press: broker missed our pings; retry in N s` |
 //! | `receive_maximum_exceeded` | a broker says 0x93 | backoff | receive_maximum_exceeded | retry | `broker disconnected press: receive maximum exceeded; retry in N s` |
-//! | `packet_too_large` | mosquitto with `max_packet_size`, and a long birth message | backoff | packet_too_large | retry | `broker disconnected press: packet too large; retry in N s` |
+//! | `packet_too_large` | a broker says 0x95 | backoff | packet_too_large | retry | `broker disconnected press: packet too large; retry in N s` |
 //! | `websocket_closed` | a server closes the WebSocket with 1008 | backoff | connection_lost | retry | `press lost its connection to plant: the broker closed the WebSocket with 1008 (policy violation): over quota; retry in N s` |
 //! | `websocket_text` | a server sends text in the WebSocket | backoff | protocol_error | retry | `broker disconnected press: broker: protocol error: the broker sent text in the WebSocket, where MQTT is binary; retry in N s` |
 //! | `malformed_packet` | a broker sends a PUBLISH with QoS 3 | backoff | protocol_error | retry | `broker disconnected press: broker: protocol error: PUBLISH with QoS 3; retry in N s` |
@@ -96,10 +98,27 @@
 //! | `message_rate_too_high` | a broker says 0x96 | backoff | message_rate_too_high | retry | `broker disconnected press: message rate too high; retry in N s` |
 //! | `kicked` | mosquitto's administrator disables the client's user | backoff | administrative_action | retry | `broker disconnected press: kicked by administrator; retry in N s` |
 //! | `maximum_connect_time` | a broker says 0xa0 | backoff | maximum_connect_time | retry | `broker disconnected press: maximum connect time reached; retry in N s` |
+//! | `publish_closed_on_once` | a broker closes on the birth message | backoff | connection_lost | retry | `press lost its connection to plant: the broker closed the connection N ms after PUBLISH to status/press at QoS 1; retry in N s` |
+//! | `publish_closed_on` | the same once more | failed | publish_refused | slow | `broker disconnected press: publish refused: the broker closed the connection N ms after PUBLISH to status/press at QoS 1, for the second time: let the broker's access rules (ACL) allow it, or leave it out; tried again in N min` |
+//! | `subscribe_closed_on` | a broker closes on SUBSCRIBE, twice | failed | subscribe_refused | slow | `broker disconnected press: subscribe refused: the broker closed the connection N ms after SUBSCRIBE cmd/#, for the second time: let the broker's access rules (ACL) allow it, or leave it out; tried again in N min` |
+//! | `probe_closed_on` | a broker closes on the probe, twice | backoff | probe_refused | soon | `broker disconnected press: probe refused: the broker closed the connection N ms after PUBLISH to diag/press at QoS 1 (its probe); retry in N s` |
+//! | `probe_disconnected_over` | a broker says 0x87 to the probe | backoff | probe_refused | soon | `broker disconnected press: probe refused: not authorized, N ms after PUBLISH to diag/press at QoS 1 (its probe); retry in N s` |
+//! | `disconnected_over_a_message` | a broker says 0x90 to the birth message | failed | topic_invalid | operator | `broker disconnected press: topic not accepted: N ms after PUBLISH to status/press at QoS 1; not tried again` |
+//! | `broker_full` | a broker hangs up on CONNECT while another client is up | backoff | broker_full | retry | `broker refused press: broker full, it seems: it hung up, while another is up; retry in N s` |
+//! | `broker_full_tls` | the way to it hangs up in the TLS handshake meanwhile | backoff | broker_full | retry | `broker refused press: broker full, it seems: it hung up, while another is up; retry in N s` |
+//! | `version_hung_up_on` | a broker of MQTT 3.1.1 hangs up on MQTT 5 | backoff | connection_lost | retry | `press could not connect to plant: connection lost: the broker closed the connection instead of answering CONNECT (it may want TLS at this port, be full, or speak MQTT 3.1.1 only: set protocol = "3.1.1"); retry in N s` |
+//! | `version_in_silence` | a broker of MQTT 3.1.1 does not answer MQTT 5 | backoff | connect_timeout | retry | `press could not connect to plant: connect timed out: no CONNACK within 1s (it may speak MQTT 3.1.1 only: set protocol = "3.1.1"); retry in N s` |
+//! | `version_found_by_itself` | a broker that answers neither, and `protocol = "auto"` | backoff | connection_lost | retry | `press could not connect to plant: connection lost: the broker closed the connection instead of answering CONNECT (it may want TLS at this port, or be full); retry in N s` |
+//! | `refused_after_being_up` | a broker lets it in, and later says 0x87 | backoff | not_authorized | soon | `broker refused press: not authorized; retry in N s` |
+//! | `refused_with_a_reason` | a broker says 0x87 and why | failed | not_authorized | slow | `broker refused press: not authorized: token old!; tried again in N min` |
+//! | `refused_with_an_unknown_code` | a broker says 0xb5 and why | backoff | other_broker_reason | retry | `broker refused press: refused by broker: CONNACK reason code 0xb5: noon; retry in N s` |
+//! | `double_elsewhere` | another program has the same ID and comes back each time, MQTT 3.1.1 | backoff | suspected_duplicate | retry | `broker disconnected press: same client ID elsewhere, it seems: closed 3 times, each about N s after it came up; retry in N s` |
+//! | `double_elsewhere_for_sure` | the same, while another client is up all along | failed | duplicate_client_id | operator | `press lost its connection to plant: same client ID used twice: closed 4 times, each about N s after it came up; not tried again` |
+//! | `session_lost` | mosquitto is killed and keeps no session, `clean_start = false` | up | session_lost | none | `press connected to plant; session lost: the broker has none of it, though clean_start = false` |
 //! | `worker_killed` | SIGKILL to the worker process | held | worker_lost | worker | `press is waiting for its worker: worker died: killed by signal 9` |
 //! | `worker_stopped` | SIGSTOP to the worker process | held | worker_silent | worker | `press is waiting for its worker: worker is silent: no word for 5 s (stopped, or hung)` |
 //! | `worker_cannot_start` | the same, and the system has no file for the next one | held | worker_lost | worker | `press is waiting for its worker: worker died: killed by signal 9` |
-//! | `retries_exhausted` | the third failure with `max_retries = 2` | failed | retries_exhausted | operator | `press was given up: out of retries: last: connection lost: the broker closed the connection instead of answering CONNECT (it may want TLS at this port, or be full)` |
+//! | `retries_exhausted` | the third failure with `max_retries = 2` | failed | retries_exhausted | operator | `press was given up: out of retries: last: connection lost: the broker closed the connection instead of answering CONNECT (it may want TLS at this port, be full, or speak MQTT 3.1.1 only: set protocol = "3.1.1")` |
 
 #[path = "harness/certs.rs"]
 mod certs;
@@ -120,6 +139,8 @@ mod relay;
 #[path = "harness/script.rs"]
 mod script;
 
+#[path = "failures/asked.rs"]
+mod asked;
 #[path = "failures/cut.rs"]
 mod cut;
 #[path = "failures/ours.rs"]
@@ -165,6 +186,7 @@ fn rows() -> impl Iterator<Item = (&'static str, Row)> {
 #[test]
 fn every_row_has_its_test_and_every_test_its_row() {
     let sources = [
+        include_str!("failures/asked.rs"),
         include_str!("failures/cut.rs"),
         include_str!("failures/ours.rs"),
         include_str!("failures/refused.rs"),
@@ -328,6 +350,19 @@ fn alike(words: &str) -> String {
         out += "127.0.0.1:PORT";
         out += part.trim_start_matches(|c: char| c.is_ascii_digit());
     }
+    // After a packet.
+    let mut parts = out.split(" ms after ");
+    let mut timeless = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        timeless.truncate(timeless.trim_end_matches(|c: char| c.is_ascii_digit()).len());
+        timeless += "N ms after ";
+        timeless += part;
+    }
+    out = timeless;
+    // How long it was up.
+    if let Some((before, after)) = out.split_once("each about ") {
+        out = format!("{before}each about N{}", after.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.'));
+    }
     for waits in ["; retry in ", "; asked again in ", "; tried again in "] {
         if let Some((before, after)) = out.split_once(waits) {
             let unit = after.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
@@ -342,6 +377,8 @@ fn alike(words: &str) -> String {
     }
     out
 }
+
+const V311: &str = "protocol = '3.1.1'\n";
 
 /// A program with nothing special about it.
 fn plainly(program: &str, args: &[&str]) -> Command {
@@ -362,6 +399,7 @@ fn states(lines: &[Value]) -> impl Iterator<Item = &Value> {
 fn is_failure(step: &Value) -> bool {
     match step["to"].as_str() {
         Some("backoff" | "failed") => true,
+        Some("up") => step["reason"] == "session_lost",
         Some("held") => !["start", "endpoint_unknown"].iter().any(|r| step["reason"] == *r),
         _ => false,
     }
@@ -373,7 +411,9 @@ fn next_action(step: &Value) -> &'static str {
     match (step["to"].as_str(), step["next_try_ms"].as_u64()) {
         (Some("held"), Some(0..=500)) => "probe",
         (Some("held"), None) => "worker",
-        (Some("backoff"), Some(300)) => "retry",
+        (Some("backoff"), Some(300)) if step["reason"] != "probe_refused" => "retry",
+        (Some("backoff"), Some(1..=4_000)) => "soon",
+        (Some("up"), None) => "none",
         (Some("failed"), Some(ms)) if MINUTES.contains(&ms) => "slow",
         (Some("failed"), None) => "operator",
         _ => panic!("no next action that anybody knows: {step}"),

@@ -209,6 +209,7 @@ fn client(id: String, protocol: Protocol, birth: u8, kind: ProbeKind) -> ClientD
         ..Conversation::default()
     };
     ClientDef {
+        probe_topic: mqfleet::fleet::probe_topic(&id).into(),
         id: id.into(),
         protocol,
         keep_alive: Duration::from_secs(30),

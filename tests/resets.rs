@@ -111,6 +111,7 @@ fn client(n: usize, port: u16) -> Def {
         user_properties: Vec::new(),
         connect_timeout: Duration::from_secs(10),
         probe: Probe { kind: kinds[n % 3], every: Duration::from_millis(2) },
+        probe_topic: mqfleet::fleet::probe_topic(&format!("reset-{n}")).into(),
         username: None,
         password: None,
         identity: None,

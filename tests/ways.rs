@@ -52,6 +52,7 @@ fn many(long: usize, short: usize) -> usize {
 /// A client of this endpoint whose echo comes back twice a second.
 fn def(id: String, endpoint: &Endpoint) -> Def {
     let client = ClientDef {
+        probe_topic: mqfleet::fleet::probe_topic(&id).into(),
         id: id.into(),
         protocol: Protocol::V5,
         keep_alive: Duration::from_secs(30),

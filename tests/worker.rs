@@ -60,8 +60,10 @@ use process::Def;
 const SOON: Duration = Duration::from_secs(15);
 
 fn def(id: impl Into<Arc<str>>, port: u16) -> Def {
+    let id = id.into();
     let client = ClientDef {
-        id: id.into(),
+        probe_topic: mqfleet::fleet::probe_topic(&id).into(),
+        id,
         protocol: Protocol::V5,
         keep_alive: Duration::from_secs(30),
         clean_start: true,

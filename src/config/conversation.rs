@@ -191,7 +191,7 @@ fn qos(table: &Table<'_>, report: &mut Report<'_>) -> Option<u8> {
 }
 
 /// What MQTT says of a topic that is published to (MQTT 5.0 §4.7.1, §4.7.3).
-fn check_topic(topic: &str) -> Result<(), &'static str> {
+pub(super) fn check_topic(topic: &str) -> Result<(), &'static str> {
     check_text(topic)?;
     if topic.contains(['+', '#']) {
         return Err("has a wildcard, which only subscriptions may have (MQTT 5.0 §4.7.1)");

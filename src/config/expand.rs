@@ -4,14 +4,14 @@ use std::{collections::HashMap, ops::Range, sync::Arc};
 
 use super::{
     Surroundings,
-    conversation::Talk,
+    conversation::{Talk, check_topic},
     identity::{Check, Papers, Seen},
     report::{Draft, Report, quoted},
     template::Template,
     tree::thousands,
 };
 use crate::{
-    fleet::{Client, EndpointKey, Labels, Secret, Settings},
+    fleet::{Client, EndpointKey, Labels, ProbeKind, Secret, Settings},
     text::Scrubbed,
 };
 
@@ -34,6 +34,8 @@ pub(super) struct Group {
     pub password: Option<Secret>,
     pub papers: Option<Papers>,
     pub labels: Arc<Labels>,
+    /// With its place.
+    pub probe_topic: Option<(Template, Range<usize>)>,
     pub talk: Talk,
     pub settings: Arc<Settings>,
 }
@@ -45,7 +47,7 @@ pub(super) fn expand(groups: &[Group], report: &mut Report<'_>, around: &Surroun
     // The tables that share IDs, with the first such ID and how many there are.
     let mut shared: Vec<(usize, usize, Arc<str>, u64)> = Vec::new();
     let (mut total, mut texts) = (0, 0);
-    let (mut id, mut username) = (String::new(), String::new());
+    let (mut id, mut username, mut topic) = (String::new(), String::new(), String::new());
     let mut seen = Seen::default();
     for (index, group) in groups.iter().enumerate() {
         total += group.count;
@@ -61,6 +63,11 @@ pub(super) fn expand(groups: &[Group], report: &mut Report<'_>, around: &Surroun
         group.id.fill(group.start + group.count - 1, "", &mut id);
         if let Some(template) = &group.username {
             template.fill(group.start + group.count - 1, &id, &mut username);
+        }
+        if let Some((template, span)) = &group.probe_topic {
+            template.fill(group.start + group.count - 1, &id, &mut topic);
+            check_probe_topic(&topic, span, group, template.is_own(), report);
+            texts += group.count * topic.len() as u64;
         }
         let longest = id.len().max(username.len());
         let talk = group.talk.check(group.start + group.count - 1, &id, group.id_span.clone(), report);
@@ -111,6 +118,10 @@ pub(super) fn expand(groups: &[Group], report: &mut Report<'_>, around: &Surroun
                 username,
                 password: group.password.clone(),
                 identity: identity.clone().or_else(|| group.papers.as_ref().map(own)),
+                own_probe_topic: group.probe_topic.as_ref().map(|(template, _)| {
+                    template.fill(number, &id, &mut topic);
+                    topic.as_str().into()
+                }),
                 labels: group.labels.clone(),
                 conversation: conversation.clone().unwrap_or_else(|| Arc::new(group.talk.fill(number, &id))),
                 settings: group.settings.clone(),
@@ -134,4 +145,17 @@ pub(super) fn expand(groups: &[Group], report: &mut Report<'_>, around: &Surroun
         report.error(draft.help("brokers throw out a client when another comes with its ID; change `id` or `start`"));
     }
     clients
+}
+
+/// Reports a topic of probes that MQTT does not allow, or that clients had better not share.
+fn check_probe_topic(topic: &str, span: &Range<usize>, group: &Group, is_own: bool, report: &mut Report<'_>) {
+    if let Err(wrong) = check_topic(topic) {
+        report.error(Draft::at(span.clone(), format!("the topic {} {wrong}", quoted(topic))));
+    } else if group.count > 1 && !is_own && group.settings.probe.kind == ProbeKind::Echo {
+        let clients = thousands(group.count);
+        report.warning(
+            Draft::at(span.clone(), format!("the echoes of {clients} clients go to one topic"))
+                .help("each of them hears those of all; put %c or %i into the topic"),
+        );
+    }
 }

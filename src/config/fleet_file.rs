@@ -275,9 +275,23 @@ fn read_group(
         return None;
     }
     let settings = given.settings();
-    let Given { username, password, labels, talk, .. } = given;
+    let Given { username, password, labels, talk, probe_topic, .. } = given;
     let (labels, endpoints) = (labels.into(), keys.into());
-    Some(Group { id, id_span, count_span, count, start, endpoints, username, password, papers, labels, talk, settings })
+    Some(Group {
+        id,
+        id_span,
+        count_span,
+        count,
+        start,
+        endpoints,
+        username,
+        password,
+        papers,
+        labels,
+        probe_topic,
+        talk,
+        settings,
+    })
 }
 
 fn read_id(value: &Value<'_>, report: &mut Report<'_>, around: &Surroundings<'_>) -> Option<Template> {

@@ -94,7 +94,9 @@ pub(super) const CLIENT: Keys = Keys {
 };
 pub(super) const RECONNECT: Keys =
     Keys { now: &["strategy", "min", "max", "every", "max_retries", "stable_after"], later: &[], elsewhere: &[] };
-pub(super) const PROBE: Keys = Keys { now: &["kind", "every"], later: &[], elsewhere: &[] };
+pub(super) const PROBE: Keys = Keys { now: &["kind", "every", "topic"], later: &[], elsewhere: &[] };
+pub(super) const PROBE_OF_LABEL: Keys =
+    Keys { now: &["kind", "every"], later: &[], elsewhere: &[("`probe` of [defaults] or [[client]]", &["topic"])] };
 pub(super) const SLOW: Keys = Keys { now: &["p99"], later: &[], elsewhere: &[] };
 pub(super) const SUBSCRIPTION: Keys = Keys { now: &["topic", "qos"], later: &[], elsewhere: &[] };
 pub(super) const MESSAGE: Keys = Keys { now: &["topic", "payload", "qos", "retain"], later: &[], elsewhere: &[] };

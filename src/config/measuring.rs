@@ -5,7 +5,7 @@ use std::{ops::Range, time::Duration};
 use super::{
     format,
     report::{Draft, Report},
-    tree::Table,
+    tree::{Keys, Table},
 };
 use crate::{
     fleet::{Labels, ProbeKind, Settings},
@@ -24,7 +24,8 @@ pub(super) struct Measuring {
 }
 
 impl Measuring {
-    pub fn read(table: &Table<'_>, report: &mut Report<'_>) -> Measuring {
+    /// `keys` are those that its `probe` may have.
+    pub fn read(table: &Table<'_>, keys: Keys, report: &mut Report<'_>) -> Measuring {
         const WORDS: [(&str, ProbeKind); 4] = [
             ("heartbeat", ProbeKind::Heartbeat),
             ("ack", ProbeKind::Ack),
@@ -34,7 +35,7 @@ impl Measuring {
         let mut given = Measuring::default();
         let probe = table.get("probe");
         if let Some(t) = probe.and_then(|v| v.table(report, "`probe`", "{ kind = \"ack\", every = \"5s\" }")) {
-            t.check(format::PROBE, report);
+            t.check(keys, report);
             given.kind = t.get("kind").and_then(|v| v.word(report, &WORDS));
             given.every = t.get("every").and_then(|v| v.duration(report, Duration::from_millis(100), HOUR));
         }
@@ -73,7 +74,7 @@ pub(super) fn read_labels(root: &Table<'_>, report: &mut Report<'_>) -> Vec<OfLa
             let (name, value) = (Scrubbed::new(&name), Scrubbed::new(&value));
             let Some(table) = table.table(report, format!("[label.{name}.{value}]"), example) else { continue };
             table.check(format::LABEL, report);
-            let measuring = Measuring::read(&table, report);
+            let measuring = Measuring::read(&table, format::PROBE_OF_LABEL, report);
             labels.push(OfLabel { name, value, measuring, span: table.span, is_used: false });
         }
     }

@@ -44,6 +44,8 @@ pub(super) struct Given {
     pub username: Option<Template>,
     pub password: Option<Secret>,
     pub labels: Labels,
+    /// With its place.
+    pub probe_topic: Option<(Template, Range<usize>)>,
     pub talk: Talk,
     cert: Option<(Template, Range<usize>)>,
     key: Option<(Template, Range<usize>)>,
@@ -79,6 +81,7 @@ impl Default for Given {
             username: None,
             password: None,
             labels: Labels::new(),
+            probe_topic: None,
             talk: Talk::default(),
             cert: None,
             key: None,
@@ -93,7 +96,9 @@ impl Given {
     pub fn overlay(&mut self, table: &Table<'_>, report: &mut Report<'_>, around: &Surroundings<'_>) {
         let get = |key: &str| table.get(key);
         let settings = &mut self.settings;
-        set(&mut settings.protocol, get("protocol").and_then(|v| protocol(&v, report)));
+        if let Some((protocol, falls_back)) = get("protocol").and_then(|v| protocol(&v, report)) {
+            (settings.protocol, settings.falls_back) = (protocol, falls_back);
+        }
         set(&mut settings.keep_alive, get("keep_alive").and_then(|v| keep_alive(&v, report)));
         set(&mut settings.clean_start, get("clean_start").and_then(|v| v.boolean(report)));
         let timeout =
@@ -119,7 +124,7 @@ impl Given {
         let given = ONLY_V5.iter().filter_map(|key| Some((*key, table.key_span(key)?)));
         self.only_v5.retain(|(key, _)| table.key_span(key).is_none());
         self.only_v5.extend(given);
-        Measuring::read(table, report).lay_over(settings);
+        Measuring::read(table, format::PROBE, report).lay_over(settings);
         if let Some(value) = get("reconnect") {
             let example = "{ strategy = \"exponential\", min = \"1s\", max = \"2m\" }";
             if let Some(table) = value.table(report, "`reconnect`", example) {
@@ -131,6 +136,9 @@ impl Given {
         }
         if let Some(value) = get("password") {
             self.password = password::read(&value, report, around).or(self.password.take());
+        }
+        if let Some(topic) = probe_topic(table, report, around) {
+            self.probe_topic = Some(topic);
         }
         self.talk.overlay(table, report, around);
         let file = |key: &str, report: &mut Report<'_>| {
@@ -297,16 +305,18 @@ fn texts(value: &Value<'_>, report: &mut Report<'_>, example: &str) -> Option<Ve
     Some(pairs)
 }
 
-fn protocol(value: &Value<'_>, report: &mut Report<'_>) -> Option<Protocol> {
-    let text = value.string(report, "\"5\" or \"3.1.1\"")?;
+/// The version to speak, and whether an older one is tried after it.
+fn protocol(value: &Value<'_>, report: &mut Report<'_>) -> Option<(Protocol, bool)> {
+    let text = value.string(report, "\"5\", \"3.1.1\" or \"auto\"")?;
     let help = match text.trim().trim_start_matches(['v', 'V']) {
         "5" | "3.1.1" if text.len() < 6 && !text.starts_with(['v', 'V', ' ']) => {
-            return Some(if text.trim() == "5" { Protocol::V5 } else { Protocol::V311 });
+            return Some((if text.trim() == "5" { Protocol::V5 } else { Protocol::V311 }, false));
         }
+        "auto" if text == "auto" => return Some((Protocol::V5, true)),
         "5" | "5.0" => "MQTT 5.0 is written \"5\"",
         "4" | "3.1.1" | "311" => "MQTT 3.1.1 is written \"3.1.1\"",
         "3" | "3.1" => "MQTT 3.1 is too old for mqfleet; most brokers that speak it also speak \"3.1.1\"",
-        _ => "it can be \"5\" or \"3.1.1\"",
+        _ => "it can be \"5\", \"3.1.1\" or \"auto\"",
     };
     report.error(Draft::at(value.span.clone(), format!("`protocol` cannot be {}", quoted(text))).help(help));
     None
@@ -334,6 +344,16 @@ fn whole_seconds(
         return None;
     }
     Some(duration)
+}
+
+/// Where probes go.
+fn probe_topic(
+    table: &Table<'_>,
+    report: &mut Report<'_>,
+    around: &Surroundings<'_>,
+) -> Option<(Template, Range<usize>)> {
+    let value = table.get("probe")?.as_table()?.get("topic")?;
+    Some((Template::read(&value, report, around.host)?, value.span))
 }
 
 fn username(value: &Value<'_>, report: &mut Report<'_>, around: &Surroundings<'_>) -> Option<Template> {

@@ -208,6 +208,12 @@ impl<'t> Value<'t> {
         Some(Table { entries, span: self.span.clone(), name: name.into() })
     }
 
+    /// The table it is, if it is one.
+    pub fn as_table(&self) -> Option<Table<'t>> {
+        let entries = self.value.as_table()?;
+        Some(Table { entries, span: self.span.clone(), name: String::new() })
+    }
+
     /// Its items, each under the key's own name; `example` shows in an error how a list is written.
     pub fn list(&self, report: &mut Report<'_>, example: &str) -> Option<Vec<Value<'t>>> {
         let Some(items) = self.value.as_array() else {

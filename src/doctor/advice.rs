@@ -9,6 +9,7 @@ use super::{
 use crate::{
     event::{Cause, Expiry, Reason, StageKind},
     fleet::{Endpoint, ProbeKind, Protocol, ProxyKind, TlsMinimum},
+    text::Scrubbed,
     transport::Apart,
     words::{self, figures},
 };
@@ -127,7 +128,9 @@ fn at_endpoint(case: &Case<'_>, stage: StageKind, cause: &Cause) -> String {
             format!("the connection stands, but nobody speaks: check the process behind {address}")
         }
         Reason::HostUnreachable | Reason::NetworkUnreachable => "check routes, VPN and firewalls of this host".into(),
-        Reason::NotTls | Reason::TlsFailed | Reason::ConnectionReset if stage == StageKind::Tls => {
+        Reason::NotTls | Reason::TlsFailed | Reason::ConnectionReset | Reason::ConnectionLost
+            if stage == StageKind::Tls =>
+        {
             of_tls(endpoint, cause)
         }
         Reason::ConnectionReset => "look at the broker's log, and for a firewall or load balancer on the way".into(),
@@ -203,11 +206,19 @@ const WANTED: &str = "give the client a certificate: cert_file and key_file";
 fn of_client(case: &Case<'_>, step: Step, cause: &Cause) -> String {
     let is_up = !matches!(step, Step::Connect | Step::Connack);
     let settings = case.patient.map(|p| &p.client.settings);
+    let is_v5 = settings.is_some_and(|s| s.protocol == Protocol::V5);
+    let suspect = case.trial.and_then(|t| t.unanswered.as_deref()).filter(|u| u.is_suspect());
     let has_certificate = case.patient.is_some_and(|p| p.client.identity.is_some());
     let wants_certificate = case.finding.session.as_ref().is_some_and(|s| s.wants_certificate);
     match cause.reason {
         Reason::SessionTakenOver => {
             "another client connected with this ID: stop that one first, or ask with --as ID".into()
+        }
+        Reason::ConnectionLost | Reason::NotAuthorized if is_up && suspect.is_some() => {
+            let packet = suspect.map(|s| s.packet.as_str()).unwrap_or_default();
+            format!(
+                "let the broker's access rules (ACL) allow this client {packet}: the broker ended the connection over it"
+            )
         }
         // Mosquitto, for one, says nothing more of it.
         Reason::ConnectionLost if is_up => {
@@ -223,6 +234,11 @@ fn of_client(case: &Case<'_>, step: Step, cause: &Cause) -> String {
             Some(Protocol::V311) => "set protocol = \"5\" for this client".into(),
             _ => "set protocol = \"3.1.1\" for this client".into(),
         },
+        Reason::ConnectionLost | Reason::ConnectTimeout if step == Step::Connack && is_v5 => format!(
+            "it may speak MQTT 3.1.1 only: set protocol = \"3.1.1\" or \"auto\"; else check the process behind {}, and \
+             its log",
+            case.endpoint.address()
+        ),
         Reason::ServerUnavailable | Reason::ServerBusy | Reason::QuotaExceeded | Reason::ConnectionRateExceeded => {
             "ask again later; if it stays so, look at the broker's load and its limits for clients".into()
         }
@@ -265,7 +281,9 @@ fn of_rights(case: &Case<'_>, why: &Why, trial: &Trial) -> String {
         }
         Why::NoSuback => "look at the broker's log: it left a SUBSCRIBE without an answer".into(),
         Why::NoEcho(_) | Why::Ended(_) => {
-            format!("let the broker's access rules (ACL) allow {client} to publish and subscribe to mqfleet/probe/#")
+            let own = case.patient.and_then(|p| p.client.own_probe_topic.as_deref()).map(Scrubbed::new);
+            let topic = own.as_ref().map_or("mqfleet/probe/#", Scrubbed::as_str);
+            format!("let the broker's access rules (ACL) allow {client} to publish and subscribe to {topic}")
         }
     }
 }

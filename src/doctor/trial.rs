@@ -6,7 +6,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::{
     clock::Moment,
-    event::{Cause, Connack, Generation, Reason},
+    event::{Cause, Connack, Generation, Manner, Reason, Unanswered},
     fleet::{
         Client, ClientKey, Conversation, Endpoint, EndpointKey, Fleet, Probe, ProbeKind, Protocol, Settings,
         Subscription,
@@ -35,6 +35,8 @@ pub(super) struct Trial {
     /// What was asked for, and what of it was granted, once the broker has answered.
     pub subscriptions: Vec<Granted>,
     pub failure: Option<(Step, Why)>,
+    /// What the broker had been asked and had not answered when it ended the connection.
+    pub unanswered: Option<Box<Unanswered>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,7 +132,7 @@ fn alone(client: &Client, endpoint: &Endpoint, limit: Duration) -> Fleet {
 #[derive(Default)]
 struct Heard {
     up: Option<(Moment, Connack)>,
-    ended: Option<Cause>,
+    ended: Option<(Cause, Option<Box<Unanswered>>)>,
     shortfalls: Vec<Shortfall>,
     subscribed: Option<Duration>,
     answered: Option<Duration>,
@@ -141,7 +143,7 @@ impl Heard {
         for news in report.news.into_iter().filter(|n| n.generation == GENERATION) {
             match news.step {
                 crate::event::Step::Up(connack) => self.up = Some((news.at, *connack)),
-                crate::event::Step::Ended(cause) => self.ended = Some(cause),
+                crate::event::Step::Ended(cause, unanswered) => self.ended = Some((cause, unanswered)),
             }
         }
         self.shortfalls.extend(report.shortfalls);
@@ -201,7 +203,8 @@ impl Trial {
                 began = Moment::now();
                 continue;
             }
-            if let Some(cause) = heard.ended.take() {
+            if let Some((cause, unanswered)) = heard.ended.take() {
+                self.unanswered = unanswered;
                 // Starting a worker is no part of it.
                 let since = if step == Step::Connack { ordered.unwrap_or(began) } else { began };
                 return Err(self.failed(step, since, Why::Ended(cause)));
@@ -217,7 +220,10 @@ impl Trial {
                     ordered = Some(Moment::now());
                     let endpoint = EndpointKey(0);
                     pool.order(ClientKey(0), |_| ToWorker::Remote { endpoint, remote: remote.clone() });
-                    pool.order(ClientKey(0), |slot| ToWorker::Connect { slot, generation: GENERATION, endpoint });
+                    pool.order(ClientKey(0), |slot| {
+                        let manner = Manner::default();
+                        ToWorker::Connect { slot, generation: GENERATION, endpoint, manner }
+                    });
                 }
                 Ok(Some(PoolNews::Report(_, report))) => heard.take_in(report, kind),
                 Ok(Some(PoolNews::Lost { cause, .. })) => return Err(self.failed(step, began, Why::Ended(cause))),

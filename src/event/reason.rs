@@ -26,6 +26,8 @@ pub enum Reason {
     Failover,
     Failback,
     Redirected,
+    ProtocolFallback,
+    SessionLost,
     DuplicateClientId,
     Internal,
     // The network's
@@ -83,6 +85,12 @@ pub enum Reason {
     ConnectionRateExceeded,
     MaximumConnectTime,
     OtherBrokerReason,
+    // The broker's, though it did not say so: what it did tells
+    BrokerFull,
+    ProbeRefused,
+    PublishRefused,
+    SubscribeRefused,
+    SuspectedDuplicate,
 }
 
 /// What waiting can do about a reason.
@@ -171,6 +179,37 @@ impl Reason {
         (Reason::ConnectionLost as u8..Reason::ClientCertificateRefused as u8).contains(&(self as u8))
     }
 
+    /// Whether that is how a broker with no room for more connections answers them.
+    pub fn may_be_full(self) -> bool {
+        use Reason::*;
+        matches!(self, ConnectionLost | ConnectionRefused | ConnectionReset | ConnectTimeout)
+    }
+
+    /// Whether the broker refused who the client is, by its credentials.
+    pub fn is_of_credentials(self) -> bool {
+        matches!(self, Reason::ClientCertificateRefused | Reason::BadCredentials | Reason::NotAuthorized)
+    }
+
+    /// Whether a broker that ends a connection so may mean the packet that came just before.
+    pub fn may_mean_a_packet(self) -> bool {
+        use Reason::*;
+        matches!(
+            self,
+            ConnectionLost
+                | ConnectionReset
+                | UnspecifiedError
+                | MalformedPacket
+                | ProtocolError
+                | ImplementationError
+                | NotAuthorized
+                | TopicInvalid
+                | PayloadFormatInvalid
+                | RetainNotSupported
+                | QosNotSupported
+                | OtherBrokerReason
+        )
+    }
+
     /// Whether the client's worker is what is missing.
     pub fn is_workers(self) -> bool {
         matches!(self, Reason::WorkerLost | Reason::WorkerSilent)
@@ -179,11 +218,16 @@ impl Reason {
     pub fn remedy(self) -> Remedy {
         use Reason::*;
         match self {
-            ClientCertificateRefused | BadCredentials | NotAuthorized => Remedy::Later,
-            ServerUnavailable | ServerBusy | ServerShuttingDown | QuotaExceeded | ConnectionRateExceeded => {
-                Remedy::Busy
+            ClientCertificateRefused | BadCredentials | NotAuthorized | PublishRefused | SubscribeRefused => {
+                Remedy::Later
             }
-            SessionTakenOver => Remedy::TakeOver,
+            ServerUnavailable
+            | ServerBusy
+            | ServerShuttingDown
+            | QuotaExceeded
+            | ConnectionRateExceeded
+            | BrokerFull => Remedy::Busy,
+            SessionTakenOver | SuspectedDuplicate => Remedy::TakeOver,
             UseAnotherServer | ServerMoved => Remedy::Redirect,
             UnsupportedProtocolVersion
             | ClientIdRejected
@@ -221,6 +265,8 @@ impl Reason {
             Failover => ("failover", "moved to the next endpoint"),
             Failback => ("failback", "back to a preferred endpoint"),
             Redirected => ("redirected", "sent here by the broker"),
+            ProtocolFallback => ("protocol_fallback", "trying MQTT 3.1.1"),
+            SessionLost => ("session_lost", "session lost"),
             DuplicateClientId => ("duplicate_client_id", "same client ID used twice"),
             Internal => ("internal", "internal error"),
             ConnectionLost => ("connection_lost", "connection lost"),
@@ -275,6 +321,11 @@ impl Reason {
             ConnectionRateExceeded => ("connection_rate_exceeded", "connection rate exceeded"),
             MaximumConnectTime => ("maximum_connect_time", "maximum connect time reached"),
             OtherBrokerReason => ("other_broker_reason", "refused by broker"),
+            BrokerFull => ("broker_full", "broker full, it seems"),
+            ProbeRefused => ("probe_refused", "probe refused"),
+            PublishRefused => ("publish_refused", "publish refused"),
+            SubscribeRefused => ("subscribe_refused", "subscribe refused"),
+            SuspectedDuplicate => ("suspected_duplicate", "same client ID elsewhere, it seems"),
         }
     }
 }

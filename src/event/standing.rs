@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Connack, Late, Reason, Shortfall, State, Tcp};
 use crate::{
     clock::Moment,
-    fleet::{ClientKey, EndpointKey, WorkerKey},
+    fleet::{ClientKey, EndpointKey, ProbeKind, WorkerKey},
     text::Scrubbed,
 };
 
@@ -29,6 +29,12 @@ pub struct Standing {
     pub last: Option<(Moment, Duration)>,
     pub received: u64,
     pub published: u64,
+    /// Messages that the broker refused.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub refused: u64,
+    /// By what it is measured, where that is not as configured.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub measured: Option<ProbeKind>,
     /// Since when it is slow, where it is.
     #[serde(default, skip_serializing_if = "is_default")]
     pub slow: Option<Moment>,

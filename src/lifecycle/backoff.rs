@@ -21,6 +21,16 @@ pub(super) fn delay(strategy: Strategy, failures: u32, random: &mut fastrand::Rn
     }
 }
 
+/// So many refusals of credentials that were good before are answered by tries within two minutes or so.
+pub(super) const SOON: u32 = 4;
+
+/// The wait before credentials that were good before are tried again after the `rejections`th refusal in a
+/// row (from 1, to [`SOON`]): 2 to 4 s, then three times as long each time.
+pub(super) fn soon_delay(rejections: u32, random: &mut fastrand::Rng) -> Duration {
+    let least = Duration::from_secs(2) * 3_u32.pow(rejections.saturating_sub(1).min(SOON));
+    least.mul_f64(1.0 + random.f64())
+}
+
 /// The wait before a broker is asked once more whether it accepts what it refused: credentials and
 /// rights are mended by people, and some brokers lock out whoever fails too often. It is spread over
 /// 5 to 10 minutes, then 10 to 20, then 15 to 30.

@@ -118,6 +118,11 @@ impl Lifecycle {
                 self.accesses[here].admission.finished();
                 self.accesses[target.index()].admission.started();
             }
+            // It left a connection that worked.
+            State::Up => {
+                self.accesses[here].up -= 1;
+                self.accesses[target.index()].up += 1;
+            }
             _ => {}
         }
         machine.endpoint = target;

@@ -4,7 +4,7 @@ use std::{mem::discriminant, time::Duration};
 
 use crate::{
     clock::Moment,
-    event::{Cause, Condition, Gate, Reason, State},
+    event::{Cause, Condition, Gate, Manner, Reason, State},
     fleet::{ClientKey, EndpointKey, Fleet, Strategy},
     lifecycle::{
         Effect, Lifecycle, Machine,
@@ -22,6 +22,16 @@ pub(super) struct Access {
     pub is_on_hold: bool,
     /// What a broker may call it by: name, host, address.
     pub names: (Scrubbed, Box<str>, String),
+    /// Whether there is no TLS on the way to it.
+    pub is_plain: bool,
+    /// How many clients are up there.
+    pub up: u32,
+    /// Whether a client came up there with MQTT 5,
+    pub speaks_v5: bool,
+    /// and whether one that may speak either had to make do with 3.1.1.
+    pub speaks_old: bool,
+    /// Whether it was told that it refuses probes.
+    pub is_probe_told: bool,
     /// What was told of it last, and when.
     told: (Moment, Gate),
 }
@@ -49,7 +59,19 @@ impl Access {
             let admission = Admission::new(endpoint, now);
             let names = (endpoint.name.clone(), endpoint.host.clone(), endpoint.address());
             let told = (now, gate(Condition::Unknown, &admission));
-            Access { health, admission, is_on_hold: false, names, told }
+            let is_plain = endpoint.transport.tls().is_none();
+            Access {
+                health,
+                admission,
+                is_on_hold: false,
+                names,
+                is_plain,
+                up: 0,
+                speaks_v5: false,
+                speaks_old: false,
+                is_probe_told: false,
+                told,
+            }
         };
         fleet.endpoints.iter().zip(strategies).zip(patience).map(access).collect()
     }
@@ -113,9 +135,13 @@ impl Lifecycle {
 
     /// A probe's finding: the endpoint can be reached, or why it cannot.
     pub fn probed(&mut self, endpoint: EndpointKey, finding: Result<(), Cause>, now: Moment) {
-        let health = &mut self.accesses[endpoint.index()].health;
+        let access = &mut self.accesses[endpoint.index()];
+        let is_alive = access.up > 0;
+        let health = &mut access.health;
         let was_good = health.is_good();
         match finding {
+            // A broker that is full hangs up, or no longer takes connections: to clients that are up it is there.
+            Err(cause) if is_alive && was_good && cause.reason.may_be_full() => health.open(now),
             Ok(()) if was_good => health.open(now), // a doubt is gone, and the queue moves on
             Ok(()) => {
                 let was_shut = health.is_shut();
@@ -194,10 +220,15 @@ impl Lifecycle {
             machine.generation += 1;
             machine.admitted = now;
             let generation = machine.generation;
+            let protocol = self.version(client);
+            let machine = &mut self.machines[client.index()];
+            machine.protocol = protocol;
+            let is_own = protocol == machine.settings.protocol;
+            let manner = Manner { protocol: (!is_own).then_some(protocol), is_muted: machine.is_muted };
             let late = now + machine.settings.connect_timeout + Self::GRACE;
             self.change(client, State::Connecting, Reason::Admitted, Scrubbed::default(), None, now);
             self.set_timer(client, late);
-            self.effects.push(Effect::Connect(client, generation, endpoint));
+            self.effects.push(Effect::Connect(client, generation, endpoint, manner));
         }
     }
 

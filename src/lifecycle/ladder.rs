@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     clock::Moment,
-    event::{Cause, Reason, Remedy, State},
+    event::{Cause, Reason, Remedy, State, Unanswered},
     fleet::ClientKey,
     lifecycle::{Lifecycle, backoff},
     text::Scrubbed,
@@ -13,18 +13,25 @@ use crate::{
 impl Lifecycle {
     /// Taken over twice within this time, a client's ID is in use elsewhere.
     const TAKE_OVERS: Duration = Duration::from_secs(60);
+    /// The longest wait, in milliseconds, of a client that comes back without its probe.
+    const WITHOUT_PROBE: u64 = 500;
     /// A broker that only closes the socket of a client that is taken over does so while, or right
     /// after, the other one connects.
     const RIGHT_AFTER: Duration = Duration::from_secs(1);
 
     /// A connection ended, or a connect failed.
-    pub(super) fn ended(&mut self, client: ClientKey, mut cause: Cause, at: Moment) {
-        if cause.reason == Reason::ConnectionLost && self.is_thrown_off(client, at) {
-            let detail = Scrubbed::new("another client of this fleet connected with the same ID");
-            cause = Cause { reason: Reason::SessionTakenOver, detail };
+    pub(super) fn ended(&mut self, client: ClientKey, cause: Cause, unanswered: Option<&Unanswered>, at: Moment) {
+        if self.falls_back(client, &cause, unanswered) {
+            return self.line_up(client, Reason::ProtocolFallback, at);
         }
-        let Cause { reason, detail } = cause;
+        let Cause { reason, detail } = self.true_cause(client, cause, unanswered, at);
         self.tell_endpoint(client, reason, at);
+        if reason == Reason::ProbeRefused {
+            // Not the client's fault, and it comes back without.
+            let delay = Duration::from_millis(self.random.u64(1..=Self::WITHOUT_PROBE));
+            self.change(client, State::Backoff, reason, detail, Some(delay), at);
+            return self.set_timer(client, at + delay);
+        }
 
         let machine = &mut self.machines[client.index()];
         let policy = machine.settings.reconnect;
@@ -35,14 +42,24 @@ impl Lifecycle {
         machine.failures += 1;
         machine.refusals = if was_up { 0 } else { machine.refusals + 1 };
         let failures = machine.failures;
+        if reason.remedy() == Remedy::Later {
+            machine.rejections += 1;
+        }
+        let rejections = machine.rejections;
+        let may_come_soon = reason.is_of_credentials() && machine.was_let_in;
 
         let remedy = reason.remedy();
         let is_final = match remedy {
             Remedy::Operator => true,
             Remedy::TakeOver => {
                 let earlier = machine.taken_over.replace(at);
-                if earlier.is_some_and(|earlier| at.since(earlier) <= Self::TAKE_OVERS) {
-                    let detail = Scrubbed::new("taken over twice within a minute");
+                let is_twice = earlier.is_some_and(|earlier| at.since(earlier) <= Self::TAKE_OVERS);
+                let is_sure = reason == Reason::SessionTakenOver;
+                if is_twice && (is_sure || self.has_witness(client)) {
+                    let detail = match is_sure {
+                        true => Scrubbed::new("taken over twice within a minute"),
+                        false => detail,
+                    };
                     return self.change(client, State::Failed, Reason::DuplicateClientId, detail, None, at);
                 }
                 false
@@ -64,7 +81,14 @@ impl Lifecycle {
             return self.change(client, State::Failed, reason, detail, None, at);
         };
         let (to, delay) = match remedy {
-            Remedy::Later => (State::Failed, backoff::slow_delay(failures, &mut self.random)),
+            // It was let in with the same credentials: the broker may have lost sight of them for a moment.
+            Remedy::Later if may_come_soon && rejections <= backoff::SOON => {
+                (State::Backoff, backoff::soon_delay(rejections, &mut self.random))
+            }
+            Remedy::Later => {
+                let rejections = if may_come_soon { rejections - backoff::SOON } else { rejections };
+                (State::Failed, backoff::slow_delay(rejections, &mut self.random))
+            }
             _ => (State::Backoff, delay),
         };
         self.change(client, to, reason, detail, Some(delay), at);
@@ -93,7 +117,7 @@ impl Lifecycle {
     }
 
     /// Whether another client with the same ID is just coming in at the same endpoint.
-    fn is_thrown_off(&self, client: ClientKey, at: Moment) -> bool {
+    pub(super) fn is_thrown_off(&self, client: ClientKey, at: Moment) -> bool {
         let machine = &self.machines[client.index()];
         let comes_in = |twin: &ClientKey| {
             let other = &self.machines[twin.index()];

@@ -1,6 +1,7 @@
 //! Tests of the lifecycle on made-up time; they start no process and open no socket.
 
 mod absence;
+mod culprits;
 mod ladders;
 mod routes;
 mod soak;
@@ -32,7 +33,7 @@ fn ms(ms: u64) -> Moment {
 }
 
 fn cause(reason: Reason) -> Step {
-    Step::Ended(Cause { reason, detail: Scrubbed::default() })
+    Step::Ended(Cause { reason, detail: Scrubbed::default() }, None)
 }
 
 /// Why a worker is not there.
@@ -76,7 +77,7 @@ fn connecting(settings: Settings) -> (Lifecycle, ClientKey, Generation) {
     l.worker_ready(WorkerKey(0), [client], ms(1));
     l.poll(ms(1));
     let connect = settle(&mut l, ms(1)).into_iter().find(|e| matches!(e, Effect::Connect(..)));
-    let Some(Effect::Connect(_, generation, EndpointKey(0))) = connect else { panic!("{connect:?}") };
+    let Some(Effect::Connect(_, generation, EndpointKey(0), _)) = connect else { panic!("{connect:?}") };
     (l, client, generation)
 }
 
@@ -100,7 +101,7 @@ fn a_lost_connection_is_tried_again_after_its_backoff() {
     assert_eq!(l.next_deadline(), Some(due));
     l.poll(due);
     let effects: Vec<_> = l.drain().collect();
-    assert!(effects.contains(&Effect::Connect(c, g + 1, EndpointKey(0))), "{effects:?}");
+    assert!(effects.contains(&Effect::Connect(c, g + 1, EndpointKey(0), Manner::default())), "{effects:?}");
 }
 
 #[test]
@@ -195,7 +196,7 @@ fn the_gate_keeps_its_rate_for_first_connects_and_retries_alike() {
     for t in 0..9_000 {
         l.poll(ms(t));
         for e in settle(&mut l, ms(t)) {
-            if let Effect::Connect(c, g, _) = e {
+            if let Effect::Connect(c, g, _, _) = e {
                 connects.push(t);
                 // every second client fails once and comes back through the same gate
                 let step =

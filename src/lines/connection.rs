@@ -233,6 +233,7 @@ mod tests {
         );
         let shortfall = Shortfall {
             client: ClientKey(0),
+            request: crate::event::Request::Subscription,
             filter: Scrubbed::new("cmd/#"),
             asked: 1,
             granted: None,
@@ -240,7 +241,7 @@ mod tests {
         };
         assert_eq!(
             json(What::Shortfall(shortfall)),
-            r#"{"type":"shortfall","ts":"2026-11-22T12:00:01.500Z","client":"press-0002","filter":"cmd/#","asked":1,"granted":null,"detail":""}"#
+            r#"{"type":"shortfall","ts":"2026-11-22T12:00:01.500Z","client":"press-0002","request":"subscription","filter":"cmd/#","asked":1,"granted":null,"detail":""}"#
         );
     }
 }

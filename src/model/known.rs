@@ -256,9 +256,11 @@ impl Known {
             What::Messages(messages) => {
                 let row = &mut self.rows[messages.client.index()];
                 row.received = row.received.saturating_add(messages.received.into());
-                row.published = row.published.saturating_add(messages.published.into());
+                let refused = u64::from(messages.refused);
+                let accepted = |count: u64| count.saturating_add(messages.published.into()).saturating_sub(refused);
+                (row.published, row.refused) = (accepted(row.published), row.refused.saturating_add(refused));
                 self.received = self.received.saturating_add(messages.received.into());
-                self.published = self.published.saturating_add(messages.published.into());
+                self.published = accepted(self.published);
             }
             What::SamplesLost(count) => self.samples_lost = self.samples_lost.saturating_add(u64::from(*count)),
             What::Trouble(text) => self.trouble = Some(text.clone()),
@@ -273,6 +275,11 @@ impl Known {
                 connection.subscribed = Some(*took);
             }),
             What::Shortfall(shortfall) => self.apply_shortfall(event.at, shortfall),
+            What::Measured(measured) => {
+                let settings = &self.fleet.client(measured.client).settings;
+                self.rows[measured.client.index()].measure(measured.by, settings, event.at);
+                self.judge(event.at, measured.client);
+            }
             What::Late(late) => self.apply_late(event.at, late),
             What::Tcp(client, tcp) => self.apply_tcp(event.at, *client, *tcp),
             What::Worker { .. } | What::Notice { .. } => {}

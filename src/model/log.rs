@@ -102,6 +102,7 @@ impl Log {
             | What::FleetStanding(_)
             | What::Finding(..)
             | What::Connack(..)
+            | What::Measured(_)
             | What::Subscribed(..) => None,
         }
     }
@@ -158,7 +159,8 @@ impl Log {
         let known = self.entries.iter_mut().rev().take(Self::BURST_DEPTH).find(|e| {
             at.since(e.at) < Self::BURST
                 && matches!(&e.subject, Subject::Shortfall { first, .. }
-                    if (first.asked, first.granted, &first.detail) == (shortfall.asked, shortfall.granted, &shortfall.detail))
+                    if (first.request, first.asked, first.granted, &first.detail)
+                        == (shortfall.request, shortfall.asked, shortfall.granted, &shortfall.detail))
         });
         if let Some(Entry { subject: Subject::Shortfall { count, .. }, .. }) = known {
             *count += 1;
@@ -180,6 +182,7 @@ impl Log {
 /// The steps that belong into the log, and how grave they are: outcomes, not the way to them.
 fn worth(step: &Transition) -> Option<Level> {
     match step.to {
+        State::Up if step.reason == Reason::SessionLost => Some(Level::Warning),
         State::Up => Some(Level::Info),
         State::Off if step.reason == Reason::NotStarted => None,
         State::Off => Some(Level::Info),
@@ -187,7 +190,7 @@ fn worth(step: &Transition) -> Option<Level> {
         State::Held if step.from != State::Off && step.reason != Reason::EndpointUnknown => Some(Level::Warning),
         State::Failed => Some(Level::Error),
         State::Queued => match step.reason {
-            Reason::OperatorReconnect | Reason::Failback => Some(Level::Info),
+            Reason::OperatorReconnect | Reason::Failback | Reason::ProtocolFallback => Some(Level::Info),
             Reason::Failover | Reason::Redirected => Some(Level::Warning),
             _ => None,
         },

@@ -34,8 +34,12 @@ pub struct Row {
     pub last: Option<(Moment, Duration)>,
     /// Messages that came.
     pub received: u64,
-    /// Messages that it published, its probes left out.
+    /// Messages that it published, its probes and what the broker refused left out.
     pub published: u64,
+    /// Messages that the broker refused.
+    pub refused: u64,
+    /// By what it is measured, where that is not as configured.
+    pub measured: Option<ProbeKind>,
     /// Why it is slow although it is up, where it is.
     pub slow: Option<Slow>,
     /// Since when it is slow, where it is.
@@ -73,7 +77,7 @@ pub enum Slow {
     Late,
     /// The broker has not answered its subscriptions.
     Unsubscribed,
-    /// A subscription was refused, or granted with a lower QoS.
+    /// A subscription or a message was refused, or granted with a lower QoS.
     Short,
     /// What it sent is not acknowledged, and nothing comes.
     Stuck,
@@ -122,6 +126,8 @@ impl Row {
             last: None,
             received: 0,
             published: 0,
+            refused: 0,
+            measured: None,
             slow: None,
             slow_since: now,
             late: None,
@@ -292,9 +298,20 @@ impl Row {
         }
     }
 
+    /// By what it is measured.
+    pub fn probe(&self, settings: &Settings) -> ProbeKind {
+        self.measured.unwrap_or(settings.probe.kind)
+    }
+
+    /// It is measured by something else from now on.
+    pub(super) fn measure(&mut self, by: ProbeKind, settings: &Settings, now: Moment) {
+        self.measured = (by != settings.probe.kind).then_some(by);
+        self.trend = Trend::new(now, self.interval(settings));
+    }
+
     /// The time between two probes, as far as it is known; of a heartbeat it is the least.
     pub(super) fn interval(&self, settings: &Settings) -> Duration {
-        match settings.probe.kind {
+        match self.probe(settings) {
             // The broker may have set another keep alive than the one asked for.
             ProbeKind::Heartbeat => settings.probe.every.max(self.connection.keep_alive(settings.keep_alive)),
             ProbeKind::Ack | ProbeKind::Echo | ProbeKind::Off => settings.probe.every,
@@ -345,7 +362,7 @@ impl Row {
 
     /// How long its probe may be without an answer; `None` where none is sent.
     fn patience(&self, settings: &Settings) -> Option<Duration> {
-        let width = match settings.probe.kind {
+        let width = match self.probe(settings) {
             ProbeKind::Off => return None,
             ProbeKind::Ack | ProbeKind::Echo => self.trend.width(),
             // The broker may have set another keep alive than the one asked for, or none.

@@ -69,6 +69,8 @@ impl Known {
             last: row.last,
             received: row.received,
             published: row.published,
+            refused: row.refused,
+            measured: row.measured,
             slow: row.slow.map(|_| row.slow_since),
             late: row.late,
             awaited: row.awaited,
@@ -102,6 +104,8 @@ impl Known {
         row.last = standing.last;
         row.received = standing.received;
         row.published = standing.published;
+        row.refused = standing.refused;
+        row.measured = standing.measured;
         row.late = standing.late;
         row.awaited = standing.awaited.map(|late| Late { client, ..late });
         row.violate(standing.violated);

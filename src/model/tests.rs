@@ -204,7 +204,14 @@ fn subscriber() -> Known {
 
 fn less(filter: &str, granted: Option<u8>) -> What {
     let (client, filter) = (ClientKey(0), Scrubbed::new(filter));
-    What::Shortfall(Shortfall { client, filter, asked: 1, granted, detail: Scrubbed::default() })
+    What::Shortfall(Shortfall {
+        client,
+        request: crate::event::Request::default(),
+        filter,
+        asked: 1,
+        granted,
+        detail: Scrubbed::default(),
+    })
 }
 
 fn tell(known: &mut Known, at: Moment, what: What) {

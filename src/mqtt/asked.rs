@@ -1,8 +1,11 @@
 //! Defines what the broker was sent and did not answer yet, as far as a person needs to know when it hangs up.
 
-use std::fmt;
+use std::{
+    fmt,
+    hash::{DefaultHasher, Hash, Hasher},
+};
 
-use crate::text::Scrubbed;
+use crate::{clock::Moment, text::Scrubbed};
 
 /// What the broker was sent. Names of topics and filters are scrubbed, and cut where they are long.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,8 +59,8 @@ impl fmt::Display for Asked {
     }
 }
 
-/// The topic or filter, scrubbed and short.
-pub(super) fn name(raw: &str) -> Box<str> {
+/// A topic or filter as [`Asked`] has it: scrubbed and short.
+pub fn name(raw: &str) -> Box<str> {
     let scrubbed = Scrubbed::new(&raw[..raw.floor_char_boundary(Asked::NAME_MAX + 1)]);
     if raw.len() <= Asked::NAME_MAX && scrubbed.len() <= Asked::NAME_MAX {
         return scrubbed.as_str().into();
@@ -69,7 +72,11 @@ pub(super) fn name(raw: &str) -> Box<str> {
 /// What is not answered, in the order it was sent.
 #[derive(Debug, Default)]
 #[cfg_attr(test, derive(Clone))]
-pub(super) struct Unanswered(Vec<Asked>);
+pub(super) struct Unanswered {
+    list: Vec<(Asked, Moment)>,
+    /// The topic of the message that was answered last, as a hash; 0 where none was.
+    answered: u32,
+}
 
 impl Unanswered {
     /// How many are remembered: the first ones and the last.
@@ -77,40 +84,43 @@ impl Unanswered {
 
     #[cfg(test)]
     pub fn heap(&self) -> usize {
-        self.0.capacity() * (size_of::<Asked>() + Asked::NAME_MAX)
+        self.list.capacity() * (size_of::<(Asked, Moment)>() + Asked::NAME_MAX)
     }
 
-    pub fn sent(&mut self, asked: Asked) {
-        let last = self.0.last();
-        let replaces = last.is_some_and(|last| !last.needs_answer() && !asked.needs_answer());
-        if replaces || self.0.len() >= Self::MAX {
-            self.0.pop();
+    pub fn sent(&mut self, asked: Asked, at: Moment) {
+        let last = self.list.last();
+        let replaces = last.is_some_and(|(last, _)| !last.needs_answer() && !asked.needs_answer());
+        if replaces || self.list.len() >= Self::MAX {
+            self.list.pop();
         }
         // Most clients never have more than one.
-        if self.0.capacity() == 0 {
-            self.0.reserve_exact(1);
+        if self.list.capacity() == 0 {
+            self.list.reserve_exact(1);
         }
-        self.0.push(asked);
+        self.list.push((asked, at));
     }
 
-    /// As `sent`, for a message at QoS 0, of which a client may send many to the same topic.
-    pub fn published(&mut self, to: &str) {
-        match self.0.last() {
-            Some(Asked::Publish { topic, qos: 0, .. }) if **topic == *to => {}
-            _ => self.sent(Asked::Publish { topic: name(to), qos: 0, id: 0 }),
+    /// As `sent`, for a message at QoS 0, of which a client may send many to the same topic: the first counts.
+    pub fn published(&mut self, to: &str, at: Moment) {
+        match self.list.last() {
+            Some((Asked::Publish { topic, qos: 0, .. }, _)) if **topic == *to => {}
+            _ => self.sent(Asked::Publish { topic: name(to), qos: 0, id: 0 }, at),
         }
     }
 
     /// The first that `is_it` was answered. A broker passed over what it need not answer before that.
     pub fn answered(&mut self, is_it: impl Fn(&Asked) -> bool) {
-        if let Some(at) = self.0.iter().position(is_it) {
+        if let Some(at) = self.list.iter().position(|(asked, _)| is_it(asked)) {
+            if let Asked::Publish { topic, .. } = &self.list[at].0 {
+                self.answered = hash(topic);
+            }
             let mut position = 0;
-            self.0.retain(|asked| {
+            self.list.retain(|(asked, _)| {
                 position += 1;
                 position > at + 1 || (position <= at && asked.needs_answer())
             });
-            if self.0.is_empty() {
-                self.0 = Vec::new();
+            if self.list.is_empty() {
+                self.list = Vec::new();
             }
         }
     }
@@ -121,7 +131,27 @@ impl Unanswered {
     }
 
     /// Brokers work in order: the first that waits for its answer, else the last sent at all.
-    pub fn first(&self) -> Option<&Asked> {
-        self.0.iter().find(|asked| asked.needs_answer()).or(self.0.last())
+    pub fn first(&self) -> Option<&(Asked, Moment)> {
+        self.list.iter().find(|(asked, _)| asked.needs_answer()).or(self.list.last())
     }
+
+    /// Whether it is a message to the topic of the one that was answered last.
+    pub fn is_familiar(&self, asked: &Asked) -> bool {
+        matches!(asked, Asked::Publish { topic, .. } if self.answered == hash(topic))
+    }
+
+    /// The topic of the message with this identifier, where that is remembered.
+    pub fn topic(&self, with: u16) -> Option<&str> {
+        self.list.iter().find_map(|(asked, _)| match asked {
+            Asked::Publish { topic, .. } if asked.is_publish(with) => Some(&**topic),
+            _ => None,
+        })
+    }
+}
+
+/// Never 0.
+fn hash(topic: &str) -> u32 {
+    let mut hasher = DefaultHasher::new();
+    topic.hash(&mut hasher);
+    (hasher.finish() as u32).max(1)
 }

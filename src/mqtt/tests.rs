@@ -17,7 +17,7 @@ const BOTH: [Protocol; 2] = [Protocol::V311, Protocol::V5];
 /// After CONNECT and a plain CONNACK.
 fn up(protocol: Protocol) -> Inspector {
     let mut inspector = Inspector::new(protocol, MAXIMUM);
-    assert_eq!(inspector.sent(&encoder::connect(protocol, None)), Sent::Connect { keep_alive: 30 });
+    assert_eq!(inspector.sent(&encoder::connect(protocol, None), Moment(0)), Sent::Connect { keep_alive: 30 });
     inspector.received(&connack(protocol)).expect("a CONNACK");
     inspector
 }

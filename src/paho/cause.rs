@@ -1,12 +1,16 @@
 //! Defines what the end of a connection that could carry MQTT means; pure. What keeps one from coming about is the transport's matter.
 
-use std::io::{self, ErrorKind};
+use std::{
+    io::{self, ErrorKind},
+    time::Duration,
+};
 
 use paho_mqtt as mqtt;
 
 use crate::{
-    event::{Cause, Reason},
+    event::{Ask, Cause, Reason, Unanswered},
     fleet::Protocol,
+    mqtt::{Asked, name as mqtt_name},
     text::Scrubbed,
     transport,
 };
@@ -19,36 +23,60 @@ fn cause(reason: Reason, detail: &str) -> Cause {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Way {
     pub tls: bool,
-    /// Whether the client has a certificate of its own.
-    pub identity: bool,
 }
+
+/// What `asked`, sent so long ago, is to whoever has to find the cause of an end; `None` where it explains
+/// nothing. `probe` is the topic of the client's probes, where it sends any.
+pub(super) fn unanswered(
+    asked: &Asked,
+    waited: Duration,
+    is_familiar: bool,
+    probe: Option<&str>,
+) -> Option<Unanswered> {
+    let is_of_probe = |topic: &str| probe.is_some_and(|probe| *mqtt_name(probe) == *topic);
+    let (ask, is_probe) = match asked {
+        Asked::Connect => (Ask::Connect, false),
+        Asked::PingReq => (Ask::PingReq, false),
+        // Nothing answers it: long after it, it is only what came last.
+        Asked::Publish { qos: 0, .. } if waited > Unanswered::RIGHT_AFTER => return None,
+        Asked::Publish { topic, .. } => (Ask::Publish, is_of_probe(topic)),
+        Asked::Subscribe { filter, .. } => (Ask::Subscribe, is_of_probe(filter)),
+        Asked::Unsubscribe { .. } => (Ask::Unsubscribe, false),
+    };
+    Some(Unanswered { ask, packet: Scrubbed::new(&asked.to_string()), is_probe, is_familiar, waited })
+}
+
+/// Adds what had no answer to what ended a connection that was up.
+pub(super) fn with(cause: Cause, unanswered: Option<&Unanswered>) -> Cause {
+    let Some(unanswered) = unanswered.filter(|_| cause.reason.may_mean_a_packet()) else { return cause };
+    let Cause { reason, detail } = cause;
+    let detail = match detail.as_str() {
+        "" => unanswered.after(),
+        CLOSED => format!("{CLOSED} {}", unanswered.after()),
+        words => format!("{words}, {}", unanswered.after()),
+    };
+    Cause { reason, detail: Scrubbed::new(&detail) }
+}
+
+const CLOSED: &str = "the broker closed the connection";
 
 /// Why nothing comes from the broker any more: its stream ended, with an error or without, before the
 /// CONNACK (`is_up`) or after it.
-pub(super) fn ended(error: Option<&io::Error>, is_up: bool, way: Way) -> Cause {
+pub(super) fn ended(error: Option<&io::Error>, is_up: bool) -> Cause {
     // With or without taking leave in TLS.
-    let closed = |detail: &str| detail.starts_with("the broker closed the connection");
+    let closed = |detail: &str| detail.starts_with(CLOSED);
     match error.map(transport::cause) {
         Some(told) if is_up => told,
         // An orderly end and a reset are the same before the CONNACK.
         Some(told) if told.reason != Reason::ConnectionLost || !(closed(&told.detail) || is_reset(error)) => told,
-        _ if is_up => cause(Reason::ConnectionLost, "the broker closed the connection"),
-        _ => unanswered(way),
+        _ if is_up => cause(Reason::ConnectionLost, CLOSED),
+        // What it may want instead is for the lifecycle to say, which knows of the others.
+        _ => cause(Reason::ConnectionLost, "the broker closed the connection instead of answering CONNECT"),
     }
 }
 
 fn is_reset(error: Option<&io::Error>) -> bool {
     error.is_some_and(|error| matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted))
-}
-
-/// The broker took the connection and closed it, in order or by a reset, where a CONNACK was due.
-fn unanswered(way: Way) -> Cause {
-    let what = "the broker closed the connection instead of answering CONNECT";
-    let detail = match way {
-        Way { tls: false, .. } => format!("{what} (it may want TLS at this port, or be full)"),
-        _ => what.to_owned(),
-    };
-    cause(Reason::ConnectionLost, &detail)
 }
 
 /// Why the broker refused, by the code of its CONNACK and what it said besides. A broker of MQTT 3 answers
@@ -115,15 +143,24 @@ pub(super) fn of_paho(error: &mqtt::Error) -> Cause {
     cause(Reason::Internal, &format!("Paho: {error}"))
 }
 
+/// A reason code of MQTT 5.0 that is a failure, in words; the broker's own come after that.
+pub(super) fn code(code: u8, said: Option<&str>) -> Scrubbed {
+    let words = match Reason::from_code(code) {
+        Reason::OtherBrokerReason => format!("reason code 0x{code:02x}"),
+        reason => reason.words().to_owned(),
+    };
+    match said {
+        Some(said) if !said.is_empty() => Scrubbed::new(&format!("{words}: {said}")),
+        _ => Scrubbed::new(&words),
+    }
+}
+
 /// Why a subscription failed, with the broker's reason string where it gave one.
 pub(super) fn subscription(error: &mqtt::Error) -> Scrubbed {
     match error {
         mqtt::Error::ReasonCode(code, properties) => {
-            let words = Reason::from_code(*code as u32 as u8).words();
-            match properties.get_string(mqtt::PropertyCode::ReasonString) {
-                Some(said) if !said.is_empty() => Scrubbed::new(&format!("{words}: {said}")),
-                _ => Scrubbed::new(words),
-            }
+            let said = properties.get_string(mqtt::PropertyCode::ReasonString);
+            self::code(*code as u32 as u8, said.as_deref())
         }
         // The return code 0x80 of MQTT 3.1.1, which says no more.
         mqtt::Error::Failure => Scrubbed::default(),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::slots::End;
+use super::{refusals::Refusals, slots::End};
 use crate::{clock::Moment, event::Generation, fleet::ProbeKind};
 
 /// A probe is late after this long at the earliest,
@@ -40,6 +40,8 @@ pub(super) struct Cell {
     pub is_refused: bool,
     /// The probe that was told to be late, by what it was late since.
     pub told: Option<Moment>,
+    /// What the broker refused and nobody was told yet.
+    pub refusals: Refusals,
     /// The last two round trips.
     pub round_trips: [Duration; 2],
 }

@@ -365,11 +365,12 @@ impl Connection {
 
     /// Notes what goes to the broker, just before it goes.
     fn inspect(&self, state: &mut State, packet: &[u8]) {
-        let sent = state.inspector.sent(packet);
+        let now = Moment::now();
+        let sent = state.inspector.sent(packet, now);
         if let Sent::Connect { keep_alive } = sent {
             state.keep_alive = Duration::from_secs(keep_alive.into());
         }
-        self.slots.sent(self.slot, self.generation, &sent, Moment::now());
+        self.slots.sent(self.slot, self.generation, &sent, now);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -24,10 +24,10 @@ const OWN_LOST: Duration = Duration::from_secs(60);
 impl Slots {
     /// Takes in a packet that goes to the broker at this moment.
     pub fn sent(&self, slot: Slot, generation: Generation, sent: &Sent<'_>, at: Moment) {
-        let subject = self.subject(slot);
+        let (subject, probe) = (self.subject(slot), self.probe(slot));
         let is_of_interest = match sent {
             Sent::Connect { .. } | Sent::PingReq => true,
-            Sent::Publish { qos, .. } => *qos > 0 || subject.probe == ProbeKind::Echo,
+            Sent::Publish { qos, .. } => *qos > 0 || probe == ProbeKind::Echo,
             _ => false,
         };
         if !is_of_interest {
@@ -43,7 +43,7 @@ impl Slots {
             Sent::Publish { id: Some(id), topic, payload, .. } if payload == PROBE && topic == &*subject.topic => {
                 cell.publish = Some((id, at));
             }
-            Sent::Publish { id: Some(id), .. } if subject.probe == ProbeKind::Heartbeat => {
+            Sent::Publish { id: Some(id), .. } if probe == ProbeKind::Heartbeat => {
                 let pause = if cell.publish.is_some() { OWN_LOST } else { OWN_EVERY };
                 if at.since(cell.timed) >= pause || cell.timed == Moment(0) {
                     (cell.publish, cell.timed) = (Some((id, at)), at);
@@ -64,7 +64,7 @@ impl Slots {
         let subject = self.subject(slot);
         let echoed = match received {
             Received::Publish { topic, payload, qos: 0, retain: false, .. }
-                if subject.probe == ProbeKind::Echo && *topic == &*subject.topic =>
+                if self.probe(slot) == ProbeKind::Echo && *topic == &*subject.topic =>
             {
                 echo_number(payload).filter(|&number| self.is_own_echo(slot, number))
             }
@@ -109,7 +109,7 @@ impl Slots {
     }
 
     fn answered(&self, cell: &mut Cell, slot: Slot, sent: Moment, at: Moment, probe: ProbeKind) {
-        if is_measured(self.subject(slot).probe, probe) {
+        if is_measured(self.probe(slot), probe) {
             let rtt = at.since(sent);
             cell.round_trips = [rtt, cell.round_trips[0]];
             self.sample(SlotSample { slot, probe, at, rtt });

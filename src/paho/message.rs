@@ -2,7 +2,7 @@
 
 use paho_mqtt as mqtt;
 
-use crate::fleet::Message;
+use crate::fleet::{Message, Protocol};
 
 /// What the message of an acknowledged probe says.
 pub(super) const PROBE: &[u8] = b"mqfleet";
@@ -11,12 +11,7 @@ pub(super) const PROBE: &[u8] = b"mqfleet";
 const DIGITS: usize = 16;
 
 pub(super) fn message(message: &Message) -> mqtt::Message {
-    with_payload(message, message.payload.to_vec())
-}
-
-/// The same with another payload.
-pub(super) fn with_payload(message: &Message, payload: Vec<u8>) -> mqtt::Message {
-    let builder = mqtt::MessageBuilder::new().topic(&*message.topic).payload(payload);
+    let builder = mqtt::MessageBuilder::new().topic(&*message.topic).payload(&*message.payload);
     builder.qos(qos(message.qos)).retained(message.retain).finalize()
 }
 
@@ -29,13 +24,13 @@ pub(super) fn qos(level: u8) -> mqtt::QoS {
 }
 
 /// The message of an acknowledged probe.
-pub(super) fn ack(client_id: &str) -> mqtt::Message {
-    mqtt::Message::new(probe_topic(client_id), PROBE, mqtt::QoS::AtLeastOnce)
+pub(super) fn ack(topic: &str) -> mqtt::Message {
+    mqtt::Message::new(topic, PROBE, mqtt::QoS::AtLeastOnce)
 }
 
 /// The message of an echo.
-pub(super) fn echo(client_id: &str, number: u64) -> mqtt::Message {
-    mqtt::Message::new(probe_topic(client_id), echo_payload(number), mqtt::QoS::AtMostOnce)
+pub(super) fn echo(topic: &str, number: u64) -> mqtt::Message {
+    mqtt::Message::new(topic, echo_payload(number), mqtt::QoS::AtMostOnce)
 }
 
 fn echo_payload(number: u64) -> Vec<u8> {
@@ -71,25 +66,36 @@ pub(super) fn numbered(payload: &[u8], number: u64) -> Vec<u8> {
     out
 }
 
-/// The topic of a client's own probes: wildcards, `$` in front and what brokers refuse in a topic
-/// (MQTT 5.0 §1.5.4, §4.7) become `_`.
-pub fn probe_topic(client_id: &str) -> String {
-    let safe = |c: char| if matches!(c, '+' | '#') || c.is_control() { '_' } else { c };
-    let id: String = client_id.chars().map(safe).collect();
-    let id = id.strip_prefix('$').map_or(id.clone(), |rest| format!("_{rest}"));
-    format!("mqfleet/probe/{id}")
+/// How long the packet of a message is, in bytes, without properties (MQTT 3.1.1 §3.3, MQTT 5.0 §3.3).
+pub fn length(message: &Message, protocol: Protocol) -> u64 {
+    let identifier = if message.qos > 0 { 2 } else { 0 };
+    let properties = if protocol == Protocol::V5 { 1 } else { 0 };
+    let body = 2 + message.topic.len() + identifier + properties + message.payload.len();
+    let length = match body {
+        0..=127 => 1,
+        128..=16_383 => 2,
+        16_384..=2_097_151 => 3,
+        _ => 4,
+    };
+    (1 + length + body) as u64
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     #[test]
-    fn a_probe_topic_keeps_the_id() {
-        assert_eq!(probe_topic("press-0001"), "mqfleet/probe/press-0001");
-        assert_eq!(probe_topic("$SYS/+/#\0\x1b"), "mqfleet/probe/_SYS/_/___");
-        assert_eq!(probe_topic(""), "mqfleet/probe/");
+    fn a_packet_is_as_long_as_mqtt_makes_it() {
+        let message = |payload: usize, qos| Message {
+            topic: "t".into(),
+            payload: vec![b'x'; payload].into(),
+            qos,
+            retain: false,
+        };
+        assert_eq!(length(&message(0, 0), Protocol::V311), 5);
+        assert_eq!(length(&message(10, 1), Protocol::V5), 18);
+        assert_eq!(length(&message(124, 0), Protocol::V311), 129);
+        assert_eq!(length(&message(125, 0), Protocol::V311), 131);
     }
 
     #[test]
@@ -105,13 +111,5 @@ mod tests {
         assert_eq!(numbered(b"{\"n\":%s}", 7), b"{\"n\":7}");
         assert_eq!(numbered(b"100%% of %s%", 12), b"100% of 12%");
         assert_eq!(numbered(b"\xff%x", 1), b"\xff%x");
-    }
-
-    proptest! {
-        #[test]
-        fn a_probe_topic_is_a_topic_name(id in "(?s).{0,80}") {
-            let topic = probe_topic(&id);
-            prop_assert!(!topic.contains(['+', '#', '\0']) && !topic.starts_with('$'));
-        }
     }
 }

@@ -14,10 +14,13 @@ use std::{
 
 use tokio::sync::mpsc;
 
-use super::cell::{Cell, Echo};
+use super::{
+    cell::{Cell, Echo},
+    refusals::Refusals,
+};
 use crate::{
     clock::Moment,
-    event::{Cause, Generation, Reason},
+    event::{Cause, Generation, Reason, Unanswered},
     fleet::ProbeKind,
     text::Scrubbed,
     wire::{Slot, SlotLate, SlotSample},
@@ -28,6 +31,15 @@ use crate::{
 pub struct End {
     pub at: Moment,
     pub cause: Cause,
+    /// What the broker had been asked and had not answered.
+    pub unanswered: Option<Box<Unanswered>>,
+}
+
+impl End {
+    /// One that nothing unanswered explains.
+    pub fn new(at: Moment, cause: Cause) -> End {
+        End { at, cause, unanswered: None }
+    }
 }
 
 /// The numbers of a slot's echoes. They begin anywhere, so that those of other clients, of other runs
@@ -65,6 +77,8 @@ pub struct Slots {
     /// Messages that came for each slot since this was last asked.
     received: Box<[AtomicU32]>,
     echoes: Box<[Echoes]>,
+    /// Whether each slot's probes are left out, so that its heartbeats are measured.
+    muted: Box<[AtomicBool]>,
 }
 
 impl Slots {
@@ -88,6 +102,7 @@ impl Slots {
             held_up: (0..n).map(|_| AtomicU64::new(0)).collect(),
             received: (0..n).map(|_| AtomicU32::new(0)).collect(),
             echoes: (0..n).map(|_| Echoes::new()).collect(),
+            muted: (0..n).map(|_| AtomicBool::new(false)).collect(),
         };
         (slots, marks)
     }
@@ -99,6 +114,39 @@ impl Slots {
         self.release(&mut cell, slot);
         let round_trips = cell.round_trips;
         *cell = Cell { generation, ordered, round_trips, ..Cell::default() };
+    }
+
+    /// Leaves out a slot's probes, or has them sent again.
+    pub fn mute(&self, slot: Slot, is_muted: bool) {
+        self.muted[slot as usize].store(is_muted, Ordering::Relaxed);
+    }
+
+    /// By what a slot is measured at present.
+    pub(super) fn probe(&self, slot: Slot) -> ProbeKind {
+        let is_muted = self.muted[slot as usize].load(Ordering::Relaxed);
+        if is_muted { ProbeKind::Heartbeat } else { self.subject(slot).probe }
+    }
+
+    /// The topic of its probes, where it sends any.
+    pub(super) fn probe_topic(&self, slot: Slot) -> Option<&str> {
+        matches!(self.probe(slot), ProbeKind::Ack | ProbeKind::Echo).then(|| &*self.subject(slot).topic)
+    }
+
+    /// Notes that the broker refused a message; `topic` as far as it is known.
+    pub(super) fn refuse(&self, slot: Slot, generation: Generation, id: u16, topic: Option<&str>, words: Scrubbed) {
+        let mut cell = self.cell(slot);
+        if cell.generation != generation {
+            return;
+        }
+        let is_probe = cell.probing.is_some() && cell.publish.is_some_and(|(probe, _)| probe == id);
+        cell.refusals.note(topic.unwrap_or_default(), is_probe, words);
+        drop(cell);
+        self.mark(slot);
+    }
+
+    /// What the broker refused since this was last asked.
+    pub fn take_refusals(&self, slot: Slot) -> Refusals {
+        std::mem::take(&mut self.cell(slot).refusals)
     }
 
     /// The end of this generation's connection was ordered: it is no loss.
@@ -141,7 +189,7 @@ impl Slots {
         if !cell.is_up {
             return None;
         }
-        let (probe, since) = cell.unanswered(self.subject(slot).probe)?;
+        let (probe, since) = cell.unanswered(self.probe(slot))?;
         if cell.told == Some(since) || now.since(since) < cell.patience() {
             return None;
         }
@@ -265,7 +313,7 @@ impl Slots {
             None => "no room for a PINGREQ within one and a half times the keep alive",
         };
         let cause = Cause { reason: Reason::KeepAliveTimeout, detail: Scrubbed::new(detail) };
-        self.end(slot, generation, End { at, cause });
+        self.end(slot, generation, End::new(at, cause));
     }
 }
 
@@ -300,7 +348,7 @@ mod tests {
     fn a_generation_ends_once() {
         let (slots, _news) = table(2);
         slots.open(0, 7, Moment(0));
-        let end = |reason| End { at: Moment(1), cause: Cause { reason, detail: Scrubbed::default() } };
+        let end = |reason| End::new(Moment(1), Cause { reason, detail: Scrubbed::default() });
         slots.end(0, 6, end(Reason::Banned));
         slots.end(0, 7, end(Reason::SessionTakenOver));
         slots.end(0, 7, end(Reason::ConnectionLost));

@@ -179,6 +179,7 @@ fn define(fleet: &Fleet, key: ClientKey) -> ClientDef {
         user_properties: settings.user_properties.clone(),
         connect_timeout: settings.connect_timeout,
         probe: settings.probe,
+        probe_topic: client.probe_topic(),
         username: client.username.clone(),
         password: client.password.clone(),
         identity: client.identity.as_deref().cloned(),
@@ -205,7 +206,12 @@ mod tests {
     async fn a_worker_that_reads_nothing_any_more_is_killed_in_the_end() {
         let (mut process, _silent) = Process::mute();
         let id = rustix::process::Pid::from_raw(process.id() as i32).expect("a process");
-        let order = ToWorker::Connect { slot: 0, generation: 1, endpoint: crate::fleet::EndpointKey(0) };
+        let order = ToWorker::Connect {
+            slot: 0,
+            generation: 1,
+            endpoint: crate::fleet::EndpointKey(0),
+            manner: Default::default(),
+        };
         let fill = async { while process.sender.send(&order).await.is_ok() {} };
         assert!(timeout(Duration::from_millis(300), fill).await.is_err(), "the socket took everything");
         let stopped = timeout(Duration::from_secs(10), process.stop(Duration::from_millis(100))).await;

@@ -170,6 +170,7 @@ fn is_of(what: &What, fleet: &Fleet) -> bool {
         What::Gate(key, _) | What::Finding(key, _) => endpoint(*key),
         What::Connack(key, _) | What::Subscribed(key, _) | What::Tcp(key, _) => client(*key),
         What::Shortfall(shortfall) => client(shortfall.client),
+        What::Measured(measured) => client(measured.client),
         What::Messages(messages) => client(messages.client),
         What::Worker { .. }
         | What::FleetStanding(_)

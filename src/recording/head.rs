@@ -93,6 +93,8 @@ struct EndpointLine<'a> {
 #[derive(Debug, Serialize, Deserialize)]
 struct SettingsLine {
     protocol: Protocol,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    falls_back: bool,
     #[serde(with = "span")]
     keep_alive: Duration,
     clean_start: bool,
@@ -376,6 +378,7 @@ impl SettingsLine {
         };
         SettingsLine {
             protocol: settings.protocol,
+            falls_back: settings.falls_back,
             keep_alive: settings.keep_alive,
             clean_start: settings.clean_start,
             session_expiry: settings.session_expiry,
@@ -401,6 +404,7 @@ impl SettingsLine {
         };
         Ok(Settings {
             protocol: self.protocol,
+            falls_back: self.falls_back,
             keep_alive: self.keep_alive,
             clean_start: self.clean_start,
             session_expiry: self.session_expiry,

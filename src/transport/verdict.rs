@@ -219,13 +219,13 @@ pub(super) fn broken(error: &ssl::Error, has_answered: bool, tls: &Tls) -> Cause
         true => "closed by the server in the middle of the TLS handshake".to_owned(),
         false => format!("closed by the server instead of an answer in TLS {NO_TLS_PORT}"),
     };
-    let Some(stack) = error.ssl_error() else { return because(Reason::TlsFailed, &closed) };
+    let Some(stack) = error.ssl_error() else { return because(Reason::ConnectionLost, &closed) };
     match codes(error).next() {
         // BAD_PACKET_LENGTH…, HTTP_REQUEST, HTTPS_PROXY_REQUEST, PACKET_LENGTH_TOO_LONG, UNKNOWN_PROTOCOL,
         // WRONG_VERSION_NUMBER: the first bytes are no TLS record.
         Some(155 | 156 | 198 | 252 | 267) => because(Reason::NotTls, "the server answered, but not in TLS"),
         // UNEXPECTED_EOF_WHILE_READING
-        Some(294) => because(Reason::TlsFailed, &closed),
+        Some(294) => because(Reason::ConnectionLost, &closed),
         // UNSUPPORTED_PROTOCOL, WRONG_SSL_VERSION: its hello names a version that was not offered.
         Some(258 | 266) => because(Reason::TlsFailed, &old(tls)),
         _ => because(Reason::TlsFailed, &stack_words(stack)),

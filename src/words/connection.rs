@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::figures;
 use crate::{
     clock::Moment,
-    event::{Condition, Connack, Reason, Shortfall, State},
+    event::{Condition, Connack, Reason, Request, Shortfall, State},
     fleet::{ClientKey, ProbeKind, Settings},
     model::{Known, Slow},
 };
@@ -13,7 +13,15 @@ use crate::{
 /// A subscription that is less than what was asked for:
 /// `subscribed to cmd/# with QoS 0 only, 1 was asked for`.
 pub fn shortfall(shortfall: &Shortfall) -> String {
-    let Shortfall { filter, asked, granted, detail, .. } = shortfall;
+    let Shortfall { request, filter, asked, granted, detail, .. } = shortfall;
+    if *request != Request::Subscription {
+        let what = if filter.is_empty() { "a message".to_owned() } else { format!("the message to {filter}") };
+        return match granted {
+            Some(granted) => format!("{what} goes with QoS {granted}, {asked} was asked for: {detail}"),
+            None if detail.is_empty() => format!("{what} was refused"),
+            None => format!("{what} was refused: {detail}"),
+        };
+    }
     match granted {
         Some(granted) => format!("subscribed to {filter} with QoS {granted} only, {asked} was asked for"),
         None if detail.is_empty() => format!("the broker refused the subscription to {filter}"),
@@ -32,7 +40,7 @@ pub fn slow(known: &Known, key: ClientKey, now: Moment) -> Vec<String> {
                 return vec![format!("no answer for {silence}"), format!("silent {silence}")];
             };
             let late = figures::age(now.since(since));
-            let probe = known.fleet().client(key).settings.probe.kind.name();
+            let probe = row.probe(&known.fleet().client(key).settings).name();
             vec![format!("late: no answer to its {probe} for {late}"), format!("late {late}")]
         }
         Slow::Unsubscribed => {
@@ -49,6 +57,9 @@ pub fn slow(known: &Known, key: ClientKey, now: Moment) -> Vec<String> {
                     format!("QoS {granted}, not {}, for {}{more}", first.asked, first.filter),
                     format!("QoS {granted}, not {}", first.asked),
                 ),
+                None if first.request == Request::Publish => {
+                    (format!("message refused: {}{more}", first.filter), "message refused".to_owned())
+                }
                 None => (format!("refused: {}{more}", first.filter), "not subscribed".to_owned()),
             };
             vec![format!("{}{more}", shortfall(first)), brief, briefest]
@@ -160,7 +171,7 @@ fn ping(known: &Known, key: ClientKey, now: Moment) -> String {
     let is_quiet = talk.subscribe.is_empty() && talk.publish.is_none();
     match row.last {
         _ if keep_alive.is_zero() => "no ping: keep alive is off".to_owned(),
-        Some((at, _)) if is_quiet && client.settings.probe.kind == ProbeKind::Heartbeat => {
+        Some((at, _)) if is_quiet && row.probe(&client.settings) == ProbeKind::Heartbeat => {
             match (at + keep_alive).since(now) {
                 Duration::ZERO => "ping due now".to_owned(),
                 due => format!("ping in {}", figures::wait(due)),
@@ -265,7 +276,14 @@ mod tests {
         known.look(ms(10_500));
         assert_eq!(slow(&known, ClientKey(1), ms(10_500))[0], "no answer to its subscriptions for 10s");
         let (client, detail) = (ClientKey(1), Scrubbed::default());
-        let first = Shortfall { client, filter: Scrubbed::new("cmd/#"), asked: 1, granted: Some(0), detail };
+        let first = Shortfall {
+            client,
+            filter: Scrubbed::new("cmd/#"),
+            asked: 1,
+            granted: Some(0),
+            detail,
+            request: Request::Subscription,
+        };
         let second = Shortfall { filter: Scrubbed::new("all"), granted: None, ..first.clone() };
         known.apply(&Event { at: ms(11_000), what: What::Shortfall(first) });
         known.apply(&Event { at: ms(11_000), what: What::Subscribed(client, Duration::from_secs(11)) });

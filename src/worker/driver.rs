@@ -11,12 +11,12 @@ use super::{
     lane::{Lane, Next, Phase},
     outbox::Outbox,
     reach::{Answer, Reach},
-    talk::{Talk, Turn},
+    talk::{Limits, Talk, Turn},
     timers::{Due, Timers},
 };
 use crate::{
     clock::Moment,
-    event::{Cause, Generation, Reason, Step},
+    event::{Ask, Cause, Failure, Generation, Manner, Reason, StageKind, Step, Unanswered},
     fleet::EndpointKey,
     paho::{Accepted, Client, End, Place, Slots},
     text::Scrubbed,
@@ -81,11 +81,11 @@ impl Driver {
     }
 
     /// Obeys a connect order to an endpoint it knows. An earlier connection is cut first.
-    pub(super) fn connect(&mut self, slot: Slot, generation: Generation, endpoint: EndpointKey) {
+    pub(super) fn connect(&mut self, slot: Slot, generation: Generation, endpoint: EndpointKey, manner: Manner) {
         let Some(remote) = self.remotes.get(&endpoint).cloned() else { return };
         self.cut(slot, "replaced by a newer order to connect");
         let (lane, ordered) = (&mut self.lanes[slot as usize], Moment::now());
-        lane.next = Some(Next { generation, remote, ordered });
+        lane.next = Some(Next { generation, remote, ordered, manner });
         let deadline = ordered + lane.def.connect_timeout;
         self.timers.push(deadline, slot, generation, Due::ConnectTimeout);
         self.settle(slot);
@@ -125,9 +125,10 @@ impl Driver {
                     Some(Ok(Accepted { at, connack })) => {
                         lane.phase = Phase::Up;
                         let generation = lane.generation;
+                        let limits = Limits::of(&connack);
                         self.outbox.news(News { slot, generation, at, step: Step::Up(Box::new(connack)) });
                         if let Some((talk, turn)) = self.turn(slot, generation) {
-                            talk.begin(turn, at);
+                            talk.begin(turn, at, limits);
                         }
                     }
                     Some(Err(end)) => self.close(slot, end),
@@ -192,7 +193,9 @@ impl Driver {
     /// Starts the connect that waits, if any.
     fn start_next(&mut self, slot: Slot) {
         let lane = &mut self.lanes[slot as usize];
-        let Some(Next { generation, remote, ordered }) = lane.next.take() else { return };
+        let Some(Next { generation, remote, ordered, manner }) = lane.next.take() else { return };
+        lane.dress(manner);
+        self.slots.mute(slot, manner.is_muted);
         (lane.generation, lane.owed) = (generation, Some(generation));
         self.slots.open(slot, generation, ordered);
         lane.phase = Phase::Reaching(self.reach.start(slot, generation, &lane.def, remote));
@@ -204,6 +207,7 @@ impl Driver {
         if lane.generation != generation || !matches!(lane.phase, Phase::Reaching(_)) {
             return; // it was cut: dropping the connection closes it
         }
+        let unanswered = reached.as_ref().err().and_then(hang_up);
         let connected = reached.map_err(|failure| failure.cause).and_then(|reached| {
             let place = Place { slots: self.slots.clone(), slot, generation };
             Client::connect(place, &lane.def, &remote.endpoint, reached, self.reach.runtime())
@@ -212,19 +216,19 @@ impl Driver {
             Ok((client, pending)) => {
                 (lane.client, lane.phase) = (Some(client), Phase::Asking(pending));
             }
-            Err(cause) => self.close(slot, End { at: Moment::now(), cause }),
+            Err(cause) => self.close(slot, End { at: Moment::now(), cause, unanswered }),
         }
         self.settle(slot);
     }
 
     /// What a client that is up in this generation has to say, and what it says it with.
     fn turn(&mut self, slot: Slot, generation: Generation) -> Option<(&mut Talk, Turn<'_>)> {
-        let Driver { lanes, timers, outbox, .. } = self;
+        let Driver { lanes, slots, timers, outbox, .. } = self;
         match &mut lanes[slot as usize] {
             Lane { phase: Phase::Up, client: Some(client), generation: present, def, talk, .. }
                 if *present == generation =>
             {
-                Some((talk, Turn { slot, generation, client, def, timers, outbox }))
+                Some((talk, Turn { slot, generation, client, def, slots, timers, outbox }))
             }
             _ => None,
         }
@@ -238,10 +242,16 @@ impl Driver {
     }
 }
 
+/// A broker that hangs up in the middle of TLS has not answered, whatever else that means.
+fn hang_up(failure: &Failure) -> Option<Box<Unanswered>> {
+    let is_closed = matches!(failure.cause.reason, Reason::ConnectionReset | Reason::ConnectionLost);
+    (failure.stage == StageKind::Tls && is_closed).then(|| Box::new(Unanswered::new(Ask::ClientHello)))
+}
+
 fn ordered(why: &str) -> End {
-    End { at: Moment::now(), cause: Cause { reason: Reason::OperatorDisconnect, detail: Scrubbed::new(why) } }
+    End::new(Moment::now(), Cause { reason: Reason::OperatorDisconnect, detail: Scrubbed::new(why) })
 }
 
 fn ended(slot: Slot, generation: Generation, end: End) -> News {
-    News { slot, generation, at: end.at, step: Step::Ended(end.cause) }
+    News { slot, generation, at: end.at, step: Step::Ended(end.cause, end.unanswered) }
 }

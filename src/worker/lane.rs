@@ -7,13 +7,17 @@ use tokio::task::AbortHandle;
 use super::talk::Talk;
 use crate::{
     clock::Moment,
-    event::Generation,
+    event::{Generation, Manner},
+    fleet::{ProbeKind, Protocol},
     paho::{Client, Pending},
     wire::{ClientDef, Remote},
 };
 
 pub(super) struct Lane {
+    /// As it is for the present connection,
     pub def: ClientDef,
+    /// and what of it the fleet file says.
+    own: (Protocol, ProbeKind),
     pub client: Option<Client>,
     pub phase: Phase,
     /// The generation that `phase` is about.
@@ -30,6 +34,7 @@ pub(super) struct Next {
     pub generation: Generation,
     pub remote: Arc<Remote>,
     pub ordered: Moment,
+    pub manner: Manner,
 }
 
 pub(super) enum Phase {
@@ -45,6 +50,23 @@ pub(super) enum Phase {
 
 impl Lane {
     pub fn new(def: ClientDef) -> Lane {
-        Lane { def, client: None, phase: Phase::Idle, generation: 0, owed: None, next: None, talk: Talk::default() }
+        let own = (def.protocol, def.probe.kind);
+        Lane {
+            def,
+            own,
+            client: None,
+            phase: Phase::Idle,
+            generation: 0,
+            owed: None,
+            next: None,
+            talk: Talk::default(),
+        }
+    }
+
+    /// Makes the client what it is to be for the next connection.
+    pub fn dress(&mut self, manner: Manner) {
+        let (protocol, probe) = self.own;
+        self.def.protocol = manner.protocol.unwrap_or(protocol);
+        self.def.probe.kind = if manner.is_muted && probe != ProbeKind::Off { ProbeKind::Heartbeat } else { probe };
     }
 }

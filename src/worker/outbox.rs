@@ -72,6 +72,7 @@ impl Outbox {
             Some(known) => {
                 known.received = known.received.saturating_add(more.received);
                 known.published = known.published.saturating_add(more.published);
+                known.refused = known.refused.saturating_add(more.refused);
             }
             None => self.messages.push(more),
         }

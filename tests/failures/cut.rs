@@ -83,12 +83,7 @@ fn maximum_connect_time() {
 
 #[test]
 fn packet_too_large() {
-    let broker = Mosquitto::with(Setup { lines: vec!["max_packet_size 200".into()], ..Setup::default() });
-    let payload = "x".repeat(300);
-    let birth = format!("birth = {{ topic = 'status', payload = '{payload}' }}");
-    let mut run = Run::with(&url(broker.port()), "", &birth);
-    run.comes_up();
-    run.expect("packet_too_large");
+    ends_with("packet_too_large", 0x95).comes_up();
 }
 
 #[test]
@@ -122,7 +117,7 @@ fn kicked() {
     let next = run.step("a refusal", crate::is_failure);
     assert_eq!(
         (&next["to"], &next["reason"], crate::next_action(&next)),
-        (&"failed".into(), &"not_authorized".into(), "slow")
+        (&"backoff".into(), &"not_authorized".into(), "soon")
     );
 }
 

@@ -11,7 +11,7 @@ use std::{
 use rustix::process::{Resource, Rlimit, getrlimit};
 
 use crate::{
-    Run,
+    Run, V311,
     fleet_file::FleetFile,
     mosquitto::{Mosquitto, Setup},
     peers::serve,
@@ -27,8 +27,6 @@ fn guarded() -> Mosquitto {
 fn url(port: u16) -> String {
     format!("mqtt://127.0.0.1:{port}")
 }
-
-const V311: &str = "protocol = '3.1.1'\n";
 
 #[test]
 fn bad_password() {

@@ -1,6 +1,16 @@
 //! Failures of TLS: certificates of either side, and ports that are not what they are taken for.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    io::Read,
+    net::{TcpListener, TcpStream},
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
 
 use openssl::ssl::{AlpnError, SslOptions, SslVersion};
 use tempfile::TempDir;
@@ -8,8 +18,10 @@ use tempfile::TempDir;
 use crate::{
     Run,
     certs::{Authority, Certified, EXPIRED, NOT_YET, VALID, Wanted},
+    fleet_file::FleetFile,
     mosquitto::{Mosquitto, Setup, free_port},
     peers::{TlsSetup, serve_tls},
+    plainly,
     relay::Relay,
 };
 
@@ -310,4 +322,46 @@ fn revoked() {
     let port = serve_tls(&own, TlsSetup::default()).port();
     let trust = format!("ca_file = '{}'\ncrl_file = '{}'", files[0].display(), files[1].display());
     Run::with(&format!("mqtts://localhost:{port}"), &trust, "").expect("revoked");
+}
+
+/// A way to a broker that lets one client through, and then hangs up on each as soon as it begins TLS.
+fn full_after(one: &Arc<AtomicBool>, target: u16) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let (port, is_full) = (listener.local_addr().expect("an address").port(), one.clone());
+    thread::spawn(move || {
+        for mut near in listener.incoming().flatten() {
+            if is_full.load(Ordering::SeqCst) {
+                let _ = near.read(&mut [0; 2048]);
+                continue;
+            }
+            let Ok(far) = TcpStream::connect(("127.0.0.1", target)) else { return };
+            let (near_2, far_2) = (near.try_clone().expect("a socket"), far.try_clone().expect("a socket"));
+            for (mut from, mut to) in [(near, far), (far_2, near_2)] {
+                thread::spawn(move || std::io::copy(&mut from, &mut to));
+            }
+        }
+    });
+    port
+}
+
+/// Neither a port without TLS nor a matter of certificates: another one is up.
+#[test]
+fn broker_full_tls() {
+    let secure = Secure::good();
+    let is_full = Arc::<AtomicBool>::default();
+    let port = full_after(&is_full, secure.port);
+    let file = FleetFile::new(&format!(
+        "[endpoint.plant]\nurl = 'mqtts://localhost:{port}'\nca_file = '{}'\nconnect_rate = 1\n[defaults]\n\
+         reconnect = {{ strategy = 'fixed', every = '300ms' }}\n\
+         [[client]]\nid = 'first'\nendpoints = ['plant']\n[[client]]\nid = 'press'\nendpoints = ['plant']\n",
+        secure.ca.pem().display()
+    ));
+    let mut run = Run::file(file, plainly);
+    drop(run.program.wait_for("the first one up", |h| h.states.get("first").is_some_and(|s| s == "up")));
+    is_full.store(true, Ordering::SeqCst);
+    run.expect("broker_full_tls");
+    let shut = run.program.heard().of_type("gate").any(|l| l["condition"] == "shut");
+    assert!(!shut, "an endpoint with a client that is up is not shut");
+    is_full.store(false, Ordering::SeqCst);
+    run.comes_up();
 }

@@ -77,6 +77,7 @@ impl Plan<'_> {
                 user_properties: Vec::new(),
                 connect_timeout: Duration::from_secs(30),
                 probe: Probe { kind: kind(slot), every: self.every },
+                probe_topic: mqfleet::fleet::probe_topic(&format!("client-{slot:04}")).into(),
                 username: None,
                 password: None,
                 identity: None,

@@ -34,10 +34,18 @@ pub fn server_that(answers: impl Fn() -> Vec<Vec<u8>> + Clone + Send + 'static) 
 
 /// Another program's client of MQTT 5.0 with this ID, once it is up. It ends with its stream.
 pub fn stranger(port: u16, id: &str) -> TcpStream {
+    stranger_of(5, port, id)
+}
+
+/// The same of protocol level 4 (MQTT 3.1.1) or 5.
+pub fn stranger_of(level: u8, port: u16, id: &str) -> TcpStream {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("a broker");
-    let mut connect = vec![0x10, id.len() as u8 + 13, 0, 4];
-    connect.extend(b"MQTT\x05\x02\0\x3c\0\0");
-    connect.push(id.len() as u8);
+    let properties: &[u8] = if level == 5 { &[0] } else { &[] };
+    let mut connect = vec![0x10, (id.len() + properties.len()) as u8 + 12, 0, 4];
+    connect.extend(b"MQTT");
+    connect.extend([level, 2, 0, 0x3c]);
+    connect.extend(properties);
+    connect.extend([0, id.len() as u8]);
     connect.extend(id.as_bytes());
     let mut answer = [0; 4];
     stream.write_all(&connect).and_then(|()| stream.read_exact(&mut answer)).expect("a CONNACK");
@@ -61,7 +69,8 @@ fn talk(mut stream: TcpStream, answers: impl Fn() -> Vec<Vec<u8>>) {
 }
 
 /// Listens on a free loopback port and has `answer` say what goes back for each whole packet that comes;
-/// it is given the connection's number, from 0, and may take its time. Returns the port.
+/// it is given the connection's number, from 0, and may take its time. An empty part closes the connection.
+/// Returns the port.
 pub fn peer(answer: impl Fn(usize, &[u8]) -> Vec<Vec<u8>> + Send + Sync + 'static) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
     let port = listener.local_addr().expect("an address").port();
@@ -73,6 +82,9 @@ pub fn peer(answer: impl Fn(usize, &[u8]) -> Vec<Vec<u8>> + Send + Sync + 'stati
                 let (mut from, mut to) = (stream.try_clone().ok()?, stream);
                 while let Some(packet) = packet(&mut from) {
                     for part in answer(number, &packet) {
+                        if part.is_empty() {
+                            return to.shutdown(Shutdown::Both).ok();
+                        }
                         to.write_all(&part).ok()?;
                     }
                 }
@@ -81,6 +93,20 @@ pub fn peer(answer: impl Fn(usize, &[u8]) -> Vec<Vec<u8>> + Send + Sync + 'stati
         }
     });
     port
+}
+
+/// The client ID in a CONNECT (MQTT 3.1.1 §3.1.3.1, MQTT 5.0 §3.1.3.1) of less than 128 bytes, with properties
+/// of less than that.
+pub fn client_id(connect: &[u8]) -> String {
+    let at = if connect[8] == 5 { 13 + usize::from(connect[12]) } else { 12 };
+    let length = usize::from(u16::from_be_bytes([connect[at], connect[at + 1]]));
+    String::from_utf8_lossy(&connect[at + 2..at + 2 + length]).into_owned()
+}
+
+/// Where a PUBLISH at QoS 1 of less than 128 bytes goes, and its packet identifier.
+pub fn publish(packet: &[u8]) -> (String, [u8; 2]) {
+    let end = 4 + usize::from(u16::from_be_bytes([packet[2], packet[3]]));
+    (String::from_utf8_lossy(&packet[4..end]).into_owned(), [packet[end], packet[end + 1]])
 }
 
 /// Passes on what goes between a client and the broker at `port`, but for the client's packets of one

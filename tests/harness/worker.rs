@@ -66,6 +66,8 @@ pub struct Worker {
     pub subscribed: Vec<Subscribed>,
     /// Messages received and published, by slot.
     pub messages: HashMap<Slot, (u32, u32)>,
+    /// How the connects to come are ordered.
+    pub manner: mqfleet::event::Manner,
     generation: HashMap<Slot, u32>,
     stderr: tempfile::NamedTempFile,
 }
@@ -109,6 +111,7 @@ impl Worker {
             shortfalls: Vec::new(),
             subscribed: Vec::new(),
             messages: HashMap::new(),
+            manner: mqfleet::event::Manner::default(),
             generation: HashMap::new(),
             stderr,
         }
@@ -124,7 +127,7 @@ impl Worker {
             let generation = self.generation.entry(slot).or_default();
             *generation += 1;
             let endpoint = EndpointKey(slot as u16);
-            let order = ToWorker::Connect { slot, generation: *generation, endpoint };
+            let order = ToWorker::Connect { slot, generation: *generation, endpoint, manner: self.manner };
             sender.feed(&order).await.expect("to order");
         }
         sender.flush().await.expect("to order");
@@ -173,8 +176,8 @@ impl Worker {
         for news in report.news {
             let steps = self.steps.entry((news.slot, news.generation)).or_default();
             // What holds always: at most one up, exactly one end, and nothing after it.
-            assert!(!matches!(steps.last(), Some((_, Step::Ended(_)))), "{news:?} after the end: {steps:?}");
-            assert!(steps.is_empty() || matches!(news.step, Step::Ended(_)), "{news:?} after {steps:?}");
+            assert!(!matches!(steps.last(), Some((_, Step::Ended(..)))), "{news:?} after the end: {steps:?}");
+            assert!(steps.is_empty() || matches!(news.step, Step::Ended(..)), "{news:?} after {steps:?}");
             assert!(steps.last().is_none_or(|(at, _)| *at <= news.at), "{news:?} before {steps:?}");
             steps.push((news.at, news.step));
         }
@@ -200,7 +203,7 @@ impl Worker {
     pub fn connack(&self, slot: Slot) -> Option<&Connack> {
         match self.step(slot)? {
             Step::Up(connack) => Some(connack),
-            Step::Ended(_) => None,
+            Step::Ended(..) => None,
         }
     }
 
@@ -209,13 +212,13 @@ impl Worker {
     }
 
     pub fn is_ended(&self, slot: Slot) -> bool {
-        matches!(self.step(slot), Some(Step::Ended(_)))
+        matches!(self.step(slot), Some(Step::Ended(..)))
     }
 
     /// The cause of the end of the slot's present generation.
     pub fn cause(&self, slot: Slot) -> &mqfleet::event::Cause {
         match self.step(slot) {
-            Some(Step::Ended(cause)) => cause,
+            Some(Step::Ended(cause, _)) => cause,
             other => panic!("slot {slot} has not ended: {other:?}"),
         }
     }

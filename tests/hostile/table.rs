@@ -113,7 +113,7 @@ impl Case {
                 return (!is_right).then(|| format!("{self}: {came} messages came in {round} rounds"));
             }
             Some(Step::Up(_)) => "up".into(),
-            Some(Step::Ended(cause)) => {
+            Some(Step::Ended(cause, _)) => {
                 let was_up = worker.steps[&(slot, worker.generation(slot))].len() > 1;
                 let oddly = match (was_up, self.row.accepts()) {
                     (true, false) => "it was up, and then ",

@@ -464,6 +464,7 @@ pub fn secure() -> Stage {
     };
     let short = |granted, filter: &str| Shortfall {
         client: ClientKey(601),
+        request: mqfleet::event::Request::Subscription,
         filter: Scrubbed::new(filter),
         asked: 1,
         granted,
@@ -471,7 +472,7 @@ pub fn secure() -> Stage {
     };
     s.up(ago(48.9), 601, &strict, &[short(Some(0), "cmd/oven-0002/#"), short(None, "cmd/all")]);
     s.answers(48.0, 0.0, |_, usual| usual);
-    s.tell(ago(2.0), What::Messages(Messages { client: ClientKey(2), received: 12_407, published: 3 }));
+    s.tell(ago(2.0), What::Messages(Messages { client: ClientKey(2), received: 12_407, published: 3, refused: 0 }));
     let gate = Gate {
         condition: Condition::Shut { cause, next_probe: Some(NOW + Duration::from_secs(43)) },
         waiting: 0,

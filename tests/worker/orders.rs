@@ -48,7 +48,7 @@ async fn a_connect_while_up_cuts_the_one_before() {
     for slot in 0..50 {
         for generation in 1..4 {
             let last = worker.steps[&(slot, generation)].last();
-            let Some((_, Step::Ended(cause))) = last else { panic!("slot {slot}, {generation}: {last:?}") };
+            let Some((_, Step::Ended(cause, _))) = last else { panic!("slot {slot}, {generation}: {last:?}") };
             assert_eq!(cause.reason, Reason::OperatorDisconnect);
         }
     }
@@ -140,7 +140,7 @@ async fn a_storm_of_orders_leaves_no_generation_open() {
     worker.disconnect(0..N).await;
     let open = |w: &Worker| {
         let ended = |slot, generation| {
-            w.steps.get(&(slot, generation)).is_some_and(|s| matches!(s.last(), Some((_, Step::Ended(_)))))
+            w.steps.get(&(slot, generation)).is_some_and(|s| matches!(s.last(), Some((_, Step::Ended(..)))))
         };
         (0..N).map(|s| (1..=w.generation(s)).filter(|&g| !ended(s, g)).count()).sum::<usize>()
     };
@@ -226,7 +226,12 @@ async fn an_order_for_no_slot_ends_the_worker_with_a_word() {
         .sender
         .as_mut()
         .expect("a link")
-        .send(&ToWorker::Connect { slot: 1, generation: 1, endpoint: mqfleet::fleet::EndpointKey(0) })
+        .send(&ToWorker::Connect {
+            slot: 1,
+            generation: 1,
+            endpoint: mqfleet::fleet::EndpointKey(0),
+            manner: mqfleet::event::Manner::default(),
+        })
         .await
         .expect("to order");
     let status = worker.gone(Duration::from_secs(4)).await.expect("an end");

@@ -62,7 +62,7 @@ impl Site {
         let effects: Vec<_> = self.l.drain().collect();
         for effect in effects {
             match effect {
-                Effect::Connect(c, g, e) => {
+                Effect::Connect(c, g, e, _) => {
                     self.connects.push((self.now, e));
                     self.pending.push((self.now + Self::CONNACK, c, g, e));
                 }
@@ -76,7 +76,7 @@ impl Site {
                     let finding = if self.alive[e.index()] { Ok(()) } else { Err(refused) };
                     self.l.probed(e, finding, ms(self.now));
                 }
-                Effect::Transition(..) | Effect::Gate(..) => {}
+                Effect::Transition(..) | Effect::Gate(..) | Effect::Measured(..) | Effect::Warning(..) => {}
             }
         }
     }
@@ -201,7 +201,7 @@ fn an_endpoint_that_answers_but_refuses_is_left_after_three_tries() {
     for t in (0..20_000).step_by(10) {
         l.poll(ms(t));
         for effect in settle(&mut l, ms(t)) {
-            if let Effect::Connect(_, g, e) = effect {
+            if let Effect::Connect(_, g, e, _) = effect {
                 went.push(e);
                 let step = if e == HOME { cause(Reason::ServerBusy) } else { Step::Up(Box::default()) };
                 l.report(c, g, step, ms(t));
@@ -222,7 +222,7 @@ fn where_nobody_answers_clients_wait_and_take_the_first_that_comes() {
     for t in (0..5_000).step_by(10) {
         l.poll(ms(t));
         let effects = settle_with(&mut l, ms(t), |e| e == AWAY && t > 2_000);
-        if let Some(Effect::Connect(_, _, e)) = effects.iter().find(|e| matches!(e, Effect::Connect(..))) {
+        if let Some(Effect::Connect(_, _, e, _)) = effects.iter().find(|e| matches!(e, Effect::Connect(..))) {
             assert_eq!(*e, AWAY);
             return assert!((2_000..2_600).contains(&t), "{t}");
         }
@@ -247,12 +247,12 @@ fn a_redirect_is_followed_only_where_allowed_and_only_along_the_list() {
         l.poll(ms(1));
         settle(&mut l, ms(1));
         let moved = Cause { reason: Reason::ServerMoved, detail: Scrubbed::new(words) };
-        l.report(c, 1, Step::Ended(moved), ms(2));
+        l.report(c, 1, Step::Ended(moved, None), ms(2));
         let mut went = None;
         for t in 3..3_000 {
             l.poll(ms(t));
             for effect in settle(&mut l, ms(t)) {
-                if let Effect::Connect(_, g, e) = effect {
+                if let Effect::Connect(_, g, e, _) = effect {
                     went = Some(e);
                     l.report(c, g, Step::Up(Box::default()), ms(t));
                 }

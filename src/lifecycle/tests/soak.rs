@@ -131,7 +131,7 @@ impl World {
         let effects: Vec<_> = self.l.drain().collect();
         for effect in effects {
             match effect {
-                Effect::Connect(c, g, e) => {
+                Effect::Connect(c, g, e, _) => {
                     let i = c.index();
                     assert!(self.workers[i], "a connect ordered from a worker that is not there");
                     assert!(self.open[i].replace((g, e)).is_none(), "two connects at once for {c:?}");
@@ -159,7 +159,7 @@ impl World {
                     assert_eq!(last.as_ref().map_or(State::Off, |t| t.to), t.from);
                     *last = Some(t);
                 }
-                Effect::Gate(..) => {}
+                Effect::Gate(..) | Effect::Measured(..) | Effect::Warning(..) => {}
             }
         }
     }

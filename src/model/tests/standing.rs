@@ -82,7 +82,14 @@ fn act() -> impl Strategy<Value = Option<What>> {
     });
     let shortfall = client().prop_map(|client| {
         let (filter, detail) = (Scrubbed::new("cmd/#"), Scrubbed::default());
-        What::Shortfall(Shortfall { client, filter, asked: 1, granted: None, detail })
+        What::Shortfall(Shortfall {
+            client,
+            request: crate::event::Request::default(),
+            filter,
+            asked: 1,
+            granted: None,
+            detail,
+        })
     });
     let gate = (0..2u16, any::<bool>()).prop_map(|(n, is_open)| {
         let condition = if is_open { Condition::Open } else { Condition::OnHold };
@@ -107,7 +114,7 @@ fn act() -> impl Strategy<Value = Option<What>> {
         1 => died.prop_map(Some),
         1 => (1..9u32).prop_map(|n| Some(What::SamplesLost(n))),
         1 => (client(), 0..9u32).prop_map(|(client, n)| {
-            Some(What::Messages(Messages { client, received: n, published: n }))
+            Some(What::Messages(Messages { client, received: n, published: n, refused: 0 }))
         }),
     ]
 }

@@ -64,7 +64,7 @@ fn fuzz(inputs: u64) {
         for _ in 0..rng.usize(1..60) {
             let packet = match conversation.next() {
                 Step::Sent(packet) => {
-                    assert_ne!(state.0.sent(&packet), Sent::Other);
+                    assert_ne!(state.0.sent(&packet, Moment(0)), Sent::Other);
                     state.1.sends(&packet);
                     continue;
                 }
@@ -83,7 +83,7 @@ fn fuzz(inputs: u64) {
                         (state, strayed) = (other.clone(), true);
                     }
                 }
-                let _ = other.0.sent(&bytes);
+                let _ = other.0.sent(&bytes, Moment(0));
             }
             match state.0.received(&packet) {
                 Ok(received) => accepted(protocol, &packet, &received, &mut state.1),
@@ -138,7 +138,7 @@ proptest! {
         for _ in 0..steps {
             match conversation.next() {
                 Step::Sent(packet) => {
-                    prop_assert_ne!(inspector.sent(&packet), Sent::Other);
+                    prop_assert_ne!(inspector.sent(&packet, Moment(0)), Sent::Other);
                     paho.sends(&packet);
                 }
                 Step::Received(packet) => {

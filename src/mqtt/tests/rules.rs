@@ -13,7 +13,7 @@ fn check(protocol: Protocol, cases: &[(&[u8], &str)]) {
 fn check_first(protocol: Protocol, cases: &[(&[u8], &str)]) {
     for (bytes, words) in cases {
         let mut inspector = Inspector::new(protocol, MAXIMUM);
-        inspector.sent(&encoder::connect(protocol, None));
+        inspector.sent(&encoder::connect(protocol, None), Moment(0));
         assert_eq!(refused(&mut inspector, bytes), *words, "{bytes:02x?}");
     }
 }
@@ -115,7 +115,7 @@ fn connack() {
     );
     let first = |protocol, bytes: &'static [u8]| {
         let mut inspector = Inspector::new(protocol, MAXIMUM);
-        inspector.sent(&encoder::connect(protocol, None));
+        inspector.sent(&encoder::connect(protocol, None), Moment(0));
         inspector.received(bytes)
     };
     let plain = |code, session_present, version3| {
@@ -178,7 +178,7 @@ fn properties() {
     refuse(&user.repeat(3277), "CONNACK with more than 16 KiB of properties");
     let body = [vec![0, 0], encoder::listed(Protocol::V5, &user.repeat(64))].concat();
     let mut inspector = Inspector::new(Protocol::V5, MAXIMUM);
-    inspector.sent(&encoder::connect(Protocol::V5, None));
+    inspector.sent(&encoder::connect(Protocol::V5, None), Moment(0));
     assert!(inspector.received(&packet(0x20, &body)).is_ok());
     // A list that ends within a property: Paho's count of what is left goes below zero.
     check(Protocol::V5, &[(&[0x30, 7, 0, 1, b't', 1, 0x02, 0, 0], "PUBLISH that ends too early")]);

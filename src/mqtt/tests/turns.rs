@@ -10,7 +10,7 @@ const DUP: u8 = 8;
 fn publishing(protocol: Protocol, flags: u8, id: u16) -> Inspector {
     let mut inspector = up(protocol);
     let packet = publish(protocol, flags, "t", id, &[], b"x");
-    assert!(matches!(inspector.sent(&packet), Sent::Publish { topic: "t", payload: b"x", .. }));
+    assert!(matches!(inspector.sent(&packet, Moment(0)), Sent::Publish { topic: "t", payload: b"x", .. }));
     inspector
 }
 
@@ -24,14 +24,14 @@ fn connack_is_first_and_comes_once() {
         let mut inspector = Inspector::new(protocol, MAXIMUM);
         assert_eq!(refused(&mut inspector, &connack(protocol)), "CONNACK before CONNECT was sent");
         let mut inspector = Inspector::new(protocol, MAXIMUM);
-        inspector.sent(&connect(protocol, None));
+        inspector.sent(&connect(protocol, None), Moment(0));
         assert_eq!(refused(&mut inspector, &[0xd0, 0]), "PINGRESP before CONNACK");
         let mut inspector = up(protocol);
         assert_eq!(refused(&mut inspector, &connack(protocol)), "CONNACK a second time");
         assert_eq!(refused(&mut inspector, &[0xd0, 0]), "PINGRESP behind what was the last packet");
     }
     let mut inspector = Inspector::new(Protocol::V5, MAXIMUM);
-    inspector.sent(&connect(Protocol::V5, None));
+    inspector.sent(&connect(Protocol::V5, None), Moment(0));
     assert_eq!(refused(&mut inspector, &[0xe0, 0]), "DISCONNECT before CONNACK");
 }
 
@@ -44,7 +44,7 @@ fn behind_a_refusal_or_a_disconnect_there_is_nothing() {
         (Protocol::V5, &[0x20, 2, 0, 1]),
     ] {
         let mut inspector = Inspector::new(protocol, MAXIMUM);
-        inspector.sent(&connect(protocol, None));
+        inspector.sent(&connect(protocol, None), Moment(0));
         ok(&mut inspector, bytes);
         assert_eq!(refused(&mut inspector, &[0xd0, 0]), "PINGRESP behind what was the last packet");
     }
@@ -101,7 +101,7 @@ fn qos_2_goes_step_by_step() {
             refused(&mut inspector.clone(), &about(0x70, 7, &[])),
             "PUBCOMP for packet identifier 7, which is a PUBLISH at QoS 2 whose PUBREL was not sent yet"
         );
-        assert_eq!(inspector.sent(&about(0x62, 7, &[])), Sent::PubRel { id: 7 });
+        assert_eq!(inspector.sent(&about(0x62, 7, &[]), Moment(0)), Sent::PubRel { id: 7 });
         assert_eq!(
             refused(&mut inspector.clone(), &about(0x40, 7, &[])),
             "PUBACK for packet identifier 7, which is a PUBLISH at QoS 2 that was released"
@@ -153,9 +153,9 @@ fn pubrec_may_come_again_in_mqtt_3_only() {
     // Paho answers both with PUBREL, and a broker answers those.
     let mut inspector = publishing(Protocol::V311, QOS2, 7);
     ok(&mut inspector, &about(0x50, 7, &[]));
-    inspector.sent(&about(0x62, 7, &[]));
+    inspector.sent(&about(0x62, 7, &[]), Moment(0));
     ok(&mut inspector, &about(0x50, 7, &[]));
-    inspector.sent(&about(0x62, 7, &[]));
+    inspector.sent(&about(0x62, 7, &[]), Moment(0));
     ok(&mut inspector, &about(0x70, 7, &[]));
     ok(&mut inspector, &about(0x70, 7, &[]));
     assert_eq!(
@@ -166,9 +166,9 @@ fn pubrec_may_come_again_in_mqtt_3_only() {
     let mut inspector = publishing(Protocol::V311, QOS2, 7);
     ok(&mut inspector, &about(0x50, 7, &[]));
     ok(&mut inspector, &about(0x50, 7, &[]));
-    inspector.sent(&about(0x62, 7, &[]));
+    inspector.sent(&about(0x62, 7, &[]), Moment(0));
     ok(&mut inspector, &about(0x70, 7, &[]));
-    inspector.sent(&publish(Protocol::V311, QOS1, "t", 7, &[], b"x"));
+    inspector.sent(&publish(Protocol::V311, QOS1, "t", 7, &[], b"x"), Moment(0));
     ok(&mut inspector.clone(), &about(0x40, 7, &[]));
     assert_eq!(
         refused(&mut inspector, &about(0x70, 7, &[])),
@@ -180,11 +180,11 @@ fn pubrec_may_come_again_in_mqtt_3_only() {
 fn a_message_that_paho_sends_again_goes_on_where_it_was() {
     let mut inspector = publishing(Protocol::V311, QOS2, 7);
     ok(&mut inspector, &about(0x50, 7, &[]));
-    inspector.sent(&publish(Protocol::V311, QOS2 | DUP, "t", 7, &[], b"x"));
-    inspector.sent(&about(0x62, 7, &[]));
+    inspector.sent(&publish(Protocol::V311, QOS2 | DUP, "t", 7, &[], b"x"), Moment(0));
+    inspector.sent(&about(0x62, 7, &[]), Moment(0));
     ok(&mut inspector, &about(0x70, 7, &[]));
     // Of a session of before.
-    inspector.sent(&about(0x62, 9, &[]));
+    inspector.sent(&about(0x62, 9, &[]), Moment(0));
     ok(&mut inspector, &about(0x70, 9, &[]));
 }
 
@@ -193,7 +193,7 @@ fn suback_has_a_code_for_each_filter() {
     for protocol in BOTH {
         let suback = |id, codes: &[u8]| about(0x90, id, &[listed(protocol, &[]), codes.to_vec()].concat());
         let mut inspector = up(protocol);
-        assert_eq!(inspector.sent(&subscribe(protocol, 3, &["a", "b/#"])), Sent::Subscribe { id: 3 });
+        assert_eq!(inspector.sent(&subscribe(protocol, 3, &["a", "b/#"]), Moment(0)), Sent::Subscribe { id: 3 });
         for (codes, words) in [
             (&[0][..], "SUBACK with 1 reason code to 2 topic filters"),
             (&[0, 1, 2], "SUBACK with 3 reason codes to 2 topic filters"),
@@ -224,7 +224,7 @@ fn suback_has_a_code_for_each_filter() {
 #[test]
 fn unsuback_has_a_code_for_each_filter_in_mqtt_5() {
     let mut inspector = up(Protocol::V5);
-    assert_eq!(inspector.sent(&unsubscribe(Protocol::V5, 3, &["a", "b"])), Sent::Unsubscribe { id: 3 });
+    assert_eq!(inspector.sent(&unsubscribe(Protocol::V5, 3, &["a", "b"]), Moment(0)), Sent::Unsubscribe { id: 3 });
     assert_eq!(
         refused(&mut inspector.clone(), &about(0xb0, 3, &[0, 0])),
         "UNSUBACK with 1 reason code to 2 topic filters"
@@ -235,7 +235,7 @@ fn unsuback_has_a_code_for_each_filter_in_mqtt_5() {
     );
     ok(&mut inspector, &about(0xb0, 3, &[0, 0, 0x11]));
     let mut inspector = up(Protocol::V311);
-    inspector.sent(&unsubscribe(Protocol::V311, 3, &["a", "b"]));
+    inspector.sent(&unsubscribe(Protocol::V311, 3, &["a", "b"]), Moment(0));
     ok(&mut inspector, &about(0xb0, 3, &[]));
 }
 
@@ -259,7 +259,7 @@ fn identifiers_of_the_broker() {
 #[test]
 fn the_receive_maximum_is_kept() {
     let mut inspector = Inspector::new(Protocol::V5, MAXIMUM);
-    inspector.sent(&connect(Protocol::V5, Some(2)));
+    inspector.sent(&connect(Protocol::V5, Some(2)), Moment(0));
     ok(&mut inspector, &super::connack(Protocol::V5));
     let message = |flags, id| publish(Protocol::V5, flags, "t", id, &[], b"x");
     ok(&mut inspector, &message(QOS1, 1));
@@ -267,12 +267,12 @@ fn the_receive_maximum_is_kept() {
     ok(&mut inspector, &message(0, 0));
     let mut other = inspector.clone();
     assert_eq!(refused(&mut other, &message(QOS1, 3)), "PUBLISH beyond the receive maximum");
-    inspector.sent(&about(0x40, 1, &[]));
+    inspector.sent(&about(0x40, 1, &[]), Moment(0));
     ok(&mut inspector, &message(QOS1, 3));
-    inspector.sent(&about(0x50, 2, &[]));
+    inspector.sent(&about(0x50, 2, &[]), Moment(0));
     assert_eq!(refused(&mut inspector.clone(), &message(QOS1, 4)), "PUBLISH beyond the receive maximum");
     ok(&mut inspector, &about(0x62, 2, &[]));
-    inspector.sent(&about(0x70, 2, &[]));
+    inspector.sent(&about(0x70, 2, &[]), Moment(0));
     ok(&mut inspector, &message(QOS1, 4));
 }
 
@@ -280,8 +280,8 @@ fn the_receive_maximum_is_kept() {
 fn what_does_not_parse_of_paho_is_other() {
     let mut inspector = up(Protocol::V5);
     for bytes in [&[][..], &[0x30], &[0x30, 9, 0, 1, b't'], &[0x36, 0], &[0x82, 3, 0, 1, 0], &[0x20, 2, 0, 0]] {
-        assert_eq!(inspector.sent(bytes), Sent::Other, "{bytes:02x?}");
+        assert_eq!(inspector.sent(bytes, Moment(0)), Sent::Other, "{bytes:02x?}");
     }
-    assert_eq!(inspector.sent(&[0xc0, 0]), Sent::PingReq);
-    assert_eq!(inspector.sent(&[0xe0, 0]), Sent::Disconnect);
+    assert_eq!(inspector.sent(&[0xc0, 0], Moment(0)), Sent::PingReq);
+    assert_eq!(inspector.sent(&[0xe0, 0], Moment(0)), Sent::Disconnect);
 }

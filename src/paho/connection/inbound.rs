@@ -5,7 +5,7 @@ use std::{io, time::Duration};
 use super::{Connection, State};
 use crate::{
     clock::Moment,
-    event::{Cause, Reason},
+    event::{Ask, Cause, Reason, Unanswered},
     fleet::Protocol,
     mqtt::{self, Received, Violation},
     paho::{
@@ -41,7 +41,7 @@ impl Connection {
                 format!("the worker holds {held} MiB of packets for all its clients, there is no room for more");
             self.end_in(
                 &mut state,
-                End { at, cause: Cause { reason: Reason::PacketTooLarge, detail: Scrubbed::new(&detail) } },
+                End::new(at, Cause { reason: Reason::PacketTooLarge, detail: Scrubbed::new(&detail) }),
             );
             partial.clear();
         }
@@ -53,7 +53,7 @@ impl Connection {
         if !state.is_up
             && let Some(cause) = cause::other_protocol(bytes, self.way)
         {
-            self.end_in(state, End { at, cause });
+            self.end_in(state, End::new(at, cause));
         }
         let mut taken = 0;
         while !state.is_over {
@@ -70,11 +70,12 @@ impl Connection {
     }
 
     fn take_in_packet(&self, state: &mut State, packet: &[u8], at: Moment) {
+        let refused = self.refused(state, packet);
         let received = match state.inspector.received(packet) {
             Ok(received) => received,
             Err(violation) => return self.violated(state, &violation, at),
         };
-        let end = |cause| End { at, cause };
+        let end = |cause| End::new(at, cause);
         match &received {
             Received::ConnAck { code: 0, version3: false, server_keep_alive, .. } => {
                 state.is_up = true;
@@ -90,7 +91,14 @@ impl Connection {
                 return self.end_in(state, end(cause));
             }
             Received::Disconnect { code, reason, .. } => {
-                return self.end_in(state, end(cause::disconnected(*code, *reason)));
+                let unanswered = self.unanswered(state, at);
+                let cause = cause::with(cause::disconnected(*code, *reason), unanswered.as_deref());
+                return self.end_in(state, End { at, cause, unanswered });
+            }
+            Received::PubAck { id, code: code @ 0x80.., reason }
+            | Received::PubRec { id, code: code @ 0x80.., reason } => {
+                let words = cause::code(*code, *reason);
+                self.slots.refuse(self.slot, self.generation, *id, refused.as_deref(), words);
             }
             _ => {}
         }
@@ -105,7 +113,7 @@ impl Connection {
     fn violated(&self, state: &mut State, violation: &Violation, at: Moment) {
         let cause = Cause { reason: Reason::ProtocolError, detail: Scrubbed::new(&violation.to_string()) };
         let is_between_packets = !self.is_plain || state.is_written();
-        self.end_in(state, End { at, cause });
+        self.end_in(state, End::new(at, cause));
         if self.protocol == Protocol::V5 && is_between_packets {
             // DISCONNECT with the reason (MQTT 5.0 §3.14, §4.13).
             state.outbox = vec![0xe0, 1, violation.code()];
@@ -116,7 +124,32 @@ impl Connection {
     pub fn ended(&self, error: Option<&io::Error>) {
         let at = Moment::now();
         let mut state = self.state();
-        let cause = cause::ended(error, state.is_up, self.way);
-        self.end_in(&mut state, End { at, cause });
+        let cause = cause::ended(error, state.is_up);
+        let unanswered = self.unanswered(&state, at);
+        let (cause, unanswered) = match state.is_up {
+            true => (cause::with(cause, unanswered.as_deref()), unanswered),
+            // Be it that CONNECT did not even go out.
+            false => (cause, unanswered.or_else(|| Some(Box::new(Unanswered::new(Ask::Connect))))),
+        };
+        self.end_in(&mut state, End { at, cause, unanswered });
+    }
+
+    /// What the broker had been asked and had not answered until then.
+    fn unanswered(&self, state: &State, at: Moment) -> Option<Box<Unanswered>> {
+        let (asked, sent) = state.inspector.unanswered()?;
+        let is_familiar = state.inspector.is_familiar(asked);
+        let probe = self.slots.probe_topic(self.slot);
+        cause::unanswered(asked, at.since(*sent), is_familiar, probe).map(Box::new)
+    }
+
+    /// The topic of the message that this packet is the answer to, before it has been taken in, where it is a
+    /// PUBACK or a PUBREC that may refuse it.
+    fn refused(&self, state: &State, packet: &[u8]) -> Option<Box<str>> {
+        match *packet {
+            [0x40 | 0x50, _, high, low, code, ..] if code >= 0x80 && self.protocol == Protocol::V5 => {
+                state.inspector.topic(u16::from_be_bytes([high, low])).map(Into::into)
+            }
+            _ => None,
+        }
     }
 }

@@ -203,6 +203,8 @@ fn standing() -> impl Strategy<Value = Standing> {
                 last,
                 received,
                 published,
+                refused: published / 2,
+                measured: late.map(|_| ProbeKind::Heartbeat),
                 slow,
                 late,
                 awaited,
@@ -237,8 +239,17 @@ fn fleet_standing() -> impl Strategy<Value = FleetStanding> {
 }
 
 fn shortfall() -> impl Strategy<Value = Shortfall> {
-    (client(), text(), 0u8..3, proptest::option::of(0u8..3), text())
-        .prop_map(|(client, filter, asked, granted, detail)| Shortfall { client, filter, asked, granted, detail })
+    let request = select(vec![Request::Subscription, Request::Publish, Request::Probe]);
+    (client(), request, text(), 0u8..3, proptest::option::of(0u8..3), text()).prop_map(
+        |(client, request, filter, asked, granted, detail)| Shortfall {
+            client,
+            request,
+            filter,
+            asked,
+            granted,
+            detail,
+        },
+    )
 }
 
 fn day() -> impl Strategy<Value = Option<DateTime<Utc>>> {
@@ -370,8 +381,11 @@ pub(super) fn what() -> impl Strategy<Value = What> {
         (client(), any::<u32>(), any::<u32>()).prop_map(|(client, received, published)| What::Messages(Messages {
             client,
             received,
-            published
+            published,
+            refused: received / 2,
         })),
+        (client(), text())
+            .prop_map(|(client, detail)| { What::Measured(Measured { client, by: ProbeKind::Heartbeat, detail }) }),
         (level, text()).prop_map(|(level, text)| What::Notice { level, text }),
         text().prop_map(What::Trouble),
     ]

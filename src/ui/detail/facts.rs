@@ -8,7 +8,7 @@ use ratatui::{style::Style, text::Span};
 use super::{expiry_style, stages::Stages, url};
 use crate::{
     config::Badge,
-    event::{Expiry, State},
+    event::{Expiry, Reason, State},
     fleet::{Client, ClientKey, ProbeKind, Protocol},
     model::{Row, Slow},
     text::{Scrubbed, ellipsize},
@@ -174,6 +174,7 @@ impl<'a> Facts<'a> {
         let (client, settings) = (self.client, &self.client.settings);
         let protocol = match settings.protocol {
             Protocol::V311 => "MQTT 3.1.1",
+            Protocol::V5 if settings.falls_back => "MQTT 5.0 or 3.1.1",
             Protocol::V5 => "MQTT 5.0",
         };
         let session = if settings.clean_start { "clean start" } else { "session kept" };
@@ -214,7 +215,7 @@ impl<'a> Facts<'a> {
             badge => screen.theme.badge(badge),
         };
         match (row.state, row.slow) {
-            (State::Up, None) => Vec::new(),
+            (State::Up, None) if row.reason != Reason::SessionLost => Vec::new(),
             (State::Up, Some(Slow::Short)) => self.shortfalls("reason", style),
             (State::Up, Some(_)) => {
                 let texts = connection::slow(screen.model.shown(), self.key, screen.now);
@@ -226,11 +227,12 @@ impl<'a> Facts<'a> {
 
     fn latency(&self) -> Option<Fact> {
         let (screen, row) = (self.screen, self.row);
-        let probe = &self.client.settings.probe;
-        if !row.is_up() || probe.kind == ProbeKind::Off {
+        let (own, probe) = (self.client.settings.probe.kind, row.probe(&self.client.settings));
+        if !row.is_up() || own == ProbeKind::Off {
             return None;
         }
-        let every = format!("{} every {}", probe.kind.name(), figures::age(row.trend_width()));
+        let instead = if probe == own { String::new() } else { format!(", since {} is refused", own.name()) };
+        let every = format!("{} every {}{instead}", probe.name(), figures::age(row.trend_width()));
         let (text, style) = match row.last {
             None => (format!("not measured yet, {every}"), screen.theme.text),
             Some((at, rtt)) => {

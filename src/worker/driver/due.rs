@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Driver, ended, ordered};
 use crate::{
     clock::Moment,
-    event::{Cause, Generation, Reason},
+    event::{Ask, Cause, Generation, Reason, Unanswered},
     paho::{Client, End},
     text::Scrubbed,
     wire::{Slot, SlotMessages, SlotTcp},
@@ -62,13 +62,13 @@ impl Driver {
 
     fn connect_timeout(&mut self, slot: Slot, generation: Generation, now: Moment) {
         let lane = &mut self.lanes[slot as usize];
-        let end = |detail: &str| End {
-            at: now,
-            cause: Cause { reason: Reason::ConnectTimeout, detail: Scrubbed::new(detail) },
+        let end = |detail: &str, unanswered| {
+            let cause = Cause { reason: Reason::ConnectTimeout, detail: Scrubbed::new(detail) };
+            End { at: now, cause, unanswered }
         };
         if lane.next.as_ref().is_some_and(|next| next.generation == generation) {
             lane.next = None;
-            let end = end("the connection before is still being closed");
+            let end = end("the connection before is still being closed", None);
             self.outbox.news(ended(slot, generation, end));
             return;
         }
@@ -76,7 +76,8 @@ impl Driver {
         if lane.generation == generation && matches!(lane.phase, Phase::Asking(_)) {
             let timeout = humantime::format_duration(lane.def.connect_timeout);
             lane.client.iter().for_each(Client::cut);
-            self.close(slot, end(&format!("no CONNACK within {timeout}")));
+            let unanswered = Some(Box::new(Unanswered::new(Ask::Connect)));
+            self.close(slot, end(&format!("no CONNACK within {timeout}"), unanswered));
         }
     }
 
@@ -101,10 +102,10 @@ impl Driver {
     /// Reports how many messages came and went since the last time.
     pub(in crate::worker) fn count(&mut self) {
         for slot in 0..self.lanes.len() as Slot {
-            let published = self.lanes[slot as usize].talk.take_published();
+            let (published, refused) = self.lanes[slot as usize].talk.take_published();
             let received = self.slots.take_received(slot);
-            if published > 0 || received > 0 {
-                self.outbox.messages(SlotMessages { slot, received, published });
+            if published > 0 || received > 0 || refused > 0 {
+                self.outbox.messages(SlotMessages { slot, received, published, refused });
             }
         }
     }

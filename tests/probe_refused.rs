@@ -1,0 +1,124 @@
+//! Brokers whose access rules refuse the program's own probe, each in another way: clients come up all the same, stay up without it, and it is said once. What a client's own messages meet with is in the table of `failures`.
+
+#[path = "harness/fleet_file.rs"]
+mod fleet_file;
+#[path = "harness/headless.rs"]
+mod headless;
+#[path = "harness/script.rs"]
+mod script;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use fleet_file::FleetFile;
+use headless::{Headless, Heard};
+use script::{ACCEPT_V5, ACCEPT_V311};
+
+const CLIENTS: usize = 200;
+
+/// How long after the start they must be up for good.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// How a broker refuses.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum How {
+    ClosesOnPublish,
+    ClosesOnSubscribe,
+    PubAck,
+    SubAck,
+    Disconnect,
+}
+
+/// A broker that refuses probes so, and how often each client connected to it.
+fn broker(how: How, is_v5: bool) -> (u16, Arc<Mutex<HashMap<String, u32>>>) {
+    let connects: Arc<Mutex<HashMap<String, u32>>> = Arc::default();
+    let counted = connects.clone();
+    let port = script::peer(move |_, packet| match (packet[0] >> 4, how) {
+        (1, _) => {
+            *counted.lock().expect("a lock").entry(script::client_id(packet)).or_default() += 1;
+            vec![if is_v5 { ACCEPT_V5 } else { ACCEPT_V311 }.to_vec()]
+        }
+        (3, How::ClosesOnPublish) => vec![vec![]],
+        (3, How::Disconnect) => vec![vec![0xe0, 1, 0x87], vec![]],
+        (3, _) if packet[0] & 6 != 0 => {
+            let (_, [high, low]) = script::publish(packet);
+            vec![vec![0x40, 3, high, low, 0x87]]
+        }
+        (8, How::ClosesOnSubscribe) => vec![vec![]],
+        (8, _) if is_v5 => vec![vec![0x90, 4, packet[2], packet[3], 0, 0x87]],
+        (8, _) => vec![vec![0x90, 3, packet[2], packet[3], 0x80]],
+        (12, _) => vec![vec![0xd0, 0]],
+        _ => Vec::new(),
+    });
+    (port, connects)
+}
+
+fn measured(heard: &Heard) -> usize {
+    heard.of_type("measured").filter(|l| l["probe"] == "heartbeat").count()
+}
+
+fn check(how: How, is_v5: bool) {
+    let (port, connects) = broker(how, is_v5);
+    let kind = if matches!(how, How::ClosesOnSubscribe | How::SubAck) { "echo" } else { "ack" };
+    let protocol = if is_v5 { "5" } else { "3.1.1" };
+    let fleet = FleetFile::new(&format!(
+        "[endpoint.plant]\nurl = 'mqtt://127.0.0.1:{port}'\n[[client]]\nid = 'l%03i'\ncount = {CLIENTS}\n\
+         endpoints = ['plant']\nprotocol = '{protocol}'\nprobe = {{ kind = '{kind}' }}\nkeep_alive = '5s'\n"
+    ));
+    let began = Instant::now();
+    let program = Headless::start(&["run", fleet.path()], &[]);
+    let is_settled = |h: &Heard| h.count("up") == CLIENTS && measured(h) == CLIENTS;
+    let heard = program.wait_for(&format!("{how:?} in {protocol}: all up without their probes"), is_settled);
+    let (took, steps) = (began.elapsed(), heard.of_type("state").count());
+    drop(heard);
+    assert!(took <= LIMIT, "{how:?} in {protocol}: up after {took:?}");
+    // Their heartbeats are answered, and nobody is thrown off: longer than a probe is waited for.
+    let summaries = |h: &Heard| h.of_type("summary").count();
+    let before = summaries(&program.heard());
+    let heard = program.wait_for("seven seconds", |h| summaries(h) >= before + 7);
+    assert_eq!((heard.of_type("state").count(), heard.count("up")), (steps, CLIENTS), "{how:?} in {protocol}");
+    let notices: Vec<_> = heard.of_type("notice").map(|l| l["text"].as_str().expect("a text").to_owned()).collect();
+    assert_eq!(notices.len(), 1, "one sentence for all: {notices:?}");
+    assert!(notices[0].starts_with("plant refuses a probe (") && notices[0].contains("heartbeats"), "{}", notices[0]);
+    let short = heard.of_type("shortfall").count();
+    assert_eq!(short, 0, "nothing that a client asked for itself is amiss");
+    let samples = heard.of_type("summary").last().expect("a summary")["p50_us"].as_u64();
+    assert!(samples.is_some(), "measured by nothing");
+    let connects = connects.lock().expect("a lock");
+    let most = connects.values().max().copied();
+    assert!(connects.len() == CLIENTS && most <= Some(3), "{how:?} in {protocol}: {most:?} connects");
+    eprintln!("{how:?} in {protocol}: up after {took:.1?}, at most {most:?} connects a client; {}", notices[0]);
+}
+
+#[test]
+fn a_broker_that_closes_on_publish_has_its_clients_back_without_their_probes() {
+    check(How::ClosesOnPublish, true);
+    check(How::ClosesOnPublish, false);
+}
+
+#[test]
+fn a_broker_that_closes_on_subscribe_has_its_clients_back_without_their_echoes() {
+    check(How::ClosesOnSubscribe, true);
+    check(How::ClosesOnSubscribe, false);
+}
+
+/// MQTT 3.1.1 has no code in its PUBACK.
+#[test]
+fn a_broker_that_refuses_by_puback_keeps_its_clients() {
+    check(How::PubAck, true);
+}
+
+#[test]
+fn a_broker_that_refuses_by_suback_keeps_its_clients() {
+    check(How::SubAck, true);
+    check(How::SubAck, false);
+}
+
+/// MQTT 3.1.1 has no DISCONNECT of a broker's.
+#[test]
+fn a_broker_that_says_disconnect_has_its_clients_back_without_their_probes() {
+    check(How::Disconnect, true);
+}
