@@ -16,7 +16,7 @@ use tokio_util::{
 use crate::{
     clock::Moment,
     event::{Generation, Step, Tcp},
-    fleet::{Conversation, Endpoint, EndpointKey, Identity, Probe, ProbeKind, Protocol, Secret, in_clear},
+    fleet::{Conversation, Credentials, Endpoint, EndpointKey, Identity, Probe, ProbeKind, Protocol, Secret, in_clear},
     text::Scrubbed,
 };
 
@@ -31,7 +31,7 @@ pub struct Hello {
 impl Hello {
     pub const MAGIC: [u8; 8] = *b"mqfleet\n";
     /// Raised with every change of a frame.
-    pub const VERSION: u16 = 5;
+    pub const VERSION: u16 = 6;
 
     pub fn new() -> Hello {
         Hello { magic: Self::MAGIC, version: Self::VERSION }
@@ -59,11 +59,13 @@ pub enum ToWorker {
         endpoint: EndpointKey,
         remote: Remote,
     },
-    /// Connect this slot. An earlier connection of it is cut without ceremony.
+    /// Connect this slot. An earlier connection of it is cut without ceremony. Where there are credentials,
+    /// they take the place of those that it was defined with.
     Connect {
         slot: Slot,
         generation: Generation,
         endpoint: EndpointKey,
+        credentials: Option<Box<Credentials>>,
     },
     /// Disconnect it (an MQTT DISCONNECT where it is up); the report of the end follows.
     Disconnect {

@@ -193,8 +193,8 @@ impl Worker {
                 Some(ToWorker::Connect { endpoint, .. }) if !self.driver.knows(endpoint) => {
                     return Err(WorkerError::Protocol("an order to connect to an endpoint it did not describe"));
                 }
-                Some(ToWorker::Connect { slot, generation, endpoint }) if self.driver.has(slot) => {
-                    self.driver.connect(slot, generation, endpoint);
+                Some(ToWorker::Connect { slot, generation, endpoint, credentials }) if self.driver.has(slot) => {
+                    self.driver.connect(slot, generation, endpoint, credentials.map(|boxed| *boxed));
                 }
                 Some(ToWorker::Disconnect { slot }) if self.driver.has(slot) => self.driver.disconnect(slot),
                 Some(ToWorker::Stop) => return Ok(()),

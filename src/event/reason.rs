@@ -27,6 +27,7 @@ pub enum Reason {
     Failback,
     Redirected,
     DuplicateClientId,
+    PasswordUnavailable,
     Internal,
     // The network's
     ConnectionLost,
@@ -222,6 +223,7 @@ impl Reason {
             Failback => ("failback", "back to a preferred endpoint"),
             Redirected => ("redirected", "sent here by the broker"),
             DuplicateClientId => ("duplicate_client_id", "same client ID used twice"),
+            PasswordUnavailable => ("password_unavailable", "password not to be had"),
             Internal => ("internal", "internal error"),
             ConnectionLost => ("connection_lost", "connection lost"),
             ConnectionRefused => ("connection_refused", "connection refused"),

@@ -5,14 +5,16 @@ use std::time::Duration;
 use crate::{
     clock::Moment,
     event::{Cause, Reason, Remedy, State},
-    fleet::ClientKey,
-    lifecycle::{Lifecycle, backoff},
+    fleet::{ClientKey, Strategy},
+    lifecycle::{Lifecycle, Renewal, backoff},
     text::Scrubbed,
 };
 
 impl Lifecycle {
     /// Taken over twice within this time, a client's ID is in use elsewhere.
     const TAKE_OVERS: Duration = Duration::from_secs(60);
+    /// How soon a client tries again whose password is issued anew.
+    const RENEWAL: Strategy = Strategy::Exponential { min: Duration::from_secs(1), max: Duration::from_secs(1) };
     /// A broker that only closes the socket of a client that is taken over does so while, or right
     /// after, the other one connects.
     const RIGHT_AFTER: Duration = Duration::from_secs(1);
@@ -34,7 +36,7 @@ impl Lifecycle {
         }
         machine.failures += 1;
         machine.refusals = if was_up { 0 } else { machine.refusals + 1 };
-        let failures = machine.failures;
+        let (failures, refusals, renewal) = (machine.failures, machine.refusals, machine.renewal);
 
         let remedy = reason.remedy();
         let is_final = match remedy {
@@ -64,6 +66,10 @@ impl Lifecycle {
             return self.change(client, State::Failed, reason, detail, None, at);
         };
         let (to, delay) = match remedy {
+            // What was refused may only have been too old: the next one is a new one.
+            Remedy::Later if renewal == Renewal::Issued && refusals <= 1 => {
+                (State::Backoff, backoff::delay(Self::RENEWAL, 1, &mut self.random).unwrap_or(delay))
+            }
             Remedy::Later => (State::Failed, backoff::slow_delay(failures, &mut self.random)),
             _ => (State::Backoff, delay),
         };

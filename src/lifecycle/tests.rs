@@ -2,6 +2,7 @@
 
 mod absence;
 mod ladders;
+mod renewal;
 mod routes;
 mod soak;
 mod turns;

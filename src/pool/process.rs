@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use crate::{
-    fleet::{ClientKey, Fleet, WorkerKey},
+    fleet::{ClientKey, Fleet, Password, WorkerKey},
     pool::last_words::{LastWords, listen},
     text::Scrubbed,
     wire::{self, ClientDef, DEFINE_PART, FromWorker, Hello, ToWorker, WireError},
@@ -180,7 +180,8 @@ fn define(fleet: &Fleet, key: ClientKey) -> ClientDef {
         connect_timeout: settings.connect_timeout,
         probe: settings.probe,
         username: client.username.clone(),
-        password: client.password.clone(),
+        // What is fetched comes with the order to connect.
+        password: client.password.as_ref().and_then(Password::fixed).cloned(),
         identity: client.identity.as_deref().cloned(),
         conversation: client.conversation.clone(),
     }
@@ -205,7 +206,8 @@ mod tests {
     async fn a_worker_that_reads_nothing_any_more_is_killed_in_the_end() {
         let (mut process, _silent) = Process::mute();
         let id = rustix::process::Pid::from_raw(process.id() as i32).expect("a process");
-        let order = ToWorker::Connect { slot: 0, generation: 1, endpoint: crate::fleet::EndpointKey(0) };
+        let order =
+            ToWorker::Connect { slot: 0, generation: 1, endpoint: crate::fleet::EndpointKey(0), credentials: None };
         let fill = async { while process.sender.send(&order).await.is_ok() {} };
         assert!(timeout(Duration::from_millis(300), fill).await.is_err(), "the socket took everything");
         let stopped = timeout(Duration::from_secs(10), process.stop(Duration::from_millis(100))).await;

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     clock::Moment,
     event::{Cause, Generation, Reason, Step},
-    fleet::EndpointKey,
+    fleet::{Credentials, EndpointKey},
     paho::{Accepted, Client, End, Paho, Place, Slots},
     text::Scrubbed,
     wire::{ClientDef, News, Remote, Slot},
@@ -93,10 +93,19 @@ impl Driver {
     }
 
     /// Obeys a connect order to an endpoint it knows. An earlier connection is cut first.
-    pub(super) fn connect(&mut self, slot: Slot, generation: Generation, endpoint: EndpointKey) {
+    pub(super) fn connect(
+        &mut self,
+        slot: Slot,
+        generation: Generation,
+        endpoint: EndpointKey,
+        credentials: Option<Credentials>,
+    ) {
         let Some(remote) = self.remotes.get(&endpoint).cloned() else { return };
         self.cut(slot, "replaced by a newer order to connect");
         let (lane, ordered) = (&mut self.lanes[slot as usize], Moment::now());
+        if let Some(credentials) = credentials {
+            lane.renew(credentials);
+        }
         lane.next = Some(Next { generation, remote, ordered });
         let deadline = ordered + lane.def.connect_timeout;
         self.timers.push(deadline, slot, generation, Due::ConnectTimeout);

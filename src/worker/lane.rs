@@ -8,6 +8,7 @@ use super::talk::Talk;
 use crate::{
     clock::Moment,
     event::Generation,
+    fleet::Credentials,
     paho::{Client, Pending},
     wire::{ClientDef, Remote},
 };
@@ -46,5 +47,12 @@ pub(super) enum Phase {
 impl Lane {
     pub fn new(def: ClientDef) -> Lane {
         Lane { def, client: None, phase: Phase::Idle, generation: 0, owed: None, next: None, talk: Talk::default() }
+    }
+    /// Takes in what the client proves with, from its next connect on, that it is who it says.
+    pub fn renew(&mut self, Credentials { password, key_password }: Credentials) {
+        self.def.password = password.or(self.def.password.take());
+        if let Some(identity) = &mut self.def.identity {
+            identity.key_password = key_password.or(identity.key_password.take());
+        }
     }
 }

@@ -124,7 +124,7 @@ impl Worker {
             let generation = self.generation.entry(slot).or_default();
             *generation += 1;
             let endpoint = EndpointKey(slot as u16);
-            let order = ToWorker::Connect { slot, generation: *generation, endpoint };
+            let order = ToWorker::Connect { slot, generation: *generation, endpoint, credentials: None };
             sender.feed(&order).await.expect("to order");
         }
         sender.flush().await.expect("to order");

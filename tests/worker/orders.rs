@@ -226,7 +226,12 @@ async fn an_order_for_no_slot_ends_the_worker_with_a_word() {
         .sender
         .as_mut()
         .expect("a link")
-        .send(&ToWorker::Connect { slot: 1, generation: 1, endpoint: mqfleet::fleet::EndpointKey(0) })
+        .send(&ToWorker::Connect {
+            slot: 1,
+            generation: 1,
+            endpoint: mqfleet::fleet::EndpointKey(0),
+            credentials: None,
+        })
         .await
         .expect("to order");
     let status = worker.gone(Duration::from_secs(4)).await.expect("an end");
