@@ -28,7 +28,7 @@ test: test-tools ## every test, in their short form (ARGS=name runs those named 
 
 .PHONY: chaos
 chaos: test-tools ## the fault tests in their long form, some minutes (ROUNDS=50)
-	$(MANY_FILES); MQFLEET_ROUNDS=$(ROUNDS) cargo test --locked --release --test fleet --test resets --test hostile --test storm --test worker --test ways --test recording -- --nocapture --test-threads=1 $(ARGS)
+	$(MANY_FILES); MQFLEET_ROUNDS=$(ROUNDS) cargo test --locked --release --test fleet --test resets --test hostile --test storm --test worker --test ways --test recording --test credentials -- --nocapture --test-threads=1 $(ARGS)
 	$(MANY_FILES); MQFLEET_SECONDS=$(SOAK) cargo test --locked --release --test hostile -- --ignored --nocapture $(ARGS)
 
 # rustix would read a vDSO that valgrind hides.

@@ -22,7 +22,7 @@ use crate::{
     config::{self, FileErrors, Loaded},
     console::{self, Look},
     doctor::{self, Patient},
-    fleet::{Client, EndpointKey, Fleet, Settings},
+    fleet::{Client, EndpointKey, Fleet, Password, Settings},
     headless::{self, Format},
     pool::Placement,
     recording::{Limits, Place, Player, Recorder, Recording},
@@ -42,7 +42,8 @@ impl PatientArgs {
         client.username = self.username.as_deref().map(Into::into);
         let from_env = self.password_env.as_deref().map(config::password_from_env);
         let from_file = self.password_file.as_deref().map(config::password_from_file);
-        client.password = from_env.or(from_file).map(|read| read.unwrap_or_else(|why| wrong_usage(&why)));
+        let password = from_env.or(from_file).map(|read| read.unwrap_or_else(|why| wrong_usage(&why)));
+        client.password = password.map(Password::Fixed);
         Some(client)
     }
 

@@ -16,6 +16,7 @@ mod keymap;
 mod measuring;
 mod nearest;
 mod password;
+mod password_command;
 mod pem;
 mod pem_form;
 mod proxy;
@@ -214,8 +215,20 @@ pub(in crate::config) mod tests {
         parse_within(&format!("{HEAD}{more}"), "fleet.toml", &around)
     }
 
-    fn password(loaded: &Loaded) -> Option<&str> {
-        loaded.fleet.clients[0].password.as_ref().map(|p| p.expose())
+    /// The first client's password, as it is now.
+    fn password(loaded: &Loaded) -> Option<String> {
+        of_client(&loaded.fleet.clients[0])
+    }
+
+    pub fn of_client(client: &crate::fleet::Client) -> Option<String> {
+        use crate::fleet::{Password, PasswordSource};
+        Some(match client.password.as_ref()? {
+            Password::Fixed(secret) => secret.expose().to_owned(),
+            Password::Fetched(source) => match &**source {
+                PasswordSource::File(path) => password::from_file(path, "password").unwrap(),
+                PasswordSource::Command(command) => panic!("{command:?}"),
+            },
+        })
     }
 
     pub fn warnings(loaded: &Loaded) -> String {
@@ -424,7 +437,7 @@ pub(in crate::config) mod tests {
         let more = "password = { env = \"PW\" }";
         let env = [("PW", "hunter2"), ("EMPTY", "")];
         let loaded = read(more, Path::new(""), &env).unwrap();
-        assert_eq!((password(&loaded), warnings(&loaded).as_str()), (Some("hunter2"), ""));
+        assert_eq!((password(&loaded).as_deref(), warnings(&loaded).as_str()), (Some("hunter2"), ""));
         let error = |more: &str| read(more, Path::new(""), &env).unwrap_err().to_string();
         assert!(error("password = { env = \"NOPE\" }").contains("variable \"NOPE\" is not set"));
         assert!(error("password = { env = \"EMPTY\" }").contains("`env` is empty"));
@@ -456,7 +469,7 @@ pub(in crate::config) mod tests {
             ("open", "hunter2", true),
         ] {
             let loaded = file(name).unwrap();
-            assert_eq!(password(&loaded), Some(password_is), "{name}");
+            assert_eq!(password(&loaded).as_deref(), Some(password_is), "{name}");
             assert_eq!(warnings(&loaded).contains("others than its owner"), warned, "{name}");
             assert_eq!(loaded.warnings.len(), usize::from(warned));
         }
@@ -479,7 +492,7 @@ pub(in crate::config) mod tests {
         std::fs::write(dir.path().join("press"), "hunter2").unwrap();
         let env = [("CREDENTIALS_DIRECTORY", dir.path().to_str().unwrap())];
         let loaded = read("password = { credential = \"press\" }", Path::new("/"), &env).unwrap();
-        assert_eq!((password(&loaded), warnings(&loaded).as_str()), (Some("hunter2"), ""));
+        assert_eq!((password(&loaded).as_deref(), warnings(&loaded).as_str()), (Some("hunter2"), ""));
         let error = |name: &str, env: &[(&str, &str)]| {
             read(&format!("password = {{ credential = \"{name}\" }}"), Path::new("/"), env).unwrap_err().to_string()
         };
@@ -491,7 +504,7 @@ pub(in crate::config) mod tests {
     #[test]
     fn a_password_in_plain_text_is_warned_of_and_not_shown() {
         let loaded = read("password = \"hunter2\"", Path::new(""), &[]).unwrap();
-        assert_eq!(password(&loaded), Some("hunter2"));
+        assert_eq!(password(&loaded).as_deref(), Some("hunter2"));
         assert!(warnings(&loaded).contains("password = [redacted]"), "{}", warnings(&loaded));
         assert!(!format!("{loaded:?}").contains("hunter2"));
     }

@@ -9,9 +9,10 @@ use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 use crate::{
     clock::{Anchor, Moment},
     command::Command,
+    credentials::{self, Keyring, Order},
     endpoint::Prober,
     engine::renewals::Renewals,
-    event::{Event, Finding, Late, Level, Messages, Request, Sample, Shortfall, Step, What},
+    event::{Event, Finding, Late, Level, Messages, Reason, Request, Sample, Shortfall, Step, What},
     fleet::{ClientKey, EndpointKey, Fleet, WorkerKey},
     lifecycle::{Effect, Lifecycle},
     outbox::Outbox,
@@ -54,7 +55,8 @@ impl Engine {
         let prober = Prober::new(fleet.endpoints.clone().into(), Connector::new(Resolver::system()));
         let renewals = Renewals::new(&fleet);
         let patience = fleet.endpoint_keys().map(|key| lifecycle.patience(key)).collect();
-        let core = Core { lifecycle, pool, prober, patience, renewals, outbox: Outbox::default() };
+        let keyring = Keyring::new(fleet.clone());
+        let core = Core { fleet, lifecycle, pool, keyring, prober, patience, renewals, outbox: Outbox::default() };
         let task = tokio::spawn(core.run(command_receiver, event_sender));
         Engine { commands, events, task, workers }
     }
@@ -83,8 +85,10 @@ impl Engine {
 }
 
 struct Core {
+    fleet: Arc<Fleet>,
     lifecycle: Lifecycle,
     pool: Pool,
+    keyring: Keyring,
     prober: Prober,
     /// How long a probe of each endpoint may take.
     patience: Box<[Duration]>,
@@ -114,6 +118,7 @@ impl Core {
                     Some(news) => self.take_in(news),
                     None => break,
                 },
+                news = self.keyring.next() => self.fetched(news),
                 news = self.prober.next() => {
                     self.probed(news.endpoint, news.finding);
                 }
@@ -122,6 +127,24 @@ impl Core {
             self.lifecycle.poll(Moment::now());
         }
         self.pool.stop().await;
+    }
+
+    fn fetched(&mut self, news: credentials::News) {
+        let now = Moment::now();
+        match news {
+            credentials::News::Renewed(clients) => self.lifecycle.renewed(clients, now),
+            // The client may be elsewhere by now.
+            credentials::News::Fetched(Order { client, generation, .. }, _)
+                if !self.lifecycle.is_connecting(client, generation) => {}
+            credentials::News::Fetched(Order { client, generation, endpoint, manner }, Ok(fetched)) => {
+                let credentials = Some(Box::new(fetched));
+                self.pool.order(client, |slot| ToWorker::Connect { slot, generation, endpoint, manner, credentials });
+                self.lifecycle.ordered(client, now);
+            }
+            credentials::News::Fetched(Order { client, generation, .. }, Err(cause)) => {
+                self.lifecycle.report(client, generation, Step::Ended(cause, None), now);
+            }
+        }
     }
 
     fn probed(&mut self, endpoint: EndpointKey, finding: Finding) {
@@ -244,15 +267,27 @@ impl Core {
     fn carry_out(&mut self) {
         for effect in self.lifecycle.drain() {
             match effect {
-                Effect::Transition(at, step) => self.outbox.push(Event { at, what: What::State(step) }),
-                Effect::Gate(at, endpoint, gate) => self.outbox.push(Event { at, what: What::Gate(endpoint, gate) }),
+                Effect::Transition(at, step) => {
+                    if matches!(step.reason, Reason::BadCredentials | Reason::NotAuthorized) {
+                        self.keyring.refused(step.client);
+                    }
+                    self.outbox.push(Event { at, what: What::State(step) });
+                }
                 Effect::Measured(at, measured) => self.outbox.push(Event { at, what: What::Measured(measured) }),
                 Effect::Warning(at, text) => {
                     self.outbox.push(Event { at, what: What::Notice { level: Level::Warning, text } });
                 }
-                Effect::Connect(client, generation, endpoint, manner) => {
-                    self.pool.order(client, |slot| ToWorker::Connect { slot, generation, endpoint, manner });
-                }
+                Effect::Gate(at, endpoint, gate) => self.outbox.push(Event { at, what: What::Gate(endpoint, gate) }),
+                Effect::Connect(client, generation, endpoint, manner) => match self.fleet.client(client).sources() {
+                    [None, None] => self.pool.order(client, |slot| ToWorker::Connect {
+                        slot,
+                        generation,
+                        endpoint,
+                        manner,
+                        credentials: None,
+                    }),
+                    _ => self.keyring.ask(Order { client, generation, endpoint, manner }),
+                },
                 Effect::Disconnect(client) => self.pool.order(client, |slot| ToWorker::Disconnect { slot }),
                 Effect::Probe(endpoint) => {
                     // One that is under way answers this wish as well.

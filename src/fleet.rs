@@ -1,10 +1,14 @@
 //! Defines the nouns of a fleet (clients, endpoints, workers and the keys that name them); where they are read from and what becomes of them is elsewhere.
 
+mod password;
+
 use std::{collections::BTreeMap, fmt, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
+
+pub use password::{Credentials, Password, PasswordCommand, PasswordSource};
 
 use crate::text::Scrubbed;
 
@@ -308,8 +312,11 @@ pub struct Client {
     /// Where it may connect, in order of preference; at least one.
     pub endpoints: Arc<[EndpointKey]>,
     pub username: Option<Arc<str>>,
-    pub password: Option<Secret>,
+    pub password: Option<Password>,
     pub identity: Option<Arc<Identity>>,
+    /// Where the password of the identity's key is fetched from; `None` where the identity has it, or
+    /// needs none.
+    pub key_password: Option<Arc<PasswordSource>>,
     /// Where its probes go, where the fleet file says so.
     pub own_probe_topic: Option<Arc<str>>,
     pub labels: Arc<Labels>,
@@ -327,6 +334,7 @@ impl Client {
             username: None,
             password: None,
             identity: None,
+            key_password: None,
             own_probe_topic: None,
             labels: Arc::default(),
             conversation: Arc::default(),
@@ -337,6 +345,11 @@ impl Client {
     /// Where its probes go.
     pub fn probe_topic(&self) -> Arc<str> {
         self.own_probe_topic.clone().unwrap_or_else(|| probe_topic(&self.id).into())
+    }
+
+    /// Where its password and that of its key are fetched from before it connects, where they are.
+    pub fn sources(&self) -> [Option<&Arc<PasswordSource>>; 2] {
+        [self.password.as_ref().and_then(Password::source), self.key_password.as_ref()]
     }
 
     /// The endpoint it connects to when all is well.

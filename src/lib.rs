@@ -35,7 +35,8 @@
 //! | 1 | `action` | | `tokio`, `ratatui`, `Instant::now` |
 //! | 2 | `lifecycle` | `clock`, `event`, `fleet`, `text` | `tokio`, `ratatui`, `Moment::now`, `Instant::now`, `Mutex` |
 //! | 2 | `model` | `action`, `clock`, `command`, `event`, `fleet`, `text` | `tokio`, `ratatui`, `Moment::now`, `Instant::now`, `Mutex` |
-//! | 2 | `config` | `action`, `event`, `fleet`, `text` | `tokio`, `Moment::now` |
+//! | 2 | `credentials` | `event`, `fleet`, `text` | `ratatui` |
+//! | 3 | `config` | `action`, `credentials`, `event`, `fleet`, `text` | `tokio`, `Moment::now` |
 //! | 2 | `outbox` | `clock`, `event`, `fleet`, `text` | `tokio`, `ratatui`, `Moment::now`, `Instant::now`, `Mutex` |
 //! | 2 | `wire` | `clock`, `event`, `fleet`, `text` | `ratatui` |
 //! | 2 | `mqtt` | `clock`, `fleet`, `text` | `tokio`, `ratatui`, `Moment::now`, `Instant::now`, `Mutex` |
@@ -51,7 +52,7 @@
 //! | 3 | `transport` | `clock`, `event`, `fleet`, `text` | `ratatui`, `paho` |
 //! | 4 | `endpoint` | `event`, `fleet`, `transport` | `ratatui`, `paho` |
 //! | 5 | `worker` | `clock`, `event`, `fleet`, `mqtt`, `paho`, `stdio`, `text`, `transport`, `wire` | `ratatui` |
-//! | 5 | `engine` | `clock`, `command`, `endpoint`, `event`, `fleet`, `lifecycle`, `outbox`, `pool`, `text`, `transport`, `wire` | `ratatui`, `paho` |
+//! | 5 | `engine` | `clock`, `command`, `credentials`, `endpoint`, `event`, `fleet`, `lifecycle`, `outbox`, `pool`, `text`, `transport`, `wire` | `ratatui`, `paho` |
 //! | 4 | `report` | `clock`, `event`, `fleet`, `model`, `text`, `words` | `tokio`, `ratatui`, `Moment::now`, `Instant::now`, `Mutex` |
 //! | 5 | `recording` | `clock`, `command`, `event`, `fleet`, `lines`, `model`, `outbox`, `private`, `text` | `ratatui`, `paho` |
 //! | 6 | `source` | `clock`, `command`, `engine`, `event`, `fleet`, `lines`, `model`, `private`, `recording`, `text` | `ratatui`, `paho` |
@@ -60,7 +61,7 @@
 //! | 6 | `headless` | `clock`, `event`, `fleet`, `lines`, `model`, `signals`, `source`, `stdio` | `ratatui`, `paho` |
 //! | 7 | `replay` | `clock`, `event`, `headless`, `recording`, `report`, `signals`, `stdio` | `ratatui`, `paho` |
 //! | 6 | `check` | `clock`, `event`, `fleet`, `headless`, `lines`, `model`, `pool`, `signals`, `source`, `stdio`, `text`, `words` | `ratatui`, `paho` |
-//! | 6 | `doctor` | `clock`, `endpoint`, `event`, `fleet`, `headless`, `pool`, `stdio`, `text`, `transport`, `wire`, `words` | `ratatui`, `paho` |
+//! | 6 | `doctor` | `clock`, `credentials`, `endpoint`, `event`, `fleet`, `headless`, `pool`, `stdio`, `text`, `transport`, `wire`, `words` | `ratatui`, `paho` |
 //! | 8 | `cli` | `check`, `config`, `console`, `demo`, `doctor`, `fleet`, `headless`, `lines`, `pool`, `recording`, `replay`, `report`, `seal`, `source`, `stdio`, `text`, `words`, `worker` | `ratatui`, `paho` |
 //!
 //! # Where this differs from what one might expect
@@ -102,6 +103,7 @@ pub mod clock;
 pub mod command;
 pub mod config;
 pub mod console;
+pub mod credentials;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod doctor;

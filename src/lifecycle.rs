@@ -18,8 +18,8 @@ use std::{
 
 use crate::{
     clock::Moment,
-    event::{Cause, Gate, Generation, Manner, Measured, Reason, State, Step, Transition},
-    fleet::{Client, ClientKey, EndpointKey, Fleet, Protocol, Settings, WorkerKey},
+    event::{Cause, Gate, Generation, Manner, Measured, Reason, Remedy, State, Step, Transition},
+    fleet::{Client, ClientKey, EndpointKey, Fleet, PasswordSource, Protocol, Settings, WorkerKey},
     lifecycle::{culprit::Suspect, gate::Access},
     text::Scrubbed,
 };
@@ -35,12 +35,35 @@ pub enum Effect {
     Measured(Moment, Measured),
     /// Tell the operator.
     Warning(Moment, Scrubbed),
-    /// Order the client's worker to connect it to this endpoint.
+    /// Order the client's worker to connect it to this endpoint; where its password has to be fetched for
+    /// that, [`Lifecycle::ordered`] is to be told when it was.
     Connect(ClientKey, Generation, EndpointKey, Manner),
     /// Order the client's worker to disconnect it.
     Disconnect(ClientKey),
     /// Find out whether the endpoint can be reached; the answer goes to [`Lifecycle::probed`].
     Probe(EndpointKey),
+}
+
+/// Whether a client may have another password by its next connect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Renewal {
+    /// It has one for the whole run, or none.
+    Never,
+    /// It is fetched before each connect.
+    Fetched,
+    /// The same, and what was refused is not given again: a command says another one.
+    Issued,
+}
+
+impl Renewal {
+    fn of(client: &Client) -> Renewal {
+        let is_issued = |source: &Arc<PasswordSource>| source.is_command();
+        match client.sources() {
+            [None, None] => Renewal::Never,
+            [Some(source), _] if is_issued(source) => Renewal::Issued,
+            _ => Renewal::Fetched,
+        }
+    }
 }
 
 /// One client.
@@ -55,6 +78,7 @@ struct Machine {
     /// Where it may, in order of preference.
     endpoints: Arc<[EndpointKey]>,
     settings: Arc<Settings>,
+    renewal: Renewal,
     /// All clients with its ID, where there are several.
     twins: Option<Arc<[ClientKey]>>,
     /// The number of its last connect order. Reports of other numbers are about abandoned connections.
@@ -103,6 +127,7 @@ impl Machine {
             endpoint: client.endpoint(),
             endpoints: client.endpoints.clone(),
             settings: client.settings.clone(),
+            renewal: Renewal::of(client),
             twins,
             generation: 0,
             failures: 0,
@@ -177,6 +202,12 @@ impl Lifecycle {
         machine.state == State::Up && machine.generation == generation
     }
 
+    /// Whether this connect order is still to be carried out.
+    pub fn is_connecting(&self, client: ClientKey, generation: Generation) -> bool {
+        let machine = &self.machines[client.index()];
+        machine.state == State::Connecting && machine.generation == generation
+    }
+
     /// Takes what has to be done.
     pub fn drain(&mut self) -> impl Iterator<Item = Effect> + '_ {
         self.effects.drain(..)
@@ -211,6 +242,24 @@ impl Lifecycle {
             self.leave_worker(client);
             self.machines[client.index()].forgive();
             self.change(client, State::Off, Reason::OperatorDisconnect, Scrubbed::default(), None, now);
+        }
+    }
+
+    /// What a client connects with was fetched, and its worker was ordered to connect it: its time begins.
+    pub fn ordered(&mut self, client: ClientKey, now: Moment) {
+        let late = now + self.machines[client.index()].settings.connect_timeout + Self::GRACE;
+        self.set_timer(client, late);
+    }
+
+    /// The password that a broker refused, or that could not be had, is another one now: these clients
+    /// need not wait any longer.
+    pub fn renewed(&mut self, clients: impl IntoIterator<Item = ClientKey>, now: Moment) {
+        for client in clients {
+            let machine = &self.machines[client.index()];
+            let waits = matches!(machine.state, State::Failed | State::Backoff);
+            if waits && (machine.reason.remedy() == Remedy::Later || machine.reason == Reason::PasswordUnavailable) {
+                self.line_up(client, Reason::Retry, now);
+            }
         }
     }
 

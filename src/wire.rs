@@ -16,7 +16,7 @@ use tokio_util::{
 use crate::{
     clock::Moment,
     event::{Generation, Manner, Request, Step, Tcp},
-    fleet::{Conversation, Endpoint, EndpointKey, Identity, Probe, ProbeKind, Protocol, Secret, in_clear},
+    fleet::{Conversation, Credentials, Endpoint, EndpointKey, Identity, Probe, ProbeKind, Protocol, Secret, in_clear},
     text::Scrubbed,
 };
 
@@ -59,12 +59,14 @@ pub enum ToWorker {
         endpoint: EndpointKey,
         remote: Remote,
     },
-    /// Connect this slot. An earlier connection of it is cut without ceremony.
+    /// Connect this slot. An earlier connection of it is cut without ceremony. Where there are credentials,
+    /// they take the place of those that it was defined with.
     Connect {
         slot: Slot,
         generation: Generation,
         endpoint: EndpointKey,
         manner: Manner,
+        credentials: Option<Box<Credentials>>,
     },
     /// Disconnect it (an MQTT DISCONNECT where it is up); the report of the end follows.
     Disconnect {

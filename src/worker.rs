@@ -188,7 +188,12 @@ impl Worker {
                 Some(ToWorker::Connect { endpoint, .. }) if !self.driver.knows(endpoint) => {
                     return Err(WorkerError::Protocol("an order to connect to an endpoint it did not describe"));
                 }
-                Some(ToWorker::Connect { slot, generation, endpoint, manner }) if self.driver.has(slot) => {
+                Some(ToWorker::Connect { slot, generation, endpoint, manner, credentials })
+                    if self.driver.has(slot) =>
+                {
+                    if let Some(credentials) = credentials {
+                        self.driver.renew(slot, *credentials);
+                    }
                     self.driver.connect(slot, generation, endpoint, manner);
                 }
                 Some(ToWorker::Disconnect { slot }) if self.driver.has(slot) => self.driver.disconnect(slot),

@@ -114,7 +114,7 @@ fn connect_within(limit: Duration, port: u16, id: &str, user: &str, password: &s
 }
 
 fn connect_as(fleet: &Fleet, client: &Client) -> io::Result<(TcpStream, u8)> {
-    let password = client.password.as_ref().unwrap().expose();
+    let password = client.password.as_ref().unwrap().fixed().unwrap().expose();
     connect(fleet.endpoint(client.endpoint()).port, &client.id, client.username.as_ref().unwrap(), password)
 }
 
@@ -161,7 +161,7 @@ async fn the_broker_lets_in_exactly_who_knows_the_password() {
     }
     assert_eq!(refused, 1);
     let near = demo.fleet.endpoints[0].port;
-    let good = demo.fleet.clients[0].password.as_ref().unwrap().expose();
+    let good = demo.fleet.clients[0].password.as_ref().unwrap().fixed().unwrap().expose();
     assert_eq!(connect(near, "x", "demo", "").unwrap().1, 0x86);
     assert_eq!(connect(near, "x", "somebody", good).unwrap().1, 0x86);
     demo.stop().await;
@@ -194,7 +194,7 @@ async fn paho_gets_in_publishes_and_reads_why_not() {
         };
         Def { client, remote: Remote::from(endpoint) }
     };
-    let good = def(&client.id, client.password.clone().unwrap());
+    let good = def(&client.id, client.password.as_ref().unwrap().fixed().unwrap().clone());
     let mut worker = Worker::start(vec![good, def("other", Secret::new("guess".into()))]).await;
     worker.connect(0..2).await;
     assert!(worker.until(LONG, |w| !w.samples.is_empty() && w.is_ended(1)).await, "{:?}", worker.steps);
@@ -398,7 +398,7 @@ async fn figures() {
             let _turn = gate.acquire().await.unwrap();
             let mut stream = tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap();
             let text = |s: &str| [&(s.len() as u16).to_be_bytes()[..], s.as_bytes()].concat();
-            let password = client.password.as_ref().unwrap().expose();
+            let password = client.password.as_ref().unwrap().fixed().unwrap().expose();
             let body = [
                 text("MQTT"),
                 vec![5, 0b1100_0010, 0, 60, 0],

@@ -33,10 +33,12 @@ const WRONG: &str = "not-the-one-9";
 const KEY: &str = "open-sesame-5";
 const PROXY: &str = "tunnel-vision-3";
 const DENIED: &str = "no-way-through-4";
+const FILED: &str = "in-the-drawer-8";
+const TOKEN: &str = "just-this-once-6";
 
 /// Each secret in the forms it takes on its way: as it is, as in a URL, as in `Proxy-Authorization`.
 fn forms() -> Vec<Vec<u8>> {
-    let secrets = [PASSWORD, WRONG, KEY, PROXY, DENIED];
+    let secrets = [PASSWORD, WRONG, KEY, PROXY, DENIED, FILED, TOKEN];
     let forms = secrets.iter().flat_map(|secret| {
         let basic = openssl::base64::encode_block(format!("op:{secret}").as_bytes());
         [secret.to_string(), secret.replace('-', "%2D"), basic]
@@ -95,7 +97,7 @@ fn no_secret_is_written_shown_or_handed_on_in_the_open() {
         format!("cafile {}", ca.pem().display()),
         "require_certificate true".into(),
     ];
-    let users = vec![("op".to_owned(), PASSWORD.to_owned())];
+    let users = vec![("op".into(), PASSWORD.into()), ("filed".into(), FILED.into()), ("token".into(), TOKEN.into())];
     let broker = Mosquitto::with(Setup { users, lines, ..Setup::default() });
     let plain = broker.port();
     let granting = peers::serve_proxy(broker.address(), |request| {
@@ -136,6 +138,20 @@ fn no_secret_is_written_shown_or_handed_on_in_the_open() {
         key_file = "{locked}"
         key_password = {{ credential = "key" }}
         [[client]]
+        id = "filed"
+        endpoints = ["plain"]
+        username = "filed"
+        password = {{ file = "%c.pw" }}
+        [[client]]
+        id = "token"
+        endpoints = ["plain"]
+        username = "token"
+        password = {{ command = ["cat", "issued"], every = "1s" }}
+        [[client]]
+        id = "failing"
+        endpoints = ["plain"]
+        password = {{ command = ["sh", "-c", "cat issued; echo no server >&2; exit 3"] }}
+        [[client]]
         id = "tunnel"
         endpoints = ["tunnel"]
         [[client]]
@@ -149,6 +165,8 @@ fn no_secret_is_written_shown_or_handed_on_in_the_open() {
     let folder = file.dir.path();
     fs::write(folder.join("wrong.pw"), WRONG).expect("a file");
     fs::write(folder.join("key"), KEY).expect("a file");
+    fs::write(folder.join("filed.pw"), FILED).expect("a file");
+    fs::write(folder.join("issued"), TOKEN).expect("a file");
     let env = [("OP_PASSWORD", PASSWORD), ("CREDENTIALS_DIRECTORY", folder.to_str().expect("a path"))];
     let log = folder.join("events.log");
     let mut proof = Search::default();
@@ -159,20 +177,20 @@ fn no_secret_is_written_shown_or_handed_on_in_the_open() {
     // On the screen, with everything about each client, through the death of a worker.
     let args = ["run", file.path(), "--log", log.to_str().expect("a path")];
     let mut console = Console::start_with(200, 60, &args, &env);
-    console.wait_for("three up, one refused, one held", |screen| {
-        screen.contains("3 up") && screen.contains("not authorized") && screen.contains("proxy wants a password")
+    console.wait_for("five up, one refused, one held, one without a password", |screen| {
+        ["5 up", "not authorized", "proxy wants a password", "no server"].iter().all(|words| screen.contains(words))
     });
     search.look_at_processes(console.id());
-    for id in ["good", "bad", "mutual", "tunnel", "denied"] {
+    for id in ["good", "bad", "mutual", "filed", "token", "failing", "tunnel", "denied"] {
         console.press(&format!("/{id}\r\x1b[B\r"));
         console.wait_for(&format!("the detail view of {id}"), |screen| {
-            screen.contains("user name") && screen.contains("op, with a password") && screen.contains(id)
+            screen.contains("user name") && screen.contains(", with a password") && screen.contains(id)
         });
         console.press("\x1b");
         console.press("\x1b");
     }
     signal_process(descendants(console.id())[0], Signal::KILL);
-    console.wait_text("3 up");
+    console.wait_text("5 up");
     console.press("?");
     console.wait_text("help");
     console.signal(Signal::TERM);

@@ -6,12 +6,13 @@ use super::{
     Surroundings,
     conversation::{Talk, check_topic},
     identity::{Check, Papers, Seen},
+    password::{For, PasswordCheck, PasswordPattern},
     report::{Draft, Report, quoted},
     template::Template,
     tree::thousands,
 };
 use crate::{
-    fleet::{Client, EndpointKey, Labels, ProbeKind, Secret, Settings},
+    fleet::{Client, EndpointKey, Labels, ProbeKind, Settings},
     text::Scrubbed,
 };
 
@@ -31,7 +32,7 @@ pub(super) struct Group {
     pub start: u64,
     pub endpoints: Arc<[EndpointKey]>,
     pub username: Option<Template>,
-    pub password: Option<Secret>,
+    pub password: Option<PasswordPattern>,
     pub papers: Option<Papers>,
     pub labels: Arc<Labels>,
     /// With its place.
@@ -91,7 +92,8 @@ pub(super) fn expand(groups: &[Group], report: &mut Report<'_>, around: &Surroun
         let conversation = group.talk.common();
         let mut check = Check::new(&mut seen, around);
         let papers = group.papers.as_ref().filter(|p| !p.is_own());
-        let identity = papers.map(|p| p.fill(around.base_dir, 0, "", &mut check));
+        let identity = papers.map(|p| p.fill(For::default(), &mut check, around));
+        let mut passwords = PasswordCheck::default();
         clients.reserve(group.count as usize);
         owners.reserve(group.count as usize);
         for number in group.start..group.start + group.count {
@@ -111,13 +113,18 @@ pub(super) fn expand(groups: &[Group], report: &mut Report<'_>, around: &Surroun
                 }
                 (None, None) => None,
             };
-            let own = |papers: &Papers| papers.fill(around.base_dir, number, &id, &mut check);
+            let client = For { number, id: &id, username: username.as_deref().unwrap_or_default() };
+            let own = |papers: &Papers| papers.fill(client, &mut check, around);
+            let identity = identity.clone().or_else(|| group.papers.as_ref().map(own));
+            let (identity, key_password) = identity.unzip();
+            let password = group.password.as_ref().and_then(|p| p.fill(client, &mut passwords, around));
             clients.push(Client {
                 name: Scrubbed::new(&id),
                 endpoints: group.endpoints.clone(),
                 username,
-                password: group.password.clone(),
-                identity: identity.clone().or_else(|| group.papers.as_ref().map(own)),
+                password: password.map(|found| found.password),
+                identity,
+                key_password: key_password.flatten(),
                 own_probe_topic: group.probe_topic.as_ref().map(|(template, _)| {
                     template.fill(number, &id, &mut topic);
                     topic.as_str().into()
@@ -129,7 +136,10 @@ pub(super) fn expand(groups: &[Group], report: &mut Report<'_>, around: &Surroun
             });
         }
         if let Some(papers) = &group.papers {
-            check.tell(papers.span.clone(), report);
+            check.tell(papers.span.clone(), papers.key_password.as_ref().map(|password| &password.span), report);
+        }
+        if let Some(password) = &group.password {
+            passwords.tell(&password.span, report);
         }
     }
     for (first, second, id, times) in shared {

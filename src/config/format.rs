@@ -102,7 +102,10 @@ pub(super) const SUBSCRIPTION: Keys = Keys { now: &["topic", "qos"], later: &[],
 pub(super) const MESSAGE: Keys = Keys { now: &["topic", "payload", "qos", "retain"], later: &[], elsewhere: &[] };
 pub(super) const TRAFFIC: Keys =
     Keys { now: &["topic", "payload", "qos", "retain", "every"], later: &[], elsewhere: &[] };
-pub(super) const PASSWORD: Keys = Keys { now: &["env", "file", "credential"], later: &["command"], elsewhere: &[] };
+pub(super) const PASSWORD: Keys =
+    Keys { now: &["env", "file", "credential", "command", "every"], later: &[], elsewhere: &[] };
+pub(super) const HEADER: Keys =
+    Keys { now: &["env", "file", "credential"], later: &[], elsewhere: &[("`password`", &["command", "every"])] };
 
 /// The lines of a fleet file that errors may show: those of its own keys, but for secrets.
 pub(super) const REDACTION: Redaction = Redaction {

@@ -55,7 +55,7 @@ pub(super) fn read(value: &Value<'_>, report: &mut Report<'_>, around: &Surround
 
 fn text(name: &str, value: &Value<'_>, report: &mut Report<'_>, around: &Surroundings<'_>) -> Option<String> {
     if !value.is_string() {
-        return password::from_elsewhere(value, "header", report, around);
+        return password::header(value, report, around);
     }
     let text = value.string(report, "")?.to_owned();
     let name = name.to_ascii_lowercase();

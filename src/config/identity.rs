@@ -12,6 +12,7 @@ use openssl::pkey::{PKey, Private};
 
 use super::{
     Surroundings,
+    password::{For, Found, PasswordCheck, PasswordPattern},
     pem::{self, Certificate, Flaw},
     report::{Draft, Report, quoted},
     template::Template,
@@ -19,7 +20,7 @@ use super::{
 };
 use crate::{
     event::Expiry,
-    fleet::{Identity, Secret},
+    fleet::{Identity, Password, PasswordSource, Secret},
 };
 
 /// What a client's table says of its certificate and key: both or neither.
@@ -27,7 +28,7 @@ use crate::{
 pub(super) struct Papers {
     pub cert: Template,
     pub key: Template,
-    pub key_password: Option<Secret>,
+    pub key_password: Option<PasswordPattern>,
     /// Where to point at when a file is wrong.
     pub span: Range<usize>,
 }
@@ -35,19 +36,26 @@ pub(super) struct Papers {
 impl Papers {
     /// Whether they differ from client to client of a table.
     pub fn is_own(&self) -> bool {
-        self.cert.is_own() || self.key.is_own()
+        let is_own = |password: &PasswordPattern| password.is_own();
+        self.cert.is_own() || self.key.is_own() || self.key_password.as_ref().is_some_and(is_own)
     }
 
-    /// The papers of one client, as its files are.
-    pub fn fill(&self, base_dir: &Path, number: u64, id: &str, check: &mut Check<'_>) -> Arc<Identity> {
+    /// The papers of one client, as its files are, and where the key's password is fetched from, if it is.
+    pub fn fill(&self, client: For<'_>, check: &mut Check<'_>, around: &Surroundings<'_>) -> Filled {
         let mut text = String::new();
         let mut path = |template: &Template| {
-            template.fill(number, id, &mut text);
-            base_dir.join(&text)
+            template.fill(client.number, client.id, &mut text);
+            around.base_dir.join(&text)
         };
         let (cert_file, key_file) = (path(&self.cert), path(&self.key));
         let certificate = check.certificate(&cert_file, self.cert.is_own());
-        let key = check.key(&key_file, self.key_password.as_ref(), self.key.is_own());
+        let found = self.key_password.as_ref().map(|password| password.fill(client, &mut check.passwords, around));
+        let password = match &found {
+            None => KeyPassword::None,
+            Some(Some(Found { now: Some(now), .. })) => KeyPassword::Known(now),
+            Some(_) => KeyPassword::Unknown,
+        };
+        let key = check.key(&key_file, password, self.key.is_own());
         let not_after = certificate.as_ref().and_then(|certificate| certificate.not_after);
         if let (Some(certificate), Some(key)) = (&certificate, &key)
             && !certificate.may_have(key)
@@ -58,8 +66,23 @@ impl Papers {
                 (title, Some("take the pair that was made together: `cert_file` has the public part of `key_file`"))
             });
         }
-        Arc::new(Identity { cert_file, key_file, key_password: self.key_password.clone(), not_after })
+        let password = found.flatten().map(|found| found.password);
+        let key_password = password.as_ref().and_then(Password::fixed).cloned();
+        let source = password.as_ref().and_then(Password::source).cloned();
+        (Arc::new(Identity { cert_file, key_file, key_password, not_after }), source)
     }
+}
+
+/// A client's papers, and where the password of the key is fetched from, if it is.
+pub(super) type Filled = (Arc<Identity>, Option<Arc<PasswordSource>>);
+
+/// What is known of a key's password when the file is read.
+enum KeyPassword<'a> {
+    /// There is none.
+    None,
+    Known(&'a Secret),
+    /// A command will say it, or what was to say it is wrong.
+    Unknown,
 }
 
 /// What was found of files that more than one client or table may name.
@@ -81,11 +104,21 @@ pub(super) struct Check<'a> {
     wrongs: u64,
     ending: Option<String>,
     endings: u64,
+    pub passwords: PasswordCheck,
 }
 
 impl<'a> Check<'a> {
     pub fn new(seen: &'a mut Seen, around: &Surroundings<'_>) -> Check<'a> {
-        Check { seen, now: around.now, left: around.keys_opened, wrong: None, wrongs: 0, ending: None, endings: 0 }
+        Check {
+            seen,
+            now: around.now,
+            left: around.keys_opened,
+            wrong: None,
+            wrongs: 0,
+            ending: None,
+            endings: 0,
+            passwords: PasswordCheck::default(),
+        }
     }
 
     /// Looks at a certificate, `is_own` where no other client has it.
@@ -104,18 +137,19 @@ impl<'a> Check<'a> {
     }
 
     /// The same of a key. `None` where it was not opened.
-    fn key(&mut self, path: &Path, password: Option<&Secret>, is_own: bool) -> Option<PKey<Private>> {
-        let found = match is_own || password.is_some() {
-            true if self.left == 0 => {
-                let looked_at = pem::key_text(path, password.is_some());
+    fn key(&mut self, path: &Path, password: KeyPassword<'_>, is_own: bool) -> Option<PKey<Private>> {
+        let has_password = !matches!(password, KeyPassword::None);
+        let found = match (is_own || has_password, password) {
+            (true, password) if self.left == 0 || matches!(password, KeyPassword::Unknown) => {
+                let looked_at = pem::key_text(path, has_password);
                 self.good("key_file", path, looked_at);
                 return None;
             }
-            true => {
+            (true, password) => {
                 self.left -= 1;
-                pem::key(path, password)
+                pem::key(path, if let KeyPassword::Known(secret) = password { Some(secret) } else { None })
             }
-            false => self.seen.keys.entry(path.to_owned()).or_insert_with(|| pem::key(path, None)).clone(),
+            (false, _) => self.seen.keys.entry(path.to_owned()).or_insert_with(|| pem::key(path, None)).clone(),
         };
         self.good("key_file", path, found)
     }
@@ -135,7 +169,9 @@ impl<'a> Check<'a> {
         self.wrong.get_or_insert_with(what);
     }
 
-    pub fn tell(self, span: Range<usize>, report: &mut Report<'_>) {
+    /// `password_span` is where the password of the keys is named.
+    pub fn tell(self, span: Range<usize>, password_span: Option<&Range<usize>>, report: &mut Report<'_>) {
+        self.passwords.tell(password_span.unwrap_or(&span), report);
         let more = |count: u64, files: &str| match count {
             1 => String::new(),
             n => format!("; so it is with {} {files} of this table", thousands(n)),

@@ -8,14 +8,14 @@ use super::{
     format,
     identity::Papers,
     measuring::{self, Measuring, OfLabel},
-    password,
+    password::PasswordPattern,
     report::{Draft, Report, quoted},
     size,
     template::Template,
     tree::{Table, Value},
 };
 use crate::{
-    fleet::{Labels, ProbeKind, Protocol, Reconnect, Secret, Settings, Strategy},
+    fleet::{Labels, ProbeKind, Protocol, Reconnect, Settings, Strategy},
     text::Scrubbed,
 };
 
@@ -42,14 +42,14 @@ pub(super) struct Given {
     max: Duration,
     every: Option<Duration>,
     pub username: Option<Template>,
-    pub password: Option<Secret>,
+    pub password: Option<PasswordPattern>,
     pub labels: Labels,
     /// With its place.
     pub probe_topic: Option<(Template, Range<usize>)>,
     pub talk: Talk,
     cert: Option<(Template, Range<usize>)>,
     key: Option<(Template, Range<usize>)>,
-    key_password: Option<(Secret, Range<usize>)>,
+    key_password: Option<PasswordPattern>,
     /// The keys given that only MQTT 5.0 has.
     only_v5: Vec<(&'static str, Range<usize>)>,
 }
@@ -135,7 +135,7 @@ impl Given {
             self.username = username(&value, report, around).or(self.username.take());
         }
         if let Some(value) = get("password") {
-            self.password = password::read(&value, report, around).or(self.password.take());
+            self.password = PasswordPattern::read(&value, report, around).or(self.password.take());
         }
         if let Some(topic) = probe_topic(table, report, around) {
             self.probe_topic = Some(topic);
@@ -152,8 +152,7 @@ impl Given {
         self.cert = file("cert_file", report).or(self.cert.take());
         self.key = file("key_file", report).or(self.key.take());
         if let Some(value) = get("key_password") {
-            let secret = password::read(&value, report, around).map(|secret| (secret, value.span));
-            self.key_password = secret.or(self.key_password.take());
+            self.key_password = PasswordPattern::read(&value, report, around).or(self.key_password.take());
         }
         if let Some(value) = get("keep_alive") {
             let is_blind = self.settings.keep_alive.is_zero() && self.settings.probe.kind == ProbeKind::Heartbeat;
@@ -188,7 +187,7 @@ impl Given {
             (Some((cert, span)), Some((key, _)), password) => Some(Papers {
                 cert: cert.clone(),
                 key: key.clone(),
-                key_password: password.as_ref().map(|(secret, _)| secret.clone()),
+                key_password: password.clone(),
                 span: span.clone(),
             }),
             (Some((_, span)), None, _) => {
@@ -199,7 +198,7 @@ impl Given {
                 report.error(lonely(span, "key_file", "cert_file"));
                 None
             }
-            (None, None, Some((_, span))) => {
+            (None, None, Some(PasswordPattern { span, .. })) => {
                 report.error(lonely(span, "key_password", "key_file"));
                 None
             }

@@ -18,6 +18,18 @@ enum Part {
     Number(usize),
     /// The client ID.
     Client,
+    /// The client's user name.
+    User,
+}
+
+/// Where a pattern stands, which decides on its words.
+#[derive(Clone, Copy, PartialEq)]
+enum Place {
+    Anywhere,
+    /// `%s` and `%%` stay as they are until it is used.
+    Numbered,
+    /// `%u` is the user name, which is known by then.
+    WithUser,
 }
 
 /// The most digits a number can be padded to.
@@ -26,20 +38,26 @@ const WIDTH_MAX: usize = 20;
 impl Template {
     /// Reads a pattern. `host` tells this host's name, where it is asked for.
     pub fn read(value: &Value<'_>, report: &mut Report<'_>, host: &dyn Fn() -> String) -> Option<Template> {
-        Template::read_as(value, report, host, false)
+        Template::read_as(value, report, host, Place::Anywhere)
+    }
+
+    /// As [`Template::read`], with `%u` for the client's user name.
+    pub fn read_with_user(value: &Value<'_>, report: &mut Report<'_>, host: &dyn Fn() -> String) -> Option<Template> {
+        Template::read_as(value, report, host, Place::WithUser)
     }
 
     /// As [`Template::read`], for a text in which `%s` and `%%` stay as they are until it is used.
     pub fn read_numbered(value: &Value<'_>, report: &mut Report<'_>, host: &dyn Fn() -> String) -> Option<Template> {
-        Template::read_as(value, report, host, true)
+        Template::read_as(value, report, host, Place::Numbered)
     }
 
     fn read_as(
         value: &Value<'_>,
         report: &mut Report<'_>,
         host: &dyn Fn() -> String,
-        is_numbered: bool,
+        place: Place,
     ) -> Option<Template> {
+        let is_numbered = place == Place::Numbered;
         let text = value.string(report, "a text in quotes")?;
         let mut parts = Vec::new();
         let mut plain = String::new();
@@ -90,9 +108,12 @@ impl Template {
                     Ok(None)
                 }
                 (Some('c'), "") => Ok(Some(Part::Client)),
+                (Some('u'), "") if place == Place::WithUser => Ok(Some(Part::User)),
+                (Some('u'), "") => Err(wrong("\"%u\" makes sense where a password comes from only".to_owned())
+                    .help("it is the client's user name there")),
                 (Some('s'), "") => Err(wrong("\"%s\" makes sense in the payload of `publish` only".to_owned())
                     .help("it is the number of the message there")),
-                (Some('u' | 'g' | 'r'), "") => Err(wrong(format!("{} is not supported yet", quoted(&shown)))
+                (Some('g' | 'r'), "") => Err(wrong(format!("{} is not supported yet", quoted(&shown)))
                     .help("%i is the client's number, %h this host, %c the client ID, %% a percent sign")),
                 _ => Err(wrong(format!("{} is no pattern", quoted(&shown)))
                     .help("%i is the client's number, %h this host, %c the client ID, %% a percent sign")),
@@ -121,7 +142,7 @@ impl Template {
 
     /// Whether it differs from client to client of a table.
     pub fn is_own(&self) -> bool {
-        self.has_number() || self.has_client()
+        self.parts.iter().any(|part| !matches!(part, Part::Text(_)))
     }
 
     pub fn has_number(&self) -> bool {
@@ -134,6 +155,11 @@ impl Template {
 
     /// The text for one client, written over what `out` held.
     pub fn fill(&self, number: u64, client: &str, out: &mut String) {
+        self.fill_with_user(number, client, "", out);
+    }
+
+    /// As [`Template::fill`], with the client's user name.
+    pub fn fill_with_user(&self, number: u64, client: &str, user: &str, out: &mut String) {
         out.clear();
         for part in &self.parts {
             match part {
@@ -143,6 +169,7 @@ impl Template {
                     let _ = write!(out, "{number:0width$}"); // a String takes everything
                 }
                 Part::Client => out.push_str(client),
+                Part::User => out.push_str(user),
             }
         }
     }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Options, relay::Conditions};
 use crate::{
-    fleet::{Client, Endpoint, EndpointKey, Fleet, Probe, ProbeKind, Reconnect, Secret, Settings, Strategy},
+    fleet::{Client, Endpoint, EndpointKey, Fleet, Password, Probe, ProbeKind, Reconnect, Secret, Settings, Strategy},
     text::Scrubbed,
 };
 
@@ -142,7 +142,7 @@ pub fn fleet(options: &Options, ports: [u16; 4], credentials: &Credentials) -> (
             let id = site.client_id(*number, shares[site.index()].to_string().len());
             Client {
                 username: Some(username.clone()),
-                password: Some(credentials.password.clone()),
+                password: Some(Password::Fixed(credentials.password.clone())),
                 ..Client::new(&id, EndpointKey(site.index() as u16), settings.clone())
             }
         })
@@ -175,7 +175,7 @@ fn plant(clients: &mut [Client], seed: u64) -> Planted {
     for client in clients.iter() {
         good[client.endpoint().index()] += 1;
     }
-    let wrong = Secret::new("not the password".to_owned());
+    let wrong = Password::Fixed(Secret::new("not the password".to_owned()));
     for n in order {
         let is_twin = planted.twins.is_some_and(|(a, b)| n == a || n == b);
         let left = &mut good[clients[n].endpoint().index()];
@@ -257,7 +257,7 @@ mod tests {
                 let right = Credentials::new(seed).password;
                 let mut good = HashSet::new();
                 for (n, client) in fleet.clients.iter().enumerate() {
-                    let is_right = client.password.as_ref().unwrap().expose() == right.expose();
+                    let is_right = client.password.as_ref().unwrap().fixed().unwrap().expose() == right.expose();
                     assert_eq!(is_right, !planted.refused.contains(&n));
                     if is_right {
                         good.insert(client.endpoint());

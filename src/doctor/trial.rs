@@ -6,10 +6,11 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::{
     clock::Moment,
+    credentials,
     event::{Cause, Connack, Generation, Manner, Reason, Unanswered},
     fleet::{
-        Client, ClientKey, Conversation, Endpoint, EndpointKey, Fleet, Probe, ProbeKind, Protocol, Settings,
-        Subscription,
+        Client, ClientKey, Conversation, Credentials, Endpoint, EndpointKey, Fleet, Probe, ProbeKind, Protocol,
+        Settings, Subscription,
     },
     pool::{Pool, PoolNews},
     text::Scrubbed,
@@ -105,7 +106,10 @@ pub(super) async fn run(client: &Client, endpoint: &Endpoint, hop: Option<IpAddr
     let mut trial = Trial::default();
     let mut pool = Pool::start(&fleet);
     let remote = Remote { addresses: hop.into_iter().collect(), ..Remote::from(&fleet.endpoints[0]) };
-    trial.failure = trial.walk(&mut pool, &fleet.clients[0], remote, limit).await.err();
+    trial.failure = match credentials::fetch(client).await {
+        Ok(fetched) => trial.walk(&mut pool, &fleet.clients[0], remote, fetched, limit).await.err(),
+        Err(cause) => Some(trial.failed(Step::Connect, Moment::now(), Why::Ended(cause))),
+    };
     pool.stop().await;
     trial
 }
@@ -159,6 +163,7 @@ impl Trial {
         pool: &mut Pool,
         client: &Client,
         remote: Remote,
+        mut fetched: Option<Credentials>,
         limit: Duration,
     ) -> Result<(), (Step, Why)> {
         let subscribe = &client.conversation.subscribe;
@@ -220,9 +225,13 @@ impl Trial {
                     ordered = Some(Moment::now());
                     let endpoint = EndpointKey(0);
                     pool.order(ClientKey(0), |_| ToWorker::Remote { endpoint, remote: remote.clone() });
-                    pool.order(ClientKey(0), |slot| {
-                        let manner = Manner::default();
-                        ToWorker::Connect { slot, generation: GENERATION, endpoint, manner }
+                    let credentials = fetched.take().map(Box::new);
+                    pool.order(ClientKey(0), |slot| ToWorker::Connect {
+                        slot,
+                        generation: GENERATION,
+                        endpoint,
+                        manner: Manner::default(),
+                        credentials,
                     });
                 }
                 Ok(Some(PoolNews::Report(_, report))) => heard.take_in(report, kind),
@@ -270,7 +279,8 @@ impl Trial {
 /// cut, stood already when the endpoint was probed.
 fn is_of_the_way(reason: Reason) -> bool {
     let told_at_connack = matches!(reason, Reason::ConnectionLost | Reason::ConnectionReset | Reason::ConnectTimeout);
-    let is_other = matches!(reason, Reason::ClientCertificateRefused | Reason::Internal) || reason.is_workers();
+    let is_other = matches!(reason, Reason::ClientCertificateRefused | Reason::PasswordUnavailable | Reason::Internal)
+        || reason.is_workers();
     reason.is_network() && !told_at_connack || is_other
 }
 

@@ -29,6 +29,7 @@ pub enum Reason {
     ProtocolFallback,
     SessionLost,
     DuplicateClientId,
+    PasswordUnavailable,
     Internal,
     // The network's
     ConnectionLost,
@@ -268,6 +269,7 @@ impl Reason {
             ProtocolFallback => ("protocol_fallback", "trying MQTT 3.1.1"),
             SessionLost => ("session_lost", "session lost"),
             DuplicateClientId => ("duplicate_client_id", "same client ID used twice"),
+            PasswordUnavailable => ("password_unavailable", "password not to be had"),
             Internal => ("internal", "internal error"),
             ConnectionLost => ("connection_lost", "connection lost"),
             ConnectionRefused => ("connection_refused", "connection refused"),

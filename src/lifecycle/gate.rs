@@ -7,7 +7,7 @@ use crate::{
     event::{Cause, Condition, Gate, Manner, Reason, State},
     fleet::{ClientKey, EndpointKey, Fleet, Strategy},
     lifecycle::{
-        Effect, Lifecycle, Machine,
+        Effect, Lifecycle, Machine, Renewal,
         admission::Admission,
         health::{Due, Health},
     },
@@ -219,15 +219,17 @@ impl Lifecycle {
             let machine = &mut self.machines[client.index()];
             machine.generation += 1;
             machine.admitted = now;
-            let generation = machine.generation;
+            let (generation, renewal) = (machine.generation, machine.renewal);
             let protocol = self.version(client);
             let machine = &mut self.machines[client.index()];
             machine.protocol = protocol;
             let is_own = protocol == machine.settings.protocol;
             let manner = Manner { protocol: (!is_own).then_some(protocol), is_muted: machine.is_muted };
-            let late = now + machine.settings.connect_timeout + Self::GRACE;
             self.change(client, State::Connecting, Reason::Admitted, Scrubbed::default(), None, now);
-            self.set_timer(client, late);
+            // What has to be fetched first has time limits of its own.
+            if renewal == Renewal::Never {
+                self.ordered(client, now);
+            }
             self.effects.push(Effect::Connect(client, generation, endpoint, manner));
         }
     }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::{
     clock::Moment,
     event::{Cause, Reason, Remedy, State, Unanswered},
-    fleet::ClientKey,
-    lifecycle::{Lifecycle, backoff},
+    fleet::{ClientKey, Strategy},
+    lifecycle::{Lifecycle, Renewal, backoff},
     text::Scrubbed,
 };
 
@@ -15,6 +15,8 @@ impl Lifecycle {
     const TAKE_OVERS: Duration = Duration::from_secs(60);
     /// The longest wait, in milliseconds, of a client that comes back without its probe.
     const WITHOUT_PROBE: u64 = 500;
+    /// How soon a client tries again whose password is issued anew.
+    const RENEWAL: Strategy = Strategy::Exponential { min: Duration::from_secs(1), max: Duration::from_secs(1) };
     /// A broker that only closes the socket of a client that is taken over does so while, or right
     /// after, the other one connects.
     const RIGHT_AFTER: Duration = Duration::from_secs(1);
@@ -45,7 +47,7 @@ impl Lifecycle {
         if reason.remedy() == Remedy::Later {
             machine.rejections += 1;
         }
-        let rejections = machine.rejections;
+        let (rejections, renewal) = (machine.rejections, machine.renewal);
         let may_come_soon = reason.is_of_credentials() && machine.was_let_in;
 
         let remedy = reason.remedy();
@@ -81,6 +83,10 @@ impl Lifecycle {
             return self.change(client, State::Failed, reason, detail, None, at);
         };
         let (to, delay) = match remedy {
+            // What was refused may only have been too old: the next one is a new one.
+            Remedy::Later if renewal == Renewal::Issued && rejections <= 1 => {
+                (State::Backoff, backoff::delay(Self::RENEWAL, 1, &mut self.random).unwrap_or(delay))
+            }
             // It was let in with the same credentials: the broker may have lost sight of them for a moment.
             Remedy::Later if may_come_soon && rejections <= backoff::SOON => {
                 (State::Backoff, backoff::soon_delay(rejections, &mut self.random))

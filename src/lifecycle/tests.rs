@@ -3,6 +3,7 @@
 mod absence;
 mod culprits;
 mod ladders;
+mod renewal;
 mod routes;
 mod soak;
 mod turns;

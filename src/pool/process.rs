@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use crate::{
-    fleet::{ClientKey, Fleet, WorkerKey},
+    fleet::{ClientKey, Fleet, Password, WorkerKey},
     pool::last_words::{LastWords, listen},
     text::Scrubbed,
     wire::{self, ClientDef, DEFINE_PART, FromWorker, Hello, ToWorker, WireError},
@@ -181,7 +181,8 @@ fn define(fleet: &Fleet, key: ClientKey) -> ClientDef {
         probe: settings.probe,
         probe_topic: client.probe_topic(),
         username: client.username.clone(),
-        password: client.password.clone(),
+        // What is fetched comes with the order to connect.
+        password: client.password.as_ref().and_then(Password::fixed).cloned(),
         identity: client.identity.as_deref().cloned(),
         conversation: client.conversation.clone(),
     }
@@ -211,6 +212,7 @@ mod tests {
             generation: 1,
             endpoint: crate::fleet::EndpointKey(0),
             manner: Default::default(),
+            credentials: None,
         };
         let fill = async { while process.sender.send(&order).await.is_ok() {} };
         assert!(timeout(Duration::from_millis(300), fill).await.is_err(), "the socket took everything");

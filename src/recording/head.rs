@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     clock::{Anchor, Moment},
     fleet::{
-        Client, Conversation, Endpoint, EndpointKey, Fleet, Labels, Message, Probe, Protocol, Proxy, ProxyKind,
-        Reconnect, Secret, Settings, Strategy, Subscription, Tls, Traffic, Transport, WebSocket,
+        Client, Conversation, Endpoint, EndpointKey, Fleet, Labels, Message, Password, Probe, Protocol, Proxy,
+        ProxyKind, Reconnect, Secret, Settings, Strategy, Subscription, Tls, Traffic, Transport, WebSocket,
     },
     lines,
     text::Scrubbed,
@@ -456,7 +456,7 @@ impl<'a> ClientLine<'a> {
         Client {
             endpoints: endpoints.unwrap_or_else(|| self.endpoints.as_ref().into()),
             username: self.username.map(|name| name.as_ref().into()),
-            password: self.password.then(|| Secret::new(String::new())),
+            password: self.password.then(|| Password::Fixed(Secret::new(String::new()))),
             labels: labels.unwrap_or_else(|| Arc::new(self.labels.into_owned())),
             conversation: shared.unwrap_or_else(|| Arc::new(conversation)),
             ..Client::new(&self.client, EndpointKey(0), settings)

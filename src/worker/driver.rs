@@ -17,7 +17,7 @@ use super::{
 use crate::{
     clock::Moment,
     event::{Ask, Cause, Failure, Generation, Manner, Reason, StageKind, Step, Unanswered},
-    fleet::EndpointKey,
+    fleet::{Credentials, EndpointKey},
     paho::{Accepted, Client, End, Place, Slots},
     text::Scrubbed,
     wire::{ClientDef, News, Remote, Slot},
@@ -78,6 +78,11 @@ impl Driver {
 
     pub(super) fn knows(&self, endpoint: EndpointKey) -> bool {
         self.remotes.contains_key(&endpoint)
+    }
+
+    /// Takes in what a client proves with, from its next connect on, that it is who it says.
+    pub(super) fn renew(&mut self, slot: Slot, credentials: Credentials) {
+        self.lanes[slot as usize].renew(credentials);
     }
 
     /// Obeys a connect order to an endpoint it knows. An earlier connection is cut first.

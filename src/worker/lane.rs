@@ -8,7 +8,7 @@ use super::talk::Talk;
 use crate::{
     clock::Moment,
     event::{Generation, Manner},
-    fleet::{ProbeKind, Protocol},
+    fleet::{Credentials, ProbeKind, Protocol},
     paho::{Client, Pending},
     wire::{ClientDef, Remote},
 };
@@ -68,5 +68,13 @@ impl Lane {
         let (protocol, probe) = self.own;
         self.def.protocol = manner.protocol.unwrap_or(protocol);
         self.def.probe.kind = if manner.is_muted && probe != ProbeKind::Off { ProbeKind::Heartbeat } else { probe };
+    }
+
+    /// Takes in what the client proves with, from its next connect on, that it is who it says.
+    pub fn renew(&mut self, Credentials { password, key_password }: Credentials) {
+        self.def.password = password.or(self.def.password.take());
+        if let Some(identity) = &mut self.def.identity {
+            identity.key_password = key_password.or(identity.key_password.take());
+        }
     }
 }

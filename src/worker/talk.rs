@@ -151,8 +151,8 @@ impl Talk {
             _ => ("SUBSCRIBE", 0),
         };
         let colon = if words.is_empty() { "" } else { ": " };
-        let detail = Scrubbed::new(&format!("{packet} {}{colon}{words}", mqtt_name(&topic)));
-        turn.tell(Request::Probe, at, &topic, qos, None, detail);
+        let detail = Scrubbed::new(&format!("{packet} {}{colon}{words}", mqtt_name(topic)));
+        turn.tell(Request::Probe, at, topic, qos, None, detail);
     }
 
     /// Takes in which messages the broker refused.
@@ -251,7 +251,7 @@ impl Talk {
             turn.shortfall(now, &def.conversation.subscribe[i], None, Scrubbed::new(&detail));
         }
         if self.echo.is_some() {
-            turn.tell(Request::Probe, now, &turn.client.probe_topic(), 0, None, Scrubbed::new(&detail));
+            turn.tell(Request::Probe, now, turn.client.probe_topic(), 0, None, Scrubbed::new(&detail));
         }
         self.go_on(turn);
     }

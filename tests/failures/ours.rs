@@ -1,8 +1,10 @@
 //! Failures on this host: workers that die or cannot start, and patience that ends.
 
+use std::{fs, os::unix::fs::PermissionsExt};
+
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 
-use crate::{Run, headless::Heard, mosquitto::Mosquitto};
+use crate::{Run, fleet_file::FleetFile, headless::Heard, mosquitto::Mosquitto};
 
 fn url(broker: &Mosquitto) -> String {
     format!("mqtt://127.0.0.1:{}", broker.port())
@@ -50,6 +52,43 @@ fn worker_cannot_start() {
     };
     drop(run.program.wait_for("why it cannot start", told));
     prlimit(Some(program), Resource::Nofile, limit).expect("to set its limit");
+    run.comes_up();
+}
+
+#[test]
+fn password_file_gone() {
+    let mut broker = Mosquitto::start();
+    let file = FleetFile::new(&format!(
+        "[endpoint.plant]\nurl = '{}'\n[[client]]\nid = 'press'\nendpoints = ['plant']\nusername = 'op'\npassword = {{ \
+         file = 'press.pw' }}\nreconnect = {{ strategy = 'fixed', every = '300ms' }}\n",
+        url(&broker)
+    ));
+    let password = file.dir.path().join("press.pw");
+    fs::write(&password, "let-me-in").expect("a file");
+    let mut run = Run::file(file, crate::plainly);
+    run.comes_up();
+    fs::remove_file(&password).expect("to remove it");
+    broker.restart();
+    run.expect_after("connection_lost", "password_file_gone");
+    fs::write(&password, "let-me-in").expect("a file");
+    run.comes_up();
+}
+
+#[test]
+fn password_command_fails() {
+    let broker = Mosquitto::start();
+    let dir = tempfile::tempdir().expect("a folder");
+    let token = dir.path().join("token");
+    let says = |script: &str| {
+        fs::write(dir.path().join("new"), format!("#!/bin/sh\n{script}\n")).expect("a file");
+        fs::set_permissions(dir.path().join("new"), PermissionsExt::from_mode(0o700)).expect("its mode");
+        fs::rename(dir.path().join("new"), &token).expect("its place");
+    };
+    says("echo 'no token server' >&2; exit 7");
+    let client = format!("username = 'op'\npassword = {{ command = ['{}'] }}", token.display());
+    let mut run = Run::with(&url(&broker), "", &client);
+    run.expect("password_command_fails");
+    says("echo let-me-in");
     run.comes_up();
 }
 

@@ -5,7 +5,7 @@ use std::{
     fs::{self, File},
     io::{self, BufRead, BufReader, Write},
     net::{SocketAddr, TcpListener, TcpStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
         LazyLock,
@@ -66,10 +66,7 @@ impl Mosquitto {
         if !setup.users.is_empty() {
             let file = dir.path().join("passwords");
             fs::write(&file, "").expect("an empty password file");
-            for (name, password) in &setup.users {
-                let done = Command::new("mosquitto_passwd").arg("-b").arg(&file).args([name, password]).output();
-                assert!(done.expect("mosquitto_passwd").status.success());
-            }
+            setup.users.iter().for_each(|(name, password)| set_password(&file, name, password));
             conf.push(format!("password_file {}", file.display()));
         }
         conf.extend(setup.lines);
@@ -101,6 +98,11 @@ impl Mosquitto {
         if let Some(mut child) = self.child.take() {
             child.wait().expect("mosquitto's end");
         }
+    }
+
+    /// Gives a user another password, which counts from the next start on.
+    pub fn set_password(&self, name: &str, password: &str) {
+        set_password(&self.dir.path().join("passwords"), name, password);
     }
 
     /// Starts it again on the same port.
@@ -199,6 +201,11 @@ impl Drop for Mosquitto {
     fn drop(&mut self) {
         self.kill9();
     }
+}
+
+fn set_password(file: &Path, name: &str, password: &str) {
+    let done = Command::new("mosquitto_passwd").arg("-b").arg(file).args([name, password]).output();
+    assert!(done.expect("mosquitto_passwd").status.success());
 }
 
 /// Debian keeps it outside an ordinary user's path.

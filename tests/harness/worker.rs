@@ -127,7 +127,8 @@ impl Worker {
             let generation = self.generation.entry(slot).or_default();
             *generation += 1;
             let endpoint = EndpointKey(slot as u16);
-            let order = ToWorker::Connect { slot, generation: *generation, endpoint, manner: self.manner };
+            let manner = self.manner;
+            let order = ToWorker::Connect { slot, generation: *generation, endpoint, manner, credentials: None };
             sender.feed(&order).await.expect("to order");
         }
         sender.flush().await.expect("to order");

@@ -15,8 +15,8 @@ use mqfleet::{
         Session, Shortfall, Stage as Leg, StageKind, State, Tcp, TcpState, Transition, What, WorkerEvent,
     },
     fleet::{
-        Client, ClientKey, Conversation, Endpoint, EndpointKey, Fleet, Identity, Probe, ProbeKind, Secret, Settings,
-        Subscription, Tls, Transport, WorkerKey,
+        Client, ClientKey, Conversation, Endpoint, EndpointKey, Fleet, Identity, Password, Probe, ProbeKind, Secret,
+        Settings, Subscription, Tls, Transport, WorkerKey,
     },
     model::{Model, Motion, Stretch, Timeline},
     text::Scrubbed,
@@ -54,7 +54,7 @@ pub fn fleet(env: Option<&str>) -> Fleet {
             let id = format!("{group}-{n:04}");
             clients.push(Client {
                 username: Some("plant".into()),
-                password: Some(Secret::new("hunter2".to_owned())),
+                password: Some(Password::Fixed(Secret::new("hunter2".to_owned()))),
                 ..Client::new(&id, EndpointKey(endpoint), settings.clone())
             });
         }

@@ -231,6 +231,7 @@ async fn an_order_for_no_slot_ends_the_worker_with_a_word() {
             generation: 1,
             endpoint: mqfleet::fleet::EndpointKey(0),
             manner: mqfleet::event::Manner::default(),
+            credentials: None,
         })
         .await
         .expect("to order");

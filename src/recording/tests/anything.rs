@@ -9,8 +9,8 @@ use crate::{
     clock::{Anchor, Moment},
     event::*,
     fleet::{
-        Client, ClientKey, Conversation, Endpoint, EndpointKey, Fleet, Message, ProbeKind, Proxy, ProxyKind, Secret,
-        Settings, Subscription, Tls, Traffic, Transport, WebSocket, WorkerKey,
+        Client, ClientKey, Conversation, Endpoint, EndpointKey, Fleet, Message, Password, ProbeKind, Proxy, ProxyKind,
+        Secret, Settings, Subscription, Tls, Traffic, Transport, WebSocket, WorkerKey,
     },
     text::Scrubbed,
 };
@@ -59,7 +59,7 @@ pub(super) fn fleet() -> Fleet {
         let mut client =
             Client::new(&format!("press-{:04}", n / 2), EndpointKey((n % 2) as u16), settings[n as usize % 2].clone());
         client.username = Some("op".into());
-        client.password = Some(Secret::new("hush-password".into()));
+        client.password = Some(Password::Fixed(Secret::new("hush-password".into())));
         client.labels = Arc::new([(Scrubbed::new("site"), Scrubbed::new(&format!("hall-{}", n % 3)))].into());
         client.conversation = Arc::new(Conversation {
             will: Some(message("gone")),

@@ -1,0 +1,300 @@
+//! Defines when the passwords of a fleet's clients are fetched, how long one is used, and that one source is asked only once at a time; what it is fetched from is the fleet's, and when a client connects is the lifecycle's.
+//!
+//! A file is read again for every connect, so that it is always the newest that is used. What a command
+//! said is kept for as long as its `every` says, or until a broker refuses it. Where the broker refused what
+//! came from a file, that file is watched: as soon as it says something else, this is news.
+
+mod command;
+mod shelf;
+mod source;
+
+use std::{
+    collections::{HashMap, VecDeque, hash_map::RandomState},
+    future::pending,
+    hash::BuildHasher,
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{
+    sync::Semaphore,
+    task::JoinSet,
+    time::{Instant, sleep_until},
+};
+
+pub use source::{of_file, secret};
+
+use crate::{
+    event::{Cause, Generation, Manner, Reason},
+    fleet::{Client, ClientKey, Credentials, EndpointKey, Fleet, PasswordSource, Secret},
+    text::Scrubbed,
+};
+use shelf::Shelf;
+
+/// Commands that run at once: each may be a program of some size.
+const COMMANDS: usize = 8;
+/// Files that are read at once; they wait only where their disk does.
+const FILES: usize = 64;
+/// From one look at files that a broker refused to the next.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// An order to connect that waits for its credentials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Order {
+    pub client: ClientKey,
+    pub generation: Generation,
+    pub endpoint: EndpointKey,
+    pub manner: Manner,
+}
+
+/// What became of something that was asked for, or was watched.
+#[derive(Debug)]
+pub enum News {
+    /// The credentials for an order, or why there are none.
+    Fetched(Order, Result<Credentials, Cause>),
+    /// What a broker refused, or what could not be had, is another one now.
+    Renewed(Vec<ClientKey>),
+}
+
+/// An order, with what was fetched for it so far.
+#[derive(Debug)]
+struct Wish {
+    order: Order,
+    credentials: Credentials,
+}
+
+impl Wish {
+    fn of(&mut self, role: Role) -> &mut Option<Secret> {
+        match role {
+            Role::Password => &mut self.credentials.password,
+            Role::KeyPassword => &mut self.credentials.key_password,
+        }
+    }
+}
+
+/// Which of a client's credentials a source is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    Password,
+    KeyPassword,
+}
+
+impl Role {
+    fn name(self) -> &'static str {
+        match self {
+            Role::Password => "password",
+            Role::KeyPassword => "key password",
+        }
+    }
+}
+
+/// What work is done with.
+enum Done {
+    Fetched(Arc<PasswordSource>, Result<Secret, Scrubbed>),
+    /// The files that were looked at, with what they say now.
+    Looked(Vec<(Arc<PasswordSource>, Mark)>),
+}
+
+/// Stands for a secret, to see whether another one is the same; `None` for none.
+type Mark = Option<u64>;
+
+/// The credentials of a fleet's clients that have to be fetched. Dropping it ends what is under way.
+pub struct Keyring {
+    fleet: Arc<Fleet>,
+    shelves: HashMap<Arc<PasswordSource>, Shelf>,
+    /// The password that each client was given last, for when a broker refuses it.
+    given: HashMap<ClientKey, Mark>,
+    /// Files whose content is of no use, with the clients that wait for another, and what it was for them.
+    watched: HashMap<Arc<PasswordSource>, HashMap<ClientKey, Mark>>,
+    next_look: Option<Instant>,
+    work: JoinSet<Done>,
+    commands: Arc<Semaphore>,
+    files: Arc<Semaphore>,
+    news: VecDeque<News>,
+    marks: RandomState,
+}
+
+impl Keyring {
+    /// Nothing is fetched yet. It needs a tokio runtime to `ask`.
+    pub fn new(fleet: Arc<Fleet>) -> Keyring {
+        Keyring {
+            fleet,
+            shelves: HashMap::new(),
+            given: HashMap::new(),
+            watched: HashMap::new(),
+            next_look: None,
+            work: JoinSet::new(),
+            commands: Arc::new(Semaphore::new(COMMANDS)),
+            files: Arc::new(Semaphore::new(FILES)),
+            news: VecDeque::new(),
+            marks: RandomState::new(),
+        }
+    }
+
+    /// Fetches what the client connects with; what becomes of it is news.
+    pub fn ask(&mut self, order: Order) {
+        self.go_on(Wish { order, credentials: Credentials::default() });
+    }
+
+    /// A broker refused the password that the client connected with.
+    pub fn refused(&mut self, client: ClientKey) {
+        let [Some(source), _] = self.fleet.client(client).sources() else { return };
+        let source = source.clone();
+        let refused = self.given.get(&client).copied().flatten();
+        if let (true, Some(shelf)) = (source.is_command(), self.shelves.get_mut(&source)) {
+            shelf.refuse(|secret| Some(self.marks.hash_one(secret.expose())) == refused);
+        }
+        self.watch(source, client, refused);
+    }
+
+    /// Waits for news; for ever, where nothing was asked for and nothing is watched. May be dropped and
+    /// called again without losing any.
+    pub async fn next(&mut self) -> News {
+        loop {
+            if let Some(news) = self.news.pop_front() {
+                return news;
+            }
+            let next_look = self.next_look;
+            let look = async move {
+                match next_look {
+                    Some(at) => sleep_until(at).await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                Some(done) = self.work.join_next_with_id() => match done {
+                    Ok((_, Done::Fetched(source, fetched))) => self.take_in(&source, fetched),
+                    Ok((_, Done::Looked(files))) => self.compare(files),
+                    Err(error) => {
+                        let is_its = |(_, shelf): &(&Arc<PasswordSource>, &Shelf)| shelf.task == Some(error.id());
+                        if let Some(source) = self.shelves.iter().find(is_its).map(|(source, _)| source.clone()) {
+                            self.take_in(&source, Err(Scrubbed::new(&format!("fetching it ended by itself: {error}"))));
+                        }
+                    }
+                },
+                () = look => self.look(),
+            }
+        }
+    }
+
+    /// Gives a wish what there is, and fetches what there is not.
+    fn go_on(&mut self, mut wish: Wish) {
+        let fleet = self.fleet.clone();
+        let sources = fleet.client(wish.order.client).sources();
+        for (role, source) in [Role::Password, Role::KeyPassword].into_iter().zip(sources) {
+            let Some(source) = source.filter(|_| wish.of(role).is_none()) else { continue };
+            let shelf = self.shelves.entry(source.clone()).or_default();
+            match shelf.get(source, Instant::now()) {
+                Some(secret) => *wish.of(role) = Some(secret.clone()),
+                None => {
+                    shelf.waiting.push((wish, role));
+                    return self.fetch(source, role);
+                }
+            }
+        }
+        let Wish { order, credentials } = wish;
+        let mark = credentials.password.as_ref().map(|password| self.marks.hash_one(password.expose()));
+        self.given.insert(order.client, mark);
+        self.news.push_back(News::Fetched(order, Ok(credentials)));
+    }
+
+    /// Asks a source, unless it is being asked.
+    fn fetch(&mut self, source: &Arc<PasswordSource>, role: Role) {
+        let Some(shelf) = self.shelves.get_mut(source).filter(|shelf| shelf.task.is_none()) else { return };
+        let (at, source) = (shelf.ask(source, Instant::now()), source.clone());
+        let turns = if source.is_command() { self.commands.clone() } else { self.files.clone() };
+        let task = self.work.spawn(async move {
+            sleep_until(at).await;
+            let _turn = turns.acquire().await; // nobody closes it
+            let fetched = source::fetch(&source, role.name()).await;
+            Done::Fetched(source, fetched)
+        });
+        shelf.task = Some(task.id());
+    }
+
+    fn take_in(&mut self, source: &Arc<PasswordSource>, fetched: Result<Secret, Scrubbed>) {
+        let Some(shelf) = self.shelves.get_mut(source) else { return };
+        shelf.put(source, fetched.as_ref().ok());
+        let waiting = std::mem::take(&mut shelf.waiting);
+        if !source.is_command() {
+            self.shelves.remove(source); // nothing of it is kept
+        }
+        for (mut wish, role) in waiting {
+            match &fetched {
+                Ok(secret) => {
+                    *wish.of(role) = Some(secret.clone());
+                    self.go_on(wish);
+                }
+                Err(why) => {
+                    let cause = Cause { reason: Reason::PasswordUnavailable, detail: why.clone() };
+                    self.news.push_back(News::Fetched(wish.order, Err(cause)));
+                    self.watch(source.clone(), wish.order.client, None);
+                }
+            }
+        }
+    }
+
+    /// Watches a file for the client, until it says something else than what is of no use.
+    fn watch(&mut self, source: Arc<PasswordSource>, client: ClientKey, useless: Mark) {
+        if source.is_command() {
+            return;
+        }
+        self.watched.entry(source).or_default().insert(client, useless);
+        self.next_look.get_or_insert(Instant::now() + LOOK);
+    }
+
+    /// Reads the watched files, away from this thread.
+    fn look(&mut self) {
+        self.next_look = None;
+        let (sources, marks) = (self.watched.keys().cloned().collect::<Vec<_>>(), self.marks.clone());
+        self.work.spawn(async move {
+            let mut files = Vec::new();
+            for source in sources {
+                let secret = source::fetch(&source, Role::Password.name()).await.ok();
+                files.push((source, secret.map(|secret| marks.hash_one(secret.expose()))));
+            }
+            Done::Looked(files)
+        });
+    }
+
+    fn compare(&mut self, files: Vec<(Arc<PasswordSource>, Mark)>) {
+        let mut renewed = Vec::new();
+        for (source, now) in files {
+            let Some(clients) = self.watched.get_mut(&source) else { continue };
+            // What cannot be read now is no better than what was refused.
+            renewed.extend(clients.extract_if(|_, useless| now.is_some() && now != *useless).map(|(client, _)| client));
+            if clients.is_empty() {
+                self.watched.remove(&source);
+            }
+        }
+        if !self.watched.is_empty() {
+            self.next_look = Some(Instant::now() + LOOK);
+        }
+        if !renewed.is_empty() {
+            renewed.sort_unstable();
+            self.news.push_back(News::Renewed(renewed));
+        }
+    }
+}
+
+/// Fetches, once, what a client connects with; `None` where nothing has to be fetched.
+///
+/// # Errors
+/// Why there is no password.
+pub async fn fetch(client: &Client) -> Result<Option<Credentials>, Cause> {
+    let [password, key_password] = client.sources();
+    let mut credentials = Credentials::default();
+    for (source, role, to) in [
+        (password, Role::Password, &mut credentials.password),
+        (key_password, Role::KeyPassword, &mut credentials.key_password),
+    ] {
+        if let Some(source) = source {
+            let cause = |detail| Cause { reason: Reason::PasswordUnavailable, detail };
+            *to = Some(source::fetch(source, role.name()).await.map_err(cause)?);
+        }
+    }
+    Ok(client.sources().iter().any(Option::is_some).then_some(credentials))
+}
+
+#[cfg(test)]
+mod tests;
