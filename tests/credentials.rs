@@ -70,7 +70,10 @@ fn a_password_file_that_is_renewed_lets_the_clients_in_at_once_before_or_after_t
     // First the broker: all are refused, and would be tried again in minutes.
     broker.set_password("op", "the-third");
     broker.restart();
-    drop(run.wait_for("three refused", |h| h.count("failed") == 3));
+    drop(run.wait_for("three refused", |h| {
+        let refused = h.of_type("state").filter(|l| l["reason"] == "not_authorized");
+        refused.filter_map(|l| l["client"].as_str()).collect::<std::collections::HashSet<_>>().len() == 3
+    }));
     let begin = Instant::now();
     renew(&token, "the-third\n");
     run.wait_up(3);
