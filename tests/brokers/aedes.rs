@@ -92,6 +92,19 @@ impl Broker for Aedes {
         self.server.log()
     }
 
+    fn logs(&self, cell: Cell) -> Option<&'static str> {
+        Some(match cell {
+            Cell::Right => "accepts right-",
+            Cell::Wrong => "refuses wrong-",
+            Cell::Duplicate => "closed duplicate-",
+            Cell::ProbeRefused => "denies publish proberefused-",
+            Cell::SubscriptionRefused => "denies subscribe subscriptionrefused-",
+            Cell::Kicked => "kicks kicked-",
+            Cell::Full => "full, refused full-",
+            _ => return None,
+        })
+    }
+
     fn kick(&mut self) -> bool {
         self.server.say("kick");
         true

@@ -2,6 +2,8 @@
 
 use std::{path::Path, process::Command};
 
+use rustix::process::Rlimit;
+
 use super::{
     mosquitto::{Mosquitto, Setup, free_port},
     table::{Broker, Cell, Column, Expected, PASSWORD, Ports},
@@ -32,8 +34,7 @@ impl WithRules {
             .map(|folder| Path::new(folder).join("mosquitto_dynamic_security.so"));
         let plugin = plugin.iter().find(|p| p.exists()).expect("mosquitto's plugin for access rules");
         let tls = free_port();
-        let limited = limit.map(|limit| format!("max_connections {limit}"));
-        let mut lines = vec![
+        let lines = vec![
             format!("plugin {}", plugin.display()),
             format!("plugin_opt_config_file {}", rules.display()),
             format!("listener {tls} 127.0.0.1"),
@@ -41,22 +42,29 @@ impl WithRules {
             format!("keyfile {}", key.display()),
             "allow_anonymous false".into(),
         ];
-        // Each is of the listener before it; where there are two, the later one holds.
-        lines.extend(limited.clone());
-        lines.splice(0..0, limited);
         let setup = Setup { lines, verbose: true, ..Setup::default() };
         let broker = Mosquitto::with(setup);
         let column = WithRules { ports: Ports { plain: broker.port(), tls: Some(tls) }, broker, _rules: dir };
         for user in ["fleet", "kicked", "denied"] {
             column.control(&["createClient", user, "-p", PASSWORD]);
         }
-        column.control(&["setDefaultACLAccess", "publishClientSend", "allow"]);
-        column.control(&["setDefaultACLAccess", "publishClientReceive", "allow"]);
-        column.control(&["setDefaultACLAccess", "subscribe", "allow"]);
-        column.control(&["createRole", "outcast"]);
+        for role in ["all", "outcast"] {
+            column.control(&["createRole", role]);
+        }
+        for kind in ["publishClientSend", "publishClientReceive", "subscribePattern"] {
+            column.control(&["addRoleACL", "all", kind, "#", "allow"]);
+        }
         column.control(&["addRoleACL", "outcast", "publishClientSend", "mqfleet/#", "deny"]);
         column.control(&["addRoleACL", "outcast", "subscribePattern", "forbidden/#", "deny"]);
-        column.control(&["addClientRole", "denied", "outcast"]);
+        column.control(&["addClientRole", "denied", "outcast", "9"]);
+        for user in ["fleet", "kicked", "denied"] {
+            column.control(&["addClientRole", user, "all", "1"]);
+        }
+        // Its own limit stops working after the first refusal: it is given no more descriptors instead.
+        if let Some(limit) = limit {
+            let files = Some(column.broker.files_at_rest() + u64::from(limit));
+            column.broker.limit_files(Rlimit { current: files, maximum: files });
+        }
         column
     }
 
@@ -77,6 +85,16 @@ impl Broker for WithRules {
 
     fn log(&self) -> String {
         self.broker.log()
+    }
+
+    fn logs(&self, cell: Cell) -> Option<&'static str> {
+        Some(match cell {
+            Cell::Right => "as right-5-tls (p5",
+            Cell::Duplicate => "already connected, closing old connection",
+            Cell::ProbeRefused => "Denied PUBLISH from proberefused-5-tls",
+            Cell::Stopped => "terminating",
+            _ => return None,
+        })
     }
 
     fn kick(&mut self) -> bool {

@@ -134,6 +134,12 @@ fn differs(cell: Cell) -> Option<Expected> {
         Cell::SubscriptionRefused => {
             Some(Expected { outcomes: &["backoff"], reasons: &["connection_lost", "connection_reset"] })
         }
+        // It knows no QoS 2: it grants 1 where that is asked for, and answers a PUBLISH of it with PUBACK.
+        Cell::Qos(2) => {
+            Some(Expected { outcomes: &["shortfall", "backoff", "up"], reasons: &["", "protocol_error", "connected"] })
+        }
+        // To it a user beyond the limit is one who may not connect (CONNACK 5).
+        Cell::Full => Some(Expected { outcomes: &["failed"], reasons: &["not_authorized"] }),
         _ => None,
     }
 }
