@@ -81,11 +81,23 @@ pub(super) struct Check<'a> {
     wrongs: u64,
     ending: Option<String>,
     endings: u64,
+    disorder: Option<String>,
+    disorders: u64,
 }
 
 impl<'a> Check<'a> {
     pub fn new(seen: &'a mut Seen, around: &Surroundings<'_>) -> Check<'a> {
-        Check { seen, now: around.now, left: around.keys_opened, wrong: None, wrongs: 0, ending: None, endings: 0 }
+        Check {
+            seen,
+            now: around.now,
+            left: around.keys_opened,
+            wrong: None,
+            wrongs: 0,
+            ending: None,
+            endings: 0,
+            disorder: None,
+            disorders: 0,
+        }
     }
 
     /// Looks at a certificate, `is_own` where no other client has it.
@@ -99,6 +111,16 @@ impl<'a> Check<'a> {
         if let Some(expiry) = expiry.filter(|expiry| expiry.is_soon()) {
             self.endings += 1;
             self.ending.get_or_insert_with(|| title("cert_file", path, &expiry.to_string()));
+        }
+        if let Some((signed, other)) = &certificate.disorder {
+            self.disorders += 1;
+            self.disorder.get_or_insert_with(|| {
+                title(
+                    "cert_file",
+                    path,
+                    &format!("is no chain in its order: behind {signed} is {other}, which did not sign it"),
+                )
+            });
         }
         Some(certificate)
     }
@@ -143,6 +165,11 @@ impl<'a> Check<'a> {
         if let Some((title, help)) = self.wrong {
             let title = format!("{title}{}", more(self.wrongs, "files"));
             report.error(Draft::at(span.clone(), title).help_if(help.map(str::to_owned)));
+        }
+        if let Some(title) = self.disorder {
+            let title = format!("{title}{}", more(self.disorders, "files"));
+            let help = "the client's own certificate comes first, then that of who signed it, and so on: some brokers refuse another order";
+            report.warning(Draft::at(span.clone(), title).help(help));
         }
         if let Some(title) = self.ending {
             let title = format!("{title}{}", more(self.endings, "certificates"));
