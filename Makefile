@@ -26,6 +26,11 @@ demo: build-tools ## a live fleet of 200 clients with its own broker and trouble
 test: test-tools ## every test, in their short form (ARGS=name runs those named so)
 	$(MANY_FILES); cargo test --locked $(ARGS)
 
+.PHONY: brokers
+brokers: test-tools ## what is said at seven makes of brokers, as a table; installs those that are missing, some minutes
+	@.ci/install-brokers
+	$(MANY_FILES); cargo test --locked --test brokers -- --nocapture --test-threads=4 $(ARGS)
+
 .PHONY: chaos
 chaos: test-tools ## the fault tests in their long form, some minutes (ROUNDS=50)
 	$(MANY_FILES); MQFLEET_ROUNDS=$(ROUNDS) cargo test --locked --release --test fleet --test resets --test hostile --test storm --test worker --test ways --test recording --test credentials -- --nocapture --test-threads=1 $(ARGS)

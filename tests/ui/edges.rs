@@ -6,7 +6,7 @@ use mqfleet::{
     action::Action,
     config::{Badge, Glyphs},
     event::{Reason, State, What},
-    fleet::{Client, EndpointKey, Settings},
+    fleet::{Client, EndpointKey, Settings, Tls, Transport},
     model::Mode,
     text::Scrubbed,
     ui,
@@ -29,6 +29,27 @@ const HOSTILE: [&str; 12] = [
     "🇩🇪🇫🇷-flags",
     "क्षि-conjunct",
 ];
+
+/// What is not verified stays on the screen, whatever its size, and what is, is not called otherwise.
+#[test]
+fn an_endpoint_without_verification_is_never_out_of_sight() {
+    let insecure = |count: usize| {
+        let mut plant = fleet(None);
+        let tls = Arc::new(Tls { insecure: true, ..Tls::default() });
+        plant.endpoints.iter_mut().take(count).for_each(|e| e.transport = Transport::Tls(tls.clone()));
+        let mut stage = Stage::new(plant, ago(60.0));
+        stage.connect_all(50.0, 20.0);
+        stage.arrange()
+    };
+    for (count, says) in [(0, ""), (1, " insecure: eu-1 "), (3, " insecure: 3 endpoints ")] {
+        for (width, height) in [(24, 4), (40, 10), (80, 24), (120, 40), (200, 60)] {
+            let (buffer, _) = insecure(count).draw(width, height, "terminal", Glyphs::UNICODE);
+            let head: String = (0..width).map(|x| buffer[(x, 0)].symbol()).collect();
+            assert_eq!(head.contains("insecure"), count > 0, "{width}x{height}: {head}");
+            assert!(width < 100 || head.contains(says), "{width}x{height}: {head}");
+        }
+    }
+}
 
 fn hostile() -> Stage {
     let mut plant = fleet(None);
