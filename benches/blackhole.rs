@@ -168,6 +168,7 @@ fn client(id: &str) -> ClientDef {
         user_properties: Vec::new(),
         connect_timeout: Duration::from_secs(3_600),
         probe: Probe { kind: ProbeKind::Ack, every: EVERY },
+        probe_topic: mqfleet::fleet::probe_topic(id).into(),
         username: None,
         password: None,
         identity: None,

@@ -56,6 +56,8 @@ pub(super) struct Limits {
     maximum_qos: Option<u8>,
     maximum_packet_size: Option<u32>,
     has_no_retain: bool,
+    has_no_wildcards: bool,
+    has_no_shared: bool,
 }
 
 impl Limits {
@@ -64,12 +66,23 @@ impl Limits {
             maximum_qos: connack.maximum_qos,
             maximum_packet_size: connack.maximum_packet_size,
             has_no_retain: connack.retain_available == Some(false),
+            has_no_wildcards: connack.wildcard_subscription_available == Some(false),
+            has_no_shared: connack.shared_subscription_available == Some(false),
         }
     }
 
     /// The QoS that a message may have.
     fn qos(&self, asked: u8) -> u8 {
         self.maximum_qos.map_or(asked, |maximum| maximum.min(asked))
+    }
+
+    /// Why a filter may not be subscribed to: a broker would end the connection over it.
+    fn not_offered(&self, filter: &str) -> Option<&'static str> {
+        match filter {
+            _ if self.has_no_shared && filter.starts_with("$share/") => Some("the broker has no shared subscriptions"),
+            _ if self.has_no_wildcards && filter.contains(['+', '#']) => Some("the broker has no wildcards"),
+            _ => None,
+        }
     }
 
     /// Why a message of this length, in bytes, may not be sent.
@@ -121,7 +134,13 @@ impl Talk {
         (self.greeted, self.up, self.limits, self.is_muted) = (false, at, limits, false);
         self.told.clear();
         let (client, subscribe) = (turn.client, &turn.def.conversation.subscribe);
-        self.asked = subscribe.iter().map(|wanted| client.subscribe(wanted)).enumerate().collect();
+        let (offered, others): (Vec<_>, Vec<_>) =
+            subscribe.iter().enumerate().partition(|(_, wanted)| limits.not_offered(&wanted.filter).is_none());
+        self.asked = offered.into_iter().map(|(i, wanted)| (i, client.subscribe(wanted))).collect();
+        for (_, wanted) in others {
+            let why = limits.not_offered(&wanted.filter).unwrap_or_default();
+            turn.shortfall(at, wanted, None, Scrubbed::new(why));
+        }
         match turn.def.probe.kind {
             ProbeKind::Ack if limits.qos(1) == 0 => {
                 self.mute(&mut turn, at, Scrubbed::new("the broker takes messages at QoS 0 only"));

@@ -1,9 +1,11 @@
-//! Brokers whose access rules refuse the program's own probe, each in another way: clients come up all the same, stay up without it, and it is said once. What a client's own messages meet with is in the table of `failures`.
+//! What brokers do not grant to clients that they let in: the program's own probe, which must keep nobody down and is told of once, and messages, which are told and not counted as published. Connections that end over that are in the table of `failures`.
 
 #[path = "harness/fleet_file.rs"]
 mod fleet_file;
 #[path = "harness/headless.rs"]
 mod headless;
+#[path = "harness/mosquitto.rs"]
+mod mosquitto;
 #[path = "harness/script.rs"]
 mod script;
 
@@ -15,6 +17,7 @@ use std::{
 
 use fleet_file::FleetFile;
 use headless::{Headless, Heard};
+use mosquitto::{Mosquitto, Setup};
 use script::{ACCEPT_V5, ACCEPT_V311};
 
 const CLIENTS: usize = 200;
@@ -121,4 +124,70 @@ fn a_broker_that_refuses_by_suback_keeps_its_clients() {
 #[test]
 fn a_broker_that_says_disconnect_has_its_clients_back_without_their_probes() {
     check(How::Disconnect, true);
+}
+
+/// The client `press` at a broker with these lines, with more of its own.
+fn press(lines: Vec<String>, more: &str) -> (Mosquitto, FleetFile, Headless) {
+    let broker = Mosquitto::with(Setup { users: vec![("ann".into(), "right".into())], lines, ..Setup::default() });
+    let fleet = FleetFile::new(&format!(
+        "[endpoint.plant]\nurl = 'mqtt://127.0.0.1:{}'\n[[client]]\nid = 'press'\nendpoints = ['plant']\n\
+         username = 'ann'\npassword = 'right'\n{more}\n",
+        broker.port()
+    ));
+    let program = Headless::start(&["run", fleet.path()], &[]);
+    (broker, fleet, program)
+}
+
+/// How often it was told that messages to this topic are not what was asked for.
+fn told(heard: &Heard, topic: &str) -> usize {
+    heard.of_type("shortfall").filter(|l| l["request"] == "publish" && l["filter"] == topic).count()
+}
+
+fn published(heard: &Heard) -> u64 {
+    heard.of_type("summary").last().and_then(|l| l["published"].as_u64()).unwrap_or_default()
+}
+
+#[test]
+fn messages_that_are_refused_are_told_once_and_not_counted_as_published() {
+    let dir = tempfile::TempDir::new().expect("a folder");
+    let path = dir.path().join("acl");
+    std::fs::write(&path, "user ann\ntopic write ok/#\n").expect("a file");
+    std::fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("to share it");
+    let (_broker, _fleet, program) = press(
+        vec![format!("acl_file {}", path.display())],
+        "birth = { topic = 'status/%c', payload = 'on', qos = 1 }\n\
+         publish = { topic = 'secret/%c', payload = '%s', qos = 1, every = '200ms' }",
+    );
+    let both = |h: &Heard| told(h, "status/press") >= 1 && told(h, "secret/press") >= 1;
+    let heard = program.wait_for("both refusals", both);
+    assert!(heard.of_type("shortfall").all(|l| l["detail"] == "not authorized" && l["granted"].is_null()));
+    drop(heard);
+    let summaries = |h: &Heard| h.of_type("summary").count();
+    let before = summaries(&program.heard());
+    let heard = program.wait_for("more of them", |h| summaries(h) >= before + 3);
+    assert_eq!((told(&heard, "status/press"), told(&heard, "secret/press")), (1, 1));
+    // What is under way counts until it is refused.
+    assert!(published(&heard) <= 2, "{} published", published(&heard));
+    assert_eq!(heard.states["press"], "up");
+}
+
+/// Sending more than a broker takes would end the connection (MQTT 5.0 §3.2.2.3.4 to §3.2.2.3.6).
+#[test]
+fn what_a_broker_takes_at_most_is_kept_to_and_told() {
+    let long = "x".repeat(300);
+    let (_broker, _fleet, program) = press(
+        vec!["max_packet_size 200".into(), "max_qos 1".into(), "retain_available false".into()],
+        &format!(
+            "birth = {{ topic = 'status/%c', payload = '{long}', qos = 1 }}\n\
+             publish = {{ topic = 'data/%c', payload = '%s', qos = 2, every = '200ms' }}"
+        ),
+    );
+    let both = |h: &Heard| told(h, "status/press") == 1 && told(h, "data/press") == 1 && published(h) >= 5;
+    let heard = program.wait_for("both, and messages at the QoS that it takes", both);
+    let of = |topic: &str| heard.of_type("shortfall").find(|l| l["filter"] == topic).expect("told").clone();
+    let (birth, data) = (of("status/press"), of("data/press"));
+    assert_eq!((&birth["granted"], &data["granted"]), (&serde_json::Value::Null, &1.into()));
+    assert_eq!(birth["detail"], "its packet of 320 bytes is larger than the broker takes (200 at most)");
+    assert_eq!(data["detail"], "the broker takes no higher QoS");
+    assert!(heard.of_type("state").all(|l| l["from"] != "up"), "it was thrown off");
 }
