@@ -18,7 +18,7 @@ use std::{
 use fleet_file::FleetFile;
 use headless::{Headless, Heard};
 use mosquitto::{Mosquitto, Setup};
-use script::{ACCEPT_V5, ACCEPT_V311};
+use script::{ACCEPT_V5, ACCEPT_V311, CLOSE};
 
 const CLIENTS: usize = 200;
 
@@ -44,13 +44,13 @@ fn broker(how: How, is_v5: bool) -> (u16, Arc<Mutex<HashMap<String, u32>>>) {
             *counted.lock().expect("a lock").entry(script::client_id(packet)).or_default() += 1;
             vec![if is_v5 { ACCEPT_V5 } else { ACCEPT_V311 }.to_vec()]
         }
-        (3, How::ClosesOnPublish) => vec![vec![]],
-        (3, How::Disconnect) => vec![vec![0xe0, 1, 0x87], vec![]],
+        (3, How::ClosesOnPublish) => vec![CLOSE.to_vec()],
+        (3, How::Disconnect) => vec![vec![0xe0, 1, 0x87], CLOSE.to_vec()],
         (3, _) if packet[0] & 6 != 0 => {
             let (_, [high, low]) = script::publish(packet);
             vec![vec![0x40, 3, high, low, 0x87]]
         }
-        (8, How::ClosesOnSubscribe) => vec![vec![]],
+        (8, How::ClosesOnSubscribe) => vec![CLOSE.to_vec()],
         (8, _) if is_v5 => vec![vec![0x90, 4, packet[2], packet[3], 0, 0x87]],
         (8, _) => vec![vec![0x90, 3, packet[2], packet[3], 0x80]],
         (12, _) => vec![vec![0xd0, 0]],

@@ -30,6 +30,8 @@ pub enum Reason {
     SessionLost,
     DuplicateClientId,
     Internal,
+    /// The broker broke MQTT's rules, or speaks something else: the connection was ended here.
+    ProtocolViolation,
     // The network's
     ConnectionLost,
     ConnectionRefused,
@@ -269,6 +271,7 @@ impl Reason {
             SessionLost => ("session_lost", "session lost"),
             DuplicateClientId => ("duplicate_client_id", "same client ID used twice"),
             Internal => ("internal", "internal error"),
+            ProtocolViolation => ("protocol_violation", "protocol violation"),
             ConnectionLost => ("connection_lost", "connection lost"),
             ConnectionRefused => ("connection_refused", "connection refused"),
             ConnectTimeout => ("connect_timeout", "connect timed out"),

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     clock::Moment,
-    event::{Connack, Generation, Request},
+    event::{Connack, Generation, Manner, Request},
     fleet::{Message, ProbeKind, Subscription},
     mqtt::name as mqtt_name,
     paho::{self, Answer, Client, Pending, Slots},
@@ -18,10 +18,6 @@ use crate::{
 
 /// How long the broker may take to answer a subscription.
 const ANSWER: Duration = Duration::from_secs(10);
-
-/// How late the first probe of a connection is, at most: where the broker throws the client off over it, that
-/// is to be found out soon.
-const FIRST: Duration = Duration::from_secs(2);
 
 /// The least time between two probes, or two messages, of a client, whatever was asked for.
 const SHORTEST: Duration = Duration::from_millis(1);
@@ -98,6 +94,7 @@ pub(super) struct Turn<'a> {
     pub generation: Generation,
     pub client: &'a Client,
     pub def: &'a ClientDef,
+    pub manner: Manner,
     pub slots: &'a Slots,
     pub timers: &'a mut Timers,
     pub outbox: &'a mut Outbox,
@@ -111,6 +108,11 @@ impl Turn<'_> {
     /// Spread, so that clients that came up together do not speak together.
     fn begin(&mut self, now: Moment, every: Duration, due: Due) {
         self.later(now + every.mul_f64(fastrand::f64()), due);
+    }
+
+    fn begin_probes(&mut self, now: Moment) {
+        let within = if self.manner.is_doubted { Duration::ZERO } else { self.def.probe.every };
+        self.begin(now, within, Due::Probe);
     }
 
     fn shortfall(&mut self, at: Moment, wanted: &Subscription, granted: Option<u8>, detail: Scrubbed) {
@@ -145,7 +147,7 @@ impl Talk {
             ProbeKind::Ack if limits.qos(1) == 0 => {
                 self.mute(&mut turn, at, Scrubbed::new("the broker takes messages at QoS 0 only"));
             }
-            ProbeKind::Ack => turn.begin(at, turn.def.probe.every.min(FIRST), Due::Probe),
+            ProbeKind::Ack => turn.begin_probes(at),
             ProbeKind::Echo => self.echo = Some(client.subscribe(&turn.echoes())),
             ProbeKind::Heartbeat | ProbeKind::Off => {}
         }
@@ -247,7 +249,7 @@ impl Talk {
         match self.echo.as_mut().and_then(|pending| turn.client.granted(pending)) {
             Some(Answer::Granted(_)) => {
                 self.echo = None;
-                turn.begin(at, def.probe.every.min(FIRST), Due::Probe);
+                turn.begin_probes(at);
             }
             Some(Answer::Refused(words)) => {
                 self.echo = None;
