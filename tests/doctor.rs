@@ -633,7 +633,8 @@ fn what_two_sides_have_not_in_common_has_its_own_advice() {
 #[test]
 fn a_broker_that_does_not_say_why_is_seen_through() {
     let trust = Trust::new();
-    let told_of = |answer: fn(&[u8]) -> Vec<Vec<u8>>| {
+    type Answer = fn(&[u8]) -> Vec<Vec<u8>>;
+    let told_of = |answer: Answer| {
         let port = script::peer(move |_, packet| answer(packet));
         let fleet = trust.fleet(&format!(
             "[endpoint.e]\nurl = 'mqtt://127.0.0.1:{port}'\n[[client]]\nid = 'x'\nendpoints = ['e']\n\
@@ -644,7 +645,7 @@ fn a_broker_that_does_not_say_why_is_seen_through() {
         let text = |key: &str| line[key].as_str().unwrap_or_default().to_owned();
         (text("failed_stage"), text("advice"))
     };
-    let shapes: [fn(&[u8]) -> Vec<Vec<u8>>; 3] =
+    let shapes: [Answer; 3] =
         [|_| vec![script::CLOSE.to_vec()], |_| Vec::new(), |_| vec![vec![0x20, 2, 0, 1], script::CLOSE.to_vec()]];
     for shape in shapes {
         let (stage, advice) = told_of(shape);

@@ -66,6 +66,15 @@ fn measured(heard: &Heard) -> usize {
 fn check(how: How, is_v5: bool) {
     let (port, connects) = broker(how, is_v5);
     let kind = if matches!(how, How::ClosesOnSubscribe | How::SubAck) { "echo" } else { "ack" };
+    let took = check_at(port, &format!("{how:?}"), is_v5, kind);
+    let connects = connects.lock().expect("a lock");
+    let most = connects.values().max().copied();
+    eprintln!("{how:?}, MQTT 5: {is_v5}: up after {took:.1?}, at most {most:?} connects a client");
+    assert!(connects.len() == CLIENTS && most <= Some(3), "{how:?}, MQTT 5: {is_v5}: {most:?} connects");
+}
+
+/// The clients come up at a broker that refuses probes of this kind, and stay up. Returns when they were.
+fn check_at(port: u16, how: &str, is_v5: bool, kind: &str) -> Duration {
     let protocol = if is_v5 { "5" } else { "3.1.1" };
     let fleet = FleetFile::new(&format!(
         "[endpoint.plant]\nurl = 'mqtt://127.0.0.1:{port}'\n[[client]]\nid = 'l%03i'\ncount = {CLIENTS}\n\
@@ -74,15 +83,15 @@ fn check(how: How, is_v5: bool) {
     let began = Instant::now();
     let program = Headless::start(&["run", fleet.path()], &[]);
     let is_settled = |h: &Heard| h.count("up") == CLIENTS && measured(h) == CLIENTS;
-    let heard = program.wait_for(&format!("{how:?} in {protocol}: all up without their probes"), is_settled);
+    let heard = program.wait_for(&format!("{how} in {protocol}: all up without their probes"), is_settled);
     let (took, steps) = (began.elapsed(), heard.of_type("state").count());
     drop(heard);
-    assert!(took <= LIMIT, "{how:?} in {protocol}: up after {took:?}");
+    assert!(took <= LIMIT, "{how} in {protocol}: up after {took:?}");
     // Their heartbeats are answered, and nobody is thrown off: longer than a probe is waited for.
     let summaries = |h: &Heard| h.of_type("summary").count();
     let before = summaries(&program.heard());
     let heard = program.wait_for("seven seconds", |h| summaries(h) >= before + 7);
-    assert_eq!((heard.of_type("state").count(), heard.count("up")), (steps, CLIENTS), "{how:?} in {protocol}");
+    assert_eq!((heard.of_type("state").count(), heard.count("up")), (steps, CLIENTS), "{how} in {protocol}");
     let notices: Vec<_> = heard.of_type("notice").map(|l| l["text"].as_str().expect("a text").to_owned()).collect();
     assert_eq!(notices.len(), 1, "one sentence for all: {notices:?}");
     assert!(notices[0].starts_with("plant refuses a probe (") && notices[0].contains("heartbeats"), "{}", notices[0]);
@@ -90,10 +99,7 @@ fn check(how: How, is_v5: bool) {
     assert_eq!(short, 0, "nothing that a client asked for itself is amiss");
     let samples = heard.of_type("summary").last().expect("a summary")["p50_us"].as_u64();
     assert!(samples.is_some(), "measured by nothing");
-    let connects = connects.lock().expect("a lock");
-    let most = connects.values().max().copied();
-    assert!(connects.len() == CLIENTS && most <= Some(3), "{how:?} in {protocol}: {most:?} connects");
-    eprintln!("{how:?} in {protocol}: up after {took:.1?}, at most {most:?} connects a client; {}", notices[0]);
+    took
 }
 
 #[test]
@@ -124,6 +130,21 @@ fn a_broker_that_refuses_by_suback_keeps_its_clients() {
 #[test]
 fn a_broker_that_says_disconnect_has_its_clients_back_without_their_probes() {
     check(How::Disconnect, true);
+}
+
+/// Mosquitto says so in its PUBACK. In MQTT 3.1.1 it acknowledges what it throws away.
+#[test]
+fn mosquitto_s_access_rules_keep_no_client_down() {
+    let dir = tempfile::TempDir::new().expect("a folder");
+    let path = dir.path().join("acl");
+    std::fs::write(&path, "topic write ok/#\n").expect("a file");
+    std::fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("to share it");
+    let lines = vec![format!("acl_file {}", path.display())];
+    let broker = Mosquitto::with(Setup { lines, verbose: true, ..Setup::default() });
+    let took = check_at(broker.port(), "mosquitto", true, "ack");
+    let connects = broker.log().matches("New client connected").count();
+    eprintln!("mosquitto: up after {took:.1?}, {connects} connects of {CLIENTS} clients");
+    assert_eq!(connects, CLIENTS);
 }
 
 /// The client `press` at a broker with these lines, with more of its own.
