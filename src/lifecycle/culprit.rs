@@ -111,9 +111,12 @@ impl Lifecycle {
         let may_be_old = protocol == Protocol::V5 && !access.speaks_v5;
         const OLD: &str = "speak MQTT 3.1.1 only: set protocol = \"3.1.1\"";
         let Cause { reason, detail } = cause;
-        let detail = match (unanswered.map(|u| u.ask), reason) {
+        let ask = unanswered.map(|u| u.ask);
+        // Those who are up may speak an older version.
+        let is_alone = ask == Some(Ask::Connect) && may_be_old;
+        let detail = match (ask, reason) {
             (Some(Ask::ClientHello | Ask::Connect), Reason::ConnectionLost | Reason::ConnectionReset)
-                if access.up > 0 =>
+                if access.up > 0 && !is_alone =>
             {
                 let others = if access.up == 1 { "another is".into() } else { format!("{} others are", access.up) };
                 let detail = format!("it hung up, while {others} up");
