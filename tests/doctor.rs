@@ -651,6 +651,18 @@ fn a_broker_that_does_not_say_why_is_seen_through() {
         let (stage, advice) = told_of(shape);
         assert!(stage == "connack" && advice.contains("set protocol = \"3.1.1\""), "{stage}: {advice}");
     }
+    // Where either version will do, the older one is found.
+    let port = script::peer(|_, packet| match (packet[0] >> 4, packet.get(8)) {
+        (1, Some(4)) => vec![script::ACCEPT_V311.to_vec()],
+        (1, _) => vec![script::CLOSE.to_vec()],
+        _ => Vec::new(),
+    });
+    let fleet = trust.fleet(&format!(
+        "[endpoint.e]\nurl = 'mqtt://127.0.0.1:{port}'\n[[client]]\nid = 'x'\nendpoints = ['e']\n\
+         protocol = 'auto'\nprobe = {{ kind = 'off' }}\n"
+    ));
+    let (code, line) = told(&[&fleet, "--client", "x"]);
+    assert_eq!(code, Some(0), "{line}");
     // Case 11.
     let (stage, advice) = told_of(|packet| match packet[0] >> 4 {
         1 => vec![script::ACCEPT_V5.to_vec()],
