@@ -258,8 +258,10 @@ pub enum Step {
 pub struct Manner {
     /// The version to speak, where it is not the client's own.
     pub protocol: Option<Protocol>,
-    /// Whether the client's probes are left out, because the broker does not bear them.
+    /// Whether the client's probes are left out, because the broker does not bear them,
     pub is_muted: bool,
+    /// or whether that is in doubt, so that the first one is to go out at once.
+    pub is_doubted: bool,
 }
 
 /// Why a connection ended or did not come about.

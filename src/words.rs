@@ -214,6 +214,9 @@ impl Step<'_> {
         match (self.from, self.reason) {
             (State::Up, reason) if reason.is_brokers() => format!("broker disconnected {who}: {why}"),
             (_, reason) if reason.is_brokers() => format!("broker refused {who}: {why}"),
+            (State::Up, Reason::ProtocolViolation) => {
+                format!("{who} left {endpoint}, which broke the protocol: {detail}")
+            }
             // "lost its connection: connection lost" would say one thing twice.
             (State::Up, Reason::ConnectionLost) if detail.is_empty() => {
                 format!("{who} lost {whose} connection to {endpoint}")

@@ -276,6 +276,40 @@ fn certificates_that_are_no_chain_are_warned_of() {
 }
 
 #[test]
+fn probes_go_where_the_file_says() {
+    let text = |client: &str| {
+        format!(
+            "[endpoint.a]\nurl = 'mqtt://localhost'\n[defaults]\nprobe = {{ kind = 'echo', topic = 'diag/%c' }}\n\
+             [[client]]\nid = 'x-%i'\ncount = 2\nendpoints = ['a']\n{client}\n"
+        )
+    };
+    let topics = |client: &str| {
+        let loaded = parse(&text(client)).expect("a fleet");
+        let topics = loaded.fleet.clients.iter().map(|c| c.probe_topic().to_string());
+        (topics.collect::<Vec<_>>(), loaded.warnings.iter().map(|w| w.to_string()).collect::<String>())
+    };
+    assert_eq!(topics(""), (vec!["diag/x-1".into(), "diag/x-2".into()], String::new()));
+    assert_eq!(topics("probe = { topic = 't/%03i' }").0, ["t/001", "t/002"]);
+    let (shared, warnings) = topics("probe = { topic = 'all' }");
+    assert_eq!(shared, ["all", "all"]);
+    assert!(warnings.contains("the echoes of 2 clients go to one topic"), "{warnings}");
+    let plain = parse("[endpoint.a]\nurl = 'mqtt://localhost'\n[[client]]\nid = '$x'\nendpoints = ['a']\n");
+    assert_eq!(&*plain.expect("a fleet").fleet.clients[0].probe_topic(), "mqfleet/probe/_x");
+    let label = "[label.site.hall]\nprobe = { topic = 'x' }\n";
+    let errors = errors(&format!("{}labels = {{ site = 'hall' }}\n{label}", text("")));
+    assert!(errors.contains("it belongs to `probe` of [defaults] or [[client]]"), "{errors}");
+}
+
+#[test]
+fn auto_is_mqtt_5_first() {
+    let text = "[endpoint.a]\nurl = 'mqtt://localhost'\n[defaults]\nprotocol = 'auto'\n[[client]]\nid = 'x'\n\
+                endpoints = ['a']\n[[client]]\nid = 'y'\nendpoints = ['a']\nprotocol = '3.1.1'\n";
+    let fleet = parse(text).expect("a fleet").fleet;
+    let told: Vec<_> = fleet.clients.iter().map(|c| (c.settings.protocol, c.settings.falls_back)).collect();
+    assert_eq!(told, [(Protocol::V5, true), (Protocol::V311, false)]);
+}
+
+#[test]
 fn no_heartbeats_without_keep_alive() {
     let text = format!("{HEAD}[[client]]\nid = 'x'\nendpoints = ['a']\nkeep_alive = '0s'");
     let warnings = parse(&text).unwrap().warnings;
@@ -329,6 +363,9 @@ fn wrong_client_keys_say_what_is_wrong() {
         ("probe = { kind = 'hartbeat' }", "did you mean \"heartbeat\"?"),
         ("probe = { every = '1ms' }", "`every` must be 100ms to 1h"),
         ("probe = 'ack'", "`probe` must be a table, not a string"),
+        ("probe = { topic = 'a/#' }", "the topic \"a/#\" has a wildcard"),
+        ("probe = { topic = '' }", "is empty (MQTT 5.0 §4.7.3)"),
+        ("probe = { topic = '%s' }", "\"%s\" makes sense in the payload of `publish` only"),
         ("slow = { p50 = '1s' }", "`slow` can have: p99"),
         ("slow = { p99 = '0s' }", "`p99` must be 1ms to 1h"),
         ("protocol = 'v5'", "MQTT 5.0 is written \"5\""),

@@ -7,6 +7,8 @@ mod certs;
 mod mosquitto;
 #[path = "harness/peers.rs"]
 mod peers;
+#[path = "harness/script.rs"]
+mod script;
 
 use std::{
     fs,
@@ -612,7 +614,8 @@ fn what_two_sides_have_not_in_common_has_its_own_advice() {
             "set alpn to a protocol that the broker's listener has, or leave it out",
         ),
         (
-            serve(drop).port(),
+            // What it has not read would make a reset of its end.
+            serve(|mut s| drop(s.read(&mut [0; 2048]))).port(),
             "",
             "closed by the server instead of an answer in TLS (it may be no TLS port)",
             "check that this is the broker's TLS port (8883 is usual), and the broker's log",
@@ -625,6 +628,50 @@ fn what_two_sides_have_not_in_common_has_its_own_advice() {
         assert_eq!((code, &line["failed_stage"]), (Some(3), &json!("tls")), "{line}");
         assert_eq!((&line["detail"], &line["advice"]), (&json!(detail), &json!(advice)));
     }
+}
+
+/// MQTT 5 at a broker of MQTT 3.1.1, in its three shapes, and a broker that hangs up on what is not allowed.
+#[test]
+fn a_broker_that_does_not_say_why_is_seen_through() {
+    let trust = Trust::new();
+    type Answer = fn(&[u8]) -> Vec<Vec<u8>>;
+    let told_of = |answer: Answer| {
+        let port = script::peer(move |_, packet| answer(packet));
+        let fleet = trust.fleet(&format!(
+            "[endpoint.e]\nurl = 'mqtt://127.0.0.1:{port}'\n[[client]]\nid = 'x'\nendpoints = ['e']\n\
+             subscribe = [{{ topic = 'cmd/#' }}]\n"
+        ));
+        let (code, line) = told(&[&fleet, "--client", "x", "--timeout", "1500ms"]);
+        assert_eq!(code, Some(3), "{line}");
+        let text = |key: &str| line[key].as_str().unwrap_or_default().to_owned();
+        (text("failed_stage"), text("advice"))
+    };
+    let shapes: [Answer; 3] =
+        [|_| vec![script::CLOSE.to_vec()], |_| Vec::new(), |_| vec![vec![0x20, 2, 0, 1], script::CLOSE.to_vec()]];
+    for shape in shapes {
+        let (stage, advice) = told_of(shape);
+        assert!(stage == "connack" && advice.contains("set protocol = \"3.1.1\""), "{stage}: {advice}");
+    }
+    // Where either version will do, the older one is found.
+    let port = script::peer(|_, packet| match (packet[0] >> 4, packet.get(8)) {
+        (1, Some(4)) => vec![script::ACCEPT_V311.to_vec()],
+        (1, _) => vec![script::CLOSE.to_vec()],
+        _ => Vec::new(),
+    });
+    let fleet = trust.fleet(&format!(
+        "[endpoint.e]\nurl = 'mqtt://127.0.0.1:{port}'\n[[client]]\nid = 'x'\nendpoints = ['e']\n\
+         protocol = 'auto'\nprobe = {{ kind = 'off' }}\n"
+    ));
+    let (code, line) = told(&[&fleet, "--client", "x"]);
+    assert_eq!(code, Some(0), "{line}");
+    // Case 11.
+    let (stage, advice) = told_of(|packet| match packet[0] >> 4 {
+        1 => vec![script::ACCEPT_V5.to_vec()],
+        8 => vec![script::CLOSE.to_vec()],
+        _ => Vec::new(),
+    });
+    assert_eq!(stage, "suback");
+    assert_eq!(advice, "let the broker's access rules (ACL) allow it to x: the broker closed on SUBSCRIBE cmd/#");
 }
 
 /// A proxy is called what it is, and who named it is said: a variable is not in the file that is looked at.

@@ -381,7 +381,7 @@ async fn what_is_no_tls_is_told() {
     });
     let finding = probe_of(closes).await;
     let words = "closed by the server instead of an answer in TLS (it may be no TLS port)";
-    assert_eq!(failure(&finding), (StageKind::Tls, Reason::TlsFailed, words));
+    assert_eq!(failure(&finding), (StageKind::Tls, Reason::ConnectionLost, words));
 
     let resets = serve(|mut s| {
         let _ = std::io::Read::read(&mut s, &mut [0; 8]);

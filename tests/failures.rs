@@ -78,7 +78,7 @@
 //! | `use_another_server_and_go` | the same, and it is | backoff | use_another_server | retry | `broker refused press: told to use another broker; retry in N s` |
 //! | `max_connections` | mosquitto has no file left for another connection | backoff | connection_lost | retry | `press could not connect to plant: connection lost: the broker closed the connection instead of answering CONNECT (it may want TLS at this port, be full, or speak MQTT 3.1.1 only: set protocol = "3.1.1"); retry in N s` |
 //! | `connack_never_comes` | mosquitto is frozen before the connect | backoff | connect_timeout | retry | `press could not connect to plant: connect timed out: no CONNACK within 1s (it may speak MQTT 3.1.1 only: set protocol = "3.1.1"); retry in N s` |
-//! | `no_broker_at_the_port` | a web server | backoff | protocol_error | retry | `broker refused press: broker: protocol error: it answers in HTTP, not in MQTT (it may be a web server, or a port for WebSocket); retry in N s` |
+//! | `no_broker_at_the_port` | a web server | backoff | protocol_violation | retry | `press could not connect to plant: protocol violation: it answers in HTTP, not in MQTT (it may be a web server, or a port for WebSocket); retry in N s` |
 //! | `taken_over` | a broker says 0x8e | backoff | session_taken_over | retry | `broker disconnected press: taken over: same client ID; retry in N s` |
 //! | `taken_over_twice` | it says so again at once | failed | duplicate_client_id | operator | `press lost its connection to plant: same client ID used twice: taken over twice within a minute; not tried again` |
 //! | `taken_over_without_a_word` | another program has the same ID, MQTT 3.1.1 | backoff | connection_lost | retry | `press lost its connection to plant: the broker closed the connection; retry in N s` |
@@ -91,10 +91,10 @@
 //! | `receive_maximum_exceeded` | a broker says 0x93 | backoff | receive_maximum_exceeded | retry | `broker disconnected press: receive maximum exceeded; retry in N s` |
 //! | `packet_too_large` | a broker says 0x95 | backoff | packet_too_large | retry | `broker disconnected press: packet too large; retry in N s` |
 //! | `websocket_closed` | a server closes the WebSocket with 1008 | backoff | connection_lost | retry | `press lost its connection to plant: the broker closed the WebSocket with 1008 (policy violation): over quota; retry in N s` |
-//! | `websocket_text` | a server sends text in the WebSocket | backoff | protocol_error | retry | `broker disconnected press: broker: protocol error: the broker sent text in the WebSocket, where MQTT is binary; retry in N s` |
-//! | `malformed_packet` | a broker sends a PUBLISH with QoS 3 | backoff | protocol_error | retry | `broker disconnected press: broker: protocol error: PUBLISH with QoS 3; retry in N s` |
-//! | `suback_without_codes` | a broker answers SUBSCRIBE with no code, MQTT 3.1.1 | backoff | protocol_error | retry | `broker disconnected press: broker: protocol error: SUBACK without reason codes; retry in N s` |
-//! | `message_too_large` | a message beyond `maximum_packet_size`, MQTT 3.1.1 | backoff | protocol_error | retry | `broker disconnected press: broker: protocol error: PUBLISH of 3,011 bytes, of which 1,000 are allowed; retry in N s` |
+//! | `websocket_text` | a server sends text in the WebSocket | backoff | protocol_violation | retry | `press left plant, which broke the protocol: the broker sent text in the WebSocket, where MQTT is binary; retry in N s` |
+//! | `malformed_packet` | a broker sends a PUBLISH with QoS 3 | backoff | protocol_violation | retry | `press left plant, which broke the protocol: PUBLISH with QoS 3; retry in N s` |
+//! | `suback_without_codes` | a broker answers SUBSCRIBE with no code, MQTT 3.1.1 | backoff | protocol_violation | retry | `press left plant, which broke the protocol: SUBACK without reason codes; retry in N s` |
+//! | `message_too_large` | a message beyond `maximum_packet_size`, MQTT 3.1.1 | backoff | protocol_violation | retry | `press left plant, which broke the protocol: PUBLISH of 3,011 bytes, of which 1,000 are allowed; retry in N s` |
 //! | `message_rate_too_high` | a broker says 0x96 | backoff | message_rate_too_high | retry | `broker disconnected press: message rate too high; retry in N s` |
 //! | `kicked` | mosquitto's administrator disables the client's user | backoff | administrative_action | retry | `broker disconnected press: kicked by administrator; retry in N s` |
 //! | `maximum_connect_time` | a broker says 0xa0 | backoff | maximum_connect_time | retry | `broker disconnected press: maximum connect time reached; retry in N s` |

@@ -216,9 +216,8 @@ fn of_client(case: &Case<'_>, step: Step, cause: &Cause) -> String {
         }
         Reason::ConnectionLost | Reason::NotAuthorized if is_up && suspect.is_some() => {
             let packet = suspect.map(|s| s.packet.as_str()).unwrap_or_default();
-            format!(
-                "let the broker's access rules (ACL) allow this client {packet}: the broker ended the connection over it"
-            )
+            let client = case.patient.map_or("this client", |p| p.client.name.as_str());
+            format!("let the broker's access rules (ACL) allow it to {client}: the broker closed on {packet}")
         }
         // Mosquitto, for one, says nothing more of it.
         Reason::ConnectionLost if is_up => {

@@ -7,7 +7,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::{
     clock::Moment,
     credentials,
-    event::{Cause, Connack, Generation, Manner, Reason, Unanswered},
+    event::{Ask, Cause, Connack, Generation, Manner, Reason, Unanswered},
     fleet::{
         Client, ClientKey, Conversation, Credentials, Endpoint, EndpointKey, Fleet, Probe, ProbeKind, Protocol,
         Settings, Subscription,
@@ -100,8 +100,17 @@ pub(super) fn probe(settings: &Settings) -> ProbeKind {
 }
 
 /// Tries the client at an endpoint whose first hop has this address. The connect may take `limit`, and
-/// all that comes after it as much again.
+/// all that comes after it as much again. One that may speak either version is tried with the older one, too.
 pub(super) async fn run(client: &Client, endpoint: &Endpoint, hop: Option<IpAddr>, limit: Duration) -> Trial {
+    let trial = run_once(client, endpoint, hop, limit).await;
+    if !client.settings.falls_back || !trial.is_of_version() {
+        return trial;
+    }
+    let settings = Settings { protocol: Protocol::V311, falls_back: false, ..Settings::clone(&client.settings) };
+    run_once(&Client { settings: Arc::new(settings), ..client.clone() }, endpoint, hop, limit).await
+}
+
+async fn run_once(client: &Client, endpoint: &Endpoint, hop: Option<IpAddr>, limit: Duration) -> Trial {
     let fleet = Arc::new(alone(client, endpoint, limit));
     let mut trial = Trial::default();
     let mut pool = Pool::start(&fleet);
@@ -158,6 +167,14 @@ impl Heard {
 }
 
 impl Trial {
+    /// Whether the broker may not know the version that it was asked in.
+    fn is_of_version(&self) -> bool {
+        let Some((Step::Connack, Why::Ended(cause))) = &self.failure else { return false };
+        let is_silent = self.unanswered.as_ref().is_some_and(|u| u.ask == Ask::Connect)
+            && matches!(cause.reason, Reason::ConnectionLost | Reason::ConnectTimeout);
+        is_silent || cause.reason == Reason::UnsupportedProtocolVersion
+    }
+
     async fn walk(
         &mut self,
         pool: &mut Pool,

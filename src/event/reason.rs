@@ -31,6 +31,8 @@ pub enum Reason {
     DuplicateClientId,
     PasswordUnavailable,
     Internal,
+    /// The broker broke MQTT's rules, or speaks something else: the connection was ended here.
+    ProtocolViolation,
     // The network's
     ConnectionLost,
     ConnectionRefused,
@@ -271,6 +273,7 @@ impl Reason {
             DuplicateClientId => ("duplicate_client_id", "same client ID used twice"),
             PasswordUnavailable => ("password_unavailable", "password not to be had"),
             Internal => ("internal", "internal error"),
+            ProtocolViolation => ("protocol_violation", "protocol violation"),
             ConnectionLost => ("connection_lost", "connection lost"),
             ConnectionRefused => ("connection_refused", "connection refused"),
             ConnectTimeout => ("connect_timeout", "connect timed out"),

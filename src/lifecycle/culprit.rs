@@ -15,8 +15,8 @@ use crate::{
 pub(super) enum Suspect {
     #[default]
     Nobody,
-    /// The packet in words that had no answer.
-    Packet(Scrubbed),
+    /// The packet in words that had no answer, and whether it was a probe.
+    Packet(Scrubbed, bool),
     /// The broker closed a connection that was up for so long, so often in a row, the first time then.
     Somebody { uptime: Duration, times: u32, since: Moment },
 }
@@ -67,7 +67,7 @@ impl Lifecycle {
         let machine = &mut self.machines[client.index()];
         let before = std::mem::take(&mut machine.suspect);
         if let Some(packet) = unanswered.filter(|u| u.is_suspect() && cause.reason.may_mean_a_packet()) {
-            machine.suspect = Suspect::Packet(packet.packet.clone());
+            machine.suspect = Suspect::Packet(packet.packet.clone(), packet.is_probe);
             let is_again = before == machine.suspect;
             // A broker that gives a reason means the packet; one that only closes may have had another.
             let is_told = cause.reason.is_brokers();
@@ -104,16 +104,19 @@ impl Lifecycle {
     fn of_the_refused(&mut self, client: ClientKey, cause: Cause, unanswered: Option<&Unanswered>) -> Cause {
         let machine = &mut self.machines[client.index()];
         machine.suspect = match std::mem::take(&mut machine.suspect) {
-            suspect @ Suspect::Packet(_) => suspect,
+            suspect @ Suspect::Packet(..) => suspect,
             _ => Suspect::Nobody,
         };
         let (protocol, access) = (machine.protocol, &self.accesses[machine.endpoint.index()]);
         let may_be_old = protocol == Protocol::V5 && !access.speaks_v5;
         const OLD: &str = "speak MQTT 3.1.1 only: set protocol = \"3.1.1\"";
         let Cause { reason, detail } = cause;
-        let detail = match (unanswered.map(|u| u.ask), reason) {
+        let ask = unanswered.map(|u| u.ask);
+        // Those who are up may speak an older version.
+        let is_alone = ask == Some(Ask::Connect) && may_be_old;
+        let detail = match (ask, reason) {
             (Some(Ask::ClientHello | Ask::Connect), Reason::ConnectionLost | Reason::ConnectionReset)
-                if access.up > 0 =>
+                if access.up > 0 && !is_alone =>
             {
                 let others = if access.up == 1 { "another is".into() } else { format!("{} others are", access.up) };
                 let detail = format!("it hung up, while {others} up");

@@ -9,6 +9,7 @@ use crate::{
     lifecycle::{
         Effect, Lifecycle, Machine, Renewal,
         admission::Admission,
+        culprit::Suspect,
         health::{Due, Health},
     },
     text::Scrubbed,
@@ -224,7 +225,11 @@ impl Lifecycle {
             let machine = &mut self.machines[client.index()];
             machine.protocol = protocol;
             let is_own = protocol == machine.settings.protocol;
-            let manner = Manner { protocol: (!is_own).then_some(protocol), is_muted: machine.is_muted };
+            let manner = Manner {
+                protocol: (!is_own).then_some(protocol),
+                is_muted: machine.is_muted,
+                is_doubted: matches!(machine.suspect, Suspect::Packet(_, true)),
+            };
             self.change(client, State::Connecting, Reason::Admitted, Scrubbed::default(), None, now);
             // What has to be fetched first has time limits of its own.
             if renewal == Renewal::Never {

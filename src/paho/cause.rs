@@ -135,7 +135,7 @@ pub(super) fn other_protocol(bytes: &[u8], way: Way) -> Option<Cause> {
         }
         _ => return None,
     };
-    Some(cause(Reason::ProtocolError, &detail))
+    Some(cause(Reason::ProtocolViolation, &detail))
 }
 
 /// Why Paho gave a connect up of which nothing else tells.

@@ -138,7 +138,7 @@ impl Inbound {
             }
             OpCode::Control(kind) => Ok(State::Control(kind, left as usize)),
             OpCode::Data(Data::Text) => {
-                Err(because(Reason::ProtocolError, "the broker sent text in the WebSocket, where MQTT is binary"))
+                Err(because(Reason::ProtocolViolation, "the broker sent text in the WebSocket, where MQTT is binary"))
             }
             OpCode::Data(kind) if (kind == Data::Continue) != self.is_open => {
                 Err(wrong("a message's pieces do not follow each other"))
@@ -152,7 +152,7 @@ impl Inbound {
 }
 
 fn wrong(words: &str) -> Cause {
-    because(Reason::ProtocolError, &format!("in the broker's WebSocket: {words}"))
+    because(Reason::ProtocolViolation, &format!("in the broker's WebSocket: {words}"))
 }
 
 /// What the other side's closing says (§7.4.1).
@@ -261,7 +261,7 @@ mod tests {
             &[0x82, 127, 255, 0, 0, 0, 0, 0, 0, 0], // a length with its highest bit
         ] {
             let (_, _, end) = taken_apart(frame, 1);
-            assert_eq!(end.map(|c| c.reason), Some(Reason::ProtocolError), "{frame:?}");
+            assert_eq!(end.map(|c| c.reason), Some(Reason::ProtocolViolation), "{frame:?}");
         }
     }
 }

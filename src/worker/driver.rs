@@ -230,10 +230,10 @@ impl Driver {
     fn turn(&mut self, slot: Slot, generation: Generation) -> Option<(&mut Talk, Turn<'_>)> {
         let Driver { lanes, slots, timers, outbox, .. } = self;
         match &mut lanes[slot as usize] {
-            Lane { phase: Phase::Up, client: Some(client), generation: present, def, talk, .. }
+            Lane { phase: Phase::Up, client: Some(client), generation: present, def, talk, manner, .. }
                 if *present == generation =>
             {
-                Some((talk, Turn { slot, generation, client, def, slots, timers, outbox }))
+                Some((talk, Turn { slot, generation, client, def, manner: *manner, slots, timers, outbox }))
             }
             _ => None,
         }

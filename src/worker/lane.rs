@@ -18,6 +18,8 @@ pub(super) struct Lane {
     pub def: ClientDef,
     /// and what of it the fleet file says.
     own: (Protocol, ProbeKind),
+    /// How the present connection was ordered to be made.
+    pub manner: Manner,
     pub client: Option<Client>,
     pub phase: Phase,
     /// The generation that `phase` is about.
@@ -54,6 +56,7 @@ impl Lane {
         Lane {
             def,
             own,
+            manner: Manner::default(),
             client: None,
             phase: Phase::Idle,
             generation: 0,
@@ -65,6 +68,7 @@ impl Lane {
 
     /// Makes the client what it is to be for the next connection.
     pub fn dress(&mut self, manner: Manner) {
+        self.manner = manner;
         let (protocol, probe) = self.own;
         self.def.protocol = manner.protocol.unwrap_or(protocol);
         self.def.probe.kind = if manner.is_muted && probe != ProbeKind::Off { ProbeKind::Heartbeat } else { probe };

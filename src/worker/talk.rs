@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     clock::Moment,
-    event::{Connack, Generation, Request},
+    event::{Connack, Generation, Manner, Request},
     fleet::{Message, ProbeKind, Subscription},
     mqtt::name as mqtt_name,
     paho::{self, Answer, Client, Pending, Slots},
@@ -18,10 +18,6 @@ use crate::{
 
 /// How long the broker may take to answer a subscription.
 const ANSWER: Duration = Duration::from_secs(10);
-
-/// How late the first probe of a connection is, at most: where the broker throws the client off over it, that
-/// is to be found out soon.
-const FIRST: Duration = Duration::from_secs(2);
 
 /// The least time between two probes, or two messages, of a client, whatever was asked for.
 const SHORTEST: Duration = Duration::from_millis(1);
@@ -56,6 +52,8 @@ pub(super) struct Limits {
     maximum_qos: Option<u8>,
     maximum_packet_size: Option<u32>,
     has_no_retain: bool,
+    has_no_wildcards: bool,
+    has_no_shared: bool,
 }
 
 impl Limits {
@@ -64,12 +62,23 @@ impl Limits {
             maximum_qos: connack.maximum_qos,
             maximum_packet_size: connack.maximum_packet_size,
             has_no_retain: connack.retain_available == Some(false),
+            has_no_wildcards: connack.wildcard_subscription_available == Some(false),
+            has_no_shared: connack.shared_subscription_available == Some(false),
         }
     }
 
     /// The QoS that a message may have.
     fn qos(&self, asked: u8) -> u8 {
         self.maximum_qos.map_or(asked, |maximum| maximum.min(asked))
+    }
+
+    /// Why a filter may not be subscribed to: a broker would end the connection over it.
+    fn not_offered(&self, filter: &str) -> Option<&'static str> {
+        match filter {
+            _ if self.has_no_shared && filter.starts_with("$share/") => Some("the broker has no shared subscriptions"),
+            _ if self.has_no_wildcards && filter.contains(['+', '#']) => Some("the broker has no wildcards"),
+            _ => None,
+        }
     }
 
     /// Why a message of this length, in bytes, may not be sent.
@@ -85,6 +94,7 @@ pub(super) struct Turn<'a> {
     pub generation: Generation,
     pub client: &'a Client,
     pub def: &'a ClientDef,
+    pub manner: Manner,
     pub slots: &'a Slots,
     pub timers: &'a mut Timers,
     pub outbox: &'a mut Outbox,
@@ -98,6 +108,11 @@ impl Turn<'_> {
     /// Spread, so that clients that came up together do not speak together.
     fn begin(&mut self, now: Moment, every: Duration, due: Due) {
         self.later(now + every.mul_f64(fastrand::f64()), due);
+    }
+
+    fn begin_probes(&mut self, now: Moment) {
+        let within = if self.manner.is_doubted { Duration::ZERO } else { self.def.probe.every };
+        self.begin(now, within, Due::Probe);
     }
 
     fn shortfall(&mut self, at: Moment, wanted: &Subscription, granted: Option<u8>, detail: Scrubbed) {
@@ -121,12 +136,18 @@ impl Talk {
         (self.greeted, self.up, self.limits, self.is_muted) = (false, at, limits, false);
         self.told.clear();
         let (client, subscribe) = (turn.client, &turn.def.conversation.subscribe);
-        self.asked = subscribe.iter().map(|wanted| client.subscribe(wanted)).enumerate().collect();
+        let (offered, others): (Vec<_>, Vec<_>) =
+            subscribe.iter().enumerate().partition(|(_, wanted)| limits.not_offered(&wanted.filter).is_none());
+        self.asked = offered.into_iter().map(|(i, wanted)| (i, client.subscribe(wanted))).collect();
+        for (_, wanted) in others {
+            let why = limits.not_offered(&wanted.filter).unwrap_or_default();
+            turn.shortfall(at, wanted, None, Scrubbed::new(why));
+        }
         match turn.def.probe.kind {
             ProbeKind::Ack if limits.qos(1) == 0 => {
                 self.mute(&mut turn, at, Scrubbed::new("the broker takes messages at QoS 0 only"));
             }
-            ProbeKind::Ack => turn.begin(at, turn.def.probe.every.min(FIRST), Due::Probe),
+            ProbeKind::Ack => turn.begin_probes(at),
             ProbeKind::Echo => self.echo = Some(client.subscribe(&turn.echoes())),
             ProbeKind::Heartbeat | ProbeKind::Off => {}
         }
@@ -228,7 +249,7 @@ impl Talk {
         match self.echo.as_mut().and_then(|pending| turn.client.granted(pending)) {
             Some(Answer::Granted(_)) => {
                 self.echo = None;
-                turn.begin(at, def.probe.every.min(FIRST), Due::Probe);
+                turn.begin_probes(at);
             }
             Some(Answer::Refused(words)) => {
                 self.echo = None;

@@ -15,7 +15,7 @@ use crate::{
     fleet_file::FleetFile,
     mosquitto::Mosquitto,
     plainly, script,
-    script::{ACCEPT_V5, ACCEPT_V311},
+    script::{ACCEPT_V5, ACCEPT_V311, CLOSE},
 };
 
 fn url(port: u16) -> String {
@@ -27,7 +27,7 @@ fn closing_on(kind: u8) -> u16 {
     script::peer(move |_, packet| match packet[0] >> 4 {
         1 => vec![ACCEPT_V5.to_vec()],
         12 => vec![vec![0xd0, 0]],
-        same if same == kind => vec![vec![]],
+        same if same == kind => vec![CLOSE.to_vec()],
         _ => Vec::new(),
     })
 }
@@ -69,7 +69,7 @@ fn probe_closed_on() {
 fn probe_disconnected_over() {
     let port = script::peer(|_, packet| match packet[0] >> 4 {
         1 => vec![ACCEPT_V5.to_vec()],
-        3 => vec![vec![0xe0, 1, 0x87], vec![]],
+        3 => vec![vec![0xe0, 1, 0x87], CLOSE.to_vec()],
         _ => Vec::new(),
     });
     let mut run = Run::with(&url(port), "", ACK);
@@ -94,7 +94,7 @@ fn broker_full() {
     let has_room = mended.clone();
     let port = script::peer(move |_, packet| match packet[0] >> 4 {
         1 if script::client_id(packet) == "first" || has_room.load(Ordering::SeqCst) => vec![ACCEPT_V5.to_vec()],
-        1 => vec![vec![]],
+        1 => vec![CLOSE.to_vec()],
         _ => Vec::new(),
     });
     let mut run = beside_another(&url(port), "", "");
@@ -116,7 +116,7 @@ fn old_broker(to_v5: impl Fn() -> Vec<Vec<u8>> + Send + Sync + 'static) -> u16 {
 
 #[test]
 fn version_hung_up_on() {
-    Run::at(&url(old_broker(|| vec![vec![]]))).expect("version_hung_up_on");
+    Run::at(&url(old_broker(|| vec![CLOSE.to_vec()]))).expect("version_hung_up_on");
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn version_in_silence() {
 /// The three shapes of it, and none is in the way where either version will do.
 #[test]
 fn version_found_by_itself() {
-    for shape in [|| vec![vec![]], Vec::new, || vec![vec![0x20, 2, 0, 1], vec![]]] {
+    for shape in [|| vec![CLOSE.to_vec()], Vec::new, || vec![vec![0x20, 2, 0, 1], CLOSE.to_vec()]] {
         let mut run = Run::with(&url(old_broker(shape)), "", "protocol = 'auto'");
         let step = run.step("up", |step| step["to"] == "up");
         assert_eq!((&step["detail"], &step["attempt"]), (&"in MQTT 3.1.1".into(), &1.into()), "{step}");
@@ -135,7 +135,7 @@ fn version_found_by_itself() {
         assert!(!wrong, "a failure is told: version_found_by_itself");
     }
     // One that hangs up on both is tried with both.
-    let neither = script::peer(|_, _| vec![vec![]]);
+    let neither = script::peer(|_, _| vec![CLOSE.to_vec()]);
     Run::with(&url(neither), "", "protocol = 'auto'").expect("version_found_by_itself");
 }
 
@@ -224,7 +224,7 @@ fn refused_with_an_unknown_code() {
 fn disconnected_over_a_message() {
     let port = script::peer(|_, packet| match packet[0] >> 4 {
         1 => vec![ACCEPT_V5.to_vec()],
-        3 => vec![vec![0xe0, 1, 0x90], vec![]],
+        3 => vec![vec![0xe0, 1, 0x90], CLOSE.to_vec()],
         _ => Vec::new(),
     });
     let mut run = Run::with(&url(port), "", BIRTH);

@@ -13,6 +13,9 @@ use std::{
 pub const ACCEPT_V311: &[u8] = &[0x20, 2, 0, 0];
 pub const ACCEPT_V5: &[u8] = &[0x20, 3, 0, 0, 0];
 
+/// What [`peer`] says where it closes the connection: no packet.
+pub const CLOSE: &[u8] = b"close";
+
 /// Listens on a free loopback port, answers each CONNECT with `answers` in turn, half a breath
 /// apart, and keeps the connection open until the other end closes it. Returns the port.
 pub fn server(answers: Vec<Vec<u8>>) -> u16 {
@@ -69,7 +72,7 @@ fn talk(mut stream: TcpStream, answers: impl Fn() -> Vec<Vec<u8>>) {
 }
 
 /// Listens on a free loopback port and has `answer` say what goes back for each whole packet that comes;
-/// it is given the connection's number, from 0, and may take its time. An empty part closes the connection.
+/// it is given the connection's number, from 0, and may take its time. [`CLOSE`] closes the connection.
 /// Returns the port.
 pub fn peer(answer: impl Fn(usize, &[u8]) -> Vec<Vec<u8>> + Send + Sync + 'static) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
@@ -82,7 +85,7 @@ pub fn peer(answer: impl Fn(usize, &[u8]) -> Vec<Vec<u8>> + Send + Sync + 'stati
                 let (mut from, mut to) = (stream.try_clone().ok()?, stream);
                 while let Some(packet) = packet(&mut from) {
                     for part in answer(number, &packet) {
-                        if part.is_empty() {
+                        if part == CLOSE {
                             return to.shutdown(Shutdown::Both).ok();
                         }
                         to.write_all(&part).ok()?;

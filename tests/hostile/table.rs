@@ -125,7 +125,7 @@ impl Case {
             None => "nothing".into(),
         };
         let is_right =
-            is.starts_with(self.row.ends) || is.starts_with("protocol_error: ") && is.contains(self.row.ends);
+            is.starts_with(self.row.ends) || is.starts_with("protocol_violation: ") && is.contains(self.row.ends);
         (!is_right).then(|| format!("{self}: `{is}`, not `{}`", self.row.ends))
     }
 }

@@ -140,20 +140,20 @@ async fn a_server_s_closing_is_told_with_its_code_and_words() {
 #[tokio::test]
 async fn what_is_no_mqtt_in_a_websocket_is_a_protocol_error() {
     let (_, reason, words) = heard_of(frame(TEXT, b"hello")).await;
-    assert_eq!(reason, Reason::ProtocolError);
+    assert_eq!(reason, Reason::ProtocolViolation);
     assert_eq!(words, "the broker sent text in the WebSocket, where MQTT is binary");
     let mut masked = frame(BINARY, b"\0\0\0\0x");
     masked[1] = 0x81;
     for said in [masked, frame(0xc2, b"x"), frame(0x83, b"x"), frame(0x80, b"x"), frame(0x09, b"x")] {
         let (_, reason, words) = heard_of(said).await;
-        assert_eq!(reason, Reason::ProtocolError);
+        assert_eq!(reason, Reason::ProtocolViolation);
         assert!(words.starts_with("in the broker's WebSocket: "), "{words}");
     }
     // A length that there cannot be.
     let (_, reason, words) = heard_of([&[BINARY, 127][..], &u64::MAX.to_be_bytes()].concat()).await;
     assert_eq!(
         (reason, words.as_str()),
-        (Reason::ProtocolError, "in the broker's WebSocket: a frame longer than there can be")
+        (Reason::ProtocolViolation, "in the broker's WebSocket: a frame longer than there can be")
     );
 }
 

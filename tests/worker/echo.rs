@@ -228,7 +228,7 @@ async fn without_the_subscription_there_is_no_echo_and_it_is_told() {
     assert!(worker.until(SOON, |w| !w.shortfalls.is_empty()).await);
     let shortfall = &worker.shortfalls[0];
     assert_eq!((shortfall.filter.as_str(), shortfall.asked, shortfall.granted), ("mqfleet/probe/one", 0, None));
-    assert_eq!(shortfall.detail.as_str(), "no echo probes: not authorized: no.");
+    assert_eq!(shortfall.detail.as_str(), "SUBSCRIBE mqfleet/probe/one: not authorized: no.");
     worker.until(500 * MS, |_| false).await;
     assert!(worker.is_up(0) && worker.subscribed.is_empty());
     assert_eq!(published.load(Ordering::SeqCst), 0);

@@ -187,6 +187,25 @@ fn a_broker_where_nobody_is_up_may_speak_an_older_version() {
     }
 }
 
+/// Those that are up there speak 3.1.1.
+#[test]
+fn a_broker_where_others_are_up_with_the_older_version_is_not_full() {
+    let mut fleet = fleet(2, 1_000, Settings::default());
+    fleet.clients[0].settings = Arc::new(Settings { protocol: Protocol::V311, ..Settings::default() });
+    let mut l = Lifecycle::new(&fleet, 1, ms(0));
+    let (a, b) = (ClientKey(0), ClientKey(1));
+    l.worker_ready(WorkerKey(0), [a, b], ms(0));
+    l.start(a, ms(0));
+    let (t, _, g) = connects(&mut l, a, 0);
+    l.report(a, g, up(), ms(t));
+    l.start(b, ms(t));
+    let (t, _, g) = connects(&mut l, b, t);
+    l.report(b, g, after(Reason::ConnectionLost, &Unanswered::new(Ask::Connect)), ms(t));
+    let step = last_step(&mut l);
+    assert_eq!(step.reason, Reason::ConnectionLost);
+    assert!(step.detail.contains("speak MQTT 3.1.1 only"), "{step:?}");
+}
+
 #[test]
 fn auto_tries_5_then_3_1_1_and_the_endpoint_remembers() {
     let auto = Settings { falls_back: true, ..Settings::default() };

@@ -111,7 +111,7 @@ impl Connection {
 
     /// What came breaks the rules.
     fn violated(&self, state: &mut State, violation: &Violation, at: Moment) {
-        let cause = Cause { reason: Reason::ProtocolError, detail: Scrubbed::new(&violation.to_string()) };
+        let cause = Cause { reason: Reason::ProtocolViolation, detail: Scrubbed::new(&violation.to_string()) };
         let is_between_packets = !self.is_plain || state.is_written();
         self.end_in(state, End::new(at, cause));
         if self.protocol == Protocol::V5 && is_between_packets {
