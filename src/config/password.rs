@@ -80,6 +80,11 @@ pub(super) struct For<'a> {
 }
 
 impl PasswordPattern {
+    /// A password that is known; `span` is where its file is named.
+    pub fn known(secret: Secret, span: Range<usize>) -> PasswordPattern {
+        PasswordPattern { source: Source::Common(Found::fixed(secret)), span }
+    }
+
     /// Reads `password` or `key_password`.
     pub fn read(value: &Value<'_>, report: &mut Report<'_>, around: &Surroundings<'_>) -> Option<PasswordPattern> {
         let source = match value.is_string() {
