@@ -178,7 +178,10 @@ fn read_text(from: impl Read, name: &str) -> Result<String, FileErrors> {
     if bytes.len() as u64 > FILE_MAX {
         return Err(wrong(
             format!("{name} is larger than {} MiB", FILE_MAX >> 20),
-            Some("is it the right file? in a fleet file one [[client]] with `count` stands for many"),
+            Some(
+                "is it the right file? in a fleet file one [[client]] with `count` stands for many, and `from = \
+                 \"devices.csv\"` for all that a registry exports",
+            ),
         ));
     }
     String::from_utf8(bytes).map_err(|e| {

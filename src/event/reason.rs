@@ -28,6 +28,7 @@ pub enum Reason {
     Redirected,
     DuplicateClientId,
     PasswordUnavailable,
+    TooManyOpenFiles,
     Internal,
     // The network's
     ConnectionLost,
@@ -224,6 +225,7 @@ impl Reason {
             Redirected => ("redirected", "sent here by the broker"),
             DuplicateClientId => ("duplicate_client_id", "same client ID used twice"),
             PasswordUnavailable => ("password_unavailable", "password not to be had"),
+            TooManyOpenFiles => ("too_many_open_files", "too many open files"),
             Internal => ("internal", "internal error"),
             ConnectionLost => ("connection_lost", "connection lost"),
             ConnectionRefused => ("connection_refused", "connection refused"),
