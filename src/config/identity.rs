@@ -181,11 +181,12 @@ impl<'a> Check<'a> {
 
     /// Tells what is wrong with one client's files, at the place that names it in an inventory.
     pub fn tell_at(self, place: impl Fn() -> Elsewhere, report: &mut Report<'_>) {
-        if let Some((title, help)) = self.wrong {
+        let wrong_password = self.passwords.into_wrong().map(|wrong| (wrong.title, wrong.help));
+        for (title, help) in self.wrong.into_iter().chain(wrong_password) {
             report.error_of(|| Draft::elsewhere(place(), title).help_if(help.map(str::to_owned)));
         }
         if let Some(title) = self.ending {
-            report.warning(Draft::elsewhere(place(), title).help(ANEW));
+            report.warning_of(|| Draft::elsewhere(place(), title).help(ANEW));
         }
     }
 

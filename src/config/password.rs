@@ -239,6 +239,11 @@ pub(super) struct PasswordCheck {
 }
 
 impl PasswordCheck {
+    /// The first that is wrong.
+    pub fn into_wrong(self) -> Option<Wrong> {
+        self.wrong
+    }
+
     fn is_wrong(&mut self, wrong: Wrong) {
         self.wrongs += 1;
         self.wrong.get_or_insert(wrong);

@@ -158,8 +158,13 @@ impl<'t> Report<'t> {
     }
 
     pub fn warning(&mut self, draft: Draft) {
+        self.warning_of(|| draft);
+    }
+
+    /// As [`Report::warning`], of which there may be very many: some are kept.
+    pub fn warning_of(&mut self, draft: impl FnOnce() -> Draft) {
         if self.warnings.len() < SHOWN {
-            let finding = self.finding(draft);
+            let finding = self.finding(draft());
             self.warnings.push(finding);
         }
     }

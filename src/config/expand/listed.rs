@@ -11,7 +11,7 @@ use super::{
         report::{Draft, Report},
         template::Template,
     },
-    Expansion, Group, TEXT_MAX,
+    Expansion, Group, Members, TEXT_MAX,
 };
 use crate::{
     fleet::{Client, EndpointKey, Labels, Protocol, Settings},
@@ -60,15 +60,17 @@ impl Expansion<'_, '_> {
             let id: Arc<str> = (&*row.id).into();
             if let Some((first, other)) = self.owners.insert(id.clone(), (index, place)) {
                 let there = match &self.groups[first].members {
-                    super::Members::Listed { inventory, .. } => {
-                        let place = inventory.place(inventory.rows[other].spot);
-                        format!("the other one is in line {} of {}", place.line, place.file)
-                    }
-                    super::Members::Numbered { .. } => "another table of the fleet file makes one with it".to_owned(),
+                    Members::Listed { inventory, .. } => Some((inventory, inventory.rows[other].spot)),
+                    Members::Numbered { .. } => None,
                 };
-                let help = format!("{there}; brokers throw out a client when another comes with its ID");
-                let draft = || Draft::elsewhere(inventory.place(row.spot), "this client ID is there twice").help(help);
-                self.report.error_of(draft);
+                self.report.error_of(|| {
+                    let there = match there.map(|(inventory, spot)| inventory.place(spot)) {
+                        Some(place) => format!("the other one is in line {} of {}", place.line, place.file),
+                        None => "another table of the fleet file makes one with it".to_owned(),
+                    };
+                    Draft::elsewhere(inventory.place(row.spot), "this client ID is there twice")
+                        .help(format!("{there}; brokers throw out a client when another comes with its ID"))
+                });
                 continue;
             }
             let username: Option<Arc<str>> = match (&row.username, &group.username) {

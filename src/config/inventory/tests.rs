@@ -282,4 +282,6 @@ fn of_very_many_broken_rows_some_are_told_and_all_are_counted_soon() {
     let errors = files.of("d.csv", format!("id,username\n{}", ",u\n".repeat(50_000)), "").unwrap_err();
     assert_eq!(errors.count(), 50_000);
     assert!(errors.to_string().ends_with("… and 49950 more\n\nfleet.toml: 50000 errors"), "{errors}");
+    let errors = files.of("d.csv", format!("id\n{}", "a\n".repeat(50_000)), "").unwrap_err();
+    assert_eq!(errors.count(), 49_999);
 }
