@@ -17,12 +17,14 @@ use report::{Runs, Table, count, setting, verdict};
 const AIM_READ: f64 = 1.0;
 const AIM_ALL: f64 = 1.5;
 
+/// How a file's name ends, what stands in it, and how a bare program takes it apart.
+type Kind = (&'static str, fn(usize) -> String, fn(&Path) -> usize);
+
 fn main() {
     let (devices, rounds) = (setting("MQFLEET_BENCH_DEVICES", 100_000), setting("MQFLEET_BENCH_ROUNDS", 5));
     println!("inventory: {} devices, {rounds} rounds", count(devices));
     println!("  {}\n", process::machine());
-    let kinds: [(&str, fn(usize) -> String, fn(&Path) -> usize); 3] =
-        [("csv", csv, bare_csv), ("json", json, bare_json), ("jsonl", lines, bare_json)];
+    let kinds: [Kind; 3] = [("csv", csv, bare_csv), ("json", json, bare_json), ("jsonl", lines, bare_json)];
     let mut table = Table::new(["median (lowest to highest)", "bare", "read and checked", "and in the table"]);
     let mut verdicts = Vec::new();
     for (kind, text, bare) in kinds {
