@@ -11,6 +11,7 @@ mod format;
 mod glyphs;
 mod headers;
 mod identity;
+mod inventory;
 mod key;
 mod keymap;
 mod measuring;
@@ -177,7 +178,10 @@ fn read_text(from: impl Read, name: &str) -> Result<String, FileErrors> {
     if bytes.len() as u64 > FILE_MAX {
         return Err(wrong(
             format!("{name} is larger than {} MiB", FILE_MAX >> 20),
-            Some("is it the right file? in a fleet file one [[client]] with `count` stands for many"),
+            Some(
+                "is it the right file? in a fleet file one [[client]] with `count` stands for many, and `from = \
+                 \"devices.csv\"` for all that a registry exports",
+            ),
         ));
     }
     String::from_utf8(bytes).map_err(|e| {
@@ -256,6 +260,7 @@ pub(in crate::config) mod tests {
         std::fs::create_dir(dir.path().join("certs")).unwrap();
         let put = |name: &str, pem: &[u8]| std::fs::write(dir.path().join(name), pem).unwrap();
         put("ca.pem", &certificate(400));
+        put("devices.csv", b"thingName,attributes.site\nscale-1,hall-3\n");
         for i in 1..=3 {
             let (certificate, key) = pair(400);
             put(&format!("certs/press-{i:04}.pem"), &certificate);
@@ -273,10 +278,10 @@ pub(in crate::config) mod tests {
         };
         // A certificate is for an endpoint with TLS.
         let all = all.replacen("endpoints = [\"local\"]", "endpoints = [\"local\", \"cloud\"]", 1);
-        for text in [STARTER, &all] {
+        for (text, clients) in [(STARTER, 4), (&*all, 5)] {
             match parse_within(text, "fleet.toml", &around) {
                 Ok(loaded) => {
-                    assert_eq!(loaded.fleet.clients.len(), 4);
+                    assert_eq!(loaded.fleet.clients.len(), clients);
                     assert_eq!(warnings(&loaded), "");
                 }
                 Err(errors) => panic!("{errors}"),

@@ -19,7 +19,7 @@ use std::{
 use crate::{
     clock::Moment,
     event::{Cause, Gate, Generation, Manner, Measured, Reason, Remedy, State, Step, Transition},
-    fleet::{Client, ClientKey, EndpointKey, Fleet, PasswordSource, Protocol, Settings, WorkerKey},
+    fleet::{Client, ClientKey, EndpointKey, Fleet, PasswordSource, Protocol, Settings, Strategy, WorkerKey},
     lifecycle::{culprit::Suspect, gate::Access},
     text::Scrubbed,
 };
@@ -257,6 +257,7 @@ impl Lifecycle {
         for client in clients {
             let machine = &self.machines[client.index()];
             let waits = matches!(machine.state, State::Failed | State::Backoff);
+            let waits = waits && machine.settings.reconnect.strategy != Strategy::Never;
             if waits && (machine.reason.remedy() == Remedy::Later || machine.reason == Reason::PasswordUnavailable) {
                 self.line_up(client, Reason::Retry, now);
             }

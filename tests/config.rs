@@ -566,6 +566,39 @@ fn shared_ids_are_told_once_for_two_tables() {
     assert_eq!(errors.matches("error: ").count(), 1);
 }
 
+/// A table for each client, as programs write it: what is more than 16 MiB is read, too.
+#[test]
+fn a_file_with_a_table_for_each_client_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut text = HEAD.to_owned();
+    let note = "x".repeat(3_000); // so that few tables make a large file
+    for i in 0..6_000 {
+        let _ = write!(text, "[[client]]\nid = 'press-{i:05}'\nendpoints = ['a']\nusername = 'op-{i}' # {note}\n");
+    }
+    assert!(text.len() > 17 << 20, "{}", text.len());
+    std::fs::write(dir.path().join("fleet.toml"), &text).unwrap();
+    let fleet = config::load(&dir.path().join("fleet.toml")).unwrap().fleet;
+    assert_eq!((fleet.clients.len(), &*fleet.clients[5_999].id), (6_000, "press-05999"));
+    std::fs::write(dir.path().join("fleet.toml"), text.repeat(2)).unwrap();
+    let errors = config::load(&dir.path().join("fleet.toml")).unwrap_err().to_string();
+    assert!(errors.contains("is larger than 32 MiB") && errors.contains("from = \"devices.csv\""), "{errors}");
+}
+
+/// What stands before a forgotten `@host` is not shown by the program itself.
+#[test]
+fn check_shows_no_password_of_a_proxy_without_its_host() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("fleet.toml");
+    for proxy in ["http://u:PW-is-secret", "u:PW-is-secret", "socks5h://u:PW-is-secret"] {
+        let text = format!("{HEAD}proxy = \"{proxy}\"\n[[client]]\nid = 'x'\nendpoints = ['a']\n");
+        std::fs::write(&path, text).unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_mqfleet")).arg("check").arg(&path).output().unwrap();
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains("`proxy`") && said.contains("[redacted]") && !said.contains("PW-is-secret"), "{said}");
+    }
+}
+
 /// A hundred thousand clients, as a fleet of many tables.
 fn large() -> String {
     let mut text = HEAD.to_owned();

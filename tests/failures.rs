@@ -120,6 +120,7 @@
 //! | `worker_cannot_start` | the same, and the system has no file for the next one | held | worker_lost | worker | `press is waiting for its worker: worker died: killed by signal 9` |
 //! | `password_file_gone` | the file of the client's password is gone at its next connect | backoff | password_unavailable | retry | `press could not connect to plant: password not to be had: cannot read the password file "DIR/press.pw": No such file or directory (os error 2); retry in N s` |
 //! | `password_command_fails` | the command of the client's password ends with code 7 | backoff | password_unavailable | retry | `press could not connect to plant: password not to be had: its command "DIR/token" failed (exit status: 7): no token server; retry in N s` |
+//! | `out_of_files` | the worker has no file left for another connection | backoff | too_many_open_files | retry | `press could not connect to plant: too many open files: 127.0.0.1:PORT: raise ulimit -n, or lower worker_size; retry in N s` |
 //! | `retries_exhausted` | the third failure with `max_retries = 2` | failed | retries_exhausted | operator | `press was given up: out of retries: last: connection lost: the broker closed the connection instead of answering CONNECT (it may want TLS at this port, be full, or speak MQTT 3.1.1 only: set protocol = "3.1.1")` |
 
 #[path = "harness/certs.rs"]

@@ -35,10 +35,11 @@ const PROXY: &str = "tunnel-vision-3";
 const DENIED: &str = "no-way-through-4";
 const FILED: &str = "in-the-drawer-8";
 const TOKEN: &str = "just-this-once-6";
+const LISTED: &str = "by-the-thousand-2";
 
 /// Each secret in the forms it takes on its way: as it is, as in a URL, as in `Proxy-Authorization`.
 fn forms() -> Vec<Vec<u8>> {
-    let secrets = [PASSWORD, WRONG, KEY, PROXY, DENIED, FILED, TOKEN];
+    let secrets = [PASSWORD, WRONG, KEY, PROXY, DENIED, FILED, TOKEN, LISTED];
     let forms = secrets.iter().flat_map(|secret| {
         let basic = openssl::base64::encode_block(format!("op:{secret}").as_bytes());
         [secret.to_string(), secret.replace('-', "%2D"), basic]
@@ -98,6 +99,7 @@ fn no_secret_is_written_shown_or_handed_on_in_the_open() {
         "require_certificate true".into(),
     ];
     let users = vec![("op".into(), PASSWORD.into()), ("filed".into(), FILED.into()), ("token".into(), TOKEN.into())];
+    let users = [users, vec![("listed".into(), LISTED.into())]].concat();
     let broker = Mosquitto::with(Setup { users, lines, ..Setup::default() });
     let plain = broker.port();
     let granting = peers::serve_proxy(broker.address(), |request| {
@@ -148,6 +150,9 @@ fn no_secret_is_written_shown_or_handed_on_in_the_open() {
         username = "token"
         password = {{ command = ["cat", "issued"], every = "1s" }}
         [[client]]
+        from = "devices.csv"
+        endpoints = ["plain"]
+        [[client]]
         id = "failing"
         endpoints = ["plain"]
         password = {{ command = ["sh", "-c", "cat issued; echo no server >&2; exit 3"] }}
@@ -167,6 +172,20 @@ fn no_secret_is_written_shown_or_handed_on_in_the_open() {
     fs::write(folder.join("key"), KEY).expect("a file");
     fs::write(folder.join("filed.pw"), FILED).expect("a file");
     fs::write(folder.join("issued"), TOKEN).expect("a file");
+    fs::write(folder.join("devices.csv"), format!("id,username,password\nlisted,listed,{LISTED}\n")).expect("a file");
+    // With a secret wherever there may be a slip.
+    let slips = format!("id,username,password\n,u,{LISTED}\na,{LISTED}\nb,u,{LISTED},{LISTED}\nc,u,{LISTED}\0\n");
+    fs::write(folder.join("slips.csv"), format!("{slips}d,u,\"{LISTED}\n")).expect("a file");
+    fs::write(folder.join("nameless.csv"), format!("listed,listed,{LISTED}\n")).expect("a file");
+    let json = format!(
+        "[{{\"id\":[\"{LISTED}\"]}},\n{{\"id\":\"e\",\"password\":{{\"{LISTED}\":\"{LISTED}\"}}}},\"{LISTED}\"]"
+    );
+    fs::write(folder.join("slips.json"), json).expect("a file");
+    let tables = ["slips.csv", "nameless.csv", "slips.json"]
+        .map(|name| format!("[[client]]\nfrom = '{name}'\nendpoints = ['plain']\n"));
+    let slips = folder.join("slips.toml");
+    fs::write(&slips, format!("[endpoint.plain]\nurl = 'mqtt://127.0.0.1'\n{}", tables.concat())).expect("a file");
+    let slips = slips.to_str().expect("a path");
     let env = [("OP_PASSWORD", PASSWORD), ("CREDENTIALS_DIRECTORY", folder.to_str().expect("a path"))];
     let log = folder.join("events.log");
     let mut proof = Search::default();
@@ -177,11 +196,11 @@ fn no_secret_is_written_shown_or_handed_on_in_the_open() {
     // On the screen, with everything about each client, through the death of a worker.
     let args = ["run", file.path(), "--log", log.to_str().expect("a path")];
     let mut console = Console::start_with(200, 60, &args, &env);
-    console.wait_for("five up, one refused, one held, one without a password", |screen| {
-        ["5 up", "not authorized", "proxy wants a password", "no server"].iter().all(|words| screen.contains(words))
+    console.wait_for("six up, one refused, one held, one without a password", |screen| {
+        ["6 up", "not authorized", "proxy wants a password", "no server"].iter().all(|words| screen.contains(words))
     });
     search.look_at_processes(console.id());
-    for id in ["good", "bad", "mutual", "filed", "token", "failing", "tunnel", "denied"] {
+    for id in ["good", "bad", "mutual", "filed", "token", "listed", "failing", "tunnel", "denied"] {
         console.press(&format!("/{id}\r\x1b[B\r"));
         console.wait_for(&format!("the detail view of {id}"), |screen| {
             screen.contains("user name") && screen.contains(", with a password") && screen.contains(id)
@@ -190,7 +209,7 @@ fn no_secret_is_written_shown_or_handed_on_in_the_open() {
         console.press("\x1b");
     }
     signal_process(descendants(console.id())[0], Signal::KILL);
-    console.wait_text("5 up");
+    console.wait_text("6 up");
     console.press("?");
     console.wait_text("help");
     console.signal(Signal::TERM);
@@ -199,10 +218,11 @@ fn no_secret_is_written_shown_or_handed_on_in_the_open() {
     search.look("the log file", &fs::read(&log).expect("a log"));
 
     // Without one.
-    let runs: [&[&str]; 6] = [
+    let runs: [&[&str]; 7] = [
         &["run", file.path(), "--duration", "3s", "--format", "json", "--samples"],
         &["run", file.path(), "--duration", "2s", "--plain"],
         &["check", file.path()],
+        &["check", slips],
         &["check", file.path(), "--connect"],
         &["doctor", file.path()],
         &["doctor", file.path(), "--format", "json"],

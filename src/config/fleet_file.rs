@@ -6,9 +6,9 @@ use super::{
     Surroundings,
     address::{self, Scheme},
     bind,
-    expand::{CLIENTS_MAX, Group, expand},
-    format,
-    measuring::{self, OfLabel},
+    expand::{CLIENTS_MAX, Group, Members, expand},
+    format, inventory,
+    measuring::{self, Measuring, OfLabel},
     nearest::nearest,
     proxy,
     proxy_variables::ForEndpoints,
@@ -50,8 +50,8 @@ pub(super) fn read(root: &Table<'_>, report: &mut Report<'_>, around: &Surroundi
     }
     let mut given = ForClients { defaults, of_labels: measuring::read_labels(root, report) };
     let groups = read_groups(root, &mut given, &fleet.endpoints, &names, report, around);
+    fleet.clients = expand(&groups, &fleet.endpoints, &mut given.of_labels, report, around);
     measuring::warn_of_unused(&given.of_labels, report);
-    fleet.clients = expand(&groups, report, around);
     fleet
 }
 
@@ -213,9 +213,13 @@ fn read_group(
     let ForClients { defaults, of_labels } = given;
     let mut given = defaults.clone();
     given.overlay_labels(table, report);
-    given.overlay_of_labels(of_labels);
+    let from = table.get("from");
+    if from.is_none() {
+        given.overlay_of_labels(of_labels);
+    }
     given.overlay(table, report, around);
-    let names_a_user = given.username.is_some() || table.get("username").is_some();
+    // The devices of an inventory may have user names of their own.
+    let names_a_user = given.username.is_some() || table.get("username").is_some() || from.is_some();
     if given.protocol() == Protocol::V311 && given.password.is_some() && !names_a_user {
         let span = table.key_span("password").unwrap_or(table.span.clone());
         report.error(
@@ -224,27 +228,18 @@ fn read_group(
         );
     }
 
-    let id_value = table.get("id");
-    let id = match &id_value {
-        Some(value) => read_id(value, report, around),
-        None => {
-            report.error(
-                Draft::at(table.span.clone(), "this client has no `id`")
-                    .help("such as id = \"press-%04i\", with count = 500"),
-            );
-            None
+    let members = match &from {
+        Some(from) => read_listed(table, from, names, report, around),
+        None => read_numbered(table, report, around),
+    };
+    let keys = match &members {
+        Some(Members::Listed { inventory, .. })
+            if inventory.all_have_endpoints() && table.get("endpoints").is_none() =>
+        {
+            Some(Vec::new())
         }
+        _ => read_endpoint_names(table, names, report),
     };
-    let count_value = table.get("count");
-    let count = match &count_value {
-        Some(value) => value.number(report, 1..CLIENTS_MAX + 1, "clients"),
-        None => Some(1),
-    };
-    let start = match table.get("start") {
-        Some(value) => value.number(report, 0..u64::from(u32::MAX) + 1, "the first client"),
-        None => Some(1),
-    };
-    let keys = read_endpoint_names(table, names, report);
     given.check_version(table, report);
     let mut papers = given.papers(report);
     let is_tls =
@@ -262,7 +257,67 @@ fn read_group(
         papers = None;
     }
 
-    let (id, count, start, keys) = (id?, count?, start?, keys?);
+    let (members, endpoints) = (members?, keys?.into());
+    let settings = given.settings();
+    let Given { username, password, labels, probe_topic, talk, .. } = given;
+    Some(Group { members, endpoints, username, password, papers, labels, probe_topic, talk, settings })
+}
+
+/// Reads which devices of an inventory are clients.
+fn read_listed(
+    table: &Table<'_>,
+    from: &Value<'_>,
+    names: &Names,
+    report: &mut Report<'_>,
+    around: &Surroundings<'_>,
+) -> Option<Members> {
+    for key in ["id", "count"] {
+        if let Some(span) = table.key_span(key) {
+            report.error(
+                Draft::at(span, format!("`{key}` does not go with `from`"))
+                    .help("each row of the inventory is a client, with an `id` of its own"),
+            );
+        }
+    }
+    let columns = table.get("columns").map(|value| inventory::read_columns(&value, report)).unwrap_or_default();
+    let inventory = inventory::read(from, &columns, names, report, around)?;
+    // What it gives was checked with the table's other keys.
+    let measuring = Measuring::read(table, format::PROBE, &mut Report::new("", "", None));
+    Some(Members::Listed { inventory, start: read_start(table, report)?, measuring })
+}
+
+fn read_start(table: &Table<'_>, report: &mut Report<'_>) -> Option<u64> {
+    match table.get("start") {
+        Some(value) => value.number(report, 0..u64::from(u32::MAX) + 1, "the first client"),
+        None => Some(1),
+    }
+}
+
+/// Reads which clients a table is for that differ in their numbers only.
+fn read_numbered(table: &Table<'_>, report: &mut Report<'_>, around: &Surroundings<'_>) -> Option<Members> {
+    if let Some(span) = table.key_span("columns") {
+        report.error(
+            Draft::at(span, "`columns` goes with `from`").help("from = \"devices.csv\", with the columns' own names"),
+        );
+    }
+    let id_value = table.get("id");
+    let id = match &id_value {
+        Some(value) => read_id(value, report, around),
+        None => {
+            report.error(
+                Draft::at(table.span.clone(), "this client has no `id`")
+                    .help("such as id = \"press-%04i\", with count = 500; or from = \"devices.csv\""),
+            );
+            None
+        }
+    };
+    let count_value = table.get("count");
+    let count = match &count_value {
+        Some(value) => value.number(report, 1..CLIENTS_MAX + 1, "clients"),
+        None => Some(1),
+    };
+    let start = read_start(table, report);
+    let (id, count, start) = (id?, count?, start?);
     let (id_span, count_span) = (id_value?.span, count_value.map_or(table.span.clone(), |v| v.span));
     if count > 1 && !id.has_number() {
         report.error(
@@ -274,24 +329,7 @@ fn read_group(
         );
         return None;
     }
-    let settings = given.settings();
-    let Given { username, password, labels, talk, probe_topic, .. } = given;
-    let (labels, endpoints) = (labels.into(), keys.into());
-    Some(Group {
-        id,
-        id_span,
-        count_span,
-        count,
-        start,
-        endpoints,
-        username,
-        password,
-        papers,
-        labels,
-        probe_topic,
-        talk,
-        settings,
-    })
+    Some(Members::Numbered { id, id_span, count, count_span, start })
 }
 
 fn read_id(value: &Value<'_>, report: &mut Report<'_>, around: &Surroundings<'_>) -> Option<Template> {

@@ -17,7 +17,7 @@ const ENDPOINT_KEYS: &[&str] = &[
     "proxy",
     "bind",
 ];
-const CLIENT_KEYS: &[&str] = &["id", "count", "start", "endpoints"];
+const CLIENT_KEYS: &[&str] = &["id", "count", "start", "endpoints", "from", "columns"];
 const COMMON_KEYS: &[&str] = &[
     "protocol",
     "keep_alive",
@@ -65,6 +65,8 @@ pub(super) const CLIENT: Keys = Keys {
         "count",
         "start",
         "endpoints",
+        "from",
+        "columns",
         "protocol",
         "keep_alive",
         "clean_start",

@@ -14,7 +14,7 @@ use super::{
     Surroundings,
     password::{For, Found, PasswordCheck, PasswordPattern},
     pem::{self, Certificate, Flaw},
-    report::{Draft, Report, quoted},
+    report::{Draft, Elsewhere, Report, quoted},
     template::Template,
     tree::thousands,
 };
@@ -183,6 +183,27 @@ impl<'a> Check<'a> {
         self.wrong.get_or_insert_with(what);
     }
 
+    /// Lets it open at most so many keys.
+    pub fn opening(self, keys: u64) -> Check<'a> {
+        Check { left: keys, ..self }
+    }
+
+    /// Keys that may still be opened.
+    pub fn left(&self) -> u64 {
+        self.left
+    }
+
+    /// Tells what is wrong with one client's files, at the place that names it in an inventory.
+    pub fn tell_at(self, place: impl Fn() -> Elsewhere, report: &mut Report<'_>) {
+        let wrong_password = self.passwords.into_wrong().map(|wrong| (wrong.title, wrong.help));
+        for (title, help) in self.wrong.into_iter().chain(wrong_password) {
+            report.error_of(|| Draft::elsewhere(place(), title).help_if(help.map(str::to_owned)));
+        }
+        if let Some(title) = self.ending {
+            report.warning_of(|| Draft::elsewhere(place(), title).help(ANEW));
+        }
+    }
+
     /// `password_span` is where the password of the keys is named.
     pub fn tell(self, span: Range<usize>, password_span: Option<&Range<usize>>, report: &mut Report<'_>) {
         self.passwords.tell(password_span.unwrap_or(&span), report);
@@ -201,10 +222,12 @@ impl<'a> Check<'a> {
         }
         if let Some(title) = self.ending {
             let title = format!("{title}{}", more(self.endings, "certificates"));
-            report.warning(Draft::at(span, title).help("have it issued anew: a broker refuses one that has ended"));
+            report.warning(Draft::at(span, title).help(ANEW));
         }
     }
 }
+
+const ANEW: &str = "have it issued anew: a broker refuses one that has ended";
 
 fn title(name: &str, path: &Path, what: &str) -> String {
     format!("`{name}` {} {what}", quoted(&path.display().to_string()))

@@ -81,6 +81,12 @@ pub(super) fn read_labels(root: &Table<'_>, report: &mut Report<'_>) -> Vec<OfLa
     labels
 }
 
+/// Which of them are for a client's labels.
+pub(super) fn matching(of_labels: &[OfLabel], labels: &Labels) -> Vec<usize> {
+    let is_of = |of: &OfLabel| labels.get(&of.name) == Some(&of.value);
+    of_labels.iter().enumerate().filter(|(_, of)| is_of(of)).map(|(index, _)| index).collect()
+}
+
 /// Lays what is given for a client's labels over its settings; of several the last in the file counts.
 pub(super) fn lay_over(of_labels: &mut [OfLabel], labels: &Labels, settings: &mut Settings) {
     for of_label in of_labels.iter_mut().filter(|of| labels.get(&of.name) == Some(&of.value)) {

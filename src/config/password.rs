@@ -80,6 +80,11 @@ pub(super) struct For<'a> {
 }
 
 impl PasswordPattern {
+    /// A password that is known; `span` is where its file is named.
+    pub fn known(secret: Secret, span: Range<usize>) -> PasswordPattern {
+        PasswordPattern { source: Source::Common(Found::fixed(secret)), span }
+    }
+
     /// Reads `password` or `key_password`.
     pub fn read(value: &Value<'_>, report: &mut Report<'_>, around: &Surroundings<'_>) -> Option<PasswordPattern> {
         let source = match value.is_string() {
@@ -234,6 +239,11 @@ pub(super) struct PasswordCheck {
 }
 
 impl PasswordCheck {
+    /// The first that is wrong.
+    pub fn into_wrong(self) -> Option<Wrong> {
+        self.wrong
+    }
+
     fn is_wrong(&mut self, wrong: Wrong) {
         self.wrongs += 1;
         self.wrong.get_or_insert(wrong);

@@ -2,7 +2,7 @@
 
 use std::{cell::OnceCell, fmt, ops::Range};
 
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
 use super::redact::Redaction;
 use crate::text::Scrubbed;
@@ -26,10 +26,21 @@ struct Place {
     label: String,
 }
 
+/// A place in another file than the report's: its line is not shown, since whatever stands there may be
+/// a password.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Elsewhere {
+    pub file: String,
+    /// Both counted from 1, the column in characters.
+    pub line: usize,
+    pub column: usize,
+}
+
 /// One thing that is wrong, or at least doubtful.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Finding {
     title: String,
+    elsewhere: Option<Elsewhere>,
     places: Vec<Place>,
     help: Vec<String>,
 }
@@ -37,6 +48,7 @@ pub(super) struct Finding {
 /// A finding while it is being described, its places still spans of the file's text.
 pub(super) struct Draft {
     title: String,
+    elsewhere: Option<Elsewhere>,
     spans: Vec<(Range<usize>, String)>,
     help: Vec<String>,
 }
@@ -44,12 +56,17 @@ pub(super) struct Draft {
 impl Draft {
     /// Something about the place `span`. The title says what is wrong with what.
     pub fn at(span: Range<usize>, title: impl Into<String>) -> Draft {
-        Draft { title: title.into(), spans: vec![(span, String::new())], help: Vec::new() }
+        Draft { spans: vec![(span, String::new())], ..Draft::of_file(title) }
+    }
+
+    /// Something about a place in another file.
+    pub fn elsewhere(place: Elsewhere, title: impl Into<String>) -> Draft {
+        Draft { elsewhere: Some(place), ..Draft::of_file(title) }
     }
 
     /// Something about the file as a whole.
     pub fn of_file(title: impl Into<String>) -> Draft {
-        Draft { title: title.into(), spans: Vec::new(), help: Vec::new() }
+        Draft { title: title.into(), elsewhere: None, spans: Vec::new(), help: Vec::new() }
     }
 
     /// What to say under the place meant.
@@ -113,11 +130,26 @@ impl<'t> Report<'t> {
     }
 
     pub fn error(&mut self, draft: Draft) {
+        self.error_of(|| draft);
+    }
+
+    /// As [`Report::error`], of which there may be very many: those that are not drawn are only counted.
+    pub fn error_of(&mut self, draft: impl FnOnce() -> Draft) {
         self.errors_total += 1;
         if self.errors.len() < SHOWN {
-            let finding = self.finding(draft);
+            let finding = self.finding(draft());
             self.errors.push(finding);
         }
+    }
+
+    /// How many errors there are so far.
+    pub fn errors(&self) -> usize {
+        self.errors_total
+    }
+
+    /// The title of the first error, if there is any.
+    pub fn first_error(&self) -> Option<&str> {
+        self.errors.first().map(|finding| finding.title.as_str())
     }
 
     /// Says that the text is not even TOML; known before anything else is reported.
@@ -126,8 +158,13 @@ impl<'t> Report<'t> {
     }
 
     pub fn warning(&mut self, draft: Draft) {
+        self.warning_of(|| draft);
+    }
+
+    /// As [`Report::warning`], of which there may be very many: some are kept.
+    pub fn warning_of(&mut self, draft: impl FnOnce() -> Draft) {
         if self.warnings.len() < SHOWN {
-            let finding = self.finding(draft);
+            let finding = self.finding(draft());
             self.warnings.push(finding);
         }
     }
@@ -145,7 +182,11 @@ impl<'t> Report<'t> {
                 Ok((value, self.warnings.into_iter().map(|finding| Warning { file: file.clone(), finding }).collect()))
             }
             _ => {
-                self.errors.sort_by_key(|f| f.places.first().map(|p| (p.line, p.column)));
+                // What is wrong in this file comes before what is wrong in others.
+                self.errors.sort_by(|a, b| {
+                    let place = |f: &Finding| f.places.first().map(|p| (p.line, p.column));
+                    a.elsewhere.cmp(&b.elsewhere).then_with(|| place(a).cmp(&place(b)))
+                });
                 Err(FileErrors { file: self.file, errors: self.errors, total: self.errors_total })
             }
         }
@@ -154,6 +195,7 @@ impl<'t> Report<'t> {
     fn finding(&self, draft: Draft) -> Finding {
         Finding {
             title: scrub(&draft.title),
+            elsewhere: draft.elsewhere.map(|place| Elsewhere { file: scrub(&place.file), ..place }),
             places: draft.spans.into_iter().map(|(span, label)| self.place(span, &label)).collect(),
             help: draft.help.iter().map(|h| scrub(h)).collect(),
         }
@@ -306,6 +348,9 @@ impl std::error::Error for FileErrors {}
 
 fn render(file: &str, finding: &Finding, level: Level<'static>, colours: bool) -> String {
     let mut group = Group::with_title(level.primary_title(finding.title.as_str()));
+    if let Some(Elsewhere { file, line, column }) = &finding.elsewhere {
+        group = group.element(Origin::path(file.as_str()).line(*line).char_column(*column));
+    }
     for (i, place) in finding.places.iter().enumerate() {
         let kind = if i == 0 { AnnotationKind::Primary } else { AnnotationKind::Context };
         let label = (!place.label.is_empty()).then_some(place.label.as_str());

@@ -1,6 +1,6 @@
 //! Defines the keys that `[defaults]` and `[[client]]` have in common, and how the second is laid over the first; which clients there are is read elsewhere.
 
-use std::{ops::Range, sync::Arc, time::Duration};
+use std::{ops::Range, time::Duration};
 
 use super::{
     Surroundings,
@@ -220,14 +220,14 @@ impl Given {
     }
 
     /// The settings that the clients of a table share.
-    pub fn settings(&self) -> Arc<Settings> {
+    pub fn settings(&self) -> Settings {
         let strategy = match self.strategy {
             Word::Exponential => Strategy::Exponential { min: self.min, max: self.max },
             Word::Fixed => Strategy::Fixed { every: self.every.unwrap_or(self.min) },
             Word::Never => Strategy::Never,
         };
         let reconnect = Reconnect { strategy, ..self.settings.reconnect };
-        Arc::new(Settings { reconnect, ..self.settings.clone() })
+        Settings { reconnect, ..self.settings.clone() }
     }
 
     pub fn protocol(&self) -> Protocol {

@@ -140,6 +140,11 @@ impl Template {
         right.then_some(Template { parts })
     }
 
+    /// This very text, whatever is in it.
+    pub fn literal(text: String) -> Template {
+        Template { parts: vec![Part::Text(text)] }
+    }
+
     /// Whether it differs from client to client of a table.
     pub fn is_own(&self) -> bool {
         self.parts.iter().any(|part| !matches!(part, Part::Text(_)))

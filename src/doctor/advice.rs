@@ -229,6 +229,9 @@ fn of_client(case: &Case<'_>, step: Step, cause: &Cause) -> String {
             "check user name and password, and which clients the broker's access rules (ACL) let in".into()
         }
         Reason::PasswordUnavailable => "mend where the client's password comes from: its file, or its command".into(),
+        Reason::TooManyOpenFiles => {
+            "raise the limit of open files: ulimit -n, or LimitNOFILE= in a systemd unit".into()
+        }
         Reason::ClientIdRejected => "give the client an ID that the broker takes: it may mind length or signs".into(),
         Reason::UnsupportedProtocolVersion => match settings.map(|s| s.protocol) {
             Some(Protocol::V311) => "set protocol = \"5\" for this client".into(),

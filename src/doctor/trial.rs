@@ -296,8 +296,10 @@ impl Trial {
 /// cut, stood already when the endpoint was probed.
 fn is_of_the_way(reason: Reason) -> bool {
     let told_at_connack = matches!(reason, Reason::ConnectionLost | Reason::ConnectionReset | Reason::ConnectTimeout);
-    let is_other = matches!(reason, Reason::ClientCertificateRefused | Reason::PasswordUnavailable | Reason::Internal)
-        || reason.is_workers();
+    let is_other = matches!(
+        reason,
+        Reason::ClientCertificateRefused | Reason::PasswordUnavailable | Reason::TooManyOpenFiles | Reason::Internal
+    ) || reason.is_workers();
     reason.is_network() && !told_at_connack || is_other
 }
 

@@ -30,6 +30,7 @@ pub enum Reason {
     SessionLost,
     DuplicateClientId,
     PasswordUnavailable,
+    TooManyOpenFiles,
     Internal,
     /// The broker broke MQTT's rules, or speaks something else: the connection was ended here.
     ProtocolViolation,
@@ -272,6 +273,7 @@ impl Reason {
             SessionLost => ("session_lost", "session lost"),
             DuplicateClientId => ("duplicate_client_id", "same client ID used twice"),
             PasswordUnavailable => ("password_unavailable", "password not to be had"),
+            TooManyOpenFiles => ("too_many_open_files", "too many open files"),
             Internal => ("internal", "internal error"),
             ProtocolViolation => ("protocol_violation", "protocol violation"),
             ConnectionLost => ("connection_lost", "connection lost"),

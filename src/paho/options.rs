@@ -13,9 +13,8 @@ pub(super) fn connect_options(def: &ClientDef) -> mqtt::Result<mqtt::ConnectOpti
         Protocol::V311 => options.clean_session(def.clean_start),
         Protocol::V5 => options.clean_start(def.clean_start).properties(properties(def)?),
     };
-    // The crate turns 0 (none) into 1 s; the longest there is comes closest to none.
     let keep_alive = match def.keep_alive {
-        Duration::ZERO => Duration::from_secs(65_535),
+        Duration::ZERO => NO_KEEP_ALIVE,
         d => whole_seconds(d),
     };
     // Whoever ordered the connect gives it up in time, not Paho.
@@ -32,6 +31,10 @@ pub(super) fn connect_options(def: &ClientDef) -> mqtt::Result<mqtt::ConnectOpti
     }
     Ok(options.finalize())
 }
+
+/// No keep alive. The crate makes 1 s of 0, but of any other number takes the lower 32 bits; Paho itself
+/// knows 0 and sends it.
+const NO_KEEP_ALIVE: Duration = Duration::from_secs(1 << 32);
 
 fn properties(def: &ClientDef) -> mqtt::Result<mqtt::Properties> {
     let mut properties = mqtt::Properties::new();

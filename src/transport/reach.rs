@@ -196,6 +196,7 @@ fn judged(failures: &[(SocketAddr, io::Error)]) -> Cause {
 /// What a socket's error means.
 pub(super) fn reason(error: &io::Error) -> Reason {
     match error.kind() {
+        _ if is_short_of_files(error) => Reason::TooManyOpenFiles,
         ErrorKind::ConnectionRefused => Reason::ConnectionRefused,
         ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe => Reason::ConnectionReset,
         ErrorKind::HostUnreachable => Reason::HostUnreachable,
@@ -210,13 +211,18 @@ pub(super) fn reason(error: &io::Error) -> Reason {
     }
 }
 
+/// Whether this process, or the whole system, has no descriptor left.
+fn is_short_of_files(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
+}
+
 /// The words for an error: a layer's own, or the system's without their number.
 pub(super) fn words(error: &io::Error) -> String {
     if let Some(cause) = ended::told(error) {
         return if cause.detail.is_empty() { cause.reason.words().into() } else { cause.detail.to_string() };
     }
-    if matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE)) {
-        return "too many open files: raise ulimit -n, or lower worker_size".into();
+    if is_short_of_files(error) {
+        return "raise ulimit -n, or lower worker_size".into();
     }
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or_default().to_lowercase()

@@ -93,6 +93,43 @@ fn password_command_fails() {
 }
 
 #[test]
+fn out_of_files() {
+    use std::sync::{Arc, Mutex, mpsc};
+
+    use crate::script;
+
+    // Its first client is let in, and thrown out when the test says so.
+    let (throw_out, order) = mpsc::channel::<()>();
+    let order = Arc::new(Mutex::new(Some(order)));
+    let broker = crate::peers::serve(move |mut stream| {
+        while let Some(packet) = script::packet(&mut stream) {
+            let _ = match packet[0] >> 4 {
+                1 => std::io::Write::write_all(&mut stream, script::ACCEPT_V5),
+                _ => std::io::Write::write_all(&mut stream, &[0xd0, 0]),
+            };
+            if let Some(order) = order.lock().expect("an order").take() {
+                let _ = order.recv();
+                return;
+            }
+        }
+    });
+    let mut run = Run::at(&format!("mqtt://{broker}"));
+    run.comes_up();
+    // The worker keeps the files that it has and is given no further one.
+    let worker = Pid::from_raw(run.program.workers()[&0] as i32).expect("a process");
+    let limit = prlimit(Some(worker), Resource::Nofile, Rlimit { current: Some(3), maximum: Some(4_096) });
+    let limit = limit.expect("to set its limit");
+    drop(throw_out);
+    run.expect_after("connection_lost", "out_of_files");
+    let _ = prlimit(
+        Some(worker),
+        Resource::Nofile,
+        Rlimit { maximum: Some(4_096), current: limit.current.min(Some(4_096)) },
+    );
+    run.comes_up();
+}
+
+#[test]
 fn retries_exhausted() {
     // It accepts and closes.
     let hangs_up = crate::peers::serve(|mut s| {

@@ -15,6 +15,7 @@ use super::{
     SOON, def, defs,
     mosquitto::{Mosquitto, Setup},
     process::Worker,
+    script,
 };
 
 #[tokio::test]
@@ -34,6 +35,36 @@ async fn connect_disconnect_and_back() {
         }
         let log = broker.log();
         assert_eq!(log.matches("Client one disconnected.").count(), 3, "{protocol:?}: {log}");
+    }
+}
+
+/// 0 is what switches it off (MQTT 5.0 §3.1.2.10), and the longest there is what does nearly.
+#[tokio::test]
+async fn the_keep_alive_that_is_given_is_the_one_that_is_sent() {
+    for (protocol, accept) in [(Protocol::V311, script::ACCEPT_V311), (Protocol::V5, script::ACCEPT_V5)] {
+        let (sender, sent) = std::sync::mpsc::channel();
+        let sender = std::sync::Mutex::new(sender);
+        let port = script::peer(move |_, packet| {
+            if packet[0] >> 4 != 1 {
+                return Vec::new();
+            }
+            // Behind the length, "MQTT", the level and the flags.
+            let at = 1 + packet[1..].iter().take_while(|byte| *byte & 0x80 != 0).count() + 1 + 8;
+            sender.lock().unwrap().send(u16::from_be_bytes([packet[at], packet[at + 1]])).unwrap();
+            vec![accept.to_vec()]
+        });
+        let keep_alives = [0, 1, 30, 65_535];
+        let one = |seconds: u64| {
+            let mut one = def(format!("of-{seconds}"), port);
+            (one.protocol, one.keep_alive) = (protocol, Duration::from_secs(seconds));
+            one
+        };
+        let mut worker = Worker::start(keep_alives.map(one).into()).await;
+        for (slot, seconds) in keep_alives.into_iter().enumerate() {
+            worker.connect([slot as u32]).await;
+            assert!(worker.until(SOON, |w| w.is_up(slot as u32)).await);
+            assert_eq!(u64::from(sent.recv().unwrap()), seconds, "{protocol:?}");
+        }
     }
 }
 

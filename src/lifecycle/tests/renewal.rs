@@ -5,7 +5,16 @@ use crate::fleet::{Password, PasswordCommand};
 
 /// A client's first connect under way, with a password that comes from there.
 fn connecting_with(source: PasswordSource) -> (Lifecycle, ClientKey, Generation) {
-    let mut fleet = fleet(1, 1_000, Settings::default());
+    connecting_of(source, Settings::default())
+}
+
+/// The same with a file and these settings.
+fn connecting_as(settings: Settings) -> (Lifecycle, ClientKey, Generation) {
+    connecting_of(PasswordSource::File("token".into()), settings)
+}
+
+fn connecting_of(source: PasswordSource, settings: Settings) -> (Lifecycle, ClientKey, Generation) {
+    let mut fleet = fleet(1, 1_000, settings);
     fleet.clients[0].password = Some(Password::Fetched(Arc::new(source)));
     let (mut l, client) = (Lifecycle::new(&fleet, 1, ms(0)), ClientKey(0));
     l.start(client, ms(0));
@@ -71,6 +80,11 @@ fn who_was_refused_with_a_file_or_had_none_tries_again_when_it_changes() {
         l.renewed([c], ms(6));
         connect(&mut l, ms(6));
     }
+    let never = Reconnect { strategy: Strategy::Never, ..Reconnect::default() };
+    let (mut l, c, g) = connecting_as(Settings { reconnect: never, ..Settings::default() });
+    l.report(c, g, cause(Reason::NotAuthorized), ms(5));
+    l.renewed([c], ms(6));
+    assert_eq!(l.state(c), State::Failed, "it is never to try again by itself");
     let (mut l, c, g) = connecting_with(PasswordSource::File("token".into()));
     l.report(c, g, cause(Reason::Banned), ms(5));
     l.renewed([c], ms(6));
