@@ -29,7 +29,7 @@ test: test-tools ## every test, in their short form (ARGS=name runs those named 
 .PHONY: brokers
 brokers: test-tools ## what is said at seven makes of brokers, as a table; installs those that are missing, some minutes
 	@.ci/install-brokers
-	$(MANY_FILES); cargo test --locked --test brokers -- --nocapture --test-threads=4 $(ARGS)
+	$(MANY_FILES); cargo test --locked --test brokers -- --include-ignored --nocapture --test-threads=4 $(ARGS)
 
 .PHONY: chaos
 chaos: test-tools ## the fault tests in their long form, some minutes (ROUNDS=50)

@@ -49,21 +49,25 @@ fn with_ejabberd() {
 }
 
 #[test]
+#[ignore = "for `make brokers`, which installs it"]
 fn with_rabbitmq() {
     table::fill(&rabbitmq::COLUMN);
 }
 
 #[test]
+#[ignore = "for `make brokers`, which installs it"]
 fn with_nats() {
     table::fill(&nats::COLUMN);
 }
 
 #[test]
+#[ignore = "for `make brokers`, which installs it"]
 fn with_aedes() {
     table::fill(&aedes::COLUMN);
 }
 
 #[test]
+#[ignore = "for `make brokers`, which installs it"]
 fn with_amqtt() {
     table::fill(&amqtt::COLUMN);
 }
