@@ -14,7 +14,8 @@ impl Lifecycle {
     /// Taken over twice within this time, a client's ID is in use elsewhere.
     const TAKE_OVERS: Duration = Duration::from_secs(60);
     /// How soon a client tries again whose password is issued anew.
-    const RENEWAL: Strategy = Strategy::Exponential { min: Duration::from_secs(1), max: Duration::from_secs(1) };
+    const RENEWAL: Strategy =
+        Strategy::Exponential { min: Duration::from_millis(500), max: Duration::from_millis(500) };
     /// A broker that only closes the socket of a client that is taken over does so while, or right
     /// after, the other one connects.
     const RIGHT_AFTER: Duration = Duration::from_secs(1);
