@@ -38,6 +38,7 @@ fn fleet(port: u16, count: usize, password: &str) -> FleetFile {
         endpoints = ["plant"]
         username = "op"
         password = {password}
+        reconnect = {{ min = "500ms", max = "1s" }}
         "#
     ))
 }

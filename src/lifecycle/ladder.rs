@@ -16,7 +16,8 @@ impl Lifecycle {
     /// The longest wait, in milliseconds, of a client that comes back without its probe.
     const WITHOUT_PROBE: u64 = 500;
     /// How soon a client tries again whose password is issued anew.
-    const RENEWAL: Strategy = Strategy::Exponential { min: Duration::from_secs(1), max: Duration::from_secs(1) };
+    const RENEWAL: Strategy =
+        Strategy::Exponential { min: Duration::from_millis(500), max: Duration::from_millis(500) };
     /// A broker that only closes the socket of a client that is taken over does so while, or right
     /// after, the other one connects.
     const RIGHT_AFTER: Duration = Duration::from_secs(1);
