@@ -349,7 +349,7 @@ impl Trial<'_> {
             };
             let short = way.strip_prefix(&format!("{}-", self.cell.name())).unwrap_or(way).to_owned();
             let said = said.unwrap_or_else(nothing);
-            let is_right = expected.holds(self.cell, &said);
+            let is_right = expected.holds(&said);
             (short, (said, is_right))
         };
         ways.iter().map(judge).collect()
@@ -430,7 +430,7 @@ fn run(file: &FleetFile) -> Headless {
 }
 
 impl Expected {
-    fn holds(&self, cell: Cell, said: &Said) -> bool {
+    fn holds(&self, said: &Said) -> bool {
         // None of this is about certificates, and each port is the right one.
         let is_said = |words: &&str| said.detail.contains(*words);
         let is_sane = !["certificate", "TLS port", "want TLS"].iter().any(is_said);
