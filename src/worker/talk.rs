@@ -212,7 +212,7 @@ impl Talk {
             ..message.clone()
         };
         let too_long = self.limits.too_long(paho::length(&fit, turn.def.protocol));
-        let is_less = fit != *message || too_long.is_some();
+        let is_less = (fit.qos, fit.retain) != (message.qos, message.retain) || too_long.is_some();
         if is_less && self.is_news(&message.topic) {
             let granted = too_long.is_none().then_some(fit.qos);
             let detail = match (&too_long, fit.retain == message.retain) {
