@@ -84,14 +84,12 @@ fn hangs_up_on(kind: u8) -> u16 {
     peers::serve(talk).port()
 }
 
-/// SUBSCRIBE, the birth's and the probe's PUBLISH.
+/// SUBSCRIBE and the birth's PUBLISH.
 #[test]
 fn who_is_thrown_off_right_after_connecting_is_told() {
-    for (kind, client) in [
-        (8, "subscribe = [{ topic = 'cmd/%c' }]"),
-        (3, "birth = { topic = 'status', payload = 'here' }"),
-        (3, "probe = { kind = 'ack', every = '30s' }"),
-    ] {
+    for (kind, client) in
+        [(8, "subscribe = [{ topic = 'cmd/%c' }]"), (3, "birth = { topic = 'status', payload = 'here' }")]
+    {
         let file = fleet(hangs_up_on(kind), client);
         let (code, said) = check(&file, &[]);
         assert_eq!(code, Some(3), "{client}: {said}");
@@ -103,4 +101,16 @@ fn who_is_thrown_off_right_after_connecting_is_told() {
         let thrown = json.lines().filter(|l| l.contains(r#""from":"up","to":"failed""#)).count();
         assert_eq!((code, thrown), (Some(3), 200), "{client}");
     }
+}
+
+#[test]
+fn who_is_thrown_off_over_the_program_s_own_probe_is_connected_without_it() {
+    let file = fleet(hangs_up_on(3), "probe = { kind = 'ack', every = '30s' }");
+    let (code, said) = check(&file, &[]);
+    let (line, last) = said.trim_end().split_once('\n').unwrap();
+    assert!(
+        line.contains("warning: e refuses a probe (") && line.contains("PUBLISH to mqfleet/probe/press-"),
+        "{said}"
+    );
+    assert_eq!((code, last), (Some(0), "all 200 clients connected"));
 }

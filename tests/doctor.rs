@@ -617,8 +617,8 @@ fn what_two_sides_have_not_in_common_has_its_own_advice() {
             // What it has not read would make a reset of its end.
             serve(|mut s| drop(s.read(&mut [0; 2048]))).port(),
             "",
-            "closed by the server instead of an answer in TLS (it may be no TLS port)",
-            "check that this is the broker's TLS port (8883 is usual), and the broker's log",
+            "closed by the server instead of an answer in TLS (it may be full, or this be no TLS port)",
+            "check that this is the broker's TLS port (8883 is usual), and in the broker's log whether it is full",
         ),
     ] {
         let fleet = trust.fleet(&format!(

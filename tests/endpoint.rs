@@ -380,7 +380,7 @@ async fn what_is_no_tls_is_told() {
         let _ = std::io::Read::read(&mut s, &mut [0; 2048]);
     });
     let finding = probe_of(closes).await;
-    let words = "closed by the server instead of an answer in TLS (it may be no TLS port)";
+    let words = "closed by the server instead of an answer in TLS (it may be full, or this be no TLS port)";
     assert_eq!(failure(&finding), (StageKind::Tls, Reason::ConnectionLost, words));
 
     let resets = serve(|mut s| {
@@ -388,7 +388,7 @@ async fn what_is_no_tls_is_told() {
         rustix::net::sockopt::set_socket_linger(&s, Some(Duration::ZERO)).unwrap();
     });
     let finding = probe_of(resets).await;
-    let words = "by the server instead of an answer in TLS (it may be no TLS port)";
+    let words = "by the server instead of an answer in TLS (it may be full, or this be no TLS port)";
     assert_eq!(failure(&finding), (StageKind::Tls, Reason::ConnectionReset, words));
 
     let (_keep, kept) = mpsc::channel::<()>();

@@ -193,7 +193,10 @@ fn of_tls(endpoint: &Endpoint, cause: &Cause) -> String {
         Some(Apart::Protocol) => "set alpn to a protocol that the broker's listener has, or leave it out".into(),
         Some(Apart::Host) => "set server_name to the host that the broker's certificate is for".into(),
         // Mosquitto resets what is no MQTT on its plain port.
-        Some(Apart::Port) => "check that this is the broker's TLS port (8883 is usual), and the broker's log".into(),
+        Some(Apart::Port) => {
+            "check that this is the broker's TLS port (8883 is usual), and in the broker's log whether it is full"
+                .into()
+        }
         None if cause.reason == Reason::NotTls => "check that this is the broker's TLS port (8883 is usual)".into(),
         None => "look at the broker's log, and for a firewall or load balancer on the way".into(),
     }

@@ -132,7 +132,7 @@ const NO_CIPHER: &str = "no cipher in common";
 const NO_HOST: &str = "the broker knows no host";
 const NO_PROTOCOL: &str = "the broker takes none of alpn";
 const OLD: &str = "the broker speaks TLS";
-const NO_TLS_PORT: &str = "(it may be no TLS port)";
+const NO_TLS_PORT: &str = "(it may be full, or this be no TLS port)";
 
 /// What two sides of a handshake may not have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
