@@ -236,9 +236,12 @@ impl Core {
         }
         for shortfall in report.shortfalls {
             if let Some(client) = current(&self.lifecycle, shortfall.slot, shortfall.generation) {
+                let is_unanswered = shortfall.is_unanswered();
                 let wire::Shortfall { at, request, filter, asked, granted, detail, .. } = shortfall;
                 if request == Request::Probe {
-                    self.lifecycle.refused(client, request, &detail, at);
+                    if !is_unanswered {
+                        self.lifecycle.refused(client, request, &detail, at);
+                    }
                     continue;
                 }
                 let shortfall = Shortfall { client, request, filter, asked, granted, detail };

@@ -154,6 +154,7 @@ impl Machine {
     fn forgive(&mut self) {
         (self.failures, self.refusals, self.rejections, self.taken_over) = (0, 0, 0, None);
         self.suspect = Suspect::Nobody;
+        self.is_old = false;
         (self.sent_to, self.is_redirected) = (None, false);
     }
 }
@@ -221,8 +222,7 @@ impl Lifecycle {
     /// The operator wants it connected: does something where it is off, given up or waiting.
     pub fn connect(&mut self, client: ClientKey, now: Moment) {
         if matches!(self.state(client), State::Off | State::Failed | State::Backoff) {
-            self.machines[client.index()].forgive();
-            self.unmute(client, now);
+            self.try_anew(client, now);
             self.line_up(client, Reason::OperatorConnect, now);
         }
     }
@@ -231,9 +231,16 @@ impl Lifecycle {
     /// what the connection waits for, also where nothing changes.
     pub fn reconnect(&mut self, client: ClientKey, now: Moment) {
         self.leave_worker(client);
-        self.machines[client.index()].forgive();
-        self.unmute(client, now);
+        self.try_anew(client, now);
         self.line_up(client, Reason::OperatorReconnect, now);
+    }
+
+    /// What was found out before is found out again.
+    fn try_anew(&mut self, client: ClientKey, now: Moment) {
+        let machine = &mut self.machines[client.index()];
+        machine.forgive();
+        self.accesses[machine.endpoint.index()].speaks_old = false;
+        self.unmute(client, now);
     }
 
     /// The operator wants it off. That holds for every worker to come.

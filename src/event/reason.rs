@@ -178,6 +178,11 @@ impl Reason {
         self as u8 >= Reason::ClientCertificateRefused as u8
     }
 
+    /// Whether nothing reached the broker, for a cause that lies here.
+    pub fn is_ours(self) -> bool {
+        matches!(self, Reason::PasswordUnavailable | Reason::TooManyOpenFiles | Reason::Internal)
+    }
+
     /// Whether it is about the way to the broker, and so may well be true of others at the same endpoint.
     pub fn is_network(self) -> bool {
         (Reason::ConnectionLost as u8..Reason::ClientCertificateRefused as u8).contains(&(self as u8))

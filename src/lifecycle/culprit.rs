@@ -66,6 +66,12 @@ impl Lifecycle {
         }
         let machine = &mut self.machines[client.index()];
         let before = std::mem::take(&mut machine.suspect);
+        // A packet that it lived well without an answer to is not what ended it before.
+        let was_stable = at.since(machine.since) >= machine.settings.reconnect.stable_after;
+        let before = match before {
+            Suspect::Packet(..) if was_stable => Suspect::Nobody,
+            before => before,
+        };
         if let Some(packet) = unanswered.filter(|u| u.is_suspect() && cause.reason.may_mean_a_packet()) {
             machine.suspect = Suspect::Packet(packet.packet.clone(), packet.is_probe);
             let is_again = before == machine.suspect;
@@ -107,8 +113,10 @@ impl Lifecycle {
             suspect @ Suspect::Packet(..) => suspect,
             _ => Suspect::Nobody,
         };
-        let (protocol, access) = (machine.protocol, &self.accesses[machine.endpoint.index()]);
+        let (protocol, endpoint) = (machine.protocol, machine.endpoint);
+        let access = &self.accesses[endpoint.index()];
         let may_be_old = protocol == Protocol::V5 && !access.speaks_v5;
+        let was_let_in = machine.was_let_in;
         const OLD: &str = "speak MQTT 3.1.1 only: set protocol = \"3.1.1\"";
         let Cause { reason, detail } = cause;
         let ask = unanswered.map(|u| u.ask);
@@ -119,7 +127,10 @@ impl Lifecycle {
                 if access.up > 0 && !is_alone =>
             {
                 let others = if access.up == 1 { "another is".into() } else { format!("{} others are", access.up) };
-                let detail = format!("it hung up, while {others} up");
+                let detail = match was_let_in {
+                    true => format!("it hung up, while {others} up"),
+                    false => format!("it hung up, while {others} up; or it does not let this client in"),
+                };
                 return Cause { reason: Reason::BrokerFull, detail: Scrubbed::new(&detail) };
             }
             (Some(Ask::Connect), Reason::ConnectionLost) => {
@@ -133,6 +144,8 @@ impl Lifecycle {
             }
             (Some(Ask::Connect), Reason::ConnectTimeout) if may_be_old => format!("{detail} (it may {OLD})"),
             (_, Reason::UnsupportedProtocolVersion) if protocol == Protocol::V5 => {
+                // Another broker may answer there than before.
+                self.accesses[endpoint.index()].speaks_v5 = false;
                 let semicolon = if detail.is_empty() { "" } else { "; " };
                 format!("{detail}{semicolon}it may {OLD}")
             }
@@ -192,7 +205,7 @@ impl Lifecycle {
         } else if machine.settings.falls_back {
             access.speaks_old = true;
         }
-        (machine.refusals, machine.rejections, machine.was_let_in) = (0, 0, true);
+        (machine.refusals, machine.was_let_in) = (0, true);
         let kept = match connack.session_expiry.map_or(machine.settings.session_expiry.as_secs(), u64::from) {
             _ if machine.settings.clean_start => Duration::ZERO,
             _ if !is_v5 => Duration::MAX,
@@ -223,7 +236,7 @@ impl Lifecycle {
     /// Leaves a client's probes out from now on: it is measured by its heartbeats.
     fn mute(&mut self, client: ClientKey, detail: &Scrubbed, at: Moment) {
         let machine = &mut self.machines[client.index()];
-        if std::mem::replace(&mut machine.is_muted, true) || machine.settings.probe.kind == ProbeKind::Off {
+        if machine.settings.probe.kind == ProbeKind::Off || std::mem::replace(&mut machine.is_muted, true) {
             return;
         }
         let measured = Measured { client, by: ProbeKind::Heartbeat, detail: detail.clone() };

@@ -125,8 +125,11 @@ impl Lifecycle {
             }
             _ => {}
         }
+        // Another broker may take its probes, and know its credentials or not.
+        self.unmute(client, now);
+        let machine = &mut self.machines[client.index()];
         machine.endpoint = target;
-        machine.refusals = 0;
+        (machine.refusals, machine.was_let_in, machine.is_old) = (0, false, false);
         if self.accesses[target.index()].health.is_stale(now) {
             self.ask(target, now);
         }

@@ -39,15 +39,20 @@ impl Lifecycle {
         let machine = &mut self.machines[client.index()];
         let policy = machine.settings.reconnect;
         let was_up = machine.state == State::Up;
-        if was_up && at.since(machine.since) >= policy.stable_after {
+        let was_stable = was_up && at.since(machine.since) >= policy.stable_after;
+        if was_stable {
             machine.failures = 0;
         }
         machine.failures += 1;
-        machine.refusals = if was_up { 0 } else { machine.refusals + 1 };
+        let is_refusal = !was_up && !reason.is_ours();
+        machine.refusals = if was_up { 0 } else { machine.refusals + u32::from(is_refusal) };
         let failures = machine.failures;
-        if reason.remedy() == Remedy::Later {
-            machine.rejections += 1;
+        let is_rejection = reason.remedy() == Remedy::Later;
+        // Who is let in, and then thrown out for what it may not do, was not let in really.
+        if was_up && (was_stable || !is_rejection) {
+            machine.rejections = 0;
         }
+        machine.rejections += u32::from(is_rejection);
         let (rejections, renewal) = (machine.rejections, machine.renewal);
         let may_come_soon = reason.is_of_credentials() && machine.was_let_in;
 
@@ -58,7 +63,9 @@ impl Lifecycle {
                 let earlier = machine.taken_over.replace(at);
                 let is_twice = earlier.is_some_and(|earlier| at.since(earlier) <= Self::TAKE_OVERS);
                 let is_sure = reason == Reason::SessionTakenOver;
-                if is_twice && (is_sure || self.has_witness(client)) {
+                // A broker may also close when a token ends.
+                let is_likely = renewal == Renewal::Never && self.has_witness(client);
+                if is_twice && (is_sure || is_likely) {
                     let detail = match is_sure {
                         true => Scrubbed::new("taken over twice within a minute"),
                         false => detail,
@@ -85,7 +92,7 @@ impl Lifecycle {
         };
         let (to, delay) = match remedy {
             // What was refused may only have been too old: the next one is a new one.
-            Remedy::Later if renewal == Renewal::Issued && rejections <= 1 => {
+            Remedy::Later if renewal == Renewal::Issued && reason.is_of_credentials() && rejections <= 1 => {
                 (State::Backoff, backoff::delay(Self::RENEWAL, 1, &mut self.random).unwrap_or(delay))
             }
             // It was let in with the same credentials: the broker may have lost sight of them for a moment.
@@ -107,7 +114,8 @@ impl Lifecycle {
         let machine = &self.machines[client.index()];
         let (endpoint, was_up, since) = (machine.endpoint, machine.state == State::Up, machine.since);
         let access = &mut self.accesses[endpoint.index()];
-        if reason.remedy() == Remedy::Busy {
+        // Of one that was never let in it is not certain that there is no room for it.
+        if reason.remedy() == Remedy::Busy && (reason != Reason::BrokerFull || machine.was_let_in) {
             access.admission.slow_down(at);
         }
         let is_network = reason.is_network();

@@ -74,8 +74,9 @@ pub fn name(raw: &str) -> Box<str> {
 #[cfg_attr(test, derive(Clone))]
 pub(super) struct Unanswered {
     list: Vec<(Asked, Moment)>,
-    /// The topic of the message that was answered last, as a hash; 0 where none was.
-    answered: u32,
+    /// Topics to which the broker has taken messages, as hashes, the last ones (a client's own and its probe's);
+    /// 0 for none.
+    familiar: [u16; 2],
 }
 
 impl Unanswered {
@@ -111,8 +112,15 @@ impl Unanswered {
     /// The first that `is_it` was answered. A broker passed over what it need not answer before that.
     pub fn answered(&mut self, is_it: impl Fn(&Asked) -> bool) {
         if let Some(at) = self.list.iter().position(|(asked, _)| is_it(asked)) {
-            if let Asked::Publish { topic, .. } = &self.list[at].0 {
-                self.answered = hash(topic);
+            // What the broker passed over it has taken.
+            for (asked, _) in &self.list[..=at] {
+                if let Asked::Publish { topic, .. } = asked
+                    && (is_it(asked) || !asked.needs_answer())
+                    && !self.familiar.contains(&hash(topic))
+                {
+                    self.familiar.rotate_right(1);
+                    self.familiar[0] = hash(topic);
+                }
             }
             let mut position = 0;
             self.list.retain(|(asked, _)| {
@@ -135,9 +143,9 @@ impl Unanswered {
         self.list.iter().find(|(asked, _)| asked.needs_answer()).or(self.list.last())
     }
 
-    /// Whether it is a message to the topic of the one that was answered last.
+    /// Whether it is a message to a topic to which the broker has taken one.
     pub fn is_familiar(&self, asked: &Asked) -> bool {
-        matches!(asked, Asked::Publish { topic, .. } if self.answered == hash(topic))
+        matches!(asked, Asked::Publish { topic, .. } if self.familiar.contains(&hash(topic)))
     }
 
     /// The topic of the message with this identifier, where that is remembered.
@@ -150,8 +158,8 @@ impl Unanswered {
 }
 
 /// Never 0.
-fn hash(topic: &str) -> u32 {
+fn hash(topic: &str) -> u16 {
     let mut hasher = DefaultHasher::new();
     topic.hash(&mut hasher);
-    (hasher.finish() as u32).max(1)
+    (hasher.finish() as u16).max(1)
 }

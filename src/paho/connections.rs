@@ -101,7 +101,13 @@ impl Connections {
     /// its receive thread comes by so often.
     pub fn await_idle(&self, number: c_int, at: Moment) {
         let at = Moment(at.0.next_multiple_of(GRID.as_micros() as u64));
-        self.queue().idle.push(Reverse((at, number)));
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let mut queue = self.queue();
+        // Of those that are gone none may stay for a long keep alive's time.
+        if queue.idle.len() > 2 * known.len() + 64 {
+            queue.idle.retain(|Reverse((_, number))| known.contains_key(number));
+        }
+        queue.idle.push(Reverse((at, number)));
     }
 
     /// Those connections that were idle for as long as their keep alive, and those that may not be answered.

@@ -61,7 +61,7 @@ unsafe extern "C" {
     /// What waits to be sent, of all clients. Paho searches it for one thing, whether any of them uses a packet
     /// identifier (`MQTTAsync_assignMsgId`), and finds none here: identifiers are each client's own, they rise, and
     /// of a client there are never nearly as many commands as identifiers (`max_buffered_messages`).
-    static MQTTAsync_commands: *mut List;
+    static mut MQTTAsync_commands: *mut List;
 }
 
 // Every function below is called by Paho under `mqttasync_mutex` or, of commands, `mqttcommand_mutex` beside
@@ -133,7 +133,7 @@ pub(super) unsafe extern "C" fn ListFindItem(
 ) -> *mut Element {
     // SAFETY: as above. What is looked for by `compare` has the four bytes of a number at least.
     unsafe {
-        if ptr::eq(list, MQTTAsync_commands) {
+        if ptr::eq(list, ptr::addr_of!(MQTTAsync_commands).read()) {
             return ptr::null_mut();
         }
         let key = match compare {

@@ -112,8 +112,8 @@ impl Slots {
     pub fn open(&self, slot: Slot, generation: Generation, ordered: Moment) {
         let mut cell = self.cell(slot);
         self.release(&mut cell, slot);
-        let round_trips = cell.round_trips;
-        *cell = Cell { generation, ordered, round_trips, ..Cell::default() };
+        let (round_trips, refusals) = (cell.round_trips, std::mem::take(&mut cell.refusals));
+        *cell = Cell { generation, ordered, round_trips, refusals, ..Cell::default() };
     }
 
     /// Leaves out a slot's probes, or has them sent again.

@@ -23,7 +23,7 @@ struct ClientStates {
 
 unsafe extern "C" {
     /// Of Paho's `MQTTAsync.c`, `Clients.c` and `MQTTTime.c`.
-    static bstate: *mut ClientStates;
+    static mut bstate: *mut ClientStates;
     fn clientSocketCompare(client: *mut c_void, number: *mut c_void) -> c_int;
     fn MQTTTime_now() -> Time;
     /// Paho's own, under the names that the linker gives them.
@@ -46,7 +46,8 @@ pub(super) fn keep_alive(numbers: &[c_int]) {
     // as in its own place: in this thread, under this mutex, and without taking anything out of the list.
     unsafe {
         lock();
-        let all = (*bstate).clients;
+        let known = ptr::addr_of!(bstate).read();
+        let all = (*known).clients;
         let due = ListInitialize();
         if !due.is_null() {
             for &number in numbers {
@@ -55,9 +56,9 @@ pub(super) fn keep_alive(numbers: &[c_int]) {
                     ListAppend(due, (*found).content, 0);
                 }
             }
-            (*bstate).clients = due;
+            (*known).clients = due;
             __real_MQTTProtocol_keepalive(MQTTTime_now());
-            (*bstate).clients = all;
+            (*known).clients = all;
             ListFreeNoContent(due);
         }
         unlock();
@@ -71,7 +72,13 @@ pub(super) fn keep_alive(numbers: &[c_int]) {
 /// Paho's mutex is taken, and there is a client.
 pub(super) unsafe fn find(number: c_int) -> *mut Element {
     // SAFETY: as above; what is looked for is a number, as `clientSocketCompare` has it.
-    unsafe { ListFindItem((*bstate).clients, ptr::from_ref(&number).cast_mut().cast(), Some(clientSocketCompare)) }
+    unsafe {
+        ListFindItem(
+            (*ptr::addr_of!(bstate).read()).clients,
+            ptr::from_ref(&number).cast_mut().cast(),
+            Some(clientSocketCompare),
+        )
+    }
 }
 
 /// Stands before Paho's own. But for a client that has come back (`regardless`) that only looks for messages

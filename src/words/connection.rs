@@ -17,6 +17,7 @@ pub fn shortfall(shortfall: &Shortfall) -> String {
     if *request != Request::Subscription {
         let what = if filter.is_empty() { "a message".to_owned() } else { format!("the message to {filter}") };
         return match granted {
+            Some(granted) if granted == asked => format!("{what}: {detail}"),
             Some(granted) => format!("{what} goes with QoS {granted}, {asked} was asked for: {detail}"),
             None if detail.is_empty() => format!("{what} was refused"),
             None => format!("{what} was refused: {detail}"),

@@ -171,8 +171,8 @@ impl Talk {
             ProbeKind::Ack => ("PUBLISH to", 1),
             _ => ("SUBSCRIBE", 0),
         };
-        let colon = if words.is_empty() { "" } else { ": " };
-        let detail = Scrubbed::new(&format!("{packet} {}{colon}{words}", mqtt_name(topic)));
+        let words = if words.is_empty() { "refused" } else { words.as_str() };
+        let detail = Scrubbed::new(&format!("{packet} {}: {words}", mqtt_name(topic)));
         turn.tell(Request::Probe, at, topic, qos, None, detail);
     }
 
@@ -213,7 +213,7 @@ impl Talk {
         };
         let too_long = self.limits.too_long(paho::length(&fit, turn.def.protocol));
         let is_less = (fit.qos, fit.retain) != (message.qos, message.retain) || too_long.is_some();
-        if is_less && self.is_news(&message.topic) {
+        if is_less && self.is_news(&mqtt_name(&message.topic)) {
             let granted = too_long.is_none().then_some(fit.qos);
             let detail = match (&too_long, fit.retain == message.retain) {
                 (Some(words), _) => words,

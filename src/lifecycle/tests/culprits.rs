@@ -229,8 +229,9 @@ fn auto_tries_5_then_3_1_1_and_the_endpoint_remembers() {
         assert_eq!((told.to, told.attempt, told.detail.as_str()), (State::Up, 1, "in MQTT 3.1.1"));
         l.start(b, ms(t + 1));
         assert_eq!(connects(&mut l, b, t + 1).1.protocol, old, "known by now");
+        // The operator has it found out anew: the broker may have been slow only.
         l.reconnect(a, ms(t + 9));
-        assert_eq!(connects(&mut l, a, t + 9).1.protocol, old);
+        assert_eq!(connects(&mut l, a, t + 9).1.protocol, None);
     }
 }
 
@@ -275,9 +276,14 @@ fn credentials_that_were_good_are_tried_again_soon() {
         assert_eq!(step.to, if most < 300 { State::Backoff } else { State::Failed });
         (t, _, g) = connects(&mut l, c, t);
     }
+    // Let in and thrown out at once is as good as refused; after a while it counts from the start again.
     l.report(c, g, up(), ms(t));
     l.report(c, g, cause(Reason::NotAuthorized), ms(t + 1));
-    assert!(last_step(&mut l).next_try <= Some(Duration::from_secs(4)), "it counts from the start again");
+    assert!(last_step(&mut l).next_try >= Some(Duration::from_secs(900)));
+    let (t, _, g) = connects(&mut l, c, t + 1);
+    l.report(c, g, up(), ms(t));
+    l.report(c, g, cause(Reason::NotAuthorized), ms(t + 40_000));
+    assert!(last_step(&mut l).next_try <= Some(Duration::from_secs(4)));
 }
 
 /// It comes up and is closed, again and again, each time so long after it came up.
@@ -348,5 +354,18 @@ fn a_session_that_should_be_there_and_is_not_is_told() {
         let connack = Connack { session_present: present, ..Connack::default() };
         l.report(c, g, Step::Up(Box::new(connack)), ms(5_000));
         assert_eq!(last_step(&mut l).reason, reason, "{settings:?}, {present}");
+    }
+}
+
+#[test]
+fn two_losses_with_a_good_time_between_them_are_no_refusal_of_a_message() {
+    let packet = asked(Ask::Publish, "PUBLISH to a at QoS 0");
+    let (mut l, c, mut g) = connecting(Settings::default());
+    let mut t = 5;
+    for _ in 0..3 {
+        l.report(c, g, up(), ms(t));
+        l.report(c, g, after(Reason::ConnectionLost, &packet), ms(t + 600_000));
+        assert_eq!(last_step(&mut l).reason, Reason::ConnectionLost);
+        (t, _, g) = connects(&mut l, c, t + 600_000);
     }
 }

@@ -192,23 +192,51 @@ fn held_clients_say_why_and_until_when() {
 
 #[test]
 fn an_endpoint_that_answers_but_refuses_is_left_after_three_tries() {
-    let fleet = two_endpoints(1, 100, Settings::default());
-    let mut l = Lifecycle::new(&fleet, 1, ms(0));
+    // A password that could not be had is no refusal of the endpoint's.
+    for (reason, expected) in [(Reason::ServerBusy, Some(AWAY)), (Reason::PasswordUnavailable, None)] {
+        let fleet = two_endpoints(1, 100, Settings::default());
+        let mut l = Lifecycle::new(&fleet, 1, ms(0));
+        let c = ClientKey(0);
+        l.worker_ready(WorkerKey(0), [c], ms(0));
+        l.start(c, ms(0));
+        let mut went = Vec::new();
+        for t in (0..20_000).step_by(10) {
+            l.poll(ms(t));
+            for effect in settle(&mut l, ms(t)) {
+                if let Effect::Connect(_, g, e, _) = effect {
+                    went.push(e);
+                    let step = if e == HOME { cause(reason) } else { Step::Up(Box::default()) };
+                    l.report(c, g, step, ms(t));
+                }
+            }
+        }
+        assert_eq!((&went[..3], went.iter().find(|e| **e == AWAY).copied()), (&[HOME, HOME, HOME][..], expected));
+    }
+}
+
+#[test]
+fn who_goes_elsewhere_has_its_probes_sent_there() {
+    let settings = Settings { follow_redirects: true, ..Settings::default() };
+    let mut l = Lifecycle::new(&two_endpoints(1, 100, settings), 1, ms(0));
     let c = ClientKey(0);
     l.worker_ready(WorkerKey(0), [c], ms(0));
     l.start(c, ms(0));
-    let mut went = Vec::new();
-    for t in (0..20_000).step_by(10) {
+    let mut manners = Vec::new();
+    for t in 0..3_000 {
         l.poll(ms(t));
         for effect in settle(&mut l, ms(t)) {
-            if let Effect::Connect(_, g, e, _) = effect {
-                went.push(e);
-                let step = if e == HOME { cause(Reason::ServerBusy) } else { Step::Up(Box::default()) };
-                l.report(c, g, step, ms(t));
+            if let Effect::Connect(_, g, e, manner) = effect {
+                manners.push((e, manner.is_muted));
+                l.report(c, g, Step::Up(Box::default()), ms(t));
+                if e == HOME {
+                    l.refused(c, crate::event::Request::Probe, &Scrubbed::new("not authorized"), ms(t));
+                    let reason = if manner.is_muted { Reason::ServerMoved } else { Reason::ConnectionLost };
+                    l.report(c, g, cause(reason), ms(t));
+                }
             }
         }
     }
-    assert_eq!(went, [HOME, HOME, HOME, AWAY]);
+    assert_eq!(manners, [(HOME, false), (HOME, true), (AWAY, false)]);
 }
 
 #[test]
