@@ -11,7 +11,7 @@ use crate::{
     command::Command,
     endpoint::Prober,
     engine::renewals::Renewals,
-    event::{Event, Finding, Late, Level, Messages, Sample, Shortfall, Step, What},
+    event::{Event, Finding, Late, Level, Messages, Order, Sample, Shortfall, Step, What},
     fleet::{ClientKey, EndpointKey, Fleet, WorkerKey},
     lifecycle::{Effect, Lifecycle},
     outbox::Outbox,
@@ -144,13 +144,26 @@ impl Core {
             Command::Connect(clients) => (clients, Lifecycle::connect),
             Command::Reconnect(clients) => (clients, Lifecycle::reconnect),
             Command::Disconnect(clients) => (clients, Lifecycle::disconnect),
-            Command::Hold(endpoint) => return self.lifecycle.hold(endpoint, now),
-            Command::Release(endpoint) => return self.lifecycle.release(endpoint, now),
-            Command::SetRate(endpoint, rate) => return self.lifecycle.set_rate(endpoint, rate),
+            Command::Hold(endpoint) => return self.order(endpoint, Order::Hold, now),
+            Command::Release(endpoint) => return self.order(endpoint, Order::Release, now),
+            Command::SetRate(endpoint, to) => {
+                let from = self.lifecycle.gate(endpoint).rate_set;
+                return self.order(endpoint, Order::Rate { from, to }, now);
+            }
             Command::Stop => return,
         };
         for client in clients {
             act(&mut self.lifecycle, client, now);
+        }
+    }
+
+    /// Does what the operator wants of an endpoint, and tells it before what follows from it.
+    fn order(&mut self, endpoint: EndpointKey, order: Order, now: Moment) {
+        self.outbox.push(Event { at: now, what: What::Order(endpoint, order) });
+        match order {
+            Order::Hold => self.lifecycle.hold(endpoint, now),
+            Order::Release => self.lifecycle.release(endpoint, now),
+            Order::Rate { to, .. } => self.lifecycle.set_rate(endpoint, to),
         }
     }
 

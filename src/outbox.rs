@@ -148,7 +148,7 @@ impl Outbox {
                 What::Subscribed(client, _) => {
                     subscribed.insert(client, event);
                 }
-                What::Notice { .. } | What::Worker { .. } | What::Trouble(_) => {
+                What::Notice { .. } | What::Worker { .. } | What::Trouble(_) | What::Order(..) => {
                     if notices.len() == Self::NOTICES
                         && let Some(oldest) = notices.pop_front()
                     {

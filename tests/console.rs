@@ -1,9 +1,13 @@
 //! The console in a real terminal on a real fleet: what keys do to the broker's clients, what faults look like, and that nothing is left behind. How screens look to the letter is the UI's snapshots' matter.
 
+#[path = "console/asks.rs"]
+mod asks;
 #[path = "harness/console.rs"]
 mod console;
 #[path = "harness/fleet_file.rs"]
 mod fleet_file;
+#[path = "console/jobs.rs"]
+mod jobs;
 #[path = "harness/mosquitto.rs"]
 mod mosquitto;
 
