@@ -6,7 +6,7 @@ use crate::{
     clock::Moment,
     event::{Condition, Reason, State},
     fleet::{ClientKey, EndpointKey, WorkerKey},
-    model::{known::Known, row::Slow},
+    model::{known::Known, row::Slow, totals::Totals},
     text::Scrubbed,
 };
 
@@ -163,11 +163,11 @@ fn by_endpoints(known: &Known, sick: &[Sick], are_slow: bool) -> Option<Vec<Insi
     let mut worst: Vec<usize> = (0..counts.len()).collect();
     worst.sort_by_key(|n| std::cmp::Reverse(counts[*n]));
     let &[first, second, _, ..] = worst.as_slice() else { return None };
-    let is_dead = |n: usize| {
-        let size = known.totals_by_endpoint().get(n).map_or(0, |totals| totals.all() as usize);
-        counts[n] >= Insight::FEW && counts[n] >= needed(size)
-    };
-    let is_most = counts[first] + counts[second] >= needed(sick.len());
+    let size = |n: usize| known.totals_by_endpoint().get(n).map_or(0, Totals::all) as usize;
+    let is_dead = |n: usize| counts[n] >= Insight::FEW && counts[n] >= needed(size(n));
+    // Where most of the others are sick as well, it is not these two.
+    let (there, others) = (counts[first] + counts[second], known.rows().len() - size(first) - size(second));
+    let is_most = there >= needed(sick.len()) && (sick.len() - there) * 2 < others;
     (is_most && is_dead(first) && is_dead(second)).then(|| {
         let at = |n: usize| {
             let key = EndpointKey(n as u16);

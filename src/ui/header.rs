@@ -34,7 +34,8 @@ pub(super) fn draw(screen: &Screen, buf: &mut Buffer, layout: &Layout) {
 /// What most of the unhealthy share, where it is anything.
 pub(super) fn causes(screen: &Screen) -> Option<Span<'static>> {
     let known = screen.model.shown();
-    let style = if known.totals().down > 0 { screen.theme.failed } else { screen.theme.warning };
+    let is_down = known.insights().iter().any(|insight| !insight.are_slow);
+    let style = if is_down { screen.theme.failed } else { screen.theme.warning };
     words::insight::causes(known, |at| minute(screen, at)).map(|text| sentence(&text, style))
 }
 

@@ -49,7 +49,7 @@ fn suspended_by_key_or_signal_the_shell_has_its_terminal_and_fg_goes_on() {
             s.contains("its workers hold the 20 clients that are up") && s.trim_end().ends_with("prompt$")
         });
         shell.with_screen(|screen| {
-            assert!(!screen.alternate_screen() && !screen.hide_cursor() && !screen.bracketed_paste(), "{way}");
+            assert!(!screen.alternate_screen() && !screen.hide_cursor(), "{way}");
         });
         wait_modes(&shell, |modes| modes != raw);
         shell.press("clear; echo the shell $((40 + 2)) hears\n");

@@ -698,11 +698,11 @@ pub fn two_causes() -> Stage {
             _ => {}
         }
     }
+    s.answers(50.0, 3.0, |_, usual| usual);
     // Some of them try again.
     for client in 600..640 {
         s.step(ago(2.0), client, State::Queued, Reason::EndpointOpen);
     }
-    s.answers(50.0, 0.0, |_, usual| usual);
     s.bytes_per_second = Some(410);
     s.arrange()
 }
@@ -724,11 +724,19 @@ pub fn silent() -> Stage {
     let mut s = Stage::new(fleet(None), ago(8_050.0));
     s.connect_all(8_049.0, 1.5);
     s.answers(118.0, 30.0, |_, usual| usual);
+    let others = |s: &mut Stage, seconds: f64| {
+        for client in (0..600).chain(900..1_000) {
+            let rtt = s.usual(client);
+            s.sample(ago(seconds), client, rtt);
+        }
+    };
+    [29.0, 24.0].into_iter().for_each(|seconds| others(&mut s, seconds));
     for client in 600..900 {
         let late = Late { client: ClientKey(client), probe: ProbeKind::Ack, since: ago(30.0) };
         s.tell(ago(20.0), What::Late(late));
     }
     s.model.look(ago(19.0));
+    [15.0, 10.0, 5.0, 1.0].into_iter().for_each(|seconds| others(&mut s, seconds));
     s.bytes_per_second = Some(410);
     s.arrange()
 }

@@ -92,7 +92,8 @@ impl<'a> Facts<'a> {
         // What took no time worth a word is left out.
         let times = State::ALL.into_iter().filter(|state| *state != State::Off).map(|state| {
             let time = record.time_in(state, now);
-            (state.name(), time)
+            let word = if state == State::Held { "held" } else { Badge::of(state, Reason::Retry).word() };
+            (word, time)
         });
         let times = times.filter(|(_, time)| time.as_secs() > 0);
         let times: Vec<String> = times.map(|(word, time)| format!("{word} {}", figures::age(time))).collect();
