@@ -163,7 +163,10 @@ fn answers(screen: &Screen, buf: &mut Buffer, line: Rect, confirm: &Confirm) -> 
             let cursor = footer::typed(screen, buf, field, input);
             let mut strip = Strip::new(2);
             strip.right(0, [span(" Esc no ", no)]);
-            strip.draw(buf, from(line, field.right() + 1));
+            let rest = from(line, field.right() + 1);
+            if rest.width >= 8 {
+                strip.draw(buf, rest);
+            }
             Some(cursor)
         }
         None => {

@@ -111,11 +111,15 @@ impl<'a> Question<'a> {
             Some(typed) => format!("type {} Enter:", typed.wanted),
             None => "y yes, N no".to_owned(),
         };
-        let lines = wrap(&format!("{question}{alive}? {keys}"), area.width);
+        // The field is a word that is not broken.
         let field = confirm.typed.as_ref().map_or(0, |typed| width(&typed.wanted) + 2);
+        let field = "_".repeat(field.into());
+        let mut lines = wrap(format!("{question}{alive}? {keys} {field}").trim_end(), area.width);
         let is_whole = lines.iter().all(|line| width(line) <= area.width);
-        let is_field_in = lines.last().is_some_and(|line| width(line) + field <= area.width);
-        let fits = is_whole && is_field_in && lines.len() <= usize::from(area.height);
+        let fits = is_whole && lines.len() <= usize::from(area.height);
+        if let Some(last) = lines.last_mut() {
+            last.truncate(last.trim_end_matches('_').trim_end().len());
+        }
         let style = if screen.fleet.is_prod() { screen.theme.prod } else { screen.theme.warning };
         Question { lines, typed: confirm.typed.as_ref(), style, fits }
     }
