@@ -14,6 +14,7 @@ pub enum Action {
     Bottom,
     Detail,
     Latency,
+    Endpoints,
     Back,
     Filter,
     SortNext,
@@ -26,6 +27,7 @@ pub enum Action {
     Hold,
     RateUp,
     RateDown,
+    Undo,
     Freeze,
     Play,
     Faster,
@@ -39,6 +41,7 @@ pub enum Action {
     GoTo,
     Help,
     Repaint,
+    Suspend,
     Quit,
 }
 
@@ -60,7 +63,7 @@ impl Scope {
 }
 
 impl Action {
-    pub const ALL: [Action; 34] = [
+    pub const ALL: [Action; 37] = [
         Action::Up,
         Action::Down,
         Action::PageUp,
@@ -69,6 +72,7 @@ impl Action {
         Action::Bottom,
         Action::Detail,
         Action::Latency,
+        Action::Endpoints,
         Action::Back,
         Action::Filter,
         Action::SortNext,
@@ -81,6 +85,7 @@ impl Action {
         Action::Hold,
         Action::RateUp,
         Action::RateDown,
+        Action::Undo,
         Action::Freeze,
         Action::Play,
         Action::Faster,
@@ -94,6 +99,7 @@ impl Action {
         Action::GoTo,
         Action::Help,
         Action::Repaint,
+        Action::Suspend,
         Action::Quit,
     ];
 
@@ -108,6 +114,7 @@ impl Action {
             Action::Bottom => "bottom",
             Action::Detail => "detail",
             Action::Latency => "latency",
+            Action::Endpoints => "endpoints",
             Action::Back => "back",
             Action::Filter => "filter",
             Action::SortNext => "sort_next",
@@ -120,6 +127,7 @@ impl Action {
             Action::Hold => "hold",
             Action::RateUp => "rate_up",
             Action::RateDown => "rate_down",
+            Action::Undo => "undo",
             Action::Freeze => "freeze",
             Action::Play => "play",
             Action::Faster => "faster",
@@ -133,6 +141,7 @@ impl Action {
             Action::GoTo => "go_to",
             Action::Help => "help",
             Action::Repaint => "repaint",
+            Action::Suspend => "suspend",
             Action::Quit => "quit",
         }
     }
@@ -148,8 +157,9 @@ impl Action {
             Action::Bottom => "last client",
             Action::Detail => "everything about the client under the cursor",
             Action::Latency => "latencies of the fleet, or of what the filter shows",
+            Action::Endpoints => "the endpoints: who is there, and what was found",
             Action::Back => "back: prompt, overlay, filter, marks (never quits)",
-            Action::Filter => "show only clients with a text in ID, endpoint, state, reason",
+            Action::Filter => "show only clients with a text in ID, endpoint, state, reason, label",
             Action::SortNext => "sort by the next column",
             Action::SortPrevious => "sort by the previous column",
             Action::SortReverse => "reverse the order",
@@ -157,9 +167,10 @@ impl Action {
             Action::MarkAll => "mark every client that the filter shows",
             Action::Reconnect => "reconnect the marked clients, or the one under the cursor",
             Action::Disconnect => "disconnect them (asks)",
-            Action::Hold => "hold the endpoint: nobody connects to it; again: let them",
-            Action::RateUp => "more connects a second for this endpoint",
+            Action::Hold => "hold the endpoint: nobody connects to it; again: let them (asks)",
+            Action::RateUp => "more connects a second for this endpoint (asks)",
             Action::RateDown => "fewer",
+            Action::Undo => "undo the last hold, release or change of a rate",
             Action::Freeze => "freeze the view; the fleet goes on, and is counted",
             Action::Play => "play, or pause",
             Action::Faster => "play faster",
@@ -173,6 +184,7 @@ impl Action {
             Action::GoTo => "go to a time",
             Action::Help => "this help",
             Action::Repaint => "paint the whole screen anew",
+            Action::Suspend => "back to the shell for now; `fg` goes on",
             Action::Quit => "quit (asks while clients are up)",
         }
     }
@@ -208,6 +220,7 @@ impl Action {
             | Action::Hold
             | Action::RateUp
             | Action::RateDown
+            | Action::Undo
             | Action::Freeze => Scope::Live,
             Action::Play
             | Action::Faster
@@ -227,6 +240,7 @@ impl Action {
             | Action::Bottom
             | Action::Detail
             | Action::Latency
+            | Action::Endpoints
             | Action::Back
             | Action::Filter
             | Action::SortNext
@@ -234,6 +248,7 @@ impl Action {
             | Action::SortReverse
             | Action::Help
             | Action::Repaint
+            | Action::Suspend
             | Action::Quit => Scope::Everywhere,
         }
     }

@@ -42,7 +42,7 @@ use std::{
 use chrono::{DateTime, Utc};
 
 pub use argument::{endpoint, password_from_env, password_from_file};
-pub use glyphs::{Badge, Glyphs};
+pub use glyphs::Glyphs;
 pub use key::Key;
 pub use keymap::Keymap;
 pub use nearest::nearest;

@@ -20,13 +20,16 @@ pub use look::Look;
 pub use screen::exit_on_panic;
 
 use crate::{
+    action::Scope,
     clock::Moment,
+    event::{Level, State},
     model::{Effect, Model},
     recording::Player,
-    signals::Signals,
+    signals::{Job, Jobs, Signals},
     source::Source,
     stdio::complain,
     ui,
+    words::figures,
 };
 use feed::Feed;
 use screen::Screen;
@@ -125,6 +128,7 @@ struct Console<'a> {
 impl Console<'_> {
     async fn run(&mut self, signals: &mut Signals) -> Result<End, ConsoleError> {
         let after_news = if self.look.remote { AFTER_NEWS_REMOTE } else { AFTER_NEWS };
+        let mut jobs = Jobs::listen()?;
         let mut keys = EventStream::new();
         let mut pace = Pace::new();
         let mut every_second = interval(TICK);
@@ -136,6 +140,14 @@ impl Console<'_> {
             tokio::select! {
                 biased;
                 signal = signals.next() => return Ok(End::Signal(signal)),
+                job = jobs.next() => match job {
+                    Job::Stop => self.suspend(),
+                    Job::Continue => {
+                        self.model.see(false);
+                        self.screen.resume()?;
+                        pace.ask(Duration::ZERO);
+                    }
+                },
                 event = keys.next() => match event {
                     Some(Ok(event)) => {
                         let scope = self.feed.scope();
@@ -145,6 +157,7 @@ impl Console<'_> {
                             Effect::Command(command) => self.feed.command(command).await,
                             Effect::Playback(playback) => self.feed.play(playback, self.model),
                             Effect::Repaint => self.screen.repaint()?,
+                            Effect::Suspend => self.suspend(),
                             Effect::Quit => return Ok(End::Quit),
                         }
                         pace.ask(AFTER_KEY);
@@ -167,7 +180,7 @@ impl Console<'_> {
                     facts.refresh(self.screen.written());
                     self.model.tick(Moment::now());
                     self.draw(&facts)?;
-                    pace.drawn();
+                    pace.drawn(self.rest());
                     if test_panic && self.model.live().changes() > 0 {
                         panic!("MQFLEET_TEST_PANIC is set");
                     }
@@ -180,9 +193,42 @@ impl Console<'_> {
                         false => AFTER_KEY,
                     };
                     feed::take_in(self.model, told);
-                    pace.ask(distance);
+                    // A frozen view has no news.
+                    if self.model.frozen().is_none() {
+                        pace.ask(distance);
+                    }
                 }
             }
+        }
+    }
+
+    /// Gives the terminal back and stops until the shell says otherwise. The workers go on: who is up stays up.
+    fn suspend(&mut self) {
+        screen::restore();
+        let up = self.model.live().totals().of(State::Up);
+        let text = match self.feed.scope() {
+            Scope::Replay => "mqfleet: suspended; fg goes on\n".to_owned(),
+            _ => format!(
+                "mqfleet: suspended; its workers hold the {} that {} up, nobody connects anew; fg goes on\n",
+                figures::clients(up),
+                if up == 1 { "is" } else { "are" }
+            ),
+        };
+        screen::last_words(text.as_bytes());
+        if let Err(why) = Jobs::stop() {
+            self.model.say(Level::Warning, format!("not suspended: {why}"), Moment::now());
+            // Nobody wakes what did not stop.
+            let _ = self.screen.resume();
+        }
+    }
+
+    /// How long the screen may stand still without news: a frozen one until its toast goes.
+    fn rest(&self) -> Duration {
+        const LONG: Duration = Duration::from_secs(86_400);
+        match (self.model.frozen(), self.model.toast()) {
+            (None, _) => TICK,
+            (Some(_), Some(toast)) => toast.until.since(Moment::now()) + AFTER_KEY,
+            (Some(_), None) => LONG,
         }
     }
 
@@ -200,12 +246,17 @@ impl Console<'_> {
             glyphs: self.look.glyphs,
             keymap: &self.look.keymap,
             widths: facts.widths,
-            bytes_per_second: Some(facts.bytes_per_second),
+            bytes_per_second: self.model.frozen().is_none().then_some(facts.bytes_per_second),
             recording: self.feed.recording(),
             timeline,
         };
         let model = &*self.model;
-        Ok(self.screen.draw(|frame| ui::draw(frame, model, &context))?)
+        let is_seen = ui::shows_question(model, &context, area);
+        let below = ui::help_below(model, &context, area);
+        self.screen.draw(|frame| ui::draw(frame, model, &context))?;
+        self.model.see(is_seen);
+        self.model.set_help_below(below);
+        Ok(())
     }
 }
 
@@ -227,9 +278,10 @@ impl Pace {
         self.due = self.due.min(self.last + distance);
     }
 
-    fn drawn(&mut self) {
+    /// A frame was drawn; the next one is due after `rest`, unless somebody asks for one.
+    fn drawn(&mut self, rest: Duration) {
         self.last = Instant::now();
-        self.due = self.last + TICK;
+        self.due = self.last + rest;
     }
 
     /// A frame could not be drawn: looks again soon.

@@ -9,10 +9,10 @@ use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 use crate::{
     clock::{Anchor, Moment},
     command::Command,
-    credentials::{self, Keyring, Order},
+    credentials::{self, Keyring},
     endpoint::Prober,
     engine::renewals::Renewals,
-    event::{Event, Finding, Late, Level, Messages, Reason, Request, Sample, Shortfall, Step, What},
+    event::{Event, Finding, Late, Level, Messages, Order, Reason, Request, Sample, Shortfall, Step, What},
     fleet::{ClientKey, EndpointKey, Fleet, WorkerKey},
     lifecycle::{Effect, Lifecycle},
     outbox::Outbox,
@@ -134,14 +134,14 @@ impl Core {
         match news {
             credentials::News::Renewed(clients) => self.lifecycle.renewed(clients, now),
             // The client may be elsewhere by now.
-            credentials::News::Fetched(Order { client, generation, .. }, _)
+            credentials::News::Fetched(credentials::Order { client, generation, .. }, _)
                 if !self.lifecycle.is_connecting(client, generation) => {}
-            credentials::News::Fetched(Order { client, generation, endpoint, manner }, Ok(fetched)) => {
+            credentials::News::Fetched(credentials::Order { client, generation, endpoint, manner }, Ok(fetched)) => {
                 let credentials = Some(Box::new(fetched));
                 self.pool.order(client, |slot| ToWorker::Connect { slot, generation, endpoint, manner, credentials });
                 self.lifecycle.ordered(client, now);
             }
-            credentials::News::Fetched(Order { client, generation, .. }, Err(cause)) => {
+            credentials::News::Fetched(credentials::Order { client, generation, .. }, Err(cause)) => {
                 self.lifecycle.report(client, generation, Step::Ended(cause, None), now);
             }
         }
@@ -167,13 +167,26 @@ impl Core {
             Command::Connect(clients) => (clients, Lifecycle::connect),
             Command::Reconnect(clients) => (clients, Lifecycle::reconnect),
             Command::Disconnect(clients) => (clients, Lifecycle::disconnect),
-            Command::Hold(endpoint) => return self.lifecycle.hold(endpoint, now),
-            Command::Release(endpoint) => return self.lifecycle.release(endpoint, now),
-            Command::SetRate(endpoint, rate) => return self.lifecycle.set_rate(endpoint, rate),
+            Command::Hold(endpoint) => return self.order(endpoint, Order::Hold, now),
+            Command::Release(endpoint) => return self.order(endpoint, Order::Release, now),
+            Command::SetRate(endpoint, to) => {
+                let from = self.lifecycle.gate(endpoint).rate_set;
+                return self.order(endpoint, Order::Rate { from, to }, now);
+            }
             Command::Stop => return,
         };
         for client in clients {
             act(&mut self.lifecycle, client, now);
+        }
+    }
+
+    /// Does what the operator wants of an endpoint, and tells it before what follows from it.
+    fn order(&mut self, endpoint: EndpointKey, order: Order, now: Moment) {
+        self.outbox.push(Event { at: now, what: What::Order(endpoint, order) });
+        match order {
+            Order::Hold => self.lifecycle.hold(endpoint, now),
+            Order::Release => self.lifecycle.release(endpoint, now),
+            Order::Rate { to, .. } => self.lifecycle.set_rate(endpoint, to),
         }
     }
 
@@ -289,7 +302,7 @@ impl Core {
                         manner,
                         credentials: None,
                     }),
-                    _ => self.keyring.ask(Order { client, generation, endpoint, manner }),
+                    _ => self.keyring.ask(credentials::Order { client, generation, endpoint, manner }),
                 },
                 Effect::Disconnect(client) => self.pool.order(client, |slot| ToWorker::Disconnect { slot }),
                 Effect::Probe(endpoint) => {

@@ -1,5 +1,6 @@
 //! Defines what can happen to a fleet (the stream that flows up from the engine to every consumer); what should happen is in `command`.
 
+mod badge;
 mod connack;
 mod expiry;
 mod finding;
@@ -19,6 +20,7 @@ use crate::{
 };
 
 pub use self::{
+    badge::Badge,
     connack::Connack,
     expiry::Expiry,
     finding::{Certificate, Failure, Finding, Session, Stage, StageKind},
@@ -73,6 +75,8 @@ pub enum What {
     Notice { level: Level, text: Scrubbed },
     /// What trouble the demo is making now.
     Trouble(Scrubbed),
+    /// The operator gave an order about an endpoint, and it is in force.
+    Order(EndpointKey, Order),
 }
 
 impl What {
@@ -181,6 +185,18 @@ pub struct Late {
 impl Late {
     /// Stamps that are no further apart are of one probe.
     pub const SAME: Duration = Duration::from_millis(1);
+}
+
+/// What the operator wants of an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// Nobody connects to it; who is up stays so.
+    Hold,
+    /// Clients may connect again.
+    Release,
+    /// Connects a second, as they were set before and are now.
+    Rate { from: u32, to: u32 },
 }
 
 /// An endpoint's gate: every connect of a client goes through it.

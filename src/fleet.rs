@@ -53,7 +53,7 @@ impl WorkerKey {
 #[derive(Clone, Debug)]
 pub struct Fleet {
     pub name: Scrubbed,
-    /// The kind of installation (`prod`, `staging`, …), for the operator's eyes.
+    /// The kind of installation (`prod`, `staging`, …).
     pub env: Option<Scrubbed>,
     /// The most clients one worker process holds, 1 to 2,000.
     pub worker_size: usize,
@@ -62,6 +62,12 @@ pub struct Fleet {
 }
 
 impl Fleet {
+    /// Whether it is a production fleet, of which everything is asked once more.
+    pub fn is_prod(&self) -> bool {
+        let is_one = |env: &str| env.eq_ignore_ascii_case("prod") || env.eq_ignore_ascii_case("production");
+        self.env.as_deref().is_some_and(is_one)
+    }
+
     pub fn client(&self, key: ClientKey) -> &Client {
         &self.clients[key.index()]
     }

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::{
     clock::{Anchor, Moment},
-    event::{Condition, Event, Level, State, Transition, What},
+    event::{Condition, Event, Level, Order, State, Transition, What},
     fleet::Fleet,
     model::Known,
     words,
@@ -111,6 +111,13 @@ enum Line<'a> {
         ts: String,
         level: &'a str,
         text: &'a str,
+    },
+    Order {
+        ts: String,
+        endpoint: &'a str,
+        order: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        rate: Option<u32>,
     },
     Gate {
         ts: String,
@@ -311,6 +318,16 @@ fn line<'a>(fleet: &'a Fleet, anchor: &Anchor, event: &'a Event) -> Line<'a> {
         }
         What::Notice { level, text } => Line::Notice { ts, level: level_name(*level), text },
         What::Trouble(text) => Line::Notice { ts, level: "trouble", text },
+        What::Order(endpoint, order) => Line::Order {
+            ts,
+            endpoint: &fleet.endpoint(*endpoint).name,
+            order: match order {
+                Order::Hold => "hold",
+                Order::Release => "release",
+                Order::Rate { .. } => "rate",
+            },
+            rate: if let Order::Rate { to, .. } = order { Some(*to) } else { None },
+        },
     }
 }
 
@@ -339,7 +356,7 @@ fn summary<'a>(known: &Known, anchor: &Anchor, at: Moment) -> Line<'a> {
         queued: totals.of(State::Queued),
         connecting: totals.of(State::Connecting),
         up: totals.of(State::Up),
-        slow: totals.slow,
+        slow: totals.slow(),
         backoff: totals.of(State::Backoff),
         failed: totals.of(State::Failed),
         p50_us: latency.map(|l| micros(l.p50)),
@@ -366,7 +383,7 @@ pub fn plain_insight(known: &Known, anchor: &Anchor, at: Moment) -> String {
 /// What most of the unhealthy share, with times in UTC.
 pub fn insight(known: &Known, anchor: &Anchor) -> Option<String> {
     let clock = |at| anchor.utc(at).format("%H:%M").to_string();
-    known.insight().map(|insight| words::insight(known.fleet(), insight, clock))
+    words::insight::causes(known, clock)
 }
 
 /// An event as a plain line, where it is worth one: outcomes, not the way to them.
@@ -395,6 +412,9 @@ pub fn plain(fleet: &Fleet, anchor: &Anchor, event: &Event) -> Option<String> {
         }
         What::Trouble(text) => {
             let _ = write!(line, " trouble: {text}");
+        }
+        What::Order(endpoint, order) => {
+            let _ = write!(line, " {}", words::order(fleet, *endpoint, *order));
         }
     }
     Some(line)

@@ -2,6 +2,7 @@
 
 mod act;
 mod answers;
+mod confirm;
 mod connection;
 mod groups;
 mod heat;
@@ -25,6 +26,7 @@ mod view;
 
 pub use act::Effect;
 pub use answers::Answers;
+pub use confirm::{Confirm, Typed, Wish};
 pub use connection::Connection;
 pub use groups::{Group, Groups};
 pub use heat::{Heat, Slice};
@@ -42,7 +44,7 @@ pub use survey::{Place, Survey};
 pub use timeline::{Motion, Stretch, Timeline};
 pub use totals::Totals;
 pub use trend::{Bucket, Trend};
-pub use view::{Confirm, Frozen, Mode, Model, Toast, Wish};
+pub use view::{Frozen, Mode, Model, Toast};
 
 #[cfg(test)]
 mod tests;

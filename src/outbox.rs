@@ -153,7 +153,7 @@ impl Outbox {
                 What::Measured(ref told) => {
                     measured.insert(told.client, event);
                 }
-                What::Notice { .. } | What::Worker { .. } | What::Trouble(_) => {
+                What::Notice { .. } | What::Worker { .. } | What::Trouble(_) | What::Order(..) => {
                     if notices.len() == Self::NOTICES
                         && let Some(oldest) = notices.pop_front()
                     {

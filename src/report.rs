@@ -38,6 +38,7 @@ pub struct Tally {
     known: Known,
     /// What was known of these at the begin.
     samples_lost: u64,
+    probes_lost: u64,
     worker_deaths: u32,
     outages: Outages,
     latencies: Latencies,
@@ -54,6 +55,7 @@ impl Tally {
             is_begun: false,
             known: Known::new(fleet.clone(), begin),
             samples_lost: 0,
+            probes_lost: 0,
             worker_deaths: 0,
             outages: Outages::new(fleet.clients.len()),
             latencies: Latencies::new(&fleet),
@@ -93,12 +95,17 @@ impl Tally {
             self.known.restart_records(self.begin);
             self.outages.restart();
             (self.samples_lost, self.worker_deaths) = (self.known.samples_lost(), self.known.worker_deaths());
+            self.probes_lost = self.known.probes_lost();
         }
     }
 
     /// Applies what tells a client's state, and notes where an outage begins or ends with it.
     fn turn(&mut self, event: &Event, client: ClientKey, to: State, reason: Reason, detail: &str) {
         let before = self.known.row(client).record.outage();
+        // Nobody answers a probe whose connection ends.
+        if let Some(wait) = self.known.row(client).wait(event.at).filter(|_| self.is_begun) {
+            self.wait(client, wait);
+        }
         self.known.apply(event);
         let row = self.known.row(client);
         match (before, row.record.outage()) {
@@ -113,9 +120,15 @@ impl Tally {
         let row = self.known.row(sample.client);
         // Of a connection that is gone, it counts as little as in a live view.
         if self.is_begun && row.is_up() {
-            for rtt in self.known.corrected(sample, Self::WAIT) {
-                self.latencies.record(sample.client, row.endpoint, rtt);
-            }
+            self.wait(sample.client, sample.rtt);
+        }
+    }
+
+    /// Notes a round trip, or a wait that nobody ended, and what had to wait for it.
+    fn wait(&mut self, client: ClientKey, wait: Duration) {
+        let endpoint = self.known.row(client).endpoint;
+        for rtt in self.known.corrected(client, wait, Self::WAIT) {
+            self.latencies.record(client, endpoint, rtt);
         }
     }
 
@@ -123,6 +136,10 @@ impl Tally {
     pub fn report(mut self, end: Moment, anchor: &Anchor) -> Report {
         self.start();
         let end = end.max(self.begin);
+        let open = self.fleet.keys().filter_map(|client| Some((client, self.known.row(client).wait(end)?)));
+        for (client, wait) in open.collect::<Vec<_>>() {
+            self.wait(client, wait);
+        }
         let (fleet, groups) = (&*self.fleet, self.latencies.groups());
         let mut whole = Gathered::default();
         let mut by_endpoint = vec![Gathered::default(); fleet.endpoints.len()];
@@ -163,6 +180,7 @@ impl Tally {
             outages: self.outages.told(fleet, end, anchor),
             storms: self.storms.told(end, fleet.clients.len(), anchor),
             peak_connects: self.storms.peak(anchor),
+            probes_lost: self.known.probes_lost().saturating_sub(self.probes_lost),
             samples_lost: self.known.samples_lost().saturating_sub(self.samples_lost),
             worker_deaths: self.known.worker_deaths().saturating_sub(self.worker_deaths),
         }

@@ -1,7 +1,8 @@
-//! Defines the signals that end a program in good order; what an orderly end is, is the program's matter.
+//! Defines the signals that end a program in good order and those of a shell's job control; what a program does then is its own matter.
 
 use std::{fs, io};
 
+use rustix::process::{self, Pid};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// SIGHUP, SIGINT and SIGTERM, from the moment this exists. Where SIGHUP was ignored at the start, as
@@ -37,6 +38,76 @@ impl Signals {
             _ = self.terminate.recv() => SignalKind::terminate().as_raw_value(),
         }
     }
+}
+
+/// What a shell wants of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Job {
+    /// SIGTSTP: to give the terminal back and stop.
+    Stop,
+    /// SIGCONT: it goes on, whoever stopped it.
+    Continue,
+}
+
+/// SIGTSTP and SIGCONT, from the moment this exists. Where SIGTSTP was ignored at the start, it stays so.
+pub struct Jobs {
+    stop: Option<Signal>,
+    go_on: Signal,
+}
+
+impl Jobs {
+    /// # Errors
+    /// Where the system refuses a handler.
+    pub fn listen() -> io::Result<Jobs> {
+        let [stop, go_on] = [process::Signal::TSTP, process::Signal::CONT].map(|s| SignalKind::from_raw(s.as_raw()));
+        Ok(Jobs { stop: if is_ignored(stop) { None } else { Some(signal(stop)?) }, go_on: signal(go_on)? })
+    }
+
+    /// Waits for one of them.
+    pub async fn next(&mut self) -> Job {
+        let stop = async {
+            match &mut self.stop {
+                Some(stop) => stop.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = stop => Job::Stop,
+            _ = self.go_on.recv() => Job::Continue,
+        }
+    }
+
+    /// Stops this process and whoever belongs to the same job, until a SIGCONT.
+    ///
+    /// # Errors
+    /// Where nobody is there who would wake it: no shell with job control in this session.
+    pub fn stop() -> io::Result<()> {
+        if !has_shell() {
+            return Err(io::Error::other("there is no shell here that could wake it up again"));
+        }
+        Ok(process::kill_current_process_group(process::Signal::STOP)?)
+    }
+}
+
+/// Whether the job has a parent of its session outside of it: without one its group is orphaned (POSIX), and
+/// nobody hears that it stopped.
+fn has_shell() -> bool {
+    let group = process::getpgrp();
+    let Ok(session) = process::getsid(None) else { return false };
+    let mut parent = process::getppid();
+    while let Some(id) = parent {
+        match process::getpgid(Some(id)) {
+            Ok(other) if other == group => parent = parent_of(id),
+            Ok(_) => return process::getsid(Some(id)).is_ok_and(|other| other == session),
+            Err(_) => return false,
+        }
+    }
+    false
+}
+
+fn parent_of(id: Pid) -> Option<Pid> {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", id.as_raw_nonzero())).ok()?;
+    Pid::from_raw(stat.rsplit(')').next()?.split_whitespace().nth(1)?.parse().ok()?)
 }
 
 /// Whether this process ignores a signal; `false` where the system does not tell.

@@ -14,6 +14,7 @@ mod paint;
 mod spark;
 mod table;
 mod timeline;
+mod tiny;
 
 use chrono::{DateTime, FixedOffset, Utc};
 use ratatui::{
@@ -25,7 +26,7 @@ use ratatui::{
 
 use crate::{
     clock::{Anchor, Moment},
-    config::{Badge, Glyphs, Keymap, Theme},
+    config::{Glyphs, Keymap, Theme},
     fleet::Fleet,
     model::{Mode, Model, Row, Timeline},
 };
@@ -33,7 +34,9 @@ use crate::{
 use layout::Layout;
 
 pub use columns::Widths;
+pub use help::help_below;
 pub use layout::table_height;
+pub use tiny::shows_question;
 
 /// What a drawing needs besides the model: the time, the looks, and figures that the console keeps
 /// because working them out takes a pass over the fleet.
@@ -87,14 +90,14 @@ impl<'a> Screen<'a> {
     /// Draws everything, and says where the terminal's cursor belongs, if anywhere.
     fn draw(&self, buf: &mut Buffer) -> Option<Position> {
         buf.set_style(buf.area, self.theme.text);
-        let cursor =
-            match Layout::of(buf.area, matches!(self.model.base(), Mode::Detail), self.context.timeline.is_some()) {
-                Some(layout) => self.draw_parts(buf, &layout),
-                None => {
-                    header::tiny(self, buf);
-                    None
-                }
-            };
+        let cursor = match Layout::of(
+            buf.area,
+            matches!(self.model.base(), Mode::Detail | Mode::Endpoints),
+            self.context.timeline.is_some(),
+        ) {
+            Some(layout) => self.draw_parts(buf, &layout),
+            None => tiny::draw(self, buf),
+        };
         if self.glyphs.is_ascii() {
             paint::to_ascii(buf);
         }
@@ -114,12 +117,13 @@ impl<'a> Screen<'a> {
         }
         match self.model.base() {
             Mode::Detail if layout.detail.is_none() => detail::overlay(self, buf),
+            Mode::Endpoints if layout.detail.is_none() => detail::endpoints_overlay(self, buf),
             Mode::Latency => latency::draw(self, buf, layout),
             _ => {}
         }
         match self.model.mode() {
-            Mode::Help => help::draw(self, buf),
-            Mode::Confirm(confirm) if !dialog::is_inline(confirm) => return dialog::draw(self, buf, confirm),
+            Mode::Help(_) => help::draw(self, buf),
+            Mode::Confirm(confirm) if !confirm.is_small() => return dialog::draw(self, buf, confirm),
             _ => {}
         }
         cursor
@@ -135,21 +139,16 @@ impl<'a> Screen<'a> {
         self.context.anchor.utc(at).with_timezone(&self.context.zone).format("%H:%M:%S").to_string()
     }
 
-    fn is_prod(&self) -> bool {
-        self.fleet.env.as_deref().is_some_and(|env| {
-            let env: &str = env;
-            env.eq_ignore_ascii_case("prod") || env.eq_ignore_ascii_case("production")
-        })
+    /// The style of a client's badge: whoever should be up and is not is red at every step of its way back.
+    fn look(&self, row: &Row) -> Style {
+        let badge = row.badge();
+        if row.is_down() && !badge.is_down() { self.theme.failed } else { self.theme.badge(badge) }
     }
 
     /// Frames are red around a production fleet.
     fn border(&self) -> Style {
-        if self.is_prod() { self.theme.prod } else { self.theme.border }
+        if self.fleet.is_prod() { self.theme.prod } else { self.theme.border }
     }
-}
-
-fn badge(row: &Row) -> Badge {
-    Badge::of(row.state, row.is_slow(), row.is_rejected())
 }
 
 /// `area` without its outermost columns.

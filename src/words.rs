@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use crate::{
-    clock::Moment,
-    event::{Condition, Gate, Reason, Shortfall, State, Transition, WorkerEvent},
-    fleet::{Fleet, WorkerKey},
-    model::{Entry, Insight, Shared, Subject},
+    event::{Condition, Gate, Order, Reason, Shortfall, State, Transition, WorkerEvent},
+    fleet::{EndpointKey, Fleet, WorkerKey},
+    model::{Entry, Subject},
     text::Scrubbed,
 };
 
 pub mod connection;
 pub mod figures;
+pub mod insight;
 
 /// One line of the log as a sentence: `1,000 clients connected to eu-1 (press-0001 … press-1000)`.
 pub fn entry(fleet: &Fleet, entry: &Entry) -> String {
@@ -44,6 +44,15 @@ pub fn entry(fleet: &Fleet, entry: &Entry) -> String {
         Subject::Shortfall { first, count } => {
             format!("{}; and {} more", shortfall(fleet, first), figures::count(count - 1))
         }
+        Subject::Silence { endpoint, clients, wait } => {
+            let name = &fleet.endpoint(*endpoint).name;
+            format!("{name} is silent: no answer to {} for {}", figures::clients(*clients), figures::wait(*wait))
+        }
+        Subject::Answers { endpoint, after } => {
+            let name = &fleet.endpoint(*endpoint).name;
+            format!("{name} answers again, after a silence of {}", figures::wait(*after))
+        }
+        Subject::Order(endpoint, order) => self::order(fleet, *endpoint, *order),
         Subject::Notice(text) => text.to_string(),
     }
 }
@@ -54,6 +63,22 @@ pub fn transition(fleet: &Fleet, step: &Transition) -> String {
     let endpoint = &fleet.endpoint(step.endpoint).name;
     let &Transition { from, to, reason, ref detail, next_try, .. } = step;
     Step { who, range: "", many: false, endpoint, from, to, reason, detail, next_try }.sentence()
+}
+
+/// What the operator wants of an endpoint.
+pub fn order(fleet: &Fleet, endpoint: EndpointKey, order: Order) -> String {
+    let name = &fleet.endpoint(endpoint).name;
+    match order {
+        Order::Hold => format!("operator holds {name}: nobody connects to it"),
+        Order::Release => format!("operator releases {name}: clients may connect again"),
+        Order::Rate { from, to } => {
+            format!(
+                "operator lets {} clients a second connect to {name}, before {}",
+                figures::count(to),
+                figures::count(from)
+            )
+        }
+    }
 }
 
 /// A client's subscription that is less than what was asked for.
@@ -98,51 +123,6 @@ pub fn gate(name: &str, gate: &Gate) -> Option<String> {
         }
         Condition::Open if gate.rate < gate.rate_set => Some(format!("{name}: {rate}")),
         Condition::Unknown | Condition::Probing | Condition::Open => None,
-    }
-}
-
-/// What most of the unhealthy share: `187 of 190 failing share endpoint eu-2: certificate expired, since
-/// 12:01`. `clock` tells a moment's time of day.
-pub fn insight(fleet: &Fleet, insight: &Insight, clock: impl Fn(Moment) -> String) -> String {
-    let &Insight { ref shared, are_slow, clients, of, since } = insight;
-    let since = since.map(|at| format!("since {}", clock(at)));
-    let (place, why) = match shared {
-        Shared::Storm { waiting, rate, eta } => {
-            let waiting = figures::count(*waiting);
-            return format!("reconnect storm: {waiting} waiting, {rate}/s, done in {}", figures::wait(*eta));
-        }
-        Shared::ClientId(first, 1) => {
-            return format!("{} and one more use the same client ID", fleet.client(*first).name);
-        }
-        Shared::ClientId(first, ids) => {
-            let ids = figures::count(*ids);
-            return format!("{ids} client IDs are used twice, {} among them", fleet.client(*first).name);
-        }
-        Shared::Worker(worker) => {
-            return format!("worker {} died: {} wait for it", worker.0, figures::clients(clients));
-        }
-        Shared::Endpoint(endpoint, why) => (Some(("at", format!("endpoint {}", fleet.endpoint(*endpoint).name))), *why),
-        Shared::Label { label, value, why } => (Some(("in", format!("{label}={value}"))), *why),
-        Shared::Reason(why) => (None, Some(*why)),
-    };
-    let why = why.map(|why| format!(": {}", why.words())).unwrap_or_default();
-    match (are_slow, place) {
-        (true, place) => {
-            let since = since.map(|since| format!(" {since}")).unwrap_or_default();
-            let place = place.map(|(at, place)| match clients == of {
-                true => format!(", all {at} {place}"),
-                false => format!(", {} of them {at} {place}", figures::count(clients)),
-            });
-            format!("{} slow{since}{}{why}", figures::clients(of), place.unwrap_or_default())
-        }
-        (false, place) => {
-            let who = match clients == of {
-                true => format!("all {} failing", figures::count(of)),
-                false => format!("{} of {} failing", figures::count(clients), figures::count(of)),
-            };
-            let place = place.map(|(_, place)| format!(" share {place}")).unwrap_or_default();
-            format!("{who}{place}{why}{}", since.map(|since| format!(", {since}")).unwrap_or_default())
-        }
     }
 }
 
@@ -237,9 +217,10 @@ mod tests {
 
     use super::*;
     use crate::{
+        clock::Moment,
         event::{Cause, Event, What},
         fleet::{Client, ClientKey, Endpoint, EndpointKey, Settings},
-        model::{Known, Slow, Why},
+        model::Known,
     };
 
     fn fleet() -> Fleet {
@@ -379,59 +360,6 @@ mod tests {
             (Gate { condition: Condition::OnHold, ..crowd }, Some("eu-1: on hold")),
         ] {
             assert_eq!(gate("eu-1", &told).as_deref(), says);
-        }
-    }
-
-    #[test]
-    fn insights() {
-        let fleet = fleet();
-        let label = |why| Shared::Label { label: Scrubbed::new("site"), value: Scrubbed::new("hall-3"), why };
-        let down = |reason| Some(Why::Down(reason));
-        let eta = Duration::from_secs(8);
-        for (shared, are_slow, clients, of, says) in [
-            (
-                Shared::Endpoint(EndpointKey(0), down(Reason::CertificateExpired)),
-                false,
-                187,
-                190,
-                "187 of 190 failing share endpoint eu-1: certificate expired, since 12:01",
-            ),
-            (Shared::Endpoint(EndpointKey(0), None), false, 9, 9, "all 9 failing share endpoint eu-1, since 12:01"),
-            (label(None), true, 40, 40, "40 clients slow since 12:01, all in site=hall-3"),
-            (
-                label(Some(Why::Slow(Slow::Late))),
-                true,
-                40,
-                43,
-                "43 clients slow since 12:01, 40 of them in site=hall-3: no answer",
-            ),
-            (
-                Shared::Reason(Why::Down(Reason::NotAuthorized)),
-                false,
-                28,
-                30,
-                "28 of 30 failing: not authorized, since 12:01",
-            ),
-            (
-                Shared::Reason(Why::Slow(Slow::Objective)),
-                true,
-                900,
-                1_000,
-                "1,000 clients slow since 12:01: p99 over objective",
-            ),
-            (Shared::Worker(WorkerKey(3)), false, 250, 252, "worker 3 died: 250 clients wait for it"),
-            (Shared::ClientId(ClientKey(39), 1), false, 1, 1, "press-0040 and one more use the same client ID"),
-            (Shared::ClientId(ClientKey(39), 4), false, 8, 8, "4 client IDs are used twice, press-0040 among them"),
-            (
-                Shared::Storm { waiting: 812, rate: 100, eta },
-                false,
-                812,
-                812,
-                "reconnect storm: 812 waiting, 100/s, done in 8.0 s",
-            ),
-        ] {
-            let told = Insight { shared, are_slow, clients, of, since: Some(Moment(1)) };
-            assert_eq!(insight(&fleet, &told, |_| "12:01".to_owned()), says);
         }
     }
 

@@ -1,11 +1,17 @@
 //! The console in a real terminal on a real fleet: what keys do to the broker's clients, what faults look like, and that nothing is left behind. How screens look to the letter is the UI's snapshots' matter.
 
+#[path = "console/asks.rs"]
+mod asks;
 #[path = "harness/console.rs"]
 mod console;
 #[path = "harness/fleet_file.rs"]
 mod fleet_file;
+#[path = "console/jobs.rs"]
+mod jobs;
 #[path = "harness/mosquitto.rs"]
 mod mosquitto;
+#[path = "console/silence.rs"]
+mod silence;
 
 use std::{collections::BTreeSet, fs};
 
@@ -74,7 +80,7 @@ fn keys_act_on_exactly_the_clients_meant_while_the_table_re_sorts() {
     console.wait_text("nothing done");
     assert_eq!(count_in_log(&broker.log(), "disconnected"), 0, "Enter must mean no");
     console.press("d");
-    console.wait_text("isconnect press-0042");
+    console.wait_text("isconnect press-0042?");
     console.press("y");
     console.wait_text("1 off");
     let log = wait_log(&broker, "a disconnect", |l| count_in_log(l, "disconnected") > 0);
@@ -115,7 +121,7 @@ fn keys_act_on_exactly_the_clients_meant_while_the_table_re_sorts() {
     }
     assert_eq!(marked.len(), 3);
     console.press("d");
-    console.wait_for("the question", |s| s.contains("3 clients") && s.contains("isconnect"));
+    console.wait_for("the question", |s| s.contains("3 clients") && s.contains("yes, disconnect"));
     console.press("y");
     console.wait_text("3 off");
     let log = wait_log(&broker, "four disconnects", |l| count_in_log(l, "disconnected") >= 4);
@@ -131,7 +137,7 @@ fn keys_act_on_exactly_the_clients_meant_while_the_table_re_sorts() {
     console.press(ESC);
     console.wait_for("no filter", |s| !s.contains("match"));
     console.press("r");
-    console.wait_for("the question", |s| s.contains("3 clients"));
+    console.wait_for("the question", |s| s.contains("3 clients") && s.contains("yes, reconnect"));
     console.press("y");
     console.wait_text("60 up");
     quit(&mut console);
@@ -179,7 +185,7 @@ fn every_way_out_restores_the_terminal_and_leaves_no_process() {
         ("SIGHUP", 129, |c| c.signal(Signal::HUP)),
         ("q while nothing is up", 0, |c| {
             c.press("*d");
-            c.wait_for("the question", |s| s.contains("20 clients"));
+            c.wait_text("yes, disconnect");
             c.press("y");
             c.wait_text("20 off");
             c.press("q");

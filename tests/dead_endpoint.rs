@@ -177,7 +177,7 @@ fn leave(console: &mut Console) {
     let processes = console.descendants();
     assert!(!processes.is_empty(), "no worker");
     console.press("q");
-    console.wait_text("uit");
+    console.wait_text("yes, quit");
     let asked = Instant::now();
     console.press("y");
     assert_eq!(console.wait_exit().code, 0);
@@ -193,7 +193,7 @@ fn a_name_server_that_hangs_stalls_nobody_else() {
     let (near, far) = (Mosquitto::start(), Mosquitto::start());
     let file = near_and_far(&near, &far, 40);
     let mut console = Console::start(120, 40, &["run", file.path()]);
-    console.wait_for("near up, far held", |s| s.contains("40 up") && s.contains("40 held"));
+    console.wait_for("near up, far held", |s| s.contains("40 up") && s.contains("40 dead"));
     names.wait_asked();
     reconnect(&mut console, "press", 40);
     wait_connects(&near, 80);

@@ -217,6 +217,7 @@ fn the_screen_of_a_live_run_comes_again() {
     };
     let marked = middle(&live.wait_for("all up for three seconds", is_marked));
     live.press("q");
+    live.wait_text("yes, quit");
     live.press("y");
     live.wait_exit();
     let mut again = Console::start(100, 30, &["replay", path, "--speed", "1x"]);

@@ -81,8 +81,8 @@ async fn live_run(path: &std::path::Path) -> Vec<Marked> {
                 let totals = *model.live().totals();
                 let is_over = match chapter {
                     0 | 4 => totals.of(State::Up) == CLIENTS,
-                    1 => totals.slow == CLIENTS,
-                    2 => totals.slow == 0,
+                    1 => totals.slow() == CLIENTS,
+                    2 => totals.slow() == 0,
                     _ => totals.of(State::Up) == 0,
                 };
                 // Two more seconds of each, so that times are seen to pass.

@@ -1,75 +1,14 @@
-//! Defines the characters the screen is drawn with, and the badge (glyph and word) of a client's state; which set a terminal gets is decided from values handed in.
+//! Defines the characters the screen is drawn with, the badges' glyphs among them; which set a terminal gets is decided from values handed in.
 
 use ratatui::symbols::border;
 
-use crate::event::State;
-
-/// What a row says about its client: its state, refined by whether it is slow and whether the broker
-/// itself turned it away. Each has a glyph, a word and a color, so that none of them must be told by
-/// one alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Badge {
-    Up,
-    Slow,
-    Connecting,
-    Queued,
-    Backoff,
-    Held,
-    Rejected,
-    Failed,
-    Off,
-}
-
-impl Badge {
-    pub const ALL: [Badge; 9] = [
-        Badge::Up,
-        Badge::Slow,
-        Badge::Connecting,
-        Badge::Queued,
-        Badge::Backoff,
-        Badge::Held,
-        Badge::Rejected,
-        Badge::Failed,
-        Badge::Off,
-    ];
-    /// The columns of the longest word.
-    pub const WORD_WIDTH: usize = 4;
-
-    /// `slow` counts where the client is up, `rejected` (the broker said no) where it is given up.
-    pub fn of(state: State, slow: bool, rejected: bool) -> Badge {
-        match state {
-            State::Up if slow => Badge::Slow,
-            State::Up => Badge::Up,
-            State::Connecting => Badge::Connecting,
-            State::Queued => Badge::Queued,
-            State::Backoff => Badge::Backoff,
-            State::Held => Badge::Held,
-            State::Failed if rejected => Badge::Rejected,
-            State::Failed => Badge::Failed,
-            State::Off => Badge::Off,
-        }
-    }
-
-    pub fn word(self) -> &'static str {
-        match self {
-            Badge::Up => "up",
-            Badge::Slow => "slow",
-            Badge::Connecting => "conn",
-            Badge::Queued => "que",
-            Badge::Backoff => "wait",
-            Badge::Held => "held",
-            Badge::Rejected => "rej",
-            Badge::Failed => "fail",
-            Badge::Off => "off",
-        }
-    }
-}
+use crate::event::Badge;
 
 /// The characters to draw with; each is one column wide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Glyphs {
     /// The badges' glyphs, in the order of [`Badge::ALL`].
-    badges: [&'static str; 9],
+    badges: [&'static str; Badge::ALL.len()],
     /// A sparkline's steps, from least to most.
     pub ramp: [&'static str; 8],
     /// How dense something is, from least to most.
@@ -90,7 +29,7 @@ pub struct Glyphs {
 
 impl Glyphs {
     pub const UNICODE: Glyphs = Glyphs {
-        badges: ["●", "▲", "◌", "▷", "◔", "□", "⊘", "✗", "○"],
+        badges: ["●", "▲", "◇", "◌", "▷", "◔", "▼", "□", "⊘", "✗", "○"],
         ramp: ["▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"],
         shades: ["░", "▒", "▓", "█"],
         gap: "x",
@@ -105,7 +44,7 @@ impl Glyphs {
     };
 
     pub const ASCII: Glyphs = Glyphs {
-        badges: ["+", "!", "~", ":", ".", "=", "#", "x", "-"],
+        badges: ["+", "!", "?", "~", ":", ".", "v", "=", "#", "x", "-"],
         ramp: ["_", ".", ",", "-", "=", "+", "%", "@"],
         shades: [".", ":", "*", "#"],
         gap: "x",
@@ -167,15 +106,6 @@ mod tests {
         for (i, badge) in Badge::ALL.into_iter().enumerate() {
             assert_eq!(badge as usize, i);
         }
-    }
-
-    #[test]
-    fn every_state_has_its_own_badge() {
-        let plain: HashSet<_> = State::ALL.iter().map(|s| Badge::of(*s, false, false)).collect();
-        assert_eq!(plain.len(), State::ALL.len());
-        assert_eq!(Badge::of(State::Up, true, false), Badge::Slow);
-        assert_eq!(Badge::of(State::Failed, true, true), Badge::Rejected);
-        assert_eq!(Badge::of(State::Backoff, true, true), Badge::Backoff);
     }
 
     fn all(g: &Glyphs) -> Vec<&'static str> {

@@ -177,7 +177,7 @@ fn is_motion(action: Action) -> bool {
 
 /// Actions that do something to clients' connections.
 fn is_grave(action: Action) -> bool {
-    matches!(action, Action::Reconnect | Action::Disconnect | Action::Quit)
+    matches!(action, Action::Reconnect | Action::Disconnect | Action::Undo | Action::Quit)
 }
 
 #[cfg(test)]

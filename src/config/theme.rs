@@ -4,8 +4,9 @@ use std::path::Path;
 
 use ratatui::style::{Color, Modifier, Style};
 
+use crate::event::Badge;
+
 use super::{
-    glyphs::Badge,
     nearest::nearest,
     read_file,
     report::{Draft, FileErrors, Report, quoted},
@@ -62,9 +63,10 @@ roles! {
     up,
     slow,
     connecting,
-    /// Backoff, held and queued.
+    /// Queued, and held by the operator.
     waiting,
     rejected,
+    /// Whoever should be up and is not, and no broker refused.
     failed,
     off,
     /// Sparklines.
@@ -123,10 +125,11 @@ impl Theme {
         match badge {
             Badge::Up => self.up,
             Badge::Slow => self.slow,
+            Badge::Mute => self.slow.add_modifier(Modifier::BOLD | Modifier::UNDERLINED),
             Badge::Connecting => self.connecting,
-            Badge::Queued | Badge::Backoff | Badge::Held => self.waiting,
+            Badge::Queued | Badge::Held => self.waiting,
             Badge::Rejected => self.rejected,
-            Badge::Failed => self.failed,
+            Badge::Backoff | Badge::Dead | Badge::Failed => self.failed,
             Badge::Off => self.off,
         }
     }

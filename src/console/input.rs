@@ -19,6 +19,10 @@ pub fn handle(model: &mut Model, keymap: &Keymap, scope: Scope, event: &Event, n
             model.paste(text, now);
             Effect::Nothing
         }
+        Event::Resize(..) => {
+            model.see(false); // until it is drawn at the new size
+            Effect::Nothing
+        }
         _ => Effect::Nothing,
     }
 }
@@ -29,9 +33,15 @@ fn handle_key(model: &mut Model, keymap: &Keymap, scope: Scope, key: &KeyEvent, 
     match model.mode() {
         // A recording does not mind being left.
         _ if ctrl_c && scope == Scope::Replay => Effect::Quit,
-        Mode::Confirm(Confirm { wish: Wish::Quit, .. }) if ctrl_c => model.answer(true, now),
+        Mode::Confirm(Confirm { wish: Wish::Quit, .. }) if ctrl_c => Effect::Quit,
         _ if ctrl_c => model.act(Action::Quit, now),
         Mode::Filter(_) | Mode::GoTo(_) => type_line(model, key, now),
+        _ if action == Some(Action::Suspend) => Effect::Suspend,
+        Mode::Confirm(Confirm { wish: Wish::Rate { .. }, .. })
+            if matches!(action, Some(Action::RateUp | Action::RateDown)) =>
+        {
+            action.map_or(Effect::Nothing, |action| model.act(action, now))
+        }
         Mode::Confirm(Confirm { typed: Some(_), .. }) => match key.code {
             KeyCode::Enter => model.answer(true, now),
             KeyCode::Esc => model.answer(false, now),
@@ -43,12 +53,21 @@ fn handle_key(model: &mut Model, keymap: &Keymap, scope: Scope, key: &KeyEvent, 
             _ => Effect::Nothing,
         },
         _ if action == Some(Action::Quit) && scope == Scope::Replay => Effect::Quit,
-        Mode::Help => match action {
-            Some(Action::Quit) => model.act(Action::Quit, now),
+        Mode::Help(_) => match action {
+            Some(
+                action @ (Action::Quit
+                | Action::Repaint
+                | Action::Up
+                | Action::Down
+                | Action::PageUp
+                | Action::PageDown
+                | Action::Top
+                | Action::Bottom),
+            ) => model.act(action, now),
             _ => model.act(Action::Back, now),
         },
         Mode::Detail if action == Some(Action::Detail) => model.act(Action::Back, now),
-        Mode::Table | Mode::Detail | Mode::Latency => match action {
+        Mode::Table | Mode::Detail | Mode::Latency | Mode::Endpoints => match action {
             Some(action) => model.act(action, now),
             None => {
                 refuse(model, keymap, scope, key, now);
@@ -58,13 +77,26 @@ fn handle_key(model: &mut Model, keymap: &Keymap, scope: Scope, key: &KeyEvent, 
     }
 }
 
-/// Says why a key of a live run does nothing in a replay: silence would look like a broken key.
+/// Says why a key does nothing: silence would look like a broken key.
 fn refuse(model: &mut Model, keymap: &Keymap, scope: Scope, key: &KeyEvent, now: Moment) {
-    if scope == Scope::Replay
-        && let Some(action) = keymap.action(*key, Scope::Live)
-    {
-        let text = format!("{}: not in a recording, only in a live run", action.name().replace('_', " "));
-        model.say(Level::Info, text, now);
+    let text = match keymap.action(*key, Scope::Live) {
+        Some(action) if scope == Scope::Replay => {
+            format!("{}: not in a recording, only in a live run", action.name().replace('_', " "))
+        }
+        _ => {
+            let help = keymap.keys(Action::Help).first().map(|key| format!("; {key} shows the keys"));
+            format!("{} means nothing here{}", name(key), help.unwrap_or_default())
+        }
+    };
+    model.say(Level::Info, text, now);
+}
+
+/// What a key is called where no keymap names it.
+fn name(key: &KeyEvent) -> String {
+    let ctrl = if key.modifiers.contains(KeyModifiers::CONTROL) { "ctrl-" } else { "" };
+    match key.code {
+        KeyCode::Char(c) if c != ' ' => format!("{ctrl}{c}"),
+        code => format!("{ctrl}{}", code.to_string().to_lowercase()),
     }
 }
 

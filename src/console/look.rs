@@ -15,7 +15,8 @@ pub struct Look {
 }
 
 impl Look {
-    /// `theme` is the name of a built-in theme or the path of a theme file.
+    /// `theme` is the name of a built-in theme or the path of a theme file; where `NO_COLOR` is set, there are no
+    /// colours whatever it says.
     ///
     /// # Errors
     /// Where a file is wrong, with all that is wrong in it.
@@ -27,9 +28,11 @@ impl Look {
                 None if !theme.contains(['/', '.']) => return Err(FileErrors::unknown_theme(theme)),
                 None => Theme::load(Path::new(theme))?,
             },
-            None if set("NO_COLOR").is_some() => Theme::builtin(Theme::MONO).unwrap_or_default(),
             None => Theme::builtin(Theme::DEFAULT).unwrap_or_default(),
         };
+        // A theme that only has colours for the cursor's line would leave it without any.
+        let is_plain = set("NO_COLOR").is_some();
+        let theme = if is_plain { Theme::builtin(Theme::MONO).unwrap_or_default() } else { theme };
         let keymap = match keymap_file(set).filter(|path| path.exists()) {
             Some(path) => Keymap::with_user(&crate::config::read_file(&path)?, &path.display().to_string())?,
             None => Keymap::builtin(),

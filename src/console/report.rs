@@ -2,7 +2,7 @@
 
 use std::{fmt::Write, time::Duration};
 
-use crate::{event::State, model::Model, words::figures};
+use crate::{event::Badge, model::Model, words::figures};
 
 /// The report, some lines of text.
 pub(super) fn text(model: &Model, run: Duration) -> String {
@@ -10,9 +10,8 @@ pub(super) fn text(model: &Model, run: Duration) -> String {
     let totals = known.totals();
     let run = humantime::format_duration(Duration::from_secs(run.as_secs()));
     let mut out = format!("mqfleet: {} after {run}, {} clients:", known.fleet().name, totals.all());
-    let order = [State::Up, State::Connecting, State::Queued, State::Held, State::Backoff, State::Failed, State::Off];
-    for state in order.into_iter().filter(|s| totals.of(*s) > 0) {
-        let _ = write!(out, " {} {}", totals.of(state), state.name());
+    for badge in Badge::ALL.into_iter().filter(|badge| totals.wearing(*badge) > 0) {
+        let _ = write!(out, " {} {}", totals.wearing(badge), badge.word());
     }
     out.push('\n');
     let reconnects: u64 = known.rows().iter().map(|r| u64::from(r.reconnects)).sum();

@@ -62,6 +62,20 @@ impl Screen {
         Ok(Screen { terminal: terminal?, buffer, writer })
     }
 
+    /// Takes the terminal over again, after it was given back or somebody else had it: the next frame paints
+    /// all of it.
+    pub fn resume(&mut self) -> io::Result<()> {
+        // What was raw before may not be any more: a shell has been there.
+        crossterm::terminal::disable_raw_mode()?;
+        crossterm::terminal::enable_raw_mode()?;
+        ENTERED.store(true, Ordering::SeqCst);
+        self.buffer.take();
+        let output = self.terminal.backend_mut();
+        output.cursor_shown = Some(false);
+        crossterm::queue!(output.inner, EnterAlternateScreen, EnableBracketedPaste, cursor::Hide)?;
+        self.terminal.clear()
+    }
+
     pub fn size(&self) -> io::Result<Size> {
         self.terminal.size()
     }
@@ -206,10 +220,9 @@ impl Writer {
         let work = move || {
             for frame in receiver {
                 let output = OUTPUT.lock();
-                if !ENTERED.load(Ordering::SeqCst) {
-                    return;
-                }
-                let written = write_all(&mut out, &frame);
+                // A frame that comes after the terminal was given back is nobody's any more.
+                let is_ours = ENTERED.load(Ordering::SeqCst);
+                let written = if is_ours { write_all(&mut out, &frame) } else { Ok(()) };
                 drop(output);
                 match written {
                     Ok(()) => {

@@ -115,6 +115,9 @@ pub struct Window {
     pub last: u32,
     /// In microseconds.
     pub jitter: f32,
+    /// What is usual, in microseconds; 0 where that is not known.
+    #[serde(default)]
+    pub usual: f32,
 }
 
 /// A part of such a window.

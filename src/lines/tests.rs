@@ -108,7 +108,7 @@ fn an_insight_is_a_line_and_so_is_its_end() {
         known.apply(&Event { at: Moment(1_500_000), what });
     }
     known.look(now);
-    let text = "all 6 failing: connection lost, since 12:00";
+    let text = "all 6 down: connection lost, since 12:00";
     assert_eq!(json_insight(&known, &anchor, now), format!(r#"{{"type":"insight",{ts},"text":"{text}"}}"#));
     assert_eq!(plain_insight(&known, &anchor, now), format!("2026-11-22T12:00:02.000Z insight: {text}"));
 }

@@ -9,10 +9,11 @@ use crate::{
     clock::Moment,
     command::{Command, Direction, Playback},
     event::{Condition, Level},
-    fleet::ClientKey,
+    fleet::{ClientKey, EndpointKey},
     model::{
+        confirm::{Confirm, Typed, Wish},
         order::{Filter, Sort},
-        view::{Confirm, Frozen, Mode, Model, Wish},
+        view::{Frozen, Mode, Model},
     },
 };
 
@@ -23,6 +24,7 @@ pub enum Effect {
     Command(Command),
     Playback(Playback),
     Repaint,
+    Suspend,
     Quit,
 }
 
@@ -38,8 +40,29 @@ impl Model {
     /// Does what the user meant.
     pub fn act(&mut self, action: Action, now: Moment) -> Effect {
         self.held_until = now + Self::HOLD;
-        // Behind the latency view nobody sees which client a key would hit.
-        if matches!(self.mode, Mode::Latency) && !is_for_all(action) {
+        if !self.mode.takes(action) {
+            self.say(Level::Info, format!("{}: not here, where no client is chosen", action.name()), now);
+            return Effect::Nothing;
+        }
+        if let Mode::Help(top) = &mut self.mode {
+            let page = self.help_below.max(2) / 2;
+            *top = match action {
+                Action::Up => top.saturating_sub(1),
+                Action::Down => *top + 1,
+                Action::PageUp => top.saturating_sub(page),
+                Action::PageDown => *top + page,
+                Action::Top => 0,
+                Action::Bottom => usize::MAX,
+                _ => *top,
+            };
+            *top = (*top).min(self.help_below);
+            if is_motion(action) {
+                return Effect::Nothing;
+            }
+        }
+        if self.height() == 0 && !is_for_any_size(action) {
+            let text = "too small: nobody sees which client that is".to_owned();
+            self.say(Level::Warning, text, now);
             return Effect::Nothing;
         }
         let page = self.height().max(2) as isize - 1;
@@ -55,16 +78,21 @@ impl Model {
                     self.step(0);
                 }
                 if self.cursor_place().is_some() {
-                    self.mode = Mode::Detail;
+                    self.open(Mode::Detail);
                 }
             }
             Action::Latency if matches!(self.mode, Mode::Latency) => self.back(),
             Action::Latency => {
-                self.mode = Mode::Latency;
+                self.open(Mode::Latency);
                 self.survey();
             }
+            Action::Endpoints if matches!(self.mode, Mode::Endpoints) => self.back(),
+            Action::Endpoints => self.open(Mode::Endpoints),
             Action::Back => self.back(),
-            Action::Filter => self.mode = Mode::Filter(Input::new(self.filter.text().to_owned())),
+            Action::Filter => {
+                self.under.clear();
+                self.mode = Mode::Filter(Input::new(self.filter.text().to_owned()));
+            }
             Action::SortNext => self.sort_by(Sort::by(self.sort.column.next(1))),
             Action::SortPrevious => self.sort_by(Sort::by(self.sort.column.next(-1))),
             Action::SortReverse => self.sort_by(Sort { descending: !self.sort.descending, ..self.sort }),
@@ -77,6 +105,7 @@ impl Model {
             Action::Reconnect => return self.wish(Wish::Reconnect, now),
             Action::Disconnect => return self.wish(Wish::Disconnect, now),
             Action::Hold | Action::RateUp | Action::RateDown => return self.tend(action, now),
+            Action::Undo => return self.undo(now),
             Action::Freeze => self.toggle_freeze(now),
             Action::GoTo => self.open(Mode::GoTo(Input::default())),
             Action::Play => return Effect::Playback(Playback::PlayOrPause),
@@ -88,17 +117,14 @@ impl Model {
             Action::PreviousEvent => return Effect::Playback(Playback::Event(Direction::Backward, self.told())),
             Action::NextTrouble => return Effect::Playback(Playback::Trouble(Direction::Forward)),
             Action::PreviousTrouble => return Effect::Playback(Playback::Trouble(Direction::Backward)),
-            Action::Help => self.open(Mode::Help),
+            Action::Help => self.open(Mode::Help(0)),
             Action::Repaint => return Effect::Repaint,
+            Action::Suspend => return Effect::Suspend,
             Action::Quit if self.alive() == 0 => return Effect::Quit,
             Action::Quit => {
-                self.open(Mode::Confirm(Confirm {
-                    wish: Wish::Quit,
-                    targets: Vec::new(),
-                    hidden: 0,
-                    states: *self.live.totals(),
-                    typed: None,
-                }));
+                let states = *self.live.totals();
+                let quit = Confirm { wish: Wish::Quit, targets: Vec::new(), hidden: 0, states, tier: 1, typed: None };
+                self.ask(quit);
             }
         }
         Effect::Nothing
@@ -112,7 +138,7 @@ impl Model {
                 input.handle(request);
                 self.refilter();
             }
-            Mode::GoTo(input) | Mode::Confirm(Confirm { typed: Some(input), .. }) => {
+            Mode::GoTo(input) | Mode::Confirm(Confirm { typed: Some(Typed { input, .. }), .. }) => {
                 input.handle(request);
             }
             _ => {}
@@ -163,13 +189,16 @@ impl Model {
     /// Answers the question that is on the screen.
     pub fn answer(&mut self, yes: bool, now: Moment) -> Effect {
         let Mode::Confirm(confirm) = &self.mode else { return Effect::Nothing };
+        if yes && !self.is_question_seen() {
+            self.say(Level::Warning, "not answered: the question is not on the screen".to_owned(), now);
+            return Effect::Nothing;
+        }
         let confirm = confirm.clone();
         self.close();
-        let wanted = confirm.targets.len().to_string();
-        let typed_right = confirm.typed.as_ref().is_none_or(|t| t.value().trim() == wanted);
-        if !yes || !typed_right {
-            let why = if yes { format!("nothing done: {wanted} was not typed") } else { "nothing done".to_owned() };
-            self.say(Level::Info, why, now);
+        let missing = confirm.typed.as_ref().filter(|typed| !typed.is_right());
+        if !yes || missing.is_some() {
+            let why = missing.filter(|_| yes).map(|typed| format!(": {} was not typed", typed.wanted));
+            self.say(Level::Info, format!("nothing done{}", why.unwrap_or_default()), now);
             return Effect::Nothing;
         }
         self.carry_out(confirm.wish, confirm.targets, now)
@@ -190,8 +219,6 @@ impl Model {
     /// Undoes one layer: a prompt, an overlay, the filter, the marks.
     fn back(&mut self) {
         match self.mode {
-            Mode::Help | Mode::GoTo(_) | Mode::Confirm(_) => return self.close(),
-            Mode::Detail | Mode::Latency => {}
             Mode::Table if self.filter.is_empty() => {
                 self.marks.clear();
                 self.count_marks();
@@ -199,23 +226,30 @@ impl Model {
             Mode::Table | Mode::Filter(_) => {
                 self.filter = Filter::default();
                 self.rearrange();
+                self.mode = Mode::Table;
             }
+            _ => self.close(),
         }
-        self.mode = Mode::Table;
     }
 
-    /// Lays a help, a question or the line of a time over what there is.
-    fn open(&mut self, mode: Mode) {
-        let under = match self.base() {
-            Mode::Filter(_) => Mode::Table,
-            base => base.clone(),
-        };
-        (self.under, self.mode) = (under, mode);
+    /// Lays something over what there is.
+    pub(super) fn open(&mut self, mode: Mode) {
+        match std::mem::replace(&mut self.mode, mode) {
+            Mode::Filter(_) => {} // what was typed stays
+            under => self.under.push(under),
+        }
     }
 
-    /// Takes it away again.
+    /// Asks a question. It is on the screen with the next frame.
+    fn ask(&mut self, confirm: Confirm) {
+        self.see(false);
+        self.open(Mode::Confirm(confirm));
+    }
+
+    /// Takes away what lies uppermost.
     fn close(&mut self) {
-        self.mode = std::mem::replace(&mut self.under, Mode::Table);
+        self.mode = self.under.pop().unwrap_or(Mode::Table);
+        self.survey();
     }
 
     fn toggle_mark(&mut self) {
@@ -232,7 +266,11 @@ impl Model {
 
     fn toggle_freeze(&mut self, now: Moment) {
         self.frozen = match self.frozen.take() {
-            Some(_) => None,
+            Some(frozen) => {
+                let changes = self.live.steps() - frozen.known.steps();
+                self.say(Level::Info, format!("it goes on: {changes} changes of state meanwhile"), now);
+                None
+            }
             None => Some(Frozen { at: now, known: self.live.clone() }),
         };
         self.rearrange();
@@ -272,77 +310,117 @@ impl Model {
             *at = now; // for as long as the key is held
             return Effect::Nothing;
         }
-        if wish == Wish::Reconnect && targets.len() == 1 && hidden == 0 {
+        self.request(wish, targets, hidden, now)
+    }
+
+    /// Asks about a wish as much as it is worth, or carries it out.
+    fn request(&mut self, wish: Wish, targets: Vec<ClientKey>, hidden: usize, now: Moment) -> Effect {
+        let tier = wish.tier(targets.len(), self.fleet());
+        if !wish.is_asked(tier) && hidden == 0 {
             return self.carry_out(wish, targets, now);
         }
-        let typed = needs_typing(targets.len(), self.fleet().clients.len()).then(Input::default);
+        let typed = Confirm::typed(tier, targets.len(), self.fleet());
         let states = self.shown().totals_of(&targets);
-        self.open(Mode::Confirm(Confirm { wish, targets, hidden, states, typed }));
+        self.ask(Confirm { wish, targets, hidden, states, tier, typed });
         Effect::Nothing
     }
 
-    /// Holds, releases, speeds up or slows down the endpoint of the client under the cursor.
+    /// Holds, releases, speeds up or slows down the endpoint of the client under the cursor. While a rate is
+    /// asked about, its keys change what is asked.
     fn tend(&mut self, action: Action, now: Moment) -> Effect {
+        if let Mode::Confirm(Confirm { wish: Wish::Rate { to, .. }, .. }) = &mut self.mode {
+            *to = changed(*to, action);
+            self.see(false);
+            return Effect::Nothing;
+        }
         let Some(client) = self.cursor else {
             self.say(Level::Warning, "no client is chosen: move to one of this endpoint first".to_owned(), now);
             return Effect::Nothing;
         };
         let key = self.live.row(client).endpoint;
-        let endpoint = self.fleet().endpoint(key);
-        let (name, gate) = (endpoint.name.clone(), self.live.gate(key));
-        let is_on_hold = gate.is_some_and(|g| g.condition == Condition::OnHold);
-        let rate = gate.map_or(endpoint.connect_rate, |g| g.rate_set);
-        let (said, command) = match action {
-            Action::Hold if is_on_hold => (format!("{name} lets clients connect again"), Command::Release(key)),
-            Action::Hold => (format!("{name} on hold: nobody connects to it"), Command::Hold(key)),
-            _ => {
-                let rate = match action {
-                    Action::RateUp => rate.saturating_mul(3).div_ceil(2).min(Self::MAX_RATE),
-                    _ => (rate.saturating_mul(2) / 3).max(1),
-                };
-                (format!("{name}: {rate} connects a second"), Command::SetRate(key, rate))
-            }
+        let from = self.rate(key);
+        let wish = match action {
+            Action::Hold if self.is_on_hold(key) => Wish::Release(key),
+            Action::Hold => Wish::Hold(key),
+            _ => Wish::Rate { endpoint: key, from, to: changed(from, action) },
         };
-        self.say(Level::Info, said, now);
-        Effect::Command(command)
+        let targets = self.fleet().keys().filter(|client| self.live.row(*client).endpoint == key).collect();
+        self.request(wish, targets, 0, now)
+    }
+
+    fn is_on_hold(&self, endpoint: EndpointKey) -> bool {
+        self.live.gate(endpoint).is_some_and(|gate| gate.condition == Condition::OnHold)
+    }
+
+    /// How many clients a second are let through to an endpoint, as it is set.
+    fn rate(&self, endpoint: EndpointKey) -> u32 {
+        self.live.gate(endpoint).map_or(self.fleet().endpoint(endpoint).connect_rate, |gate| gate.rate_set)
+    }
+
+    /// Takes back the last order about an endpoint.
+    fn undo(&mut self, now: Moment) -> Effect {
+        match self.undo.take() {
+            Some(wish) => {
+                let effect = self.carry_out(wish, Vec::new(), now);
+                self.undo = None; // what was undone is over
+                effect
+            }
+            None => {
+                let text = "nothing to undo: it takes back h, + and - once".to_owned();
+                self.say(Level::Info, text, now);
+                Effect::Nothing
+            }
+        }
     }
 
     fn carry_out(&mut self, wish: Wish, targets: Vec<ClientKey>, now: Moment) -> Effect {
-        if wish == Wish::Quit {
-            return Effect::Quit;
-        }
-        let whom = match targets.as_slice() {
+        let name = |endpoint: EndpointKey| self.fleet().endpoint(endpoint).name.clone();
+        let whom = || match targets.as_slice() {
             [one] => self.fleet().client(*one).name.to_string(),
             many => format!("{} clients", many.len()),
         };
-        let doing = if wish == Wish::Reconnect { "reconnecting" } else { "disconnecting" };
-        self.say(Level::Info, format!("{doing} {whom}"), now);
+        let (said, undo) = match wish {
+            Wish::Quit => return Effect::Quit,
+            Wish::Reconnect => (format!("reconnecting {}", whom()), None),
+            Wish::Disconnect => (format!("disconnecting {}", whom()), None),
+            Wish::Hold(key) => (format!("{} on hold: nobody connects to it", name(key)), Some(Wish::Release(key))),
+            Wish::Release(key) => (format!("{} lets clients connect again", name(key)), Some(Wish::Hold(key))),
+            Wish::Rate { endpoint, from, to } => (
+                format!("{}: {to} connects a second", name(endpoint)),
+                Some(Wish::Rate { endpoint, from: to, to: from }),
+            ),
+        };
+        self.say(Level::Info, said, now);
+        if undo.is_some() {
+            self.undo = undo;
+        }
         self.last_wish = Some((wish, targets.clone(), now));
         Effect::Command(match wish {
             Wish::Reconnect => Command::Reconnect(targets),
+            Wish::Hold(key) => Command::Hold(key),
+            Wish::Release(key) => Command::Release(key),
+            Wish::Rate { endpoint, to, .. } => Command::SetRate(endpoint, to),
             Wish::Disconnect | Wish::Quit => Command::Disconnect(targets),
         })
     }
 }
 
-/// Whether an action is about no client that one must see.
-fn is_for_all(action: Action) -> bool {
-    action.scope() == Scope::Replay
-        || matches!(
-            action,
-            Action::Latency
-                | Action::Back
-                | Action::Filter
-                | Action::Freeze
-                | Action::Help
-                | Action::Repaint
-                | Action::Quit
-        )
+fn is_motion(action: Action) -> bool {
+    matches!(action, Action::Up | Action::Down | Action::PageUp | Action::PageDown | Action::Top | Action::Bottom)
 }
 
-/// Whether so large a part of the fleet is meant that the count must be typed.
-fn needs_typing(targets: usize, fleet: usize) -> bool {
-    targets > 1_000 || (targets > 50 && targets * 20 > fleet)
+/// The next higher or lower rate.
+fn changed(rate: u32, action: Action) -> u32 {
+    match action {
+        Action::RateUp => rate.saturating_mul(3).div_ceil(2).min(Model::MAX_RATE),
+        _ => (rate.saturating_mul(2) / 3).max(1),
+    }
+}
+
+/// Whether an action means something on a screen too small for a table.
+fn is_for_any_size(action: Action) -> bool {
+    action.scope() == Scope::Replay
+        || matches!(action, Action::Back | Action::Filter | Action::Repaint | Action::Suspend | Action::Quit)
 }
 
 #[cfg(test)]
@@ -369,14 +447,82 @@ mod tests {
         let (mut model, now, key) = (Model::new(Arc::new(fleet), Moment(1)), Moment(2), EndpointKey(1));
         assert_eq!(model.act(Action::Hold, now), Effect::Nothing, "nobody is under the cursor");
         model.act(Action::Down, now);
-        assert_eq!(model.act(Action::Hold, now), Effect::Command(Command::Hold(key)));
-        assert_eq!(model.act(Action::RateUp, now), Effect::Command(Command::SetRate(key, 150)));
+        let yes = |model: &mut Model| {
+            assert!(matches!(model.mode(), Mode::Confirm(_)), "it asks");
+            assert_eq!(model.answer(true, now), Effect::Nothing, "nobody has seen the question");
+            model.see(true);
+            model.answer(true, now)
+        };
+        assert_eq!(model.act(Action::Hold, now), Effect::Nothing);
+        assert_eq!(yes(&mut model), Effect::Command(Command::Hold(key)));
+        assert_eq!(model.act(Action::RateUp, now), Effect::Command(Command::SetRate(key, 150)), "one client, gently");
         assert_eq!(model.act(Action::RateDown, now), Effect::Command(Command::SetRate(key, 66)));
+        assert_eq!(model.act(Action::Undo, now), Effect::Command(Command::SetRate(key, 100)));
+        assert_eq!(model.act(Action::Undo, now), Effect::Nothing, "once");
         let gate =
             Gate { condition: Condition::OnHold, waiting: 0, in_flight: 0, rate_set: 1, rate: 1, eta: Duration::ZERO };
         model.apply(&Event { at: now, what: What::Gate(key, gate) });
         assert_eq!(model.act(Action::Hold, now), Effect::Command(Command::Release(key)));
+        assert_eq!(model.act(Action::Undo, now), Effect::Command(Command::Hold(key)));
         assert_eq!(model.act(Action::RateDown, now), Effect::Command(Command::SetRate(key, 1)));
         assert_eq!(model.act(Action::RateUp, now), Effect::Command(Command::SetRate(key, 2)));
+    }
+
+    #[test]
+    fn in_production_a_rate_is_asked_about_and_its_keys_change_the_question() {
+        let fleet = Fleet {
+            name: Scrubbed::new("f"),
+            env: Some(Scrubbed::new("prod")),
+            worker_size: 500,
+            endpoints: vec![Endpoint { connect_rate: 100, ..Endpoint::new("eu-1", "127.0.0.1", 1883) }],
+            clients: vec![Client::new("c", EndpointKey(0), Arc::new(Settings::default())); 300],
+        };
+        let (mut model, now, key) = (Model::new(Arc::new(fleet), Moment(1)), Moment(2), EndpointKey(0));
+        model.act(Action::Down, now);
+        for action in [Action::RateUp, Action::RateUp, Action::RateDown] {
+            assert_eq!(model.act(action, now), Effect::Nothing);
+        }
+        let Mode::Confirm(confirm) = model.mode() else { panic!("no question") };
+        assert_eq!(confirm.wish, Wish::Rate { endpoint: key, from: 100, to: 150 });
+        assert_eq!(confirm.typed.as_ref().map(|typed| &*typed.wanted), Some("300 prod"));
+        model.see(true);
+        assert_eq!(model.answer(true, now), Effect::Nothing, "nothing was typed");
+        assert!(matches!(model.mode(), Mode::Table));
+        model.act(Action::Hold, now);
+        "300 prod".chars().for_each(|c| model.edit(InputRequest::InsertChar(c), now));
+        model.see(true);
+        assert_eq!(model.answer(true, now), Effect::Command(Command::Hold(key)));
+    }
+
+    #[test]
+    fn on_a_screen_without_a_table_no_key_hits_a_client() {
+        let clients = vec![Client::new("c", EndpointKey(0), Arc::new(Settings::default())); 3];
+        let endpoints = vec![Endpoint::new("eu-1", "127.0.0.1", 1883)];
+        let fleet = Fleet { name: Scrubbed::new("f"), env: None, worker_size: 500, endpoints, clients };
+        let (mut model, now) = (Model::new(Arc::new(fleet), Moment(1)), Moment(2));
+        model.act(Action::Down, now);
+        model.set_height(0);
+        for action in Action::ALL.into_iter().filter(|action| action.scope() == Scope::Live) {
+            assert_eq!(model.act(action, now), Effect::Nothing, "{action:?}");
+            assert!(model.toast().is_some() && matches!(model.mode(), Mode::Table), "{action:?}");
+        }
+        assert_eq!((model.marked(), model.frozen().is_none()), ((0, 0), true));
+    }
+
+    #[test]
+    fn what_was_open_comes_back() {
+        let clients = vec![Client::new("c", EndpointKey(0), Arc::new(Settings::default())); 3];
+        let endpoints = vec![Endpoint::new("eu-1", "127.0.0.1", 1883)];
+        let fleet = Fleet { name: Scrubbed::new("f"), env: None, worker_size: 500, endpoints, clients };
+        let (mut model, now) = (Model::new(Arc::new(fleet), Moment(1)), Moment(2));
+        for action in [Action::Detail, Action::Latency, Action::Help] {
+            model.act(action, now);
+        }
+        model.act(Action::Back, now);
+        assert!(matches!(model.mode(), Mode::Latency) && model.latency_view().is_some());
+        model.act(Action::Back, now);
+        assert!(matches!(model.mode(), Mode::Detail) && model.latency_view().is_none());
+        model.act(Action::Back, now);
+        assert!(matches!(model.mode(), Mode::Table));
     }
 }

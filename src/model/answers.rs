@@ -24,6 +24,8 @@ pub struct Answers {
     last: u32,
     /// In microseconds.
     jitter: f32,
+    /// What is usual, in microseconds: a median that forgets over some hundred answers; 0 before the first.
+    usual: f32,
 }
 
 /// The sums of one part.
@@ -43,6 +45,8 @@ impl Answers {
     pub const PARTS: usize = 3;
     /// Probes in a part; fewer where that would be longer than [`Answers::LONGEST`].
     pub const PROBES: u32 = 48;
+    /// How far what is usual moves with an answer, as a share of it: a tenfold latency is usual after 460 of them.
+    const PACE: f32 = 0.005;
     const SHORTEST: Duration = Duration::from_secs(10);
     const LONGEST: Duration = Duration::from_secs(600);
 
@@ -56,6 +60,7 @@ impl Answers {
             width,
             last: 0,
             jitter: 0.0,
+            usual: 0.0,
         }
     }
 
@@ -74,11 +79,28 @@ impl Answers {
             }
         }
         let rtt = micros(rtt).max(1);
+        self.settle(rtt as f32);
         if self.last > 0 {
             let difference = rtt.abs_diff(self.last) as f32;
             self.jitter += (difference - self.jitter) / 16.0;
         }
         self.last = rtt;
+    }
+
+    /// Moves what is usual by a step towards an answer, by smaller ones the more is known.
+    fn settle(&mut self, rtt: f32) {
+        let known: u32 = self.tallies.iter().map(|tally| u32::from(tally.answered)).sum();
+        let step = 1.0 + (0.5 / known.max(1) as f32).max(Self::PACE);
+        self.usual = match self.usual {
+            usual if usual <= 0.0 => rtt,
+            usual if rtt > usual => (usual * step).min(rtt),
+            usual => (usual / step).max(rtt),
+        };
+    }
+
+    /// What an answer usually takes: as fast as most of them, over a longer time than the window.
+    pub fn usual(&self) -> Duration {
+        Duration::from_micros(self.usual as u64)
     }
 
     /// Notes that a probe will never be answered.
@@ -119,7 +141,14 @@ impl Answers {
             Part { counts: Counts::of(self.counts[place].iter().map(|n| u32::from(*n))), answered, lost, max }
         };
         let parts = (first..=self.newest).map(|n| part(n as usize % Self::PARTS)).collect();
-        Window { width: self.width, newest: self.newest, parts, last: self.last, jitter: self.jitter }
+        Window {
+            width: self.width,
+            newest: self.newest,
+            parts,
+            last: self.last,
+            jitter: self.jitter,
+            usual: self.usual,
+        }
     }
 
     /// What comes from a file may be nonsense: it becomes other answers then.
@@ -129,6 +158,7 @@ impl Answers {
         answers.newest = told.newest.min(u64::MAX / u64::from(answers.width));
         answers.last = told.last;
         answers.jitter = if told.jitter.is_finite() { told.jitter.clamp(0.0, u32::MAX as f32) } else { 0.0 };
+        answers.usual = if told.usual.is_finite() { told.usual.clamp(0.0, u32::MAX as f32) } else { 0.0 };
         for (part, n) in told.parts.iter().rev().zip((0..=answers.newest).rev()).take(Self::PARTS) {
             let (counts, tally) =
                 (&mut answers.counts[n as usize % Self::PARTS], &mut answers.tallies[n as usize % Self::PARTS]);

@@ -1,4 +1,4 @@
-//! Defines what most of the unhealthy clients have in common and the others have not, in one finding or none; how it is said is `words`' matter.
+//! Defines what most of the unhealthy clients have in common and the others have not, in two findings at most; how it is said is `words`' matter.
 
 use std::time::Duration;
 
@@ -6,18 +6,15 @@ use crate::{
     clock::Moment,
     event::{Condition, Reason, State},
     fleet::{ClientKey, EndpointKey, WorkerKey},
-    model::{
-        known::Known,
-        row::{Row, Slow},
-    },
+    model::{known::Known, row::Slow, totals::Totals},
     text::Scrubbed,
 };
 
-/// The largest cause that the unhealthy share.
+/// A cause that many of the unhealthy share.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Insight {
     pub shared: Shared,
-    /// Whether they are slow, and not without a connection.
+    /// Whether they are up and not well, and not down.
     pub are_slow: bool,
     /// The clients that it explains,
     pub clients: u32,
@@ -44,6 +41,17 @@ pub enum Shared {
     Storm { waiting: u32, rate: u32, eta: Duration },
 }
 
+impl Shared {
+    /// Why they are unhealthy, where they agree.
+    pub fn why(&self) -> Option<Why> {
+        match self {
+            Shared::Endpoint(_, why) | Shared::Label { why, .. } => *why,
+            Shared::Reason(why) => Some(*why),
+            Shared::Worker(_) | Shared::ClientId(..) | Shared::Storm { .. } => None,
+        }
+    }
+}
+
 /// Why a client is unhealthy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why {
@@ -61,6 +69,7 @@ impl Why {
 }
 
 /// A client that is not well.
+#[derive(Clone, Copy)]
 struct Sick {
     key: ClientKey,
     why: Why,
@@ -84,45 +93,44 @@ impl Insight {
     /// Waiting clients that make a storm, and for how long they wait.
     const STORM: (u32, Duration) = (50, Duration::from_secs(2));
 
-    /// Looks at a fleet. It is a pass over its rows, for once a second.
-    pub(super) fn of(known: &Known) -> Option<Insight> {
-        let (mut failing, mut slow, mut returning) = (Vec::new(), Vec::new(), 0);
+    /// Looks at a fleet for at most two causes, the one of most clients first. It is a pass over its rows, for
+    /// once a second.
+    pub(super) fn of(known: &Known) -> Vec<Insight> {
+        let (mut down, mut slow, mut returning) = (Vec::new(), Vec::new(), 0);
         for (row, key) in known.rows().iter().zip(known.fleet().keys()) {
-            if is_failing(row) {
-                failing.push(Sick { key, why: Why::Down(row.reason), endpoint: row.endpoint, since: row.since });
+            if row.is_down() {
+                down.push(Sick { key, why: Why::Down(row.reason), endpoint: row.endpoint, since: row.since });
             } else if let Some(why) = row.slow {
-                slow.push(Sick { key, why: Why::Slow(why), endpoint: row.endpoint, since: row.slow_since });
+                slow.push(Sick {
+                    key,
+                    why: Why::Slow(why),
+                    endpoint: row.endpoint,
+                    since: row.late.unwrap_or(row.slow_since),
+                });
             }
             returning += u32::from(row.state == State::Queued && row.ever_up);
         }
-        storm(known, returning, failing.len()).or_else(|| {
-            let found = [shared(known, &slow, true), shared(known, &failing, false)];
-            found.into_iter().flatten().max_by_key(|insight| insight.clients)
-        })
+        let failing = down.len() as u32 - known.totals().returning;
+        if let Some(storm) = storm(known, returning, failing) {
+            return vec![storm];
+        }
+        let mut causes = causes(known, &down, false);
+        causes.extend(self::causes(known, &slow, true));
+        causes.sort_by_key(|insight| std::cmp::Reverse(insight.clients));
+        causes.truncate(2);
+        causes
     }
 }
 
-/// Whether it has no connection although it should, and is not just waiting for its turn.
-fn is_failing(row: &Row) -> bool {
-    match row.state {
-        State::Backoff | State::Failed => true,
-        State::Held => row.reason.is_network() || row.reason.is_brokers() || row.reason.is_workers(),
-        State::Connecting => row.attempt > 1 && (row.reason.is_network() || row.reason.is_brokers()),
-        State::Up | State::Off | State::Queued => false,
-    }
-}
-
-fn storm(known: &Known, returning: u32, failing: usize) -> Option<Insight> {
+fn storm(known: &Known, returning: u32, failing: u32) -> Option<Insight> {
     let gates = (0..known.fleet().endpoints.len() as u16).filter_map(|n| known.gate(EndpointKey(n)));
     let open = gates.filter(|gate| gate.condition == Condition::Open && gate.waiting > 0);
     let (waiting, rate, eta) = open.fold((0u32, 0u32, Duration::ZERO), |(waiting, rate, eta), gate| {
         (waiting.saturating_add(gate.waiting), rate.saturating_add(gate.rate), eta.max(gate.eta))
     });
     // A fleet that starts queues, too. And while most still fail, why they do is worth more.
-    let is_storm = waiting >= Insight::STORM.0
-        && eta >= Insight::STORM.1
-        && returning >= waiting / 2
-        && waiting as usize >= failing;
+    let is_storm =
+        waiting >= Insight::STORM.0 && eta >= Insight::STORM.1 && returning >= waiting / 2 && waiting >= failing;
     is_storm.then_some(Insight {
         shared: Shared::Storm { waiting, rate, eta },
         are_slow: false,
@@ -132,13 +140,68 @@ fn storm(known: &Known, returning: u32, failing: usize) -> Option<Insight> {
     })
 }
 
-/// What most of the sick share, if it is anything.
-fn shared(known: &Known, sick: &[Sick], are_slow: bool) -> Option<Insight> {
-    let found = |shared, is_one: &dyn Fn(&Sick) -> bool| {
-        let clients = sick.iter().filter(|one| is_one(one)).count() as u32;
-        let since = onset(sick.iter().filter(|one| is_one(one)).map(|one| one.since).collect());
-        Some(Insight { shared, are_slow, clients, of: sick.len() as u32, since })
+/// What the sick share: most of them one thing, and the rest maybe another; or most of them one of two.
+fn causes(known: &Known, sick: &[Sick], are_slow: bool) -> Vec<Insight> {
+    let one = shared(known, sick, are_slow);
+    let is_vague = one.as_ref().is_none_or(|(insight, _)| matches!(insight.shared, Shared::Reason(_)));
+    let two = || by_endpoints(known, sick, are_slow).or_else(|| by_reasons(known, sick, are_slow));
+    let two = if is_vague { two() } else { None };
+    let mut causes = two.unwrap_or_else(|| {
+        let Some((first, rest)) = one else { return Vec::new() };
+        // Few that are left over have something in common, too.
+        let second = shared(known, &rest, are_slow).filter(|_| rest.len() >= Insight::FEW_OF_A_REASON);
+        std::iter::once(first).chain(second.map(|(second, _)| second)).collect()
+    });
+    causes.iter_mut().for_each(|insight| insight.of = sick.len() as u32);
+    causes
+}
+
+/// The two endpoints where most of the sick are, of several endpoints, where nearly all clients of both are sick.
+fn by_endpoints(known: &Known, sick: &[Sick], are_slow: bool) -> Option<Vec<Insight>> {
+    let mut counts = vec![0; known.fleet().endpoints.len()];
+    sick.iter().for_each(|one| counts[one.endpoint.index()] += 1);
+    let mut worst: Vec<usize> = (0..counts.len()).collect();
+    worst.sort_by_key(|n| std::cmp::Reverse(counts[*n]));
+    let &[first, second, _, ..] = worst.as_slice() else { return None };
+    let size = |n: usize| known.totals_by_endpoint().get(n).map_or(0, Totals::all) as usize;
+    let is_dead = |n: usize| counts[n] >= Insight::FEW && counts[n] >= needed(size(n));
+    // Where most of the others are sick as well, it is not these two.
+    let (there, others) = (counts[first] + counts[second], known.rows().len() - size(first) - size(second));
+    let is_most = there >= needed(sick.len()) && (sick.len() - there) * 2 < others;
+    (is_most && is_dead(first) && is_dead(second)).then(|| {
+        let at = |n: usize| {
+            let key = EndpointKey(n as u16);
+            let why = agreed(sick.iter().filter(|one| one.endpoint == key));
+            found(sick, are_slow, Shared::Endpoint(key, why), |one| one.endpoint == key).0
+        };
+        vec![at(first), at(second)]
+    })
+}
+
+/// What those share that are sick for one reason and those that are for another, where these are most of them.
+fn by_reasons(known: &Known, sick: &[Sick], are_slow: bool) -> Option<Vec<Insight>> {
+    let counts = counted(sick.iter());
+    let &[(first, most), (second, fewer), ..] = counts.as_slice() else { return None };
+    if most + fewer < needed(sick.len()) || fewer < Insight::FEW_OF_A_REASON {
+        return None;
+    }
+    let of = |why: Why| {
+        let part: Vec<Sick> = sick.iter().filter(|one| one.why == why).copied().collect();
+        Some(shared(known, &part, are_slow)?.0)
     };
+    Some(vec![of(first)?, of(second)?])
+}
+
+/// The sick whom a cause explains, and the rest.
+fn found(sick: &[Sick], are_slow: bool, shared: Shared, is_one: impl Fn(&Sick) -> bool) -> (Insight, Vec<Sick>) {
+    let (mine, rest): (Vec<Sick>, Vec<Sick>) = sick.iter().partition(|one| is_one(one));
+    let since = onset(mine.iter().map(|one| one.since).collect());
+    (Insight { shared, are_slow, clients: mine.len() as u32, of: sick.len() as u32, since }, rest)
+}
+
+/// What most of the sick share, if it is anything, and who does not.
+fn shared(known: &Known, sick: &[Sick], are_slow: bool) -> Option<(Insight, Vec<Sick>)> {
+    let found = |shared, is_one: &dyn Fn(&Sick) -> bool| Some(found(sick, are_slow, shared, is_one));
     let needed = needed(sick.len());
     let by = |why| move |one: &Sick| one.why == why;
     let count = |is_one: &dyn Fn(&Sick) -> bool| sick.iter().filter(|one| is_one(one)).count();
@@ -190,17 +253,22 @@ fn needed(sick: usize) -> usize {
 
 /// The reason that most of them have.
 fn agreed<'a>(sick: impl Iterator<Item = &'a Sick>) -> Option<Why> {
+    let counts = counted(sick);
+    let all = counts.iter().map(|(_, count)| count).sum();
+    counts.first().filter(|(_, count)| *count >= needed(all)).map(|(why, _)| *why)
+}
+
+/// How many have which reason, the most frequent first.
+fn counted<'a>(sick: impl Iterator<Item = &'a Sick>) -> Vec<(Why, usize)> {
     let mut counts: Vec<(Why, usize)> = Vec::new();
-    let mut all = 0;
     for one in sick {
-        all += 1;
         match counts.iter_mut().find(|(known, _)| *known == one.why) {
             Some((_, count)) => *count += 1,
             None => counts.push((one.why, 1)),
         }
     }
-    let (why, count) = counts.into_iter().max_by_key(|(_, count)| *count)?;
-    (count >= needed(all)).then_some(why)
+    counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    counts
 }
 
 /// Where clients are, on the network or by a label.

@@ -5,17 +5,17 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use crate::{
     clock::Moment,
     event::{
-        Condition, Connack, Event, Finding, Gate, Late, Reason, Sample, Shortfall, State, Tcp, Transition, What,
-        WorkerEvent,
+        Badge, Condition, Connack, Event, Finding, Gate, Late, Level, Reason, Sample, Shortfall, State, Tcp,
+        Transition, What, WorkerEvent,
     },
     fleet::{ClientKey, EndpointKey, Fleet, WorkerKey},
     model::{
         connection::Connection,
         groups::Groups,
-        histogram::{Latency, corrected},
+        histogram::{Histogram, Latency, corrected},
         insight::Insight,
         latencies::Latencies,
-        log::Log,
+        log::{Log, Subject},
         pulse::Pulse,
         row::{self, Row, Slow},
         totals::Totals,
@@ -31,6 +31,8 @@ pub(super) struct EndpointRow {
     pub(super) finding: Option<(Moment, Arc<Finding>)>,
     /// What its broker says when it accepts a client, the times left out; of the last client.
     pub(super) terms: Option<Arc<Connack>>,
+    /// Since when it has answered hardly anybody who is connected to it.
+    silent: Option<Moment>,
 }
 
 /// All that is known of a fleet.
@@ -48,6 +50,8 @@ pub struct Known {
     pub(super) shortfalls: HashMap<ClientKey, Vec<Shortfall>>,
     pub(super) trouble: Option<Scrubbed>,
     pub(super) samples_lost: u64,
+    /// Probes that were never answered.
+    probes_lost: u64,
     pub(super) received: u64,
     pub(super) published: u64,
     pub(super) worker_deaths: u32,
@@ -56,7 +60,9 @@ pub struct Known {
     pub(super) latencies: Latencies,
     latency: Option<Latency>,
     lost: u64,
-    insight: Option<Insight>,
+    insights: Vec<Insight>,
+    /// Since when everybody is up who should be, and well.
+    well: Option<Moment>,
     /// Counts events, so that a reader can tell whether anything changed.
     changes: u64,
     /// Counts transitions among them.
@@ -81,13 +87,15 @@ impl Known {
             log: Log::default(),
             trouble: None,
             samples_lost: 0,
+            probes_lost: 0,
             received: 0,
             published: 0,
             worker_deaths: 0,
             last_worker_death: None,
             latency: None,
             lost: 0,
-            insight: None,
+            insights: Vec::new(),
+            well: None,
             changes: 0,
             steps: 0,
         }
@@ -109,12 +117,16 @@ impl Known {
         self.rows.iter_mut().for_each(|row| row.record.restart(begin));
     }
 
-    /// What an answer of a client stands for, where no more counts than goes out in `wait`: the round
-    /// trips of probes that had to wait for it, too.
-    pub fn corrected(&self, sample: &Sample, wait: Duration) -> impl Iterator<Item = Duration> + use<> {
-        let interval = self.row(sample.client).interval(&self.fleet.client(sample.client).settings);
-        let most = wait.as_millis() / interval.as_millis().max(1);
-        corrected(sample.rtt, interval, most as usize)
+    /// What an answer of a client, or the wait for none, stands for, where no more counts than goes out in
+    /// `most`: the round trips of probes that had to wait for it, too.
+    pub fn corrected(
+        &self,
+        client: ClientKey,
+        wait: Duration,
+        most: Duration,
+    ) -> impl Iterator<Item = Duration> + use<> {
+        let interval = self.row(client).interval(&self.fleet.client(client).settings);
+        corrected(wait, interval, (most.as_millis() / interval.as_millis().max(1)) as usize)
     }
 
     pub fn row(&self, client: ClientKey) -> &Row {
@@ -172,6 +184,11 @@ impl Known {
         self.published
     }
 
+    /// Probes that were never answered, since this is known.
+    pub fn probes_lost(&self) -> u64 {
+        self.probes_lost
+    }
+
     pub fn samples_lost(&self) -> u64 {
         self.samples_lost
     }
@@ -184,9 +201,15 @@ impl Known {
         self.last_worker_death
     }
 
-    /// What most of the unhealthy share, as of the last [`Known::look`], where it is anything.
-    pub fn insight(&self) -> Option<&Insight> {
-        self.insight.as_ref()
+    /// What most of the unhealthy share, as of the last [`Known::look`]: at most two causes.
+    pub fn insights(&self) -> &[Insight] {
+        &self.insights
+    }
+
+    /// Since when everybody is up who should be, as of the last [`Known::look`]; `None` where somebody is not, or
+    /// is not well.
+    pub fn well(&self) -> Option<Moment> {
+        self.well
     }
 
     /// How many events were applied.
@@ -237,9 +260,50 @@ impl Known {
             }
             self.by_endpoint[row.endpoint.index()].add(row);
         }
-        self.latency = self.latencies.fleet(now).latency();
+        self.listen(now);
+        let mut answers = self.latencies.fleet(now);
+        answers.merge(&self.waits(self.fleet.keys(), now));
+        self.latency = answers.latency();
         self.lost = self.latencies.lost(now);
-        self.insight = Insight::of(self);
+        let ups = self.rows.iter().filter(|row| row.is_up()).map(|row| row.since);
+        self.well = if self.totals.is_well() { ups.max() } else { None };
+        self.insights = Insight::of(self);
+    }
+
+    /// How long those of the clients have waited by now whose probes have no answer, and what else would have
+    /// been asked meanwhile.
+    pub(super) fn waits(&self, clients: impl Iterator<Item = ClientKey>, now: Moment) -> Histogram {
+        let mut waits = Histogram::default();
+        for client in clients {
+            if let Some(wait) = self.row(client).wait(now) {
+                self.corrected(client, wait, self.latencies.span(now)).for_each(|wait| waits.record(wait));
+            }
+        }
+        waits
+    }
+
+    /// Notes where an endpoint falls silent: it has not answered at least half of those who are connected to it.
+    fn listen(&mut self, now: Moment) {
+        for (n, totals) in self.by_endpoint.iter().enumerate() {
+            let (mute, up) = (totals.wearing(Badge::Mute), totals.of(State::Up));
+            let key = EndpointKey(n as u16);
+            match self.endpoints[n].silent {
+                None if mute > 0 && mute * 2 >= up => {
+                    let waits = self.rows.iter().filter(|row| row.endpoint == key).filter_map(|row| row.wait(now));
+                    let wait = waits.max().unwrap_or_default();
+                    self.endpoints[n].silent = Some(now - wait);
+                    self.log.tell(now, Level::Warning, Subject::Silence { endpoint: key, clients: mute, wait });
+                }
+                Some(since) if mute * 2 < up => {
+                    self.endpoints[n].silent = None;
+                    let subject = Subject::Answers { endpoint: key, after: now.since(since) };
+                    self.log.tell(now, Level::Info, subject);
+                }
+                // Those connections have ended, which is told by itself.
+                Some(_) if up == 0 => self.endpoints[n].silent = None,
+                _ => {}
+            }
+        }
     }
 
     pub fn apply(&mut self, event: &Event) {
@@ -282,7 +346,7 @@ impl Known {
             }
             What::Late(late) => self.apply_late(event.at, late),
             What::Tcp(client, tcp) => self.apply_tcp(event.at, *client, *tcp),
-            What::Worker { .. } | What::Notice { .. } => {}
+            What::Worker { .. } | What::Notice { .. } | What::Order(..) => {}
         }
         self.log.write(event);
     }
@@ -292,11 +356,19 @@ impl Known {
         let row = &mut self.rows[step.client.index()];
         let was_up = row.is_up();
         row.trend.advance(at, was_up);
-        row.record.step(at, step.to, step.reason, row.is_slow());
         self.totals.remove(row);
+        row.record.step(at, step.to, step.reason, row.is_slow());
         if was_up {
+            let wait = row.wait(at);
             if row.settle(at, None) {
+                self.probes_lost += 1;
                 self.latencies.lose(at);
+            }
+            if let Some(wait) = wait {
+                // Nobody ever answered: its user waited so long for nothing.
+                let interval = row.interval(&self.fleet.client(step.client).settings);
+                let groups = self.groups.of_client(step.client);
+                self.latencies.record(at, row.endpoint.index(), groups, wait, interval);
             }
             row.disconnect();
             if row.connection.is_short {
@@ -356,6 +428,7 @@ impl Known {
         }
         let client = self.fleet.client(sample.client);
         if row.settle(at, Some(sample)) {
+            self.probes_lost += 1;
             self.latencies.lose(at);
         }
         let interval = row.answer(client, at, sample.rtt);
@@ -366,6 +439,7 @@ impl Known {
 
     fn apply_late(&mut self, at: Moment, late: &Late) {
         if self.rows[late.client.index()].lag(at, late) {
+            self.probes_lost += 1;
             self.latencies.lose(at);
         }
         self.judge(at, late.client);

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use crate::{
     clock::Moment,
-    event::{Event, Level, Reason, Shortfall, State, Transition, What, WorkerEvent},
+    event::{Event, Level, Order, Reason, Shortfall, State, Transition, What, WorkerEvent},
     fleet::{ClientKey, EndpointKey, WorkerKey},
     text::Scrubbed,
 };
@@ -43,7 +43,20 @@ pub enum Subject {
         first: Shortfall,
         count: u32,
     },
+    /// An endpoint has not answered these clients for so long, the longest of them.
+    Silence {
+        endpoint: EndpointKey,
+        clients: u32,
+        wait: Duration,
+    },
+    /// It answers again, after so long a silence.
+    Answers {
+        endpoint: EndpointKey,
+        after: Duration,
+    },
     Notice(Scrubbed),
+    /// The operator's, about an endpoint.
+    Order(EndpointKey, Order),
 }
 
 /// The log and the recent transitions of single clients, both bounded.
@@ -91,6 +104,8 @@ impl Log {
             },
             What::Notice { level, .. } => Some(*level),
             What::Trouble(_) => Some(Level::Info),
+            What::Order(_, Order::Hold) => Some(Level::Warning),
+            What::Order(..) => Some(Level::Info),
             What::Shortfall(_) => Some(Level::Warning),
             What::Sample(_)
             | What::Late(_)
@@ -121,6 +136,7 @@ impl Log {
             What::Worker { worker, event, detail } => {
                 Subject::Worker { worker: *worker, event: *event, detail: detail.clone() }
             }
+            What::Order(endpoint, order) => Subject::Order(*endpoint, *order),
             What::Notice { text, .. } | What::Trouble(text) => Subject::Notice(text.clone()),
             _ => return,
         };
@@ -167,6 +183,11 @@ impl Log {
             return;
         }
         let subject = Subject::Shortfall { first: shortfall.clone(), count: 1 };
+        self.push(Entry { at, level, subject });
+    }
+
+    /// Writes what no single event tells.
+    pub(super) fn tell(&mut self, at: Moment, level: Level, subject: Subject) {
         self.push(Entry { at, level, subject });
     }
 

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 
 use crate::{
-    event::State,
+    event::{Badge, Reason, State},
     fleet::{ClientKey, Fleet},
     model::{known::Known, row::Row},
 };
@@ -73,17 +73,21 @@ impl Default for Sort {
     }
 }
 
-/// How much a state wants to be looked at; the least is the most urgent.
+/// How much a client wants to be looked at; the least is the most urgent.
 fn urgency(row: &Row) -> u64 {
-    match row.state {
-        State::Failed => 0,
-        State::Backoff => 1,
-        State::Held => 2,
-        State::Connecting => 3,
-        State::Queued => 4,
-        State::Up if row.is_slow() => 5,
-        State::Up => 6,
-        State::Off => 7,
+    match row.badge() {
+        Badge::Rejected | Badge::Failed => 0,
+        Badge::Backoff => 1,
+        Badge::Dead => 2,
+        Badge::Connecting if row.is_down() => 3,
+        Badge::Queued if row.is_down() => 4,
+        Badge::Mute => 5,
+        Badge::Slow => 6,
+        Badge::Connecting => 7,
+        Badge::Queued => 8,
+        Badge::Held => 9,
+        Badge::Up => 10,
+        Badge::Off => 11,
     }
 }
 
@@ -137,7 +141,8 @@ fn sort_key(known: &Known, key: ClientKey, column: Column, ranks: &[u32]) -> u64
     }
 }
 
-/// A text that a client's ID, endpoint, state or reason must contain, whatever the case.
+/// A text that a client shows, whatever the case: its ID, endpoint, reason or a label contains it, or the word
+/// of its state begins with it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
     needle: String,
@@ -160,14 +165,39 @@ impl Filter {
         if self.is_empty() {
             return true;
         }
-        let row = known.row(key);
-        let fleet = known.fleet();
-        self.is_in(&fleet.client(key).name)
-            || self.is_in(&fleet.endpoint(row.endpoint).name)
-            || self.is_in(row.state.name())
-            || row.slow.is_some_and(|slow| self.is_in("slow") || self.is_in(slow.words()))
-            || self.is_in(row.reason.words())
-            || self.is_in(&row.detail)
+        let (row, client) = (known.row(key), known.fleet().client(key));
+        self.is_in(&client.name)
+            || self.is_in(&known.fleet().endpoint(row.endpoint).name)
+            || self.is_state(row)
+            || self.is_in_reason(row)
+            || client.labels.iter().any(|(name, value)| self.is_in_label(name, value))
+    }
+
+    /// Whether it begins a word for what the row's state is. Within a word it means nothing: `off` is not `backoff`.
+    fn is_state(&self, row: &Row) -> bool {
+        let down = row.is_down().then_some("down");
+        let words = row.badge().words().into_iter().chain(down);
+        words.into_iter().any(|word| word.starts_with(&self.needle))
+    }
+
+    /// Whether it is in the reason as the row shows it; what is well shows none.
+    fn is_in_reason(&self, row: &Row) -> bool {
+        let next = match row.state {
+            State::Up => return row.slow.is_some_and(|slow| self.is_in(slow.words())),
+            State::Connecting if row.reason == Reason::Start => return false,
+            State::Backoff | State::Failed if row.next_try.is_some() => "retry",
+            State::Held if row.next_try.is_some() => "probe",
+            _ => "",
+        };
+        self.is_in(row.reason.words()) || self.is_in(&row.detail) || self.is_in(next)
+    }
+
+    /// Whether it is in `name=value`.
+    fn is_in_label(&self, name: &str, value: &str) -> bool {
+        match self.needle.split_once('=') {
+            Some((end, begin)) => name.to_lowercase().ends_with(end) && value.to_lowercase().starts_with(begin),
+            None => self.is_in(name) || self.is_in(value),
+        }
     }
 
     fn is_in(&self, text: &str) -> bool {

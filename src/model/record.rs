@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     clock::Moment,
-    event::{self, Past, Reason, State},
+    event::{self, Badge, Past, Reason, State},
     model::strip::{Strip, mask},
 };
 
@@ -31,7 +31,7 @@ impl Record {
 
     /// Notes a step; until now the client was slow, or not.
     pub(super) fn step(&mut self, at: Moment, to: State, reason: Reason, was_slow: bool) {
-        self.strip.advance(at, mask(self.state, was_slow));
+        self.strip.advance(at, mask(self.seen(), was_slow));
         self.pass(at);
         let is_idle = to == State::Off || (to == State::Held && reason == Reason::OperatorHold);
         let is_lost = self.state == State::Up && to != State::Up && !is_idle && !is_planned(reason);
@@ -50,19 +50,28 @@ impl Record {
             past.outage.get_or_insert(at);
         }
         (self.state, past.is_idle) = (to, is_idle);
-        self.strip.touch(mask(to, false));
+        self.strip.touch(mask(self.seen(), false));
     }
 
     /// Notes that it became slow, or no longer is.
     pub(super) fn turn(&mut self, at: Moment, is_slow: bool) {
-        self.strip.advance(at, mask(self.state, !is_slow));
-        self.strip.touch(mask(self.state, is_slow));
+        self.strip.advance(at, mask(self.seen(), !is_slow));
+        self.strip.touch(mask(self.seen(), is_slow));
     }
 
     /// Forgets what was before `begin`, but not how things stood then, nor since when.
     pub(super) fn restart(&mut self, begin: Moment) {
         let Past { entered, is_idle, outage, .. } = self.past;
         self.past = Past { entered: entered.max(begin), is_idle, outage, ..Past::default() };
+    }
+
+    /// What the strip shows of its state: held is only who is in trouble.
+    fn seen(&self) -> State {
+        match self.state {
+            _ if self.past.is_idle => State::Off,
+            State::Held if self.past.outage.is_none() => State::Queued,
+            state => state,
+        }
     }
 
     /// Counts the time in the present state, up to `now`.
@@ -123,7 +132,7 @@ impl Record {
     /// It goes back to the begin of the run, or for the last hour.
     pub fn strip(&self, now: Moment, is_slow: bool) -> Vec<(State, bool)> {
         let mut strip = self.strip;
-        strip.advance(now, mask(self.state, is_slow));
+        strip.advance(now, mask(self.seen(), is_slow));
         strip.slots().collect()
     }
 
@@ -163,8 +172,7 @@ fn is_planned(reason: Reason) -> bool {
 /// Whether a client that is not up stands so because something is wrong, and is not just on its way.
 fn is_trouble(to: State, reason: Reason) -> bool {
     match to {
-        State::Backoff | State::Failed => true,
-        State::Held => reason.is_network() || reason.is_brokers() || reason.is_workers(),
+        State::Backoff | State::Failed | State::Held => Badge::of(to, reason).is_down(),
         State::Off | State::Queued | State::Connecting | State::Up => false,
     }
 }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     clock::Moment,
-    event::{Late, Reason, Sample, State, Tcp},
+    event::{Badge, Late, Reason, Sample, State, Tcp},
     fleet::{Client, EndpointKey, ProbeKind, Settings},
     model::{
         answers::Answers,
@@ -161,9 +161,17 @@ impl Row {
         self.slow == Some(Slow::Late)
     }
 
-    /// Given up because the broker refused it.
-    pub fn is_rejected(&self) -> bool {
-        self.state == State::Failed && self.reason.is_brokers()
+    /// Whether it should be up and is not, whichever step of its way back it is at.
+    pub fn is_down(&self) -> bool {
+        self.record.outage().is_some()
+    }
+
+    pub fn badge(&self) -> Badge {
+        match self.slow {
+            Some(Slow::Late) if self.is_up() => Badge::Mute,
+            Some(_) if self.is_up() => Badge::Slow,
+            _ => Badge::of(self.state, self.reason),
+        }
     }
 
     /// The newest `count` buckets of the latency trend, oldest first.
@@ -188,6 +196,13 @@ impl Row {
     /// The 99th percentile of its answers over that window.
     pub fn p99(&self, now: Moment) -> Option<Duration> {
         self.answers.as_ref()?.quantile(now, 0.99)
+    }
+
+    /// How long its probe has had no answer that should have one by now: so long its user waits at least.
+    pub fn wait(&self, now: Moment) -> Option<Duration> {
+        let silence = || self.silence(now).saturating_sub(self.trend_width());
+        let wait = || self.late.map_or_else(silence, |since| now.since(since));
+        (self.is_up() && (self.late.is_some() || self.is_silent())).then(wait)
     }
 
     /// How long a client that is up has answered nothing.

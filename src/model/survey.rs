@@ -45,7 +45,8 @@ impl Survey {
         let slices: Vec<_> = known.latencies().heat().slices(now, Heat::SLICES).map(|slice| slice.cloned()).collect();
         let span = known.latencies().span(now);
         let lost = known.latencies().lost(now);
-        let histogram = known.latencies().fleet(now);
+        let mut histogram = known.latencies().fleet(now);
+        histogram.merge(&known.waits(known.fleet().keys(), now));
         let places = places(known, now);
         Survey { clients: known.rows().len(), is_filtered: false, histogram, span, slices, lost, places }
     }
@@ -60,6 +61,7 @@ impl Survey {
             lost: 0,
             places: Vec::new(),
         };
+        survey.histogram.merge(&known.waits(clients.iter().copied(), now));
         let width = Heat::WIDTH.as_micros() as u64;
         let oldest = (now.0 / width + 1).saturating_sub(Heat::SLICES as u64);
         for row in clients.iter().map(|key| known.row(*key)) {

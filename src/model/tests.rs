@@ -1,6 +1,8 @@
 //! Tests of what is known and what is looked at, on made-up time; how any of it is drawn is not tested here.
 
+mod filter;
 mod health;
+mod silence;
 mod standing;
 
 use std::{sync::Arc, time::Duration};
@@ -13,7 +15,7 @@ use crate::{
     action::Action,
     clock::Moment,
     command::Command,
-    event::{Connack, Event, Finding, Reason, Sample, Shortfall, State, Transition, What},
+    event::{Badge, Connack, Event, Finding, Reason, Sample, Shortfall, State, Transition, What},
     fleet::{Client, ClientKey, Conversation, Endpoint, EndpointKey, Fleet, ProbeKind, Settings, Subscription},
     text::Scrubbed,
 };
@@ -170,7 +172,7 @@ fn the_latency_view_follows_the_fleet_or_the_filter_or_the_freeze() {
 }
 
 #[test]
-fn a_client_that_answers_no_more_counts_as_slow_and_is_left_out_of_the_latency() {
+fn a_client_that_answers_no_more_is_mute_and_counts_as_long_as_its_user_waits() {
     let mut known = Known::new(fleet(2), ms(0));
     for client in 0..2 {
         let event = step(&known, ms(0), client, State::Up, Reason::Connected);
@@ -180,15 +182,20 @@ fn a_client_that_answers_no_more_counts_as_slow_and_is_left_out_of_the_latency()
         known.apply(&Event { at: ms(30_000), what: What::Sample(sample) });
     }
     known.look(ms(60_000));
-    assert_eq!((known.totals().slow, known.latency().map(|l| l.p99)), (0, Some(Duration::from_millis(2))));
+    assert_eq!((known.totals().slow(), known.latency().map(|l| l.p99)), (0, Some(Duration::from_millis(2))));
     let sample = Sample { client: ClientKey(0), probe: ProbeKind::Heartbeat, rtt: Duration::from_millis(1) };
     known.apply(&Event { at: ms(90_000), what: What::Sample(sample) });
     known.look(ms(120_000)); // a heartbeat every 30 s: the second client is an answer and a half late
-    assert_eq!((known.totals().slow, known.latency().map(|l| l.p99)), (1, Some(Duration::from_millis(1))));
+    assert_eq!(
+        (known.totals().wearing(Badge::Mute), known.latency().map(|l| l.max)),
+        (1, Some(Duration::from_secs(60)))
+    );
     assert!(known.row(ClientKey(1)).is_silent());
     let event = step(&known, ms(121_000), 1, State::Backoff, Reason::ConnectionLost);
     known.apply(&event);
-    assert_eq!(known.totals().slow, 0);
+    assert_eq!(known.totals().slow(), 0);
+    known.look(ms(122_000));
+    assert_eq!(known.latency().map(|l| l.max), Some(Duration::from_secs(61)), "it never came");
 }
 
 /// A fleet whose only client asks for two subscriptions, after it came up.
@@ -224,11 +231,11 @@ fn a_subscription_that_is_less_than_asked_makes_a_client_slow_for_this_connectio
     tell(&mut known, ms(5), less("cmd/#", Some(0)));
     tell(&mut known, ms(5), less("all", None));
     tell(&mut known, ms(6), What::Subscribed(client, Duration::from_millis(6)));
-    assert_eq!((known.row(client).slow, known.totals().slow), (Some(Slow::Short), 1));
+    assert_eq!((known.row(client).slow, known.totals().slow()), (Some(Slow::Short), 1));
     assert_eq!(known.shortfalls(client).len(), 2);
     assert_eq!(known.row(client).connection.subscribed, Some(Duration::from_millis(6)));
     known.apply(&step(&known, ms(7), 0, State::Backoff, Reason::ConnectionLost));
-    assert_eq!((known.row(client).slow, known.totals().slow, known.shortfalls(client).len()), (None, 0, 0));
+    assert_eq!((known.row(client).slow, known.totals().slow(), known.shortfalls(client).len()), (None, 0, 0));
     tell(&mut known, ms(8), less("cmd/#", Some(0)));
     assert!(known.shortfalls(client).is_empty(), "news of a connection that is gone");
     known.apply(&step(&known, ms(9), 0, State::Up, Reason::Connected));
@@ -244,16 +251,16 @@ fn a_subscription_without_an_answer_makes_a_client_slow_after_a_while() {
     known.look(ms(10_000));
     assert_eq!(known.row(client).slow, None);
     known.look(ms(10_001));
-    assert_eq!((known.row(client).slow, known.totals().slow), (Some(Slow::Unsubscribed), 1));
+    assert_eq!((known.row(client).slow, known.totals().slow()), (Some(Slow::Unsubscribed), 1));
     tell(&mut known, ms(12_000), What::Subscribed(client, Duration::from_secs(12)));
-    assert_eq!((known.row(client).slow, known.totals().slow), (None, 0));
+    assert_eq!((known.row(client).slow, known.totals().slow()), (None, 0));
     // The gravest of several reasons is the one that is told.
     tell(&mut known, ms(13_000), less("all", Some(0)));
     let sample = Sample { client, probe: ProbeKind::Heartbeat, rtt: Duration::from_secs(1) };
     tell(&mut known, ms(14_000), What::Sample(sample));
     assert_eq!(known.row(client).slow, Some(Slow::Short));
     known.look(ms(90_000));
-    assert_eq!((known.row(client).slow, known.totals().slow), (Some(Slow::Late), 1));
+    assert_eq!((known.row(client).slow, known.totals().slow()), (Some(Slow::Late), 1));
     assert!(known.row(client).is_silent());
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::clock::Moment;
+use crate::{clock::Moment, fleet::Settings, model::row::interval};
 
 /// What is known of one bucket of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +36,11 @@ impl Trend {
     pub fn new(now: Moment, width: Duration) -> Trend {
         let width = width.as_micros().clamp(1_000_000, u32::MAX as u128) as u32;
         Trend { ring: [EMPTY; Self::LEN], newest: now.0 / u64::from(width), width }
+    }
+
+    /// How long a bucket of a client with these settings is.
+    pub fn width_of(settings: &Settings) -> Duration {
+        interval(settings).max(Duration::from_secs(1))
     }
 
     pub fn width(&self) -> Duration {

@@ -5,14 +5,15 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tui_input::Input;
 
 use crate::{
+    action::{Action, Scope},
     clock::Moment,
     event::{Event, Level, State},
     fleet::{ClientKey, Fleet},
     model::{
+        confirm::{Confirm, Wish},
         known::Known,
         order::{Filter, Sort, arrange, name_ranks},
         survey::Survey,
-        totals::Totals,
     },
 };
 
@@ -39,11 +40,16 @@ pub struct Model {
     pub(super) sort: Sort,
     pub(super) held_until: Moment,
     pub(super) mode: Mode,
-    /// What comes back when a help, a question or the line of a time goes: the detail or the latency
-    /// view, or the table.
-    pub(super) under: Mode,
+    /// What comes back when the present mode goes, the last one first; below all of them is the table.
+    pub(super) under: Vec<Mode>,
     /// What the latency view shows, while it is open.
     survey: Option<Survey>,
+    /// Whether the question that is asked is on the screen, as far as the console knows.
+    is_question_seen: bool,
+    /// How far the help can be scrolled, as far as the console knows.
+    pub(super) help_below: usize,
+    /// What undoes the last order about an endpoint.
+    pub(super) undo: Option<Wish>,
     pub(super) toast: Option<Toast>,
     pub(super) last_wish: Option<(Wish, Vec<ClientKey>, Moment)>,
 }
@@ -60,29 +66,42 @@ pub enum Mode {
     Detail,
     /// How fast the fleet answers, or what the filter shows of it.
     Latency,
-    Help,
+    /// The endpoints, who is there and how.
+    Endpoints,
+    /// The help, from this line on.
+    Help(usize),
     Confirm(Confirm),
 }
 
-/// A question that must be answered before a wish is carried out.
-#[derive(Clone, Debug)]
-pub struct Confirm {
-    pub wish: Wish,
-    /// The clients meant, as they were when the key was pressed.
-    pub targets: Vec<ClientKey>,
-    /// Marked clients that the filter hides; they are not among the targets.
-    pub hidden: usize,
-    /// The states that the targets were in.
-    pub states: Totals,
-    /// The count to be typed where so many are meant that a single key must not do.
-    pub typed: Option<Input>,
-}
+impl Mode {
+    /// Whether it lies over another and leaves that in sight.
+    fn is_overlay(&self) -> bool {
+        matches!(self, Mode::Help(_) | Mode::GoTo(_) | Mode::Confirm(_))
+    }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wish {
-    Reconnect,
-    Disconnect,
-    Quit,
+    /// Whether an action means anything here. Where nobody sees which client a key would hit, it hits none.
+    pub fn takes(&self, action: Action) -> bool {
+        let is_for_all = || {
+            let is_for_all = matches!(
+                action,
+                Action::Latency
+                    | Action::Endpoints
+                    | Action::Back
+                    | Action::Filter
+                    | Action::Freeze
+                    | Action::Help
+                    | Action::Repaint
+                    | Action::Suspend
+                    | Action::Undo
+                    | Action::Quit
+            );
+            is_for_all || action.scope() == Scope::Replay
+        };
+        match self {
+            Mode::Latency | Mode::Endpoints => is_for_all(),
+            _ => true,
+        }
+    }
 }
 
 /// The state of knowledge when the view was frozen.
@@ -121,15 +140,18 @@ impl Model {
             looked: now,
             cursor: None,
             top: 0,
-            height: 0,
+            height: 1,
             marks: BTreeSet::new(),
             marks_shown: 0,
             filter: Filter::default(),
             sort: Sort::default(),
             held_until: Moment(0),
             mode: Mode::Table,
-            under: Mode::Table,
+            under: Vec::new(),
             survey: None,
+            is_question_seen: false,
+            help_below: 0,
+            undo: None,
             toast: None,
             last_wish: None,
         };
@@ -212,12 +234,24 @@ impl Model {
         &self.mode
     }
 
-    /// The mode below a help, a question or the line of a time, where one of these lies over it.
+    /// The mode below a help, a question or the line of a time, where these lie over it.
     pub fn base(&self) -> &Mode {
-        match self.mode {
-            Mode::Help | Mode::GoTo(_) | Mode::Confirm(_) => &self.under,
-            Mode::Table | Mode::Filter(_) | Mode::Detail | Mode::Latency => &self.mode,
-        }
+        let modes = std::iter::once(&self.mode).chain(self.under.iter().rev());
+        modes.into_iter().find(|mode| !mode.is_overlay()).unwrap_or(&Mode::Table)
+    }
+
+    /// Tells whether the question that is asked, if any, is on the screen: until it is, nobody can say yes to it.
+    pub fn see(&mut self, is_seen: bool) {
+        self.is_question_seen = is_seen;
+    }
+
+    /// Tells how many lines of the help there is no room for.
+    pub fn set_help_below(&mut self, lines: usize) {
+        self.help_below = lines;
+    }
+
+    pub(super) fn is_question_seen(&self) -> bool {
+        self.is_question_seen
     }
 
     pub fn sort(&self) -> Sort {
@@ -272,7 +306,7 @@ impl Model {
         totals.of(State::Up) + totals.of(State::Connecting)
     }
 
-    /// Tells how many table lines the screen has.
+    /// Tells how many table lines the screen has; 0 where it is too small for a table.
     pub fn set_height(&mut self, lines: usize) {
         if self.height != lines {
             self.height = lines;
@@ -300,6 +334,9 @@ impl Model {
     /// out of sight until the filter lets it through or the user moves to another.
     pub(super) fn rearrange_without_cursor(&mut self) {
         self.rearrange_with(None);
+        if self.cursor_place().is_none() {
+            self.top = 0; // what was looked at is gone: what matches is read from its begin
+        }
     }
 
     fn rearrange_with(&mut self, kept: Option<ClientKey>) {

@@ -176,6 +176,7 @@ fn is_of(what: &What, fleet: &Fleet) -> bool {
         | What::FleetStanding(_)
         | What::SamplesLost(_)
         | What::Notice { .. }
-        | What::Trouble(_) => true,
+        | What::Trouble(_)
+        | What::Order(..) => true,
     }
 }

@@ -189,7 +189,7 @@ impl Writing {
         let mark = |label: &mut Label| {
             (label.is_entrance, label.is_end) = (is_entrance, is_end);
             label.up = totals.of(State::Up);
-            (label.slow, label.down) = (totals.slow, totals.all() - label.up - totals.of(State::Off));
+            (label.slow, label.down) = (totals.slow(), totals.all() - label.up - totals.of(State::Off));
         };
         let (_, segment) = self.draft.finish(&mut self.packer, mark)?;
         self.files.write(&segment)?;

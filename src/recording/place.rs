@@ -12,6 +12,8 @@ use crate::clock::Moment;
 pub enum Place {
     /// So long after its begin.
     After(Duration),
+    /// At this time of day, where the recording has it, or else so long after its begin.
+    Clock(NaiveTime, Duration),
     /// When the wall clock said so.
     At(DateTime<Utc>),
 }
@@ -31,30 +33,47 @@ impl FromStr for Place {
             Some(&[minutes, seconds @ 0..60]) => minutes.checked_mul(60).and_then(|m| m.checked_add(seconds)),
             _ => None,
         };
-        let after = clock.map(Duration::from_secs).or_else(|| humantime::parse_duration(text).ok());
-        after.map(Place::After).ok_or_else(|| {
-            "a place is a time after the begin such as 00:01:30 or 90s, or a time such as 2026-11-22T12:00:00Z"
-                .to_owned()
-        })
-    }
-}
-
-impl Place {
-    /// The moment it stands for.
-    pub fn moment(self, recording: &Recording) -> Moment {
-        match self {
-            Place::After(time) => recording.begin() + time,
-            Place::At(wall) => at_wall(recording, wall),
+        let after = clock.map(Duration::from_secs);
+        let time = ["%H:%M:%S", "%H:%M"].iter().find_map(|form| NaiveTime::parse_from_str(text, form).ok());
+        match (time, after) {
+            (Some(time), Some(after)) => Ok(Place::Clock(time, after)),
+            (_, after) => after.or_else(|| humantime::parse_duration(text).ok()).map(Place::After).ok_or_else(|| {
+                "a place is a time of day such as 12:03:41, a time after the begin such as 00:01:30 or 90s, or a time \
+                 such as 2026-11-22T12:00:00Z"
+                    .to_owned()
+            }),
         }
     }
 }
 
-/// The moment that an operator means who sees the recording as it was at `here`: `12:03:41` as the
-/// screen's clock shows it in `zone` (the first time after `here` or the last before, whichever is in the
-/// recording or nearer to it), `90s` after the begin, `+90s` and `-90s` from here, or a date and time.
+impl Place {
+    /// The moment it stands for; the begin where that is before it.
+    pub fn moment(self, recording: &Recording) -> Moment {
+        let begin = recording.begin();
+        let zone = *recording.header().anchor().local(begin).offset();
+        self.seen_from(begin, recording, zone).unwrap_or(begin)
+    }
+
+    /// The moment it stands for to who sees the recording as it was at `here`, with the clock of `zone`; none where
+    /// that is before anything.
+    fn seen_from(self, here: Moment, recording: &Recording, zone: FixedOffset) -> Option<Moment> {
+        match self {
+            Place::After(time) => Some(recording.begin() + time),
+            Place::Clock(time, after) => {
+                let at = at_clock(recording, time, here, zone);
+                let is_in = (recording.begin()..=recording.end()).contains(&at);
+                Some(if is_in { at } else { recording.begin() + after })
+            }
+            Place::At(wall) => Some(recording.begin() + (wall - recording.header().wall).to_std().ok()?),
+        }
+    }
+}
+
+/// The moment that an operator means who sees the recording as it was at `here`: a [`Place`], as the command
+/// line has it, or `+90s` and `-90s` from here.
 ///
 /// # Errors
-/// Where it is none of these, in words.
+/// Where it is none of these, or not in the recording, in words.
 pub fn typed(text: &str, recording: &Recording, here: Moment, zone: FixedOffset) -> Result<Moment, String> {
     let duration = |text: &str| humantime::parse_duration(text.trim()).ok();
     if let Some(by) = text.strip_prefix('+').and_then(duration) {
@@ -63,19 +82,18 @@ pub fn typed(text: &str, recording: &Recording, here: Moment, zone: FixedOffset)
     if let Some(by) = text.strip_prefix('-').and_then(duration) {
         return Ok(here - by);
     }
-    if let Some(time) = ["%H:%M:%S", "%H:%M"].iter().find_map(|form| NaiveTime::parse_from_str(text, form).ok()) {
-        return Ok(at_clock(recording, time, here, zone));
-    }
-    if let Ok(time) = DateTime::parse_from_rfc3339(text) {
-        return Ok(at_wall(recording, time.to_utc()));
-    }
-    duration(text).map(|after| recording.begin() + after).ok_or_else(|| {
+    let place: Place = text.parse().map_err(|_| {
         format!("\"{text}\" is no time: 12:03:41 as the clock shows it, 90s after the begin, +90s or -90s from here")
+    })?;
+    let at = place.seen_from(here, recording, zone);
+    at.filter(|at| (recording.begin()..=recording.end()).contains(at)).ok_or_else(|| {
+        let clock = |at| recording.header().anchor().utc(at).with_timezone(&zone).format("%H:%M:%S").to_string();
+        format!(
+            "{text} is not in this recording: it goes from {} to {}",
+            clock(recording.begin()),
+            clock(recording.end())
+        )
     })
-}
-
-fn at_wall(recording: &Recording, wall: DateTime<Utc>) -> Moment {
-    recording.begin() + (wall - recording.header().wall).to_std().unwrap_or_default()
 }
 
 fn at_clock(recording: &Recording, time: NaiveTime, here: Moment, zone: FixedOffset) -> Moment {

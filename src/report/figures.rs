@@ -32,6 +32,8 @@ pub struct Report {
     pub storms: Vec<Storm>,
     /// The most connects in a second, and when that was.
     pub peak_connects: Option<(DateTime<Utc>, u32)>,
+    /// Probes that were never answered.
+    pub probes_lost: u64,
     pub samples_lost: u64,
     pub worker_deaths: u32,
 }

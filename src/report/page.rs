@@ -74,6 +74,9 @@ impl Report {
         if let Some((at, peak)) = self.peak_connects {
             let _ = writeln!(out, "most connects in a second: {} at {}", figures::count(peak), clock(at));
         }
+        if self.probes_lost > 0 {
+            let _ = writeln!(out, "{} probes were never answered", figures::count(self.probes_lost));
+        }
         if self.samples_lost > 0 {
             let _ = writeln!(out, "{} samples are missing: a queue was full", figures::count(self.samples_lost));
         }

@@ -1,6 +1,14 @@
 //! Defines which columns the table has at which width and how wide they are; what stands in them is the table's matter.
 
-use crate::{config::Badge, fleet::Fleet, model::Column, ui::paint::width as columns_of};
+use std::time::Duration;
+
+use crate::{
+    event::Badge,
+    fleet::Fleet,
+    model::{Column, Trend},
+    ui::paint::width as columns_of,
+    words::figures,
+};
 
 /// How wide a fleet's longest names are, in columns. Worked out once: names do not change. An only
 /// endpoint counts as 0: it needs no column.
@@ -8,6 +16,8 @@ use crate::{config::Badge, fleet::Fleet, model::Column, ui::paint::width as colu
 pub struct Widths {
     client: u16,
     endpoint: u16,
+    /// The shortest and the longest time that a cell of a trend stands for.
+    trend: (Duration, Duration),
 }
 
 impl Widths {
@@ -16,7 +26,18 @@ impl Widths {
         let longest = |names: &mut dyn Iterator<Item = &str>| names.map(columns_of).max().unwrap_or(0).min(40);
         let client = longest(&mut fleet.clients.iter().map(|c| c.name.as_str()));
         let endpoint = longest(&mut fleet.endpoints.iter().map(|e| e.name.as_str()));
-        Widths { client, endpoint: if fleet.endpoints.len() > 1 { endpoint.max(1) } else { 0 } }
+        let widths = fleet.clients.iter().map(|client| Trend::width_of(&client.settings));
+        let trend =
+            widths.fold((Duration::MAX, Duration::ZERO), |(least, most), width| (least.min(width), most.max(width)));
+        Widths { client, endpoint: if fleet.endpoints.len() > 1 { endpoint.max(1) } else { 0 }, trend }
+    }
+
+    /// The trend's head with the time that so many cells of it stand for, the longest one where clients differ.
+    pub(super) fn trend_head(&self, cells: u16) -> String {
+        let (least, most) = self.trend;
+        let span = figures::age(most * u32::from(cells).min(Trend::LEN as u32));
+        let text = if least == most { format!("TREND {span}") } else { format!("TREND <{span}") };
+        if columns_of(&text) <= cells { text } else { "TREND".to_owned() }
     }
 }
 
@@ -105,12 +126,12 @@ impl Field {
                 [widths.endpoint.clamp(8, 12), widths.endpoint.clamp(8, 16), widths.endpoint.clamp(8, 24)]
             }
             Field::Latency => [7; 3],
-            Field::Trend => [8, 12, 24],
+            Field::Trend => [9, 12, 24],
             Field::Reconnects => [6; 3],
             Field::Since => [5; 3],
             // On a narrow screen the reason is worth more than any figure.
             Field::Reason if table < 48 => [table.saturating_sub(10 + widths.client.clamp(8, 14)), 34, 44],
-            Field::Reason => [(table * 5 / 16).clamp(12, 25), 34, 44],
+            Field::Reason => [(table * 5 / 16).clamp(12, 24), 34, 44],
         }
     }
 }
@@ -164,11 +185,15 @@ mod tests {
         places(width, &widths).into_iter().map(|p| p.field).collect()
     }
 
+    fn widths(client: u16, endpoint: u16) -> Widths {
+        Widths { client, endpoint, trend: (Duration::from_secs(5), Duration::from_secs(5)) }
+    }
+
     #[test]
     fn a_wider_table_never_loses_a_column() {
         for client in [0, 8, 10, 14, 40] {
             for endpoint in [0, 4, 12, 40] {
-                let widths = Widths { client, endpoint };
+                let widths = widths(client, endpoint);
                 for width in 40..220 {
                     let (now, wider) = (shown(width, widths), shown(width + 1, widths));
                     assert!(now.iter().all(|f| wider.contains(f)), "{width}: {now:?} {wider:?}");
@@ -180,7 +205,7 @@ mod tests {
     #[test]
     fn columns_stand_in_their_order_and_inside_the_table() {
         for width in 40..220 {
-            let places = places(width, &Widths { client: 32, endpoint: 20 });
+            let places = places(width, &widths(32, 20));
             assert!(places.windows(2).all(|p| p[0].x + p[0].width + gap(width) == p[1].x), "{places:?}");
             assert!(places.last().is_some_and(|p| p.x + p.width <= width));
         }
@@ -188,7 +213,15 @@ mod tests {
 
     #[test]
     fn short_names_show_every_column_at_90() {
-        assert_eq!(shown(90, Widths { client: 10, endpoint: 8 }), Field::IN_ORDER);
-        assert_eq!(shown(40, Widths { client: 10, endpoint: 8 }), [Field::State, Field::Client, Field::Reason]);
+        assert_eq!(shown(90, widths(10, 8)), Field::IN_ORDER);
+        assert_eq!(shown(40, widths(10, 8)), [Field::State, Field::Client, Field::Reason]);
+    }
+
+    #[test]
+    fn the_trend_says_how_far_back_it_goes() {
+        let s = Duration::from_secs;
+        let head = |least, most, cells| Widths { client: 8, endpoint: 8, trend: (s(least), s(most)) }.trend_head(cells);
+        assert_eq!([9, 12, 24].map(|cells| head(5, 5, cells)), ["TREND 45s", "TREND 1m", "TREND 2m"]);
+        assert_eq!((head(1, 30, 12), head(1, 5, 9)), ("TREND <6m".to_owned(), "TREND".to_owned()));
     }
 }

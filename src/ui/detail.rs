@@ -7,14 +7,13 @@ mod stages;
 use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 
 use crate::{
-    config::Badge,
-    event::Expiry,
+    event::{Badge, Expiry},
     fleet::{ClientKey, Endpoint},
     model::{Bucket, Mode, Row, Trend},
     text::Scrubbed,
     ui::{
-        Screen, badge, histogram,
-        paint::{draw_box, from, nth_line, put, put_cut, put_right, put_short, span, width},
+        Screen, histogram,
+        paint::{draw_box, from, nth_line, put, put_right, put_short, span, width},
         spark,
     },
     words::{self, figures},
@@ -25,13 +24,14 @@ use stages::Stages;
 
 /// The pane beside the table of a wide screen.
 pub(super) fn pane(screen: &Screen, buf: &mut Buffer, area: Rect) {
-    let has_focus = matches!(screen.model.mode(), Mode::Detail);
+    let has_focus = matches!(screen.model.mode(), Mode::Detail | Mode::Endpoints);
     let style = if has_focus { screen.theme.title } else { screen.theme.border };
     for y in area.top()..area.bottom() {
         put(buf, Rect { x: area.x, y, width: 1, height: 1 }, screen.glyphs.bar, style);
     }
     let inside = Rect { x: area.x + 2, width: area.width.saturating_sub(3), ..area };
-    let Some(key) = screen.model.cursor() else { return endpoints::draw(screen, buf, inside) };
+    let asked = matches!(screen.model.base(), Mode::Endpoints);
+    let Some(key) = screen.model.cursor().filter(|_| !asked) else { return endpoints::draw(screen, buf, inside) };
     state(screen, buf, nth_line(inside, 0), key, &screen.fleet.client(key).name);
     contents(screen, buf, Rect { y: inside.y + 1, height: inside.height - 1, ..inside }, key);
 }
@@ -46,10 +46,17 @@ pub(super) fn overlay(screen: &Screen, buf: &mut Buffer) {
     contents(screen, buf, Rect { y: inside.y + 1, height: inside.height.saturating_sub(1), ..inside }, key);
 }
 
+/// The endpoints over the table of a smaller screen.
+pub(super) fn endpoints_overlay(screen: &Screen, buf: &mut Buffer) {
+    let area = Rect { height: buf.area.height - 1, ..buf.area }; // the keys stay in sight
+    let inside = draw_box(buf, area, screen.glyphs, span("", screen.theme.title), screen.border(), screen.theme.text);
+    endpoints::draw(screen, buf, inside);
+}
+
 fn state(screen: &Screen, buf: &mut Buffer, line: Rect, key: ClientKey, title: &str) {
-    let badge = badge(screen.model.shown().row(key));
-    let word = format!("{} {}", screen.glyphs.badge(badge), badge.word());
-    put_right(buf, line, &word, screen.theme.badge(badge));
+    let row = screen.model.shown().row(key);
+    let word = format!("{} {}", screen.glyphs.badge(row.badge()), row.badge().word());
+    put_right(buf, line, &word, screen.look(row));
     let room = line.width.saturating_sub(width(&word) + 2);
     put_short(buf, Rect { width: room, ..line }, title, screen.theme.title);
 }
@@ -100,7 +107,7 @@ fn contents(screen: &Screen, buf: &mut Buffer, area: Rect, key: ClientKey) {
             put(buf, Rect { width: line.width.min(NAMES), ..line }, name, screen.theme.dim);
             let mut rest = from(line, line.x + NAMES);
             for span in spans {
-                rest = from(rest, put_cut(buf, rest, &span.content, span.style));
+                rest = from(rest, put(buf, rest, &span.content, span.style));
             }
             y += 1;
         }
@@ -181,7 +188,7 @@ fn history(screen: &Screen, buf: &mut Buffer, area: Rect, key: ClientKey) {
     let steps = screen.model.shown().log().of_client(key).take(area.height.into());
     for (n, (at, step)) in steps.enumerate() {
         let line = nth_line(area, n as u16);
-        let badge = Badge::of(step.to, false, step.reason.is_brokers());
+        let badge = Badge::of(step.to, step.reason);
         let x = put(buf, line, &screen.clock(*at), theme.log_time) + 1;
         let x = put(buf, from(line, x), screen.glyphs.badge(badge), theme.badge(badge)) + 1;
         put(buf, from(line, x), badge.word(), theme.badge(badge));
@@ -189,7 +196,7 @@ fn history(screen: &Screen, buf: &mut Buffer, area: Rect, key: ClientKey) {
         if let Some(wait) = step.next_try {
             text = format!("{text}; retry in {}", figures::wait(wait));
         }
-        put_cut(buf, from(line, x + Badge::WORD_WIDTH as u16 + 1), &text, theme.text);
+        put(buf, from(line, x + Badge::WORD_WIDTH as u16 + 1), &text, theme.text);
     }
 }
 

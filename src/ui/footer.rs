@@ -11,8 +11,8 @@ use crate::{
     action::{Action, Scope},
     event::Level,
     fleet::EndpointKey,
-    model::{Confirm, Mode, Motion, Wish},
-    text::Scrubbed,
+    model::{Confirm, Mode, Motion},
+    text::{Scrubbed, ellipsize},
     ui::{
         Screen, dialog, header, inset,
         layout::Layout,
@@ -23,24 +23,24 @@ use crate::{
 
 pub(super) fn draw(screen: &Screen, buf: &mut Buffer, layout: &Layout) -> Option<Position> {
     let line = inset(layout.hints);
-    // Where the insight has no line of its own, it has a part of this one: it says more than the gates.
-    let insight = || header::insight(screen).filter(|_| layout.insight.is_none());
-    let is_noticed = layout.notice.is_some_and(|line| notice(screen, buf, inset(line), insight()));
+    // Where the insight has no line of its own, it has a part of the notice: it says more than the gates.
+    let has_own = layout.insight.is_some();
+    let is_noticed = layout.notice.is_some_and(|line| notice(screen, buf, inset(line), has_own));
     match screen.model.mode() {
         Mode::Filter(input) => return Some(filter(screen, buf, line, input)),
         Mode::GoTo(input) => return Some(go_to(screen, buf, line, input)),
-        Mode::Confirm(confirm) if dialog::is_inline(confirm) => ask(screen, buf, line, confirm),
+        Mode::Confirm(confirm) if confirm.is_small() => ask(screen, buf, line, confirm),
         // Where there is no line for notices, a toast is worth more than hints.
         _ if !is_noticed && layout.notice.is_none() && screen.model.toast().is_some() => {
-            notice(screen, buf, line, None);
+            notice(screen, buf, line, true);
         }
         _ => hints(screen, buf, line),
     }
     None
 }
 
-/// Draws what there is to say, and whether there was anything.
-fn notice(screen: &Screen, buf: &mut Buffer, line: Rect, insight: Option<Scrubbed>) -> bool {
+/// Draws what there is to say, and whether there was anything; the insight where that `has_own` line not.
+fn notice(screen: &Screen, buf: &mut Buffer, line: Rect, has_own: bool) -> bool {
     let theme = screen.theme;
     if let Some(toast) = screen.model.toast() {
         let style = match toast.level {
@@ -51,22 +51,25 @@ fn notice(screen: &Screen, buf: &mut Buffer, line: Rect, insight: Option<Scrubbe
         put_short(buf, line, &Scrubbed::new(&toast.text), style);
         return true;
     }
+    let insight = if has_own { None } else { header::causes(screen) };
     // What is wrong is worth more than what the demo does to make it so.
-    let room = insight.as_ref().map_or(u16::MAX, |insight| line.width.saturating_sub(width(insight) + 8));
+    let room = insight.as_ref().map_or(u16::MAX, |insight| line.width.saturating_sub(width(&insight.content) + 8));
     let share = if insight.is_some() { line.width } else { line.width / 2 };
-    let gates = insight.or_else(|| gates(screen).map(|text| Scrubbed::new(&text)));
+    let gates = insight.or_else(|| gates(screen).map(|text| span(Scrubbed::new(&text).to_string(), theme.warning)));
     let mut rest = line;
     if let Some(trouble) = screen.model.live().trouble().filter(|trouble| width(trouble) <= room) {
         let x = put(buf, line, "demo: ", theme.dim);
-        let gates_width = gates.as_deref().map_or(0, |text| width(text) + 2).min(share);
+        let gates_width = gates.as_ref().map_or(0, |text| width(&text.content) + 2).min(share);
         let room = Rect { width: line.width.saturating_sub(gates_width), ..line };
         put_short(buf, from(room, x), trouble, theme.trouble);
         rest = from(line, room.right() + 2);
     }
-    if let Some(text) = &gates {
-        put_short(buf, rest, text, theme.warning);
+    let trouble = screen.model.live().trouble();
+    let said = gates.or_else(|| header::well(screen).filter(|_| !has_own && trouble.is_none()));
+    if let Some(text) = &said {
+        put(buf, rest, &text.content, text.style);
     }
-    gates.is_some() || screen.model.live().trouble().is_some()
+    said.is_some() || trouble.is_some()
 }
 
 /// The endpoints that let nobody through, or where clients queue.
@@ -100,7 +103,7 @@ fn hints(screen: &Screen, buf: &mut Buffer, line: Rect) {
     };
     let is_playing = screen.context.timeline.is_some_and(|timeline| timeline.motion == Motion::Playing);
     let way_back = match mode {
-        Mode::Detail | Mode::Latency | Mode::Help => Some("back"),
+        Mode::Detail | Mode::Latency | Mode::Endpoints | Mode::Help(_) => Some("back"),
         Mode::Table if !model.filter().is_empty() => Some("clear filter"),
         Mode::Table if model.marked().0 > 0 => Some("unmark all"),
         _ => None,
@@ -116,12 +119,9 @@ fn hints(screen: &Screen, buf: &mut Buffer, line: Rect) {
     for action in first.into_iter().chain(then) {
         let Some(word) = action.hint() else { continue };
         let is_here = match mode {
-            Mode::Help => action == Action::Quit,
+            Mode::Help(_) => action == Action::Quit,
             Mode::Detail => !matches!(action, Action::Detail | Action::Filter | Action::SortNext | Action::Mark),
-            Mode::Latency => {
-                action.scope() == Scope::Replay
-                    || matches!(action, Action::Filter | Action::Freeze | Action::Help | Action::Quit)
-            }
+            mode if !mode.takes(action) => false,
             Mode::Confirm(_) => false, // the box says its own
             _ => true,
         };
@@ -148,7 +148,7 @@ fn hints(screen: &Screen, buf: &mut Buffer, line: Rect) {
 }
 
 /// The filter as it is typed, and where its cursor is.
-fn filter(screen: &Screen, buf: &mut Buffer, line: Rect, input: &Input) -> Position {
+pub(super) fn filter(screen: &Screen, buf: &mut Buffer, line: Rect, input: &Input) -> Position {
     let theme = screen.theme;
     let (shown, all) = (screen.model.order().len() as u64, screen.fleet.clients.len() as u64);
     let count = format!("{} of {} match", figures::count(shown), figures::count(all));
@@ -161,7 +161,7 @@ fn filter(screen: &Screen, buf: &mut Buffer, line: Rect, input: &Input) -> Posit
 }
 
 /// The time to go to as it is typed, and where its cursor is.
-fn go_to(screen: &Screen, buf: &mut Buffer, line: Rect, input: &Input) -> Position {
+pub(super) fn go_to(screen: &Screen, buf: &mut Buffer, line: Rect, input: &Input) -> Position {
     let theme = screen.theme;
     let mut strip = Strip::new(2);
     strip.right(2, [span("12:03:41, 90s, +30s, -5m", theme.dim)]);
@@ -201,21 +201,10 @@ pub(super) fn typed(screen: &Screen, buf: &mut Buffer, line: Rect, input: &Input
 /// A question about one client.
 fn ask(screen: &Screen, buf: &mut Buffer, line: Rect, confirm: &Confirm) {
     let theme = screen.theme;
-    let who = confirm.targets.first().map_or("", |key| &screen.fleet.client(*key).name);
-    let verb = match confirm.wish {
-        Wish::Reconnect => "Reconnect",
-        Wish::Disconnect | Wish::Quit => "Disconnect",
-    };
     let room = usize::from(line.width.saturating_sub(20)).max(8);
+    let question = format!("{}?", ellipsize(&dialog::question(screen, confirm), room));
     let mut strip = Strip::new(2);
-    strip.left(
-        0,
-        [
-            span(format!("{verb} {}?", crate::text::ellipsize(who, room)), theme.warning),
-            span("  y", theme.key),
-            span(" yes", theme.dim),
-        ],
-    );
+    strip.left(0, [span(question, theme.warning), span("  y", theme.key), span(" yes", theme.dim)]);
     strip.left(0, [span(" N no ", theme.selection)]);
     if let Some(note) = dialog::hidden_note(screen, confirm) {
         strip.left(1, [span(note, theme.dim)]);

@@ -1,17 +1,22 @@
 //! Defines the screen's head: the fleet, its clients by state, and its pulse; single clients are the table's matter.
 
-use ratatui::{buffer::Buffer, layout::Rect, style::Modifier, text::Span};
+use ratatui::{
+    buffer::Buffer,
+    layout::Rect,
+    style::{Modifier, Style},
+    text::Span,
+};
 
 use crate::{
-    config::Badge,
-    event::State,
+    clock::Moment,
+    event::Badge,
     fleet::{Endpoint, Fleet},
     model::{Known, Totals},
     text::{Scrubbed, ellipsize},
     ui::{
         Screen, inset,
         layout::Layout,
-        paint::{Strip, from, put, put_cut, put_right, span},
+        paint::{Strip, from, put, span},
         spark,
     },
     words::{self, figures},
@@ -22,41 +27,55 @@ pub(super) fn draw(screen: &Screen, buf: &mut Buffer, layout: &Layout) {
     if let Some(line) = layout.pulse {
         pulse(screen, buf, line);
     }
-    if let (Some(line), Some(text)) = (layout.insight, insight(screen)) {
-        put_cut(buf, inset(line), &text, screen.theme.warning);
+    if let (Some(line), Some(insight)) = (layout.insight, causes(screen).or_else(|| well(screen))) {
+        put(buf, inset(line), &insight.content, insight.style);
     }
 }
 
 /// What most of the unhealthy share, where it is anything.
-pub(super) fn insight(screen: &Screen) -> Option<Scrubbed> {
-    let insight = screen.model.shown().insight()?;
-    // To the minute: nobody was there with a stop watch.
-    let text = words::insight(screen.fleet, insight, |at| screen.clock(at)[..5].to_owned());
-    Some(Scrubbed::new(&format!("i {text}")))
+pub(super) fn causes(screen: &Screen) -> Option<Span<'static>> {
+    let known = screen.model.shown();
+    let is_down = known.insights().iter().any(|insight| !insight.are_slow);
+    let style = if is_down { screen.theme.failed } else { screen.theme.warning };
+    words::insight::causes(known, |at| minute(screen, at)).map(|text| sentence(&text, style))
 }
 
-/// How many clients wear a badge.
-pub(super) fn worn(totals: &Totals, badge: Badge) -> u32 {
-    match badge {
-        Badge::Up => totals.of(State::Up) - totals.slow,
-        Badge::Slow => totals.slow,
-        Badge::Connecting => totals.of(State::Connecting),
-        Badge::Queued => totals.of(State::Queued),
-        Badge::Backoff => totals.of(State::Backoff),
-        Badge::Held => totals.of(State::Held),
-        Badge::Rejected => totals.rejected,
-        Badge::Failed => totals.of(State::Failed) - totals.rejected,
-        Badge::Off => totals.of(State::Off),
-    }
+/// Since when all is well, where it is.
+pub(super) fn well(screen: &Screen) -> Option<Span<'static>> {
+    let text = words::insight::well(screen.model.shown(), |at| minute(screen, at))?;
+    Some(sentence(&text, screen.theme.dim))
 }
 
-/// A badge with a count: `● 98,412 up`.
-pub(super) fn counted(screen: &Screen, badge: Badge, count: u32) -> [Span<'static>; 1] {
-    let style = match count {
-        0 => screen.theme.dim,
+fn sentence(text: &str, style: Style) -> Span<'static> {
+    span(Scrubbed::new(&format!("i {text}")).to_string(), style)
+}
+
+/// A time of day to the minute: nobody was there with a stop watch.
+fn minute(screen: &Screen, at: Moment) -> String {
+    screen.clock(at)[..5].to_owned()
+}
+
+/// A badge with how many wear it: `● 98,412 up`.
+pub(super) fn counted(screen: &Screen, badge: Badge, totals: &Totals) -> [Span<'static>; 1] {
+    let count = totals.wearing(badge);
+    let style = match badge {
+        _ if count == 0 => screen.theme.dim,
+        // Nobody is on the way but those who were up and should be.
+        Badge::Connecting | Badge::Queued if is_return(totals) => screen.theme.failed,
         _ => screen.theme.badge(badge),
     };
     [span(format!("{} {} {}", screen.glyphs.badge(badge), figures::count(count), badge.word()), style)]
+}
+
+/// Whether all who connect or wait for their turn come back from a loss.
+fn is_return(totals: &Totals) -> bool {
+    totals.returning > 0 && totals.returning == totals.wearing(Badge::Connecting) + totals.wearing(Badge::Queued)
+}
+
+/// How many should be up and are not, where there are any: the one figure that must be seen.
+pub(super) fn down(screen: &Screen, totals: &Totals) -> Option<Span<'static>> {
+    let style = screen.theme.failed.add_modifier(Modifier::REVERSED | Modifier::BOLD);
+    (totals.down > 0).then(|| span(format!(" {} down ", figures::count(totals.down)), style))
 }
 
 fn identity(screen: &Screen, buf: &mut Buffer, line: Rect) {
@@ -68,7 +87,7 @@ fn identity(screen: &Screen, buf: &mut Buffer, line: Rect) {
     strip.left(name_rank, [span(ellipsize(&fleet.name, 24), theme.title)]);
     if let Some(env) = &fleet.env {
         let env = ellipsize(env, 12);
-        if screen.is_prod() {
+        if screen.fleet.is_prod() {
             let tag = theme.prod.add_modifier(Modifier::REVERSED | Modifier::BOLD);
             strip.left(2, [span(format!(" {env} "), tag)]);
         } else {
@@ -76,20 +95,27 @@ fn identity(screen: &Screen, buf: &mut Buffer, line: Rect) {
         }
     }
     strip.left(6, [span(figures::clients(known.totals().all()), theme.dim)]);
+    strip.left(0, counted(screen, Badge::Up, known.totals()));
+    if let Some(down) = down(screen, known.totals()) {
+        strip.left(0, [down]);
+    }
     for badge in Badge::ALL {
-        let count = worn(known.totals(), badge);
         let rank = match badge {
-            Badge::Up => 1,
-            Badge::Slow | Badge::Connecting | Badge::Backoff | Badge::Rejected | Badge::Failed if count == 0 => 8,
-            _ if count == 0 => continue,
+            Badge::Up => continue,
+            Badge::Slow | Badge::Connecting | Badge::Backoff | Badge::Rejected | Badge::Failed
+                if known.totals().wearing(badge) == 0 =>
+            {
+                8
+            }
+            _ if known.totals().wearing(badge) == 0 => continue,
             // What is wrong is the last to go.
-            Badge::Rejected | Badge::Failed => 0,
-            Badge::Backoff | Badge::Held => 1,
-            Badge::Slow => 2,
+            Badge::Mute => 0,
+            Badge::Rejected | Badge::Failed => 1,
+            Badge::Backoff | Badge::Dead | Badge::Held | Badge::Slow => 2,
             Badge::Connecting | Badge::Queued => 4,
             Badge::Off => 5,
         };
-        strip.left(rank, counted(screen, badge, count));
+        strip.left(rank, counted(screen, badge, known.totals()));
     }
     if screen.context.timeline.is_some() {
         // Nobody must take it for the present.
@@ -106,7 +132,7 @@ fn identity(screen: &Screen, buf: &mut Buffer, line: Rect) {
         Some(false) => strip.right(1, [span(" rec off ".to_owned(), theme.error.add_modifier(Modifier::REVERSED))]),
         None => {}
     }
-    if line.width >= 100 && screen.context.timeline.is_none() {
+    if line.width >= 100 && screen.context.timeline.is_none() && screen.model.frozen().is_none() {
         // Without seconds: a calm screen stands still.
         let clock = screen.clock(screen.context.now);
         strip.right(7, [span(clock[..5].to_owned(), theme.dim)]);
@@ -116,7 +142,7 @@ fn identity(screen: &Screen, buf: &mut Buffer, line: Rect) {
 }
 
 /// Whose certificates nobody looks at (`insecure = true`), as long as that is so.
-fn insecure(fleet: &Fleet, width: u16) -> Option<String> {
+pub(super) fn insecure(fleet: &Fleet, width: u16) -> Option<String> {
     let is_insecure = |endpoint: &&Endpoint| endpoint.transport.tls().is_some_and(|tls| tls.insecure);
     let mut endpoints = fleet.endpoints.iter().filter(is_insecure);
     let first = endpoints.next()?;
@@ -135,7 +161,7 @@ fn proportions(screen: &Screen, buf: &mut Buffer, free: Rect, totals: &Totals) {
     if free.width < WIDTH + 4 || all == 0 {
         return;
     }
-    let counts = Badge::ALL.map(|badge| u64::from(worn(totals, badge)));
+    let counts = Badge::ALL.map(|badge| u64::from(totals.wearing(badge)));
     let mut cells = counts.map(|n| if n == 0 { 0 } else { (n * u64::from(WIDTH) / all).max(1) });
     let largest = (0..cells.len()).max_by_key(|&i| counts[i]).unwrap_or(0);
     let others: u64 = cells.iter().sum::<u64>() - cells[largest];
@@ -143,7 +169,11 @@ fn proportions(screen: &Screen, buf: &mut Buffer, free: Rect, totals: &Totals) {
     let mut x = free.right() - WIDTH - 2;
     for (badge, n) in Badge::ALL.into_iter().zip(cells) {
         let glyph = if badge == Badge::Up && !screen.glyphs.is_ascii() { "━" } else { screen.glyphs.badge(badge) };
-        let style = if badge == Badge::Up { screen.theme.dim } else { screen.theme.badge(badge) };
+        let style = match badge {
+            Badge::Up => screen.theme.dim,
+            Badge::Connecting | Badge::Queued if is_return(totals) => screen.theme.failed,
+            _ => screen.theme.badge(badge),
+        };
         x = put(buf, from(free, x), &glyph.repeat(n as usize), style);
     }
 }
@@ -208,29 +238,4 @@ pub(super) fn admissions(known: &Known) -> Vec<String> {
         n => said.push(format!("{} samples lost", figures::count(n))),
     }
     said
-}
-
-/// All that a screen too small for a table says.
-pub(super) fn tiny(screen: &Screen, buf: &mut Buffer) {
-    let line = Rect { height: buf.area.height.min(1), ..buf.area };
-    let totals = screen.model.shown().totals();
-    let mut strip = Strip::new(1);
-    strip.left(3, [span(ellipsize(&screen.fleet.name, 12), screen.theme.title)]);
-    if screen.context.timeline.is_some() {
-        strip.left(0, [span("REPLAY", screen.theme.frozen)]);
-    }
-    strip.left(0, counted(screen, Badge::Up, worn(totals, Badge::Up)));
-    if insecure(screen.fleet, line.width).is_some() {
-        strip.left(1, [span("insecure", screen.theme.warning)]);
-    }
-    for badge in [Badge::Failed, Badge::Rejected, Badge::Backoff, Badge::Slow] {
-        let count = worn(totals, badge);
-        if count > 0 {
-            strip.left(1, counted(screen, badge, count));
-        }
-    }
-    let free = strip.draw(buf, line);
-    if free.width >= 10 {
-        put_right(buf, from(free, free.x), "(enlarge)", screen.theme.dim);
-    }
 }

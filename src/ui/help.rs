@@ -4,10 +4,11 @@ use ratatui::{buffer::Buffer, layout::Rect};
 
 use crate::{
     action::{Action, Scope},
-    config::Badge,
+    event::Badge,
+    model::{Mode, Model},
     ui::{
-        Screen,
-        paint::{centered, draw_box, from, nth_line, put, put_cut, span, width, wrap},
+        Screen, footer,
+        paint::{centered, draw_box, from, nth_line, put, put_title, span, width, wrap},
     },
 };
 
@@ -26,33 +27,101 @@ const PAIRS: [(Action, Action); 10] = [
 ];
 
 const KEYS: u16 = 14;
+/// Badges in a line, where there is room.
+const COLUMNS: u16 = 3;
+
+/// From this width on, what the badges mean stands beside the keys.
+const WIDE: u16 = 124;
+
+/// A line of the help.
+enum Line {
+    /// Keys and what they do.
+    Keys(String, String),
+    Badges(Vec<Badge>),
+    Empty,
+}
 
 pub(super) fn draw(screen: &Screen, buf: &mut Buffer) {
-    let is_wide = buf.area.width >= 124;
-    let (box_width, text_width) = if is_wide { (124, 60) } else { (80, 60) };
-    let text_width = text_width.min(buf.area.width.saturating_sub(KEYS + 6));
-    let lines = actions(screen, text_width);
-    let legend_height = if is_wide { 0 } else { 4 };
-    let height = lines.len() as u16 + legend_height + 2 + if is_wide { 2 } else { 0 };
-    let area = centered(buf.area, box_width, height.max(if is_wide { 14 } else { 0 }));
-    let title = span("keys", screen.theme.title);
-    let mut inside = draw_box(buf, area, screen.glyphs, title, screen.border(), screen.theme.text);
-    if is_wide {
-        inside.y += 1;
-        inside.height -= 1;
+    let (lines, area) = (lines(screen, buf.area), place(screen, buf.area));
+    let Mode::Help(top) = screen.model.mode() else { return };
+    let title = span(format!("keys: {}", name(screen.model.base())), screen.theme.title);
+    let inside = draw_box(buf, area, screen.glyphs, title, screen.border(), screen.theme.text);
+    let room = usize::from(inside.height);
+    let top = (*top).min(lines.len().saturating_sub(room));
+    let text_width = text_width(buf.area);
+    for (n, line) in (0..inside.height).zip(&lines[top..]) {
+        let place = nth_line(inside, n);
+        match line {
+            Line::Keys(keys, text) => {
+                put(buf, Rect { width: place.width.min(KEYS), ..place }, keys, screen.theme.key);
+                let x = place.x + KEYS.min(place.width);
+                let text_place = from(place, x);
+                put(buf, Rect { width: text_place.width.min(text_width), ..text_place }, text, screen.theme.text);
+            }
+            Line::Badges(badges) => {
+                let width = place.width / COLUMNS.min(place.width / 24).max(1);
+                for (column, badge) in (0..).zip(badges) {
+                    let cell = Rect { width: width.saturating_sub(1), ..from(place, place.x + column * width) };
+                    legend_line(screen, buf, cell, *badge);
+                }
+            }
+            Line::Empty => {}
+        }
     }
-    for (n, (keys, text)) in lines.iter().enumerate() {
-        let line = nth_line(inside, n as u16);
-        put(buf, Rect { width: line.width.min(KEYS), ..line }, keys, screen.theme.key);
-        let x = line.x + KEYS.min(line.width);
-        put(buf, Rect { width: from(line, x).width.min(text_width), ..from(line, x) }, text, screen.theme.text);
-    }
-    if is_wide {
+    if buf.area.width >= WIDE {
         legend_beside(screen, buf, from(inside, inside.x + KEYS + text_width + 3));
-    } else {
-        let below = lines.len() as u16 + 1;
-        let height = inside.height.saturating_sub(below);
-        legend_below(screen, buf, Rect { y: inside.y + below, height, ..inside });
+    }
+    let below = lines.len().saturating_sub(top + room);
+    if below + top > 0 && area.height > 2 {
+        let keys = footer::keys(screen, &[Action::Down, Action::Up]);
+        let text = format!("{keys} scroll, {below} more below");
+        let line = nth_line(area, area.height - 1);
+        put_title(buf, from(line, line.x + 2), &span(text, screen.theme.dim), screen.theme.text);
+    }
+}
+
+/// How many lines of the help are more than a screen of this size has room for.
+pub fn help_below(model: &Model, context: &super::Context, area: Rect) -> usize {
+    let screen = Screen::new(model, context, area.width);
+    match model.mode() {
+        Mode::Help(_) => {
+            let room = place(&screen, area).height.saturating_sub(2);
+            lines(&screen, area).len().saturating_sub(room.into())
+        }
+        _ => 0,
+    }
+}
+
+fn place(screen: &Screen, area: Rect) -> Rect {
+    let beside = if area.width >= WIDE { Badge::ALL.len() + 2 } else { 0 };
+    let height = lines(screen, area).len().max(beside) as u16 + 2;
+    // The line of keys stays in sight.
+    let above = Rect { height: area.height.saturating_sub(1), ..area };
+    centered(above, if area.width >= WIDE { WIDE } else { 80 }, height)
+}
+
+fn text_width(area: Rect) -> u16 {
+    60.min(area.width.saturating_sub(KEYS + 6))
+}
+
+fn lines(screen: &Screen, area: Rect) -> Vec<Line> {
+    let keys = actions(screen, text_width(area)).into_iter().map(|(keys, text)| Line::Keys(keys, text));
+    let mut lines: Vec<Line> = keys.collect();
+    if area.width < WIDE {
+        lines.push(Line::Empty);
+        let columns = COLUMNS.min(area.width.min(80).saturating_sub(4) / 24).max(1);
+        lines.extend(Badge::ALL.chunks(columns.into()).map(|badges| Line::Badges(badges.to_vec())));
+    }
+    lines
+}
+
+/// What the screen below the help is called.
+fn name(mode: &Mode) -> &'static str {
+    match mode {
+        Mode::Detail => "client",
+        Mode::Latency => "latency",
+        Mode::Endpoints => "endpoints",
+        _ => "table",
     }
 }
 
@@ -60,7 +129,8 @@ pub(super) fn draw(screen: &Screen, buf: &mut Buffer) {
 fn actions(screen: &Screen, columns: u16) -> Vec<(String, String)> {
     let mut lines = Vec::new();
     let scope = if screen.context.timeline.is_some() { Scope::Replay } else { Scope::Live };
-    for action in Action::ALL.into_iter().filter(|action| action.scope().meets(scope)) {
+    let mode = screen.model.base();
+    for action in Action::ALL.into_iter().filter(|action| action.scope().meets(scope) && mode.takes(*action)) {
         if PAIRS.iter().any(|(_, second)| *second == action) {
             continue;
         }
@@ -114,10 +184,12 @@ fn meaning(badge: Badge) -> &'static str {
     match badge {
         Badge::Up => "connected",
         Badge::Slow => "up, see REASON",
+        Badge::Mute => "up, no answer",
         Badge::Connecting => "connecting",
         Badge::Queued => "waits for a turn",
         Badge::Backoff => "waits to retry",
-        Badge::Held => "may not connect",
+        Badge::Dead => "endpoint, worker dead",
+        Badge::Held => "held by operator",
         Badge::Rejected => "refused by broker",
         Badge::Failed => "given up",
         Badge::Off => "disconnected",
@@ -128,27 +200,14 @@ fn legend_line(screen: &Screen, buf: &mut Buffer, line: Rect, badge: Badge) {
     let style = screen.theme.badge(badge);
     put(buf, line, screen.glyphs.badge(badge), style);
     put(buf, from(line, line.x + 2), badge.word(), style);
-    put_cut(buf, from(line, line.x + 3 + Badge::WORD_WIDTH as u16), meaning(badge), screen.theme.dim);
+    put(buf, from(line, line.x + 3 + Badge::WORD_WIDTH as u16), meaning(badge), screen.theme.dim);
 }
 
 fn legend_beside(screen: &Screen, buf: &mut Buffer, area: Rect) {
     for (n, badge) in Badge::ALL.into_iter().enumerate() {
         legend_line(screen, buf, nth_line(area, n as u16), badge);
     }
-    let gap = nth_line(area, 10);
+    let gap = nth_line(area, Badge::ALL.len() as u16 + 1);
     put(buf, gap, screen.glyphs.gap, screen.theme.trend_gap);
-    put_cut(buf, from(gap, gap.x + 7), "no answer: was down", screen.theme.dim);
-}
-
-fn legend_below(screen: &Screen, buf: &mut Buffer, area: Rect) {
-    let columns = 3.min(area.width / 24).max(1);
-    let width = area.width / columns;
-    for (n, badge) in Badge::ALL.into_iter().enumerate() {
-        let (column, row) = (n as u16 % columns, n as u16 / columns);
-        let line = nth_line(area, row);
-        if !line.is_empty() {
-            let cell = Rect { x: area.x + column * width, width: width.saturating_sub(1), ..line };
-            legend_line(screen, buf, cell, badge);
-        }
-    }
+    put(buf, from(gap, gap.x + 7), "no answer: was down", screen.theme.dim);
 }

@@ -71,7 +71,7 @@ impl Layout {
 
         let detail_width = match area.width {
             Self::DETAIL_FROM.. => area.width / 3,
-            Self::DETAIL_ASKED_FROM.. if is_detail_asked => area.width * 9 / 16,
+            Self::DETAIL_ASKED_FROM.. if is_detail_asked => area.width * 9 / 20,
             _ => 0,
         };
         let left = |part: Rect| Rect { width: part.width - detail_width, ..part };

@@ -3,13 +3,12 @@
 use ratatui::{buffer::Buffer, style::Style};
 
 use crate::{
-    config::Badge,
-    event::{Level, State, WorkerEvent},
+    event::{Badge, Level, Order, WorkerEvent},
     model::{Entry, Subject},
     ui::{
         Screen, header, inset,
         layout::Layout,
-        paint::{from, nth_line, put, put_cut, put_title, span, width},
+        paint::{from, nth_line, put, put_title, span, width},
     },
     words,
 };
@@ -27,7 +26,7 @@ pub(super) fn draw(screen: &Screen, buf: &mut Buffer, layout: &Layout) {
         let (glyph, style) = look(screen, entry);
         let x = put(buf, line, &screen.clock(entry.at), screen.theme.log_time) + 1;
         let x = put(buf, from(line, x), glyph, style) + 1;
-        put_cut(buf, from(line, x), &words::entry(screen.fleet, entry), screen.theme.text);
+        put(buf, from(line, x), &words::entry(screen.fleet, entry), screen.theme.text);
     }
 }
 
@@ -46,13 +45,17 @@ fn look(screen: &Screen, entry: &Entry) -> (&'static str, Style) {
     let (glyphs, theme) = (screen.glyphs, screen.theme);
     match &entry.subject {
         Subject::Clients { to, reason, .. } => {
-            let badge = Badge::of(*to, false, *to == State::Failed && reason.is_brokers());
+            let badge = Badge::of(*to, *reason);
             (glyphs.badge(badge), theme.badge(badge))
         }
         Subject::Worker { event: WorkerEvent::Silent | WorkerEvent::Died, .. } => {
             (glyphs.badge(Badge::Failed), theme.error)
         }
         Subject::Worker { .. } => (glyphs.badge(Badge::Up), theme.info),
+        Subject::Silence { .. } => (glyphs.badge(Badge::Mute), theme.badge(Badge::Mute)),
+        Subject::Answers { .. } => (glyphs.badge(Badge::Up), theme.info),
+        Subject::Order(_, Order::Hold) => (glyphs.badge(Badge::Held), theme.badge(Badge::Held)),
+        Subject::Order(..) => ("i", theme.info),
         Subject::Shortfall { .. } | Subject::Notice(_) => match entry.level {
             Level::Info => ("i", theme.info),
             Level::Warning => ("!", theme.warning),

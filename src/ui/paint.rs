@@ -15,12 +15,18 @@ pub(super) fn width(text: &str) -> u16 {
     u16::try_from(text.width()).unwrap_or(u16::MAX)
 }
 
-/// Writes text into a line, cut at the line's end, and says where it ended.
+/// Writes text into a line, its end left out where it is too long, and says where it ended.
 pub(super) fn put(buf: &mut Buffer, line: Rect, text: &str, style: Style) -> u16 {
+    let write =
+        |buf: &mut Buffer, x: u16, text: &str, width: u16| buf.set_stringn(x, line.y, text, width.into(), style).0;
     if line.is_empty() {
-        return line.x;
+        line.x
+    } else if width(text) <= line.width {
+        write(buf, line.x, text, line.width)
+    } else {
+        let end = write(buf, line.x, text.trim_end(), line.width - 1);
+        write(buf, end, "…", 1)
     }
-    buf.set_stringn(line.x, line.y, text, line.width.into(), style).0
 }
 
 /// Writes text into a line, its middle left out where it is too long.
@@ -30,15 +36,6 @@ pub(super) fn put_short(buf: &mut Buffer, line: Rect, text: &str, style: Style) 
     } else {
         put(buf, line, &ellipsize(text, line.width.into()), style)
     }
-}
-
-/// Writes text into a line, its end left out where it is too long.
-pub(super) fn put_cut(buf: &mut Buffer, line: Rect, text: &str, style: Style) -> u16 {
-    if width(text) <= line.width || line.width == 0 {
-        return put(buf, line, text, style);
-    }
-    let end = put(buf, Rect { width: line.width - 1, ..line }, text.trim_end(), style);
-    put(buf, Rect { x: end, width: 1, ..line }, "…", style)
 }
 
 /// Writes text at the right end of a line.
@@ -114,7 +111,7 @@ impl<'a> Strip<'a> {
         for part in &self.parts {
             let rest = if part.is_right { &mut right } else { &mut left };
             for s in &part.spans {
-                let end = put_cut(buf, *rest, &s.content, s.style);
+                let end = put(buf, *rest, &s.content, s.style);
                 *rest = from(*rest, end);
             }
             *rest = from(*rest, rest.x + self.gap);

@@ -1,4 +1,4 @@
-//! Defines sparklines: latencies against what is usual for their client, counts on a linear scale, and the tall form with a scale of its own for the detail view.
+//! Defines sparklines: latencies against what is usual for their client over a longer time, counts on a linear scale, and the tall form with a scale of its own for the detail view.
 
 use std::time::Duration;
 
@@ -11,17 +11,16 @@ use crate::{
     words::figures,
 };
 
-/// Draws one cell a bucket, the newest at the right end.
+/// Draws one cell a bucket, the newest at the right end, against what is `usual`.
 pub(super) fn latencies(
     buf: &mut Buffer,
     line: Rect,
     buckets: impl Iterator<Item = Bucket>,
+    usual: Duration,
     glyphs: &Glyphs,
     look: impl Fn(Bucket) -> ratatui::style::Style,
 ) {
-    let buckets: Vec<Bucket> = buckets.take(line.width.into()).collect();
-    let usual = usual_of(&buckets);
-    for (x, bucket) in (line.x..line.right()).zip(buckets) {
+    for (x, bucket) in (line.x..line.right()).zip(buckets.take(line.width.into())) {
         let glyph = match bucket {
             Bucket::Empty => " ",
             Bucket::Down => glyphs.gap,
@@ -31,14 +30,6 @@ pub(super) fn latencies(
             buf[(x, line.y)].set_symbol(glyph).set_style(look(bucket));
         }
     }
-}
-
-/// The median of what was measured.
-fn usual_of(buckets: &[Bucket]) -> Duration {
-    let measured = buckets.iter().filter_map(|b| if let Bucket::Worst(rtt) = b { Some(*rtt) } else { None });
-    let mut measured: Vec<Duration> = measured.collect();
-    measured.sort_unstable();
-    measured.get(measured.len() / 2).copied().unwrap_or_default()
 }
 
 /// Counts as a sparkline of its own scale: nothing is the lowest step, the most is the highest.

@@ -8,17 +8,16 @@ use ratatui::{
 
 use crate::{
     action::Action,
-    config::Badge,
-    event::{Reason, State},
+    event::{Badge, Reason, State},
     fleet::ClientKey,
-    model::{Bucket, Row, Slow},
+    model::{Answers, Bucket, Row, Slow},
     text::Scrubbed,
     ui::{
-        Screen, badge,
+        Screen,
         columns::{self, Field, Place},
         footer, inset,
         layout::Layout,
-        paint::{Strip, nth_line, put, put_cut, put_right, put_short, span, width},
+        paint::{Strip, nth_line, put, put_right, put_short, span, width},
         spark,
     },
     words::{self, connection, figures},
@@ -46,9 +45,8 @@ fn status(screen: &Screen, buf: &mut Buffer, line: Rect) {
     let Screen { model, theme, glyphs, .. } = screen;
     let mut strip = Strip::new(3);
     if let Some(frozen) = model.frozen() {
-        let passed = figures::age(screen.context.now.since(frozen.at));
-        let changes = model.live().steps() - frozen.known.steps();
-        let banner = format!(" FROZEN {} +{passed}, {} changes ", screen.clock(frozen.at), figures::count(changes));
+        // Nothing that changes by itself: a frozen screen costs no byte.
+        let banner = format!(" FROZEN at {} ", screen.clock(frozen.at));
         strip.left(0, [span(banner, theme.frozen)]);
     }
     let (shown, all) = (model.order().len() as u64, screen.fleet.clients.len() as u64);
@@ -102,7 +100,10 @@ fn heads(screen: &Screen, buf: &mut Buffer, line: Rect, places: &[Place]) {
                 put(buf, Rect { x, width: 1, ..cell }, arrow, header);
             }
         } else {
-            let x = put(buf, cell, place.field.head(), header);
+            let x = match place.field {
+                Field::Trend => put(buf, cell, &screen.context.widths.trend_head(cell.width), header),
+                field => put(buf, cell, field.head(), header),
+            };
             if is_sorted && x < line.right() {
                 put(buf, Rect { x, width: 1, ..line }, arrow, header);
             }
@@ -149,7 +150,7 @@ impl<'a> Line<'a> {
         let row = screen.model.shown().row(key);
         let is_selected = screen.model.cursor() == Some(key);
         let base = if is_selected { screen.theme.text.patch(screen.theme.selection) } else { screen.theme.text };
-        Line { screen, key, row, badge: badge(row), base, is_selected }
+        Line { screen, key, row, badge: row.badge(), base, is_selected }
     }
 
     /// A style on this line. A reversed line keeps to its own: colours would turn into backgrounds.
@@ -177,7 +178,7 @@ impl<'a> Line<'a> {
         let plain = if self.badge == Badge::Off { self.on(theme.off) } else { self.base };
         match field {
             Field::State => {
-                let style = self.on(theme.badge(self.badge));
+                let style = self.on(self.screen.look(self.row));
                 put(buf, cell, glyphs.badge(self.badge), style);
                 put(buf, Rect { x: cell.x + 2, width: cell.width.saturating_sub(2), ..cell }, self.badge.word(), style);
             }
@@ -191,7 +192,8 @@ impl<'a> Line<'a> {
             Field::Trend => {
                 let buckets = self.row.trend(*now, cell.width.into());
                 let look = |bucket| self.on(if bucket == Bucket::Down { theme.trend_gap } else { theme.trend });
-                spark::latencies(buf, cell, buckets, glyphs, look);
+                let usual = self.row.answers().map(Answers::usual).unwrap_or_default();
+                spark::latencies(buf, cell, buckets, usual, glyphs, look);
             }
             Field::Reconnects => {
                 let style = if self.row.reconnects == 0 { self.on(theme.dim) } else { plain };
@@ -228,7 +230,7 @@ impl<'a> Line<'a> {
         let texts = why(self.screen, self.key, self.row);
         let fits = texts.iter().find(|text| width(text) <= cell.width).or(texts.last());
         if let Some(text) = fits {
-            put_cut(buf, cell, text, self.on(style));
+            put(buf, cell, text, self.on(style));
         }
     }
 }

@@ -38,11 +38,11 @@ pub fn slow(known: &Known, key: ClientKey, now: Moment) -> Vec<String> {
         Slow::Late => {
             let Some(since) = row.late else {
                 let silence = figures::age(row.silence(now));
-                return vec![format!("no answer for {silence}"), format!("silent {silence}")];
+                return vec![format!("no answer for {silence}")];
             };
             let late = figures::age(now.since(since));
             let probe = row.probe(&known.fleet().client(key).settings).name();
-            vec![format!("late: no answer to its {probe} for {late}"), format!("late {late}")]
+            vec![format!("no answer to its {probe} for {late}"), format!("no answer for {late}")]
         }
         Slow::Unsubscribed => {
             let since = figures::age(now.since(row.since));
@@ -302,8 +302,8 @@ mod tests {
         let late = Late { client, probe: ProbeKind::Heartbeat, since: ms(30_000) };
         known.apply(&Event { at: ms(32_000), what: What::Late(late) });
         let says = |now| slow(&known, client, ms(now));
-        assert_eq!(says(34_900), ["late: no answer to its heartbeat for 4s", "late 4s"]);
-        assert_eq!(says(151_000)[1], "late 2m");
+        assert_eq!(says(34_900), ["no answer to its heartbeat for 4s", "no answer for 4s"]);
+        assert_eq!(says(151_000)[1], "no answer for 2m");
     }
 
     #[test]

@@ -67,10 +67,19 @@ impl Console {
     }
 
     pub fn start_with(columns: u16, lines: u16, args: &[&str], env: &[(&str, &str)]) -> Console {
+        Console::start_program(columns, lines, env!("CARGO_BIN_EXE_mqfleet"), args, env)
+    }
+
+    /// An interactive shell with job control, in which mqfleet is one job of its user's.
+    pub fn start_shell(columns: u16, lines: u16) -> Console {
+        Console::start_program(columns, lines, "bash", &["--norc", "--noprofile", "-i"], &[("PS1", "prompt$ ")])
+    }
+
+    fn start_program(columns: u16, lines: u16, program: &str, args: &[&str], env: &[(&str, &str)]) -> Console {
         let size = PtySize { rows: lines, cols: columns, pixel_width: 0, pixel_height: 0 };
         let pair = native_pty_system().openpty(size).expect("a pseudo-terminal");
         let modes = modes(&*pair.master);
-        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_mqfleet"));
+        let mut command = CommandBuilder::new(program);
         command.args(args);
         for name in ["SSH_CONNECTION", "SSH_TTY", "SSH_CLIENT", "NO_COLOR", "XDG_CONFIG_HOME", "HOME"] {
             command.env_remove(name);
@@ -228,6 +237,11 @@ impl Console {
             assert!(!screen.hide_cursor(), "the cursor is still hidden");
             assert!(!screen.bracketed_paste(), "bracketed paste is still on");
         });
+    }
+
+    /// The terminal's modes now, in a form that compares.
+    pub fn modes(&self) -> String {
+        modes(&**self.master.as_ref().expect("the terminal is open"))
     }
 
     fn wait_ended(&self) {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use mqfleet::{
     action::Action,
-    config::{Badge, Glyphs},
-    event::{Reason, State, What},
+    config::Glyphs,
+    event::{Badge, Reason, State, What},
     fleet::{Client, EndpointKey, Settings, Tls, Transport},
     model::Mode,
     text::Scrubbed,

@@ -3,6 +3,7 @@
 
 mod edges;
 mod frames;
+mod glance;
 mod loyalty;
 mod scenes;
 mod snapshots;

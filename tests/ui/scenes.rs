@@ -203,6 +203,23 @@ impl Stage {
     pub fn draw(&mut self, width: u16, height: u16, theme: &str, glyphs: Glyphs) -> (Buffer, Option<(u16, u16)>) {
         let area = Rect::new(0, 0, width, height);
         self.model.set_height(ui::table_height(area, self.replay.is_some()));
+        self.with_context(theme, glyphs, |model, context| {
+            let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+            terminal.draw(|frame| ui::draw(frame, model, context)).unwrap();
+            let buffer = terminal.backend().buffer().clone();
+            let position = ratatui::backend::Backend::get_cursor_position(terminal.backend_mut()).unwrap();
+            let is_shown = terminal.backend().cursor_visible();
+            (buffer, is_shown.then_some((position.x, position.y)))
+        })
+    }
+
+    /// Whether the question that is asked is seen on a screen of this size.
+    pub fn is_question_seen(&self, width: u16, height: u16) -> bool {
+        let area = Rect::new(0, 0, width, height);
+        self.with_context("terminal", Glyphs::UNICODE, |model, context| ui::shows_question(model, context, area))
+    }
+
+    fn with_context<T>(&self, theme: &str, glyphs: Glyphs, with: impl FnOnce(&Model, &Context) -> T) -> T {
         static KEYMAP: LazyLock<Keymap> = LazyLock::new(Keymap::builtin);
         static TERMINAL: LazyLock<Theme> = LazyLock::new(|| Theme::builtin("terminal").unwrap());
         let theme = if theme == "terminal" { *TERMINAL } else { Theme::builtin(theme).unwrap() };
@@ -224,19 +241,7 @@ impl Stage {
                 stretches,
             }),
         };
-        let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
-        let mut hidden = true;
-        terminal
-            .draw(|frame| {
-                ui::draw(frame, &self.model, &context);
-            })
-            .unwrap();
-        let buffer = terminal.backend().buffer().clone();
-        let position = ratatui::backend::Backend::get_cursor_position(terminal.backend_mut()).unwrap();
-        if terminal.backend().cursor_visible() {
-            hidden = false;
-        }
-        (buffer, (!hidden).then_some((position.x, position.y)))
+        with(&self.model, &context)
     }
 }
 
@@ -677,5 +682,83 @@ pub fn toast() -> Stage {
     let mut s = calm();
     go_to(&mut s, "crane-0003");
     s.act(Action::Reconnect);
+    s
+}
+
+/// Two endpoints are dead, and one is held by hand while some of its clients are not up.
+pub fn two_causes() -> Stage {
+    let mut s = Stage::new(fleet(None), ago(8_050.0));
+    s.connect_all(8_049.0, 1.5);
+    s.answers(118.0, 60.0, |_, usual| usual);
+    for client in 600..1_000 {
+        let at = ago(55.0);
+        match client {
+            ..900 => s.step_with(at, client, State::Held, Reason::ConnectionRefused, "", 1, Some(70.0)),
+            900..990 => s.step_with(at, client, State::Backoff, Reason::CertificateExpired, "", 1, Some(60.0)),
+            _ if client % 2 == 0 => s.step(at, client, State::Held, Reason::OperatorHold),
+            _ => {}
+        }
+    }
+    s.answers(50.0, 3.0, |_, usual| usual);
+    // Some of them try again.
+    for client in 600..640 {
+        s.step(ago(2.0), client, State::Queued, Reason::EndpointOpen);
+    }
+    s.bytes_per_second = Some(410);
+    s.arrange()
+}
+
+/// The whole fleet is down.
+pub fn outage() -> Stage {
+    let mut s = Stage::new(fleet(None), ago(8_050.0));
+    s.connect_all(8_049.0, 1.5);
+    s.answers(118.0, 30.0, |_, usual| usual);
+    for client in 0..1_000 {
+        s.step_with(ago(26.0), client, State::Held, Reason::NetworkUnreachable, "", 1, Some(30.0));
+    }
+    s.bytes_per_second = Some(410);
+    s.arrange()
+}
+
+/// A broker says nothing any more, while its connections stand.
+pub fn silent() -> Stage {
+    let mut s = Stage::new(fleet(None), ago(8_050.0));
+    s.connect_all(8_049.0, 1.5);
+    s.answers(118.0, 30.0, |_, usual| usual);
+    let others = |s: &mut Stage, seconds: f64| {
+        for client in (0..600).chain(900..1_000) {
+            let rtt = s.usual(client);
+            s.sample(ago(seconds), client, rtt);
+        }
+    };
+    [29.0, 24.0].into_iter().for_each(|seconds| others(&mut s, seconds));
+    for client in 600..900 {
+        let late = Late { client: ClientKey(client), probe: ProbeKind::Ack, since: ago(30.0) };
+        s.tell(ago(20.0), What::Late(late));
+    }
+    s.model.look(ago(19.0));
+    [15.0, 10.0, 5.0, 1.0].into_iter().for_each(|seconds| others(&mut s, seconds));
+    s.bytes_per_second = Some(410);
+    s.arrange()
+}
+
+pub fn hold() -> Stage {
+    let mut s = trouble_in(Some("prod"));
+    go_to(&mut s, "oven-0053");
+    s.act(Action::Hold);
+    s
+}
+
+pub fn rate() -> Stage {
+    let mut s = trouble();
+    go_to(&mut s, "yard-0008");
+    s.act(Action::RateUp);
+    s.act(Action::RateUp);
+    s
+}
+
+pub fn endpoints_asked() -> Stage {
+    let mut s = trouble();
+    s.act(Action::Endpoints);
     s
 }

@@ -104,7 +104,13 @@ scenes!(
     frozen,
     quit,
     toast,
-    replay
+    replay,
+    outage,
+    two_causes,
+    silent,
+    hold,
+    rate,
+    endpoints_asked
 );
 
 /// Only a few lines differ from what is compared above.

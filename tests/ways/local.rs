@@ -1,6 +1,6 @@
 //! Ways on this host: a broker's Unix socket, and the addresses that connections come from.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, os::unix::net::UnixStream, time::Instant};
 
 use mqfleet::fleet::{Endpoint, Transport};
 
@@ -13,7 +13,7 @@ async fn a_unix_socket_is_a_way_like_any_other() {
     let path = dir.path().join("mqtt.sock");
     let lines = vec![format!("listener 0 {}", path.display())];
     let mut broker = Mosquitto::with(Setup { lines, ..Setup::default() });
-    let endpoint = Endpoint { transport: Transport::Unix(path), ..Endpoint::new("here", "localhost", 0) };
+    let endpoint = Endpoint { transport: Transport::Unix(path.clone()), ..Endpoint::new("here", "localhost", 0) };
     const COUNT: usize = 50;
     let mut worker = Worker::start(defs("here", COUNT, &endpoint)).await;
     worker.connect(0..COUNT as u32).await;
@@ -25,6 +25,12 @@ async fn a_unix_socket_is_a_way_like_any_other() {
     broker.kill9();
     assert!(worker.until(SOON, |w| w.ended() == COUNT).await);
     broker.restart();
+    // It listens there a moment later than at its port.
+    let end = Instant::now() + SOON;
+    while UnixStream::connect(&path).is_err() {
+        assert!(Instant::now() < end, "no socket");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     worker.connect(0..COUNT as u32).await;
     assert!(worker.until(SOON, |w| w.up() == COUNT).await, "{:?}", worker.steps);
 }

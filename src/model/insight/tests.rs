@@ -116,6 +116,12 @@ impl Story {
     /// What the insight is some seconds later.
     fn found(mut self) -> Option<Insight> {
         self.now = self.now + Duration::from_secs(3);
+        self.look();
+        self.known.insights().first().cloned()
+    }
+
+    /// Another second is over.
+    fn look(&mut self) {
         let now = self.now;
         let is_due = |known: &Known, key| {
             let row = known.row(key);
@@ -126,7 +132,6 @@ impl Story {
             self.answer(client, 4);
         }
         self.known.look(self.now);
-        self.known.insight().cloned()
     }
 
     fn endpoint(&mut self) -> EndpointKey {
@@ -230,15 +235,82 @@ fn a_healthy_fleet_is_nothing_to_talk_about() {
         for client in s.some(0.1, |known, key| known.row(key).is_up()) {
             s.answer(client, 30);
         }
-        let sick = s.known.rows().iter().filter(|row| is_failing(row) || row.is_slow()).count();
+        let sick = s.known.rows().iter().filter(|row| row.is_down() || row.is_slow()).count();
         assert!(sick <= 2);
         assert_eq!(s.found(), None, "seed {seed}");
     }
     let mut s = Story::new(7);
     for client in s.everyone() {
+        s.step(client, State::Off, Reason::OperatorDisconnect);
         s.step(client, State::Queued, Reason::Start);
     }
     assert_eq!(s.found(), None, "a start");
+}
+
+/// Clients at three endpoints, of which those of the first two fail.
+fn two_dead(reasons: [Reason; 2]) -> Story {
+    let mut s = Story::new(11);
+    while s.known.fleet().endpoints.len() < 3 {
+        s = Story::new(s.rng.u64(..));
+    }
+    for (n, reason) in [0, 1].into_iter().zip(reasons) {
+        for client in s.some(1.0, |known, key| known.row(key).endpoint == EndpointKey(n)) {
+            s.step(client, State::Backoff, reason);
+        }
+    }
+    s
+}
+
+#[test]
+fn two_causes_are_both_named() {
+    for reasons in [
+        [Reason::ConnectionRefused, Reason::CertificateExpired],
+        [Reason::ConnectionRefused, Reason::ConnectionRefused],
+    ] {
+        let mut s = two_dead(reasons);
+        s.look();
+        let mut shared: Vec<_> = s.known.insights().iter().map(|insight| insight.shared.clone()).collect();
+        shared.sort_by_key(|shared| matches!(shared, Shared::Endpoint(EndpointKey(1), _)));
+        let at = |n: u16| Shared::Endpoint(EndpointKey(n), Some(Why::Down(reasons[usize::from(n)])));
+        assert_eq!(shared, [at(0), at(1)]);
+        let down = s.known.totals().down;
+        assert!(s.known.insights().iter().all(|insight| insight.of == down));
+        assert_eq!(s.known.insights().iter().map(|insight| insight.clients).sum::<u32>(), down);
+    }
+}
+
+#[test]
+fn those_that_wait_for_their_next_try_are_counted_as_the_header_counts() {
+    let mut s = Story::new(5);
+    let endpoint = s.endpoint();
+    let lost = s.some(1.0, |known, key| known.row(key).endpoint == endpoint);
+    for (n, client) in lost.iter().enumerate() {
+        s.step(*client, State::Backoff, Reason::ConnectionRefused);
+        match n % 3 {
+            0 => s.step(*client, State::Queued, Reason::Retry),
+            1 => s.step(*client, State::Connecting, Reason::Admitted),
+            _ => {}
+        }
+    }
+    s.look();
+    let [insight] = s.known.insights() else { panic!("{:?}", s.known.insights()) };
+    assert_eq!((insight.clients, insight.of), (lost.len() as u32, lost.len() as u32));
+    assert_eq!(s.known.totals().down, lost.len() as u32);
+}
+
+#[test]
+fn when_all_are_up_it_is_told_since_when() {
+    let mut s = Story::new(5);
+    s.look();
+    assert_eq!(s.known.well(), Some(Moment(5_000_000_000)));
+    s.step(ClientKey(3), State::Backoff, Reason::ConnectionLost);
+    s.look();
+    assert_eq!(s.known.well(), None);
+    s.now = s.now + Duration::from_secs(7);
+    s.step(ClientKey(3), State::Up, Reason::Connected);
+    s.step(ClientKey(4), State::Off, Reason::OperatorDisconnect);
+    s.look();
+    assert_eq!(s.known.well(), Some(s.now), "who is off is meant to be");
 }
 
 #[test]

@@ -46,7 +46,7 @@ fn a_probe_is_late_while_it_is_and_its_answer_counts_for_those_that_waited() {
         answer(&mut known, ms(1_000 * second + 2), 2);
     }
     late(&mut known, ms(41_000), ms(40_000));
-    assert_eq!((known.row(client).slow, known.totals().slow), (Some(Slow::Late), 1), "at once");
+    assert_eq!((known.row(client).slow, known.totals().slow()), (Some(Slow::Late), 1), "at once");
     assert_eq!(known.row(client).late, Some(ms(40_000)));
     known.look(ms(44_000));
     assert_eq!(known.row(client).slow, Some(Slow::Late));
@@ -70,7 +70,7 @@ fn what_is_late_ends_with_the_connection_and_is_lost() {
     late(&mut known, ms(4_000), ms(3_000)); // the one before has no answer either
     known.apply(&step(&known, ms(5_000), 0, State::Backoff, Reason::KeepAliveTimeout));
     let row = known.row(client);
-    assert_eq!((row.late, row.slow, known.totals().slow), (None, None, 0));
+    assert_eq!((row.late, row.slow, known.totals().slow()), (None, None, 0));
     assert_eq!(row.answers().unwrap().loss(ms(5_000)), (1, 2));
     known.apply(&step(&known, ms(6_000), 0, State::Up, Reason::Connected));
     late(&mut known, ms(6_001), ms(3_000));
@@ -244,7 +244,7 @@ fn what_the_kernel_says_makes_a_client_slow_where_it_goes_on() {
     };
     let told: Vec<_> = (1..5).map(|n| read(&mut known, n, n as u32, 0, 0)).collect();
     assert_eq!(told, [None, None, None, Some(Slow::Lossy)]);
-    assert_eq!((known.row(client).link.as_ref().unwrap().grown, known.totals().slow), (1, 1));
+    assert_eq!((known.row(client).link.as_ref().unwrap().grown, known.totals().slow()), (1, 1));
     let told: Vec<_> = (5..8).map(|n| read(&mut known, n, 4, 2, 5_000)).collect();
     assert_eq!(told, [Some(Slow::Lossy), Some(Slow::Lossy), Some(Slow::Stuck)], "the gravest is told");
     assert_eq!(read(&mut known, 8, 4, 0, 0), None);

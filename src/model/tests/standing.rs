@@ -176,7 +176,7 @@ fn whole(known: &Known, now: Moment) -> String {
     format!(
         "{:#?}",
         (
-            (known.totals(), known.totals_by_endpoint(), known.insight(), known.latency(), known.lost()),
+            (known.totals(), known.totals_by_endpoint(), known.insights(), known.latency(), known.lost()),
             (known.received(), known.published(), known.samples_lost(), known.trouble()),
             (known.worker_deaths(), known.last_worker_death(), gates, told(latencies.fleet(now)), heat),
             [0, 1].map(|n| (told(latencies.endpoint(n, now)), told(latencies.group(n, now)))),

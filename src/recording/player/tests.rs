@@ -237,9 +237,13 @@ fn troubles_are_found_in_both_directions_and_a_time_before_they_begin() {
 fn a_time_that_is_none_is_refused_in_words() {
     let mut watcher = Watcher::new(recorded());
     watcher.settle();
-    for text in ["noon", "12:", "25:00", "-", "+5"] {
+    for text in ["noon", "12:", "25:00:61", "-", "+5"] {
         let why = watcher.command(Playback::GoTo(text.into())).unwrap_err();
         assert!(why.contains(&format!("\"{text}\" is no time")) && why.contains("90s after the begin"), "{why}");
+    }
+    for text in ["900h", "2020-01-01T00:00:00Z", "2120-01-01T00:00:00Z"] {
+        let why = watcher.command(Playback::GoTo(text.into())).unwrap_err();
+        assert!(why.starts_with(&format!("{text} is not in this recording: it goes from ")), "{why}");
     }
     let begin = watcher.player.recording().begin();
     let clock = |seconds: u64| {

@@ -145,7 +145,7 @@ fn window() -> impl Strategy<Value = Window> {
     (any::<u32>(), any::<u64>(), proptest::collection::vec(part, 0..5), any::<u32>(), any::<f32>()).prop_map(
         |(width, newest, parts, last, jitter)| {
             let jitter = if jitter.is_finite() { jitter } else { -1.0 }; // JSON has no other
-            Window { width, newest, parts, last, jitter }
+            Window { width, newest, parts, last, jitter, usual: jitter }
         },
     )
 }

@@ -4,12 +4,11 @@ use ratatui::{buffer::Buffer, layout::Rect, text::Span};
 
 use super::{expiry_style, stages};
 use crate::{
-    config::Badge,
-    event::{Expiry, Finding},
+    event::{Badge, Expiry, Finding},
     fleet::EndpointKey,
     ui::{
         Screen, header,
-        paint::{Strip, from, nth_line, put, put_cut, put_short, span},
+        paint::{Strip, from, nth_line, put, put_short, span},
     },
     words::{self, figures},
 };
@@ -25,16 +24,15 @@ pub(super) fn draw(screen: &Screen, buf: &mut Buffer, area: Rect) {
     for (n, (endpoint, totals)) in endpoints.iter().zip(known.totals_by_endpoint()).enumerate() {
         let y = 2 + LINES * n as u16;
         if n == room && room < endpoints.len() {
-            put_cut(buf, nth_line(area, y), &format!("and {} more", endpoints.len() - n), theme.dim);
+            put(buf, nth_line(area, y), &format!("and {} more", endpoints.len() - n), theme.dim);
             return;
         }
         let x = put_short(buf, nth_line(area, y), &endpoint.name, theme.text);
-        put_cut(buf, from(nth_line(area, y), x), &format!("  {}", super::url(endpoint)), theme.dim);
+        put(buf, from(nth_line(area, y), x), &format!("  {}", super::url(endpoint)), theme.dim);
         let mut strip = Strip::new(2);
         for badge in Badge::ALL {
-            let count = header::worn(totals, badge);
-            if count > 0 {
-                strip.left(u8::from(badge == Badge::Up), header::counted(screen, badge, count));
+            if totals.wearing(badge) > 0 {
+                strip.left(u8::from(badge == Badge::Up), header::counted(screen, badge, totals));
             }
         }
         strip.draw(buf, nth_line(area, y + 1));
@@ -50,7 +48,7 @@ fn finding(screen: &Screen, buf: &mut Buffer, line: Rect, finding: &Finding) {
     if let Some(failure) = &finding.failure {
         let text = words::reason(failure.cause.reason, &failure.cause.detail);
         let x = put(buf, line, &stages::failed(screen, failure.stage.name()), theme.error);
-        put_cut(buf, from(line, x), &format!("  {text}"), theme.error);
+        put(buf, from(line, x), &format!("  {text}"), theme.error);
         return;
     }
     let mut strip = Strip::new(2);

@@ -7,13 +7,12 @@ use ratatui::{style::Style, text::Span};
 
 use super::{expiry_style, stages::Stages, url};
 use crate::{
-    config::Badge,
-    event::{Expiry, Reason, State},
+    event::{Badge, Expiry, Reason, State},
     fleet::{Client, ClientKey, ProbeKind, Protocol},
     model::{Row, Slow},
     text::{Scrubbed, ellipsize},
     ui::{
-        Screen, badge,
+        Screen,
         paint::{span, width, wrap},
     },
     words::{self, connection, figures},
@@ -93,7 +92,8 @@ impl<'a> Facts<'a> {
         // What took no time worth a word is left out.
         let times = State::ALL.into_iter().filter(|state| *state != State::Off).map(|state| {
             let time = record.time_in(state, now);
-            (Badge::of(state, false, false).word(), time)
+            let word = if state == State::Held { "held" } else { Badge::of(state, Reason::Retry).word() };
+            (word, time)
         });
         let times = times.filter(|(_, time)| time.as_secs() > 0);
         let times: Vec<String> = times.map(|(word, time)| format!("{word} {}", figures::age(time))).collect();
@@ -108,8 +108,12 @@ impl<'a> Facts<'a> {
         let (theme, glyphs) = (self.screen.theme, self.screen.glyphs);
         let slots = self.row.record.strip(self.screen.now, self.row.is_slow());
         let skipped = slots.len().saturating_sub(self.columns.into());
-        let badges: Vec<Badge> =
-            slots.into_iter().skip(skipped).map(|(state, is_slow)| Badge::of(state, is_slow, false)).collect();
+        let badge = |(state, is_slow)| match state {
+            State::Up if is_slow => Badge::Slow,
+            State::Held => Badge::Dead, // held by the operator it is drawn as off
+            state => Badge::of(state, Reason::Retry),
+        };
+        let badges: Vec<Badge> = slots.into_iter().skip(skipped).map(badge).collect();
         let run = |run: &[Badge]| {
             let (glyph, style) = match run[0] {
                 Badge::Up if !glyphs.is_ascii() => ("━", theme.dim),
@@ -210,9 +214,9 @@ impl<'a> Facts<'a> {
     /// Why it is in its state; what is well needs no reason.
     fn reason(&self) -> Vec<Fact> {
         let (screen, row) = (self.screen, self.row);
-        let style = match badge(row) {
+        let style = match row.badge() {
             Badge::Off => screen.theme.text,
-            badge => screen.theme.badge(badge),
+            _ => screen.look(row),
         };
         match (row.state, row.slow) {
             (State::Up, None) if row.reason != Reason::SessionLost => Vec::new(),

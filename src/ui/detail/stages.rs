@@ -5,8 +5,7 @@ use std::time::Duration;
 use ratatui::{buffer::Buffer, layout::Rect, style::Style, text::Span};
 
 use crate::{
-    config::Badge,
-    event::Finding,
+    event::{Badge, Finding},
     model::{Connection, Row},
     ui::{
         Screen,
