@@ -78,7 +78,7 @@ fn the_demo_as_the_readme_shows_it() {
     console.wait_exit();
     let mut console = Console::start(120, 30, &["replay", recording, "--speed", "2x", "--paused"]);
     console.wait_text("paused 2x");
-    console.press("t1h\r");
+    console.press("t+1h\r");
     console.wait_text(" ended");
     console.press("t-8s\r");
     console.wait_text("paused 2x");

@@ -86,13 +86,12 @@ pub fn typed(text: &str, recording: &Recording, here: Moment, zone: FixedOffset)
         format!("\"{text}\" is no time: 12:03:41 as the clock shows it, 90s after the begin, +90s or -90s from here")
     })?;
     let at = place.seen_from(here, recording, zone);
-    at.filter(|at| (recording.begin()..=recording.end()).contains(at)).ok_or_else(|| {
+    // So long after the begin that there is no more of it is the end; no such time of day is a mistake.
+    let is_in = |at: &Moment| matches!(place, Place::After(_)) || (recording.begin()..=recording.end()).contains(at);
+    at.filter(is_in).ok_or_else(|| {
         let clock = |at| recording.header().anchor().utc(at).with_timezone(&zone).format("%H:%M:%S").to_string();
-        format!(
-            "{text} is not in this recording: it goes from {} to {}",
-            clock(recording.begin()),
-            clock(recording.end())
-        )
+        let (begin, end) = (clock(recording.begin()), clock(recording.end()));
+        format!("{text} is not in this recording: it goes from {begin} to {end}")
     })
 }
 

@@ -67,7 +67,8 @@ pub(super) fn draw(screen: &Screen, buf: &mut Buffer) -> Option<Position> {
 
 /// Says that a question is asked for which there is no room: its keys are refused.
 fn refuse(screen: &Screen, buf: &mut Buffer) -> Option<Position> {
-    put_short(buf, nth_line(buf.area, 0), "enlarge to answer", screen.theme.warning);
+    let text = if buf.area.width < 17 { "enlarge" } else { "enlarge to answer" };
+    put(buf, nth_line(buf.area, 0), text, screen.theme.warning);
     None
 }
 
