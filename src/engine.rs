@@ -12,7 +12,7 @@ use crate::{
     credentials::{self, Keyring, Order},
     endpoint::Prober,
     engine::renewals::Renewals,
-    event::{Event, Finding, Late, Level, Messages, Reason, Request, Sample, Shortfall, Step, What},
+    event::{Event, Finding, Late, Level, Messages, Reason, Request, Sample, Shortfall, State, Step, What},
     fleet::{ClientKey, EndpointKey, Fleet, WorkerKey},
     lifecycle::{Effect, Lifecycle},
     outbox::Outbox,
@@ -270,6 +270,9 @@ impl Core {
                 Effect::Transition(at, step) => {
                     if matches!(step.reason, Reason::BadCredentials | Reason::NotAuthorized) {
                         self.keyring.refused(step.client);
+                    }
+                    if matches!(step.to, State::Up | State::Off) {
+                        self.keyring.forget(step.client);
                     }
                     self.outbox.push(Event { at, what: What::State(step) });
                 }
