@@ -44,7 +44,7 @@ const STUCK: usize = 256;
 /// From one look at files that a broker refused to the next.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// An order to connect that waits for its credentials.
+/// An order to connect that needs its credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Order {
     pub client: ClientKey,
@@ -56,16 +56,28 @@ pub struct Order {
 /// What became of something that was asked for, or was watched.
 #[derive(Debug)]
 pub enum News {
+    /// The credentials of a client that is to wait for its turn are there, or why they are not; with the number
+    /// that was given for it.
+    Ready(ClientKey, u32, Result<(), Cause>),
     /// The credentials for an order, or why there are none.
     Fetched(Order, Result<Credentials, Cause>),
     /// What a broker refused, or what could not be had, is another one now.
     Renewed(Vec<ClientKey>),
 }
 
-/// An order, with what was fetched for it so far.
+/// What credentials are fetched for.
+#[derive(Clone, Copy, Debug)]
+enum Purpose {
+    /// To know that they can be had: the client is to wait for its turn.
+    Turn(u32),
+    Connect(Order),
+}
+
+/// What a client needs, with what was fetched of it so far.
 #[derive(Debug)]
 struct Wish {
-    order: Order,
+    client: ClientKey,
+    purpose: Purpose,
     credentials: Credentials,
 }
 
@@ -136,9 +148,16 @@ impl Keyring {
         }
     }
 
-    /// Fetches what the client connects with; what becomes of it is news.
+    /// Fetches what the client will connect with when its turn has come; `number` is what the news of it says.
+    pub fn prepare(&mut self, client: ClientKey, number: u32) {
+        self.go_on(Wish { client, purpose: Purpose::Turn(number), credentials: Credentials::default() });
+    }
+
+    /// Fetches what the client connects with; what becomes of it is news. What a command said for
+    /// [`Keyring::prepare`] is there, unless it is too old by now.
     pub fn ask(&mut self, order: Order) {
-        self.go_on(Wish { order, credentials: Credentials::default() });
+        let purpose = Purpose::Connect(order);
+        self.go_on(Wish { client: order.client, purpose, credentials: Credentials::default() });
     }
 
     /// A broker refused the password that the client connected with.
@@ -196,7 +215,7 @@ impl Keyring {
     /// Gives a wish what there is, and fetches what there is not.
     fn go_on(&mut self, mut wish: Wish) {
         let fleet = self.fleet.clone();
-        let sources = fleet.client(wish.order.client).sources();
+        let sources = fleet.client(wish.client).sources();
         for (role, source) in [Role::Password, Role::KeyPassword].into_iter().zip(sources) {
             let Some(source) = source.filter(|_| wish.of(role).is_none()) else { continue };
             let shelf = self.shelves.entry(source.clone()).or_default();
@@ -204,15 +223,21 @@ impl Keyring {
                 Some(secret) => *wish.of(role) = Some(secret.clone()),
                 None => {
                     // An older wish of the client is about a connect that was given up.
-                    shelf.waiting.insert(wish.order.client, (wish, role));
+                    shelf.waiting.insert(wish.client, (wish, role));
                     return self.fetch(source, role);
                 }
             }
         }
-        let Wish { order, credentials } = wish;
-        let mark = credentials.password.as_ref().and_then(|password| self.mark(password));
-        self.given.insert(order.client, mark);
-        self.news.push_back(News::Fetched(order, Ok(credentials)));
+        let Wish { client, purpose, credentials } = wish;
+        let news = match purpose {
+            Purpose::Turn(number) => News::Ready(client, number, Ok(())),
+            Purpose::Connect(order) => {
+                let mark = credentials.password.as_ref().and_then(|password| self.mark(password));
+                self.given.insert(client, mark);
+                News::Fetched(order, Ok(credentials))
+            }
+        };
+        self.news.push_back(news);
     }
 
     fn mark(&self, secret: &Secret) -> Mark {
@@ -275,8 +300,11 @@ impl Keyring {
                 }
                 Err(why) => {
                     let cause = Cause { reason: Reason::PasswordUnavailable, detail: why.clone() };
-                    self.news.push_back(News::Fetched(wish.order, Err(cause)));
-                    self.watch(source.clone(), wish.order.client, None);
+                    self.watch(source.clone(), wish.client, None);
+                    self.news.push_back(match wish.purpose {
+                        Purpose::Turn(number) => News::Ready(wish.client, number, Err(cause)),
+                        Purpose::Connect(order) => News::Fetched(order, Err(cause)),
+                    });
                 }
             }
         }

@@ -133,6 +133,7 @@ impl Core {
         let now = Moment::now();
         match news {
             credentials::News::Renewed(clients) => self.lifecycle.renewed(clients, now),
+            credentials::News::Ready(client, ticket, found) => self.lifecycle.fetched(client, ticket, found, now),
             // The client may be elsewhere by now.
             credentials::News::Fetched(Order { client, generation, .. }, _)
                 if !self.lifecycle.is_connecting(client, generation) => {}
@@ -281,6 +282,7 @@ impl Core {
                     self.outbox.push(Event { at, what: What::Notice { level: Level::Warning, text } });
                 }
                 Effect::Gate(at, endpoint, gate) => self.outbox.push(Event { at, what: What::Gate(endpoint, gate) }),
+                Effect::Fetch(client, ticket) => self.keyring.prepare(client, ticket),
                 Effect::Connect(client, generation, endpoint, manner) => match self.fleet.client(client).sources() {
                     [None, None] => self.pool.order(client, |slot| ToWorker::Connect {
                         slot,

@@ -134,6 +134,27 @@ async fn a_file_that_does_not_answer_is_told_in_time_and_holds_up_no_other() {
 }
 
 #[tokio::test]
+async fn what_was_prepared_is_there_when_the_turn_comes_and_of_a_file_it_is_the_newest() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("token");
+    let script = "echo x >> runs; wc -l < runs";
+    let sources = [PasswordSource::File(path.clone()), command(dir.path(), script, None)].map(Arc::new);
+    let mut keyring = keyring_of(&sources);
+    keyring.prepare(ClientKey(0), 7);
+    let News::Ready(ClientKey(0), 7, Err(cause)) = next(&mut keyring).await else { panic!("it is not there") };
+    assert_eq!(cause.reason, Reason::PasswordUnavailable);
+    fs::write(&path, "old").unwrap();
+    assert!(matches!(next(&mut keyring).await, News::Renewed(clients) if clients == [ClientKey(0)]));
+    for client in 0..2 {
+        keyring.prepare(ClientKey(client), 8);
+        assert!(matches!(next(&mut keyring).await, News::Ready(c, 8, Ok(())) if c == ClientKey(client)));
+    }
+    fs::write(&path, "new").unwrap();
+    assert_eq!(given(&mut keyring, 0).await, Ok("new".into()));
+    assert_eq!(given(&mut keyring, 1).await, Ok("1".into()));
+}
+
+#[tokio::test]
 async fn very_many_files_that_do_not_answer_leave_threads_to_others() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("token");
@@ -214,13 +235,23 @@ async fn a_command_that_fails_is_told_in_its_words() {
     };
     let mut nowhere = keyring(PasswordSource::Command(nowhere), 1);
     assert!(given(&mut nowhere, 0).await.unwrap_err().starts_with("cannot start its command \"/no/such/program\": "));
-    assert!(!says_of_sleepers(&path.to_string()), "somebody was left behind");
+    nobody_is_left(&path.to_string()).await;
 }
 
 /// Whether any process is in this folder.
 fn says_of_sleepers(folder: &str) -> bool {
     let processes = fs::read_dir("/proc").unwrap().flatten();
     processes.filter_map(|p| fs::read_link(p.path().join("cwd")).ok()).any(|cwd| cwd.display().to_string() == folder)
+}
+
+/// Waits until all who were killed there are gone.
+async fn nobody_is_left(folder: &str) {
+    let gone = async {
+        while says_of_sleepers(folder) {
+            tokio::time::sleep(Duration::from_millis(5)).await
+        }
+    };
+    timeout(SOON, gone).await.expect("somebody was left behind");
 }
 
 #[tokio::test]
@@ -246,10 +277,5 @@ async fn a_command_knows_little_of_us_and_ends_with_us() {
     timeout(SOON, running).await.expect("it starts");
     drop(second);
     let path = dir.path().canonicalize().unwrap().display().to_string();
-    let gone = async {
-        while says_of_sleepers(&path) {
-            tokio::time::sleep(Duration::from_millis(5)).await
-        }
-    };
-    timeout(SOON, gone).await.expect("it ends with us");
+    nobody_is_left(&path).await;
 }
