@@ -155,7 +155,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             };
             if connect {
                 raise_file_limit();
-                Ok(runtime()?.block_on(check::connect(fleet, format))?)
+                Ok(block_on(check::connect(fleet, format))??)
             } else {
                 print_check(&fleet, &name, format).context("cannot print")?;
                 Ok(ExitCode::SUCCESS)
@@ -185,7 +185,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             };
             let patient = patient.map(|client| which.patient(client));
             raise_file_limit();
-            Ok(runtime()?.block_on(doctor::run(endpoints, patient, format, timeout)).context("cannot print")?)
+            block_on(doctor::run(endpoints, patient, format, timeout))?.context("cannot print")
         }
         Command::Replay { file, plain, format, samples, speed, paused, from, to, dress } => {
             let recording = Recording::open(&file)?;
@@ -193,7 +193,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             if plain || format == Format::Json || !has_screen() {
                 let speed = speed.unwrap_or(Speed::Max);
                 let options = replay::Options { format, samples, speed, from, to };
-                return runtime()?.block_on(replay::run(&recording, options));
+                return block_on(replay::run(&recording, options))?;
             }
             let speed = match speed.unwrap_or(Speed::Times(1.0)) {
                 Speed::Times(times) => times,
@@ -201,10 +201,10 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             };
             let [from, to] = [from, to].map(|place| place.map(|place| place.moment(&recording)));
             let look = dress.look()?;
-            let code = runtime()?.block_on(async {
+            let code = block_on(async {
                 let player = Player::new(recording.clone(), from, to, speed, paused);
                 console::replay(player, look).await
-            })?;
+            })??;
             replay::tell_ending(&recording);
             Ok(code)
         }
@@ -219,17 +219,17 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             let fleet = Arc::new(load(&file)?);
             let (look, log) = (view.dress.look()?, open_log(&view)?);
             raise_file_limit();
-            runtime()?.block_on(async {
+            block_on(async {
                 let recorder = start_recorder(&view, &fleet)?;
                 let source = Source::start(fleet, fastrand::u64(..)).with_log(log).with_recorder(recorder);
                 show(source, &view, look, true).await
-            })
+            })?
         }
         #[cfg(feature = "demo")]
         Command::Demo { clients, seed, calm, view } => {
             let (look, log) = (view.dress.look()?, open_log(&view)?);
             raise_file_limit();
-            runtime()?.block_on(async {
+            block_on(async {
                 let demo = crate::demo::start(crate::demo::Options { clients, seed, calm }).await?;
                 let fleet = Arc::new(demo.fleet);
                 let shown = match start_recorder(&view, &fleet) {
@@ -241,7 +241,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
                 };
                 demo.network.stop().await;
                 shown
-            })
+            })?
         }
     }
 }
@@ -351,13 +351,20 @@ fn print_check(fleet: &Fleet, file: &str, format: Format) -> std::io::Result<()>
     Ok(())
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime> {
+/// Runs it to its end, and what it started with it. A read of a file that hangs is waited for by nobody: it
+/// cannot be called off.
+fn block_on<F: Future>(run: F) -> Result<F::Output> {
+    /// How long what runs beside it may take to end.
+    const ENDING: Duration = Duration::from_secs(1);
     console::exit_on_panic();
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
-        .context("cannot start the runtime")
+        .context("cannot start the runtime")?;
+    let done = runtime.block_on(run);
+    runtime.shutdown_timeout(ENDING);
+    Ok(done)
 }
 
 /// Each worker needs a descriptor here, and one for each of its clients there: takes what the

@@ -3,6 +3,9 @@
 //! A file is read again for every connect, so that it is always the newest that is used. What a command
 //! said is kept for as long as its `every` says, or until a broker refuses it. Where the broker refused what
 //! came from a file, that file is watched: as soon as it says something else, this is news.
+//!
+//! A file may be on a host that does not answer, and a read cannot be called off. Who waits for one is told
+//! after a while; the file is not read again before that read has ended, and others go on.
 
 mod command;
 mod shelf;
@@ -12,7 +15,7 @@ use std::{
     collections::{HashMap, VecDeque, hash_map::RandomState},
     future::pending,
     hash::BuildHasher,
-    sync::Arc,
+    sync::{Arc, Weak},
     time::Duration,
 };
 
@@ -35,10 +38,13 @@ use shelf::Shelf;
 const COMMANDS: usize = 8;
 /// Files that are read at once; they wait only where their disk does.
 const FILES: usize = 64;
+/// Reads that may hang, each of which keeps a thread; where there are more, no file is read any more. The
+/// runtime has 512 such threads (tokio's default), and others need them.
+const STUCK: usize = 256;
 /// From one look at files that a broker refused to the next.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// An order to connect that waits for its credentials.
+/// An order to connect that needs its credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Order {
     pub client: ClientKey,
@@ -50,16 +56,28 @@ pub struct Order {
 /// What became of something that was asked for, or was watched.
 #[derive(Debug)]
 pub enum News {
+    /// The credentials of a client that is to wait for its turn are there, or why they are not; with the number
+    /// that was given for it.
+    Ready(ClientKey, u32, Result<(), Cause>),
     /// The credentials for an order, or why there are none.
     Fetched(Order, Result<Credentials, Cause>),
     /// What a broker refused, or what could not be had, is another one now.
     Renewed(Vec<ClientKey>),
 }
 
-/// An order, with what was fetched for it so far.
+/// What credentials are fetched for.
+#[derive(Clone, Copy, Debug)]
+enum Purpose {
+    /// To know that they can be had: the client is to wait for its turn.
+    Turn(u32),
+    Connect(Order),
+}
+
+/// What a client needs, with what was fetched of it so far.
 #[derive(Debug)]
 struct Wish {
-    order: Order,
+    client: ClientKey,
+    purpose: Purpose,
     credentials: Credentials,
 }
 
@@ -88,12 +106,8 @@ impl Role {
     }
 }
 
-/// What work is done with.
-enum Done {
-    Fetched(Arc<PasswordSource>, Result<Secret, Scrubbed>),
-    /// The files that were looked at, with what they say now.
-    Looked(Vec<(Arc<PasswordSource>, Mark)>),
-}
+/// What a source said.
+type Fetched = (Arc<PasswordSource>, Result<Secret, Scrubbed>);
 
 /// Stands for a secret, to see whether another one is the same; `None` for none.
 type Mark = Option<u64>;
@@ -107,7 +121,9 @@ pub struct Keyring {
     /// Files whose content is of no use, with the clients that wait for another, and what it was for them.
     watched: HashMap<Arc<PasswordSource>, HashMap<ClientKey, Mark>>,
     next_look: Option<Instant>,
-    work: JoinSet<Done>,
+    /// Files that did not answer in time and are still being read.
+    stuck: HashMap<Arc<PasswordSource>, Weak<()>>,
+    work: JoinSet<Fetched>,
     commands: Arc<Semaphore>,
     files: Arc<Semaphore>,
     news: VecDeque<News>,
@@ -123,6 +139,7 @@ impl Keyring {
             given: HashMap::new(),
             watched: HashMap::new(),
             next_look: None,
+            stuck: HashMap::new(),
             work: JoinSet::new(),
             commands: Arc::new(Semaphore::new(COMMANDS)),
             files: Arc::new(Semaphore::new(FILES)),
@@ -131,9 +148,16 @@ impl Keyring {
         }
     }
 
-    /// Fetches what the client connects with; what becomes of it is news.
+    /// Fetches what the client will connect with when its turn has come; `number` is what the news of it says.
+    pub fn prepare(&mut self, client: ClientKey, number: u32) {
+        self.go_on(Wish { client, purpose: Purpose::Turn(number), credentials: Credentials::default() });
+    }
+
+    /// Fetches what the client connects with; what becomes of it is news. What a command said for
+    /// [`Keyring::prepare`] is there, unless it is too old by now.
     pub fn ask(&mut self, order: Order) {
-        self.go_on(Wish { order, credentials: Credentials::default() });
+        let purpose = Purpose::Connect(order);
+        self.go_on(Wish { client: order.client, purpose, credentials: Credentials::default() });
     }
 
     /// A broker refused the password that the client connected with.
@@ -145,6 +169,18 @@ impl Keyring {
             shelf.refuse(|secret| Some(self.marks.hash_one(secret.expose())) == refused);
         }
         self.watch(source, client, refused);
+    }
+
+    /// The client needs no other credentials than it has: it is up, or is to be off.
+    pub fn forget(&mut self, client: ClientKey) {
+        for source in self.fleet.client(client).sources().into_iter().flatten() {
+            if let Some(clients) = self.watched.get_mut(source) {
+                clients.remove(&client);
+                if clients.is_empty() {
+                    self.watched.remove(source);
+                }
+            }
+        }
     }
 
     /// Waits for news; for ever, where nothing was asked for and nothing is watched. May be dropped and
@@ -163,8 +199,7 @@ impl Keyring {
             };
             tokio::select! {
                 Some(done) = self.work.join_next_with_id() => match done {
-                    Ok((_, Done::Fetched(source, fetched))) => self.take_in(&source, fetched),
-                    Ok((_, Done::Looked(files))) => self.compare(files),
+                    Ok((_, (source, fetched))) => self.take_in(&source, fetched),
                     Err(error) => {
                         let is_its = |(_, shelf): &(&Arc<PasswordSource>, &Shelf)| shelf.task == Some(error.id());
                         if let Some(source) = self.shelves.iter().find(is_its).map(|(source, _)| source.clone()) {
@@ -180,36 +215,68 @@ impl Keyring {
     /// Gives a wish what there is, and fetches what there is not.
     fn go_on(&mut self, mut wish: Wish) {
         let fleet = self.fleet.clone();
-        let sources = fleet.client(wish.order.client).sources();
+        let sources = fleet.client(wish.client).sources();
         for (role, source) in [Role::Password, Role::KeyPassword].into_iter().zip(sources) {
             let Some(source) = source.filter(|_| wish.of(role).is_none()) else { continue };
             let shelf = self.shelves.entry(source.clone()).or_default();
             match shelf.get(source, Instant::now()) {
                 Some(secret) => *wish.of(role) = Some(secret.clone()),
                 None => {
-                    shelf.waiting.push((wish, role));
+                    // An older wish of the client is about a connect that was given up.
+                    shelf.waiting.insert(wish.client, (wish, role));
                     return self.fetch(source, role);
                 }
             }
         }
-        let Wish { order, credentials } = wish;
-        let mark = credentials.password.as_ref().map(|password| self.marks.hash_one(password.expose()));
-        self.given.insert(order.client, mark);
-        self.news.push_back(News::Fetched(order, Ok(credentials)));
+        let Wish { client, purpose, credentials } = wish;
+        let news = match purpose {
+            Purpose::Turn(number) => News::Ready(client, number, Ok(())),
+            Purpose::Connect(order) => {
+                let mark = credentials.password.as_ref().and_then(|password| self.mark(password));
+                self.given.insert(client, mark);
+                News::Fetched(order, Ok(credentials))
+            }
+        };
+        self.news.push_back(news);
+    }
+
+    fn mark(&self, secret: &Secret) -> Mark {
+        Some(self.marks.hash_one(secret.expose()))
     }
 
     /// Asks a source, unless it is being asked.
     fn fetch(&mut self, source: &Arc<PasswordSource>, role: Role) {
-        let Some(shelf) = self.shelves.get_mut(source).filter(|shelf| shelf.task.is_none()) else { return };
+        let obstacle = self.obstacle(source, role);
+        let shelf = self.shelves.entry(source.clone()).or_default();
+        if shelf.task.is_some() {
+            return;
+        }
+        if let Some(why) = obstacle {
+            return self.take_in(source, Err(why));
+        }
         let (at, source) = (shelf.ask(source, Instant::now()), source.clone());
+        let read = Arc::new(());
+        shelf.read = Arc::downgrade(&read);
         let turns = if source.is_command() { self.commands.clone() } else { self.files.clone() };
         let task = self.work.spawn(async move {
             sleep_until(at).await;
             let _turn = turns.acquire().await; // nobody closes it
-            let fetched = source::fetch(&source, role.name()).await;
-            Done::Fetched(source, fetched)
+            let fetched = source::fetch(&source, role.name(), read).await;
+            (source, fetched)
         });
         shelf.task = Some(task.id());
+    }
+
+    /// Why a source cannot be asked at present.
+    fn obstacle(&mut self, source: &PasswordSource, role: Role) -> Option<Scrubbed> {
+        let PasswordSource::File(path) = source else { return None };
+        self.stuck.retain(|_, read| read.strong_count() > 0);
+        let why = match (self.stuck.contains_key(source), self.stuck.len()) {
+            (true, _) => source::no_answer(path, role.name()),
+            (false, STUCK..) => source::unreadable(path, role.name(), &format!("{STUCK} other files do not answer")),
+            (false, _) => return None,
+        };
+        Some(Scrubbed::new(&why))
     }
 
     fn take_in(&mut self, source: &Arc<PasswordSource>, fetched: Result<Secret, Scrubbed>) {
@@ -217,9 +284,15 @@ impl Keyring {
         shelf.put(source, fetched.as_ref().ok());
         let waiting = std::mem::take(&mut shelf.waiting);
         if !source.is_command() {
+            if shelf.read.strong_count() > 0 {
+                self.stuck.insert(source.clone(), shelf.read.clone());
+            }
             self.shelves.remove(source); // nothing of it is kept
         }
-        for (mut wish, role) in waiting {
+        if let Ok(secret) = &fetched {
+            self.compare(source, self.mark(secret), |client| waiting.contains_key(&client));
+        }
+        for (mut wish, role) in waiting.into_values() {
             match &fetched {
                 Ok(secret) => {
                     *wish.of(role) = Some(secret.clone());
@@ -227,8 +300,11 @@ impl Keyring {
                 }
                 Err(why) => {
                     let cause = Cause { reason: Reason::PasswordUnavailable, detail: why.clone() };
-                    self.news.push_back(News::Fetched(wish.order, Err(cause)));
-                    self.watch(source.clone(), wish.order.client, None);
+                    self.watch(source.clone(), wish.client, None);
+                    self.news.push_back(match wish.purpose {
+                        Purpose::Turn(number) => News::Ready(wish.client, number, Err(cause)),
+                        Purpose::Connect(order) => News::Fetched(order, Err(cause)),
+                    });
                 }
             }
         }
@@ -243,32 +319,24 @@ impl Keyring {
         self.next_look.get_or_insert(Instant::now() + LOOK);
     }
 
-    /// Reads the watched files, away from this thread.
+    /// Reads the watched files that are not being read.
     fn look(&mut self) {
-        self.next_look = None;
-        let (sources, marks) = (self.watched.keys().cloned().collect::<Vec<_>>(), self.marks.clone());
-        self.work.spawn(async move {
-            let mut files = Vec::new();
-            for source in sources {
-                let secret = source::fetch(&source, Role::Password.name()).await.ok();
-                files.push((source, secret.map(|secret| marks.hash_one(secret.expose()))));
-            }
-            Done::Looked(files)
-        });
-    }
-
-    fn compare(&mut self, files: Vec<(Arc<PasswordSource>, Mark)>) {
-        let mut renewed = Vec::new();
-        for (source, now) in files {
-            let Some(clients) = self.watched.get_mut(&source) else { continue };
-            // What cannot be read now is no better than what was refused.
-            renewed.extend(clients.extract_if(|_, useless| now.is_some() && now != *useless).map(|(client, _)| client));
-            if clients.is_empty() {
-                self.watched.remove(&source);
+        self.next_look = (!self.watched.is_empty()).then(|| Instant::now() + LOOK);
+        for source in self.watched.keys().cloned().collect::<Vec<_>>() {
+            if self.obstacle(&source, Role::Password).is_none() {
+                self.fetch(&source, Role::Password);
             }
         }
-        if !self.watched.is_empty() {
-            self.next_look = Some(Instant::now() + LOOK);
+    }
+
+    /// A file says this: it is news to those who wait for something else than they had, but for those who
+    /// `get` it in any case. What cannot be read is no better than what was refused.
+    fn compare(&mut self, source: &Arc<PasswordSource>, now: Mark, get: impl Fn(ClientKey) -> bool) {
+        let Some(clients) = self.watched.get_mut(source) else { return };
+        clients.retain(|client, _| !get(*client));
+        let mut renewed: Vec<_> = clients.extract_if(|_, useless| now != *useless).map(|(client, _)| client).collect();
+        if clients.is_empty() {
+            self.watched.remove(source);
         }
         if !renewed.is_empty() {
             renewed.sort_unstable();
@@ -290,7 +358,7 @@ pub async fn fetch(client: &Client) -> Result<Option<Credentials>, Cause> {
     ] {
         if let Some(source) = source {
             let cause = |detail| Cause { reason: Reason::PasswordUnavailable, detail };
-            *to = Some(source::fetch(source, role.name()).await.map_err(cause)?);
+            *to = Some(source::fetch(source, role.name(), ()).await.map_err(cause)?);
         }
     }
     Ok(client.sources().iter().any(Option::is_some).then_some(credentials))

@@ -12,7 +12,7 @@ use crate::{
     credentials::{self, Keyring},
     endpoint::Prober,
     engine::renewals::Renewals,
-    event::{Event, Finding, Late, Level, Messages, Order, Reason, Request, Sample, Shortfall, Step, What},
+    event::{Event, Finding, Late, Level, Messages, Order, Reason, Request, Sample, Shortfall, State, Step, What},
     fleet::{ClientKey, EndpointKey, Fleet, WorkerKey},
     lifecycle::{Effect, Lifecycle},
     outbox::Outbox,
@@ -133,6 +133,7 @@ impl Core {
         let now = Moment::now();
         match news {
             credentials::News::Renewed(clients) => self.lifecycle.renewed(clients, now),
+            credentials::News::Ready(client, ticket, found) => self.lifecycle.fetched(client, ticket, found, now),
             // The client may be elsewhere by now.
             credentials::News::Fetched(credentials::Order { client, generation, .. }, _)
                 if !self.lifecycle.is_connecting(client, generation) => {}
@@ -287,6 +288,9 @@ impl Core {
                     if matches!(step.reason, Reason::BadCredentials | Reason::NotAuthorized) {
                         self.keyring.refused(step.client);
                     }
+                    if matches!(step.to, State::Up | State::Off) {
+                        self.keyring.forget(step.client);
+                    }
                     self.outbox.push(Event { at, what: What::State(step) });
                 }
                 Effect::Measured(at, measured) => self.outbox.push(Event { at, what: What::Measured(measured) }),
@@ -294,6 +298,7 @@ impl Core {
                     self.outbox.push(Event { at, what: What::Notice { level: Level::Warning, text } });
                 }
                 Effect::Gate(at, endpoint, gate) => self.outbox.push(Event { at, what: What::Gate(endpoint, gate) }),
+                Effect::Fetch(client, ticket) => self.keyring.prepare(client, ticket),
                 Effect::Connect(client, generation, endpoint, manner) => match self.fleet.client(client).sources() {
                     [None, None] => self.pool.order(client, |slot| ToWorker::Connect {
                         slot,

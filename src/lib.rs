@@ -71,8 +71,8 @@
 //! - Clients of different endpoints share a worker, and a fleet has as few workers as `worker_size` allows:
 //!   nothing that one endpoint does stalls the clients of another.
 //! - A password that may be another one by the next connect is not among what a worker knows of its clients:
-//!   the engine has it fetched ([`credentials`]) when the lifecycle lets a client through, and sends it with the
-//!   order to connect.
+//!   the engine has it fetched ([`credentials`]) before a client takes its place at the gate, where nobody is to
+//!   wait for a command or a mount, and sends the newest with the order to connect.
 //! - A worker speaks once a second, of what happened or not. One that is silent for 5 s, because it is
 //!   stopped or hangs, is replaced as a dead one is: nobody would see what becomes of its connections.
 //! - What a worker has to tell is kept in a cell for each client, and a cell is queued once: its

@@ -35,8 +35,11 @@ pub enum Effect {
     Measured(Moment, Measured),
     /// Tell the operator.
     Warning(Moment, Scrubbed),
-    /// Order the client's worker to connect it to this endpoint; where its password has to be fetched for
-    /// that, [`Lifecycle::ordered`] is to be told when it was.
+    /// Have fetched what the client connects with; [`Lifecycle::fetched`] is to be told with this number what
+    /// became of it. Nobody waits at the gate behind a client that waits for this.
+    Fetch(ClientKey, u32),
+    /// Order the client's worker to connect it to this endpoint. Where its password is fetched, it is the newest
+    /// that counts, and [`Lifecycle::ordered`] is to be told when that was ordered.
     Connect(ClientKey, Generation, EndpointKey, Manner),
     /// Order the client's worker to disconnect it.
     Disconnect(ClientKey),
@@ -254,8 +257,23 @@ impl Lifecycle {
 
     /// What a client connects with was fetched, and its worker was ordered to connect it: its time begins.
     pub fn ordered(&mut self, client: ClientKey, now: Moment) {
-        let late = now + self.machines[client.index()].settings.connect_timeout + Self::GRACE;
+        let machine = &mut self.machines[client.index()];
+        machine.since = now;
+        let late = now + machine.settings.connect_timeout + Self::GRACE;
         self.set_timer(client, late);
+    }
+
+    /// What was fetched for a client that waits is there, or why it is not; `ticket` is the number of the
+    /// [`Effect::Fetch`].
+    pub fn fetched(&mut self, client: ClientKey, ticket: u32, found: Result<(), Cause>, now: Moment) {
+        let machine = &self.machines[client.index()];
+        if (machine.state, machine.ticket) != (State::Queued, ticket) {
+            return; // it went elsewhere meanwhile
+        }
+        match found {
+            Ok(()) => self.enqueue(client),
+            Err(cause) => self.ended(client, cause, None, now),
+        }
     }
 
     /// The password that a broker refused, or that could not be had, is another one now: these clients
@@ -381,11 +399,13 @@ impl Lifecycle {
         let machine = &self.machines[client.index()];
         let obstacle = self.accesses[machine.endpoint.index()].obstacle(now);
         let (why, detail, next_try) = match (machine.worker, obstacle) {
-            (Some(worker), None) => {
+            (Some(_), None) => {
                 self.change(client, State::Queued, reason, Scrubbed::default(), None, now);
                 let machine = &self.machines[client.index()];
-                let gate = &mut self.accesses[machine.endpoint.index()].admission;
-                return gate.enqueue(worker, client, machine.ticket);
+                return match machine.renewal {
+                    Renewal::Never => self.enqueue(client),
+                    Renewal::Fetched | Renewal::Issued => self.effects.push(Effect::Fetch(client, machine.ticket)),
+                };
             }
             (Some(_), Some(obstacle)) => obstacle,
             (None, _) => (machine.absence.reason, machine.absence.detail.clone(), None),
@@ -395,6 +415,15 @@ impl Lifecycle {
         let must_be_told = is_answer && machine.worker.is_none();
         if (machine.state, machine.reason) != (State::Held, why) || must_be_told {
             self.change(client, State::Held, why, detail, next_try, now);
+        }
+    }
+
+    /// Gives a client that waits its place at the gate.
+    fn enqueue(&mut self, client: ClientKey) {
+        let machine = &self.machines[client.index()];
+        // Without a worker it is held.
+        if let Some(worker) = machine.worker {
+            self.accesses[machine.endpoint.index()].admission.enqueue(worker, client, machine.ticket);
         }
     }
 

@@ -1,20 +1,34 @@
-//! Defines how files of ours are opened for writing: readable by their owner alone, and never by way of a symbolic link.
+//! Defines how files of ours are opened: those that are made are their owner's alone, and no symbolic link leads to a file.
 
 use std::{
     fs::{File, OpenOptions},
     io,
-    os::unix::fs::OpenOptionsExt,
+    os::{fd::AsRawFd, unix::fs::OpenOptionsExt},
     path::Path,
 };
 
 use rustix::{fs::OFlags, io::Errno};
 
-/// Opens a file to append to it; makes it where there is none.
+/// Opens a file to append to it; makes it where there is none. One that is there keeps its mode: who made it
+/// may have let others read it. What is no file, such as `/dev/stderr` or a shell's `>(gzip)`, may be a
+/// symbolic link to a pipe or a terminal.
 ///
 /// # Errors
-/// Where it cannot be opened, among others because it is a symbolic link.
+/// Where it cannot be opened, among others because it is a symbolic link to a file, or to nothing.
 pub fn append(path: &Path) -> io::Result<File> {
-    open(path, OpenOptions::new().append(true).create(true))
+    let refused = match open(path, OpenOptions::new().append(true).create(true)) {
+        Err(error) if is_link(&error) => error,
+        opened => return opened.map_err(in_words),
+    };
+    // What the link leads to, looked at and then opened: nobody can change the link between.
+    let Ok(target) = OpenOptions::new().read(true).custom_flags(OFlags::PATH.bits() as i32).open(path) else {
+        return Err(in_words(refused));
+    };
+    let kind = target.metadata()?.file_type();
+    match kind.is_file() || kind.is_dir() {
+        true => Err(in_words(refused)),
+        false => OpenOptions::new().append(true).open(format!("/proc/self/fd/{}", target.as_raw_fd())),
+    }
 }
 
 /// Makes a file to append to.
@@ -22,7 +36,7 @@ pub fn append(path: &Path) -> io::Result<File> {
 /// # Errors
 /// Where it cannot be made, among others because there is something of that name already.
 pub fn create(path: &Path) -> io::Result<File> {
-    open(path, OpenOptions::new().append(true).create_new(true))
+    open(path, OpenOptions::new().append(true).create_new(true)).map_err(in_words)
 }
 
 /// Opens a file of ours to read it back.
@@ -30,26 +44,31 @@ pub fn create(path: &Path) -> io::Result<File> {
 /// # Errors
 /// Where it cannot be opened, among others because it is a symbolic link.
 pub fn read(path: &Path) -> io::Result<File> {
-    open(path, OpenOptions::new().read(true))
+    open(path, OpenOptions::new().read(true)).map_err(in_words)
 }
 
 fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     let flags = OFlags::NOFOLLOW.bits() as i32;
-    options.mode(0o600).custom_flags(flags).open(path).map_err(|error| {
-        match Errno::from_io_error(&error) {
-            // With O_NOFOLLOW that is what open(2) says of the last part of the path.
-            Some(Errno::LOOP) => {
-                io::Error::other("it is a symbolic link, and what that leads to is not written: name the file itself")
-            }
-            _ => error,
-        }
-    })
+    options.mode(0o600).custom_flags(flags).open(path)
+}
+
+/// With O_NOFOLLOW that is what open(2) says of the last part of the path.
+fn is_link(error: &io::Error) -> bool {
+    Errno::from_io_error(error) == Some(Errno::LOOP)
+}
+
+fn in_words(error: io::Error) -> io::Error {
+    match is_link(&error) {
+        true => io::Error::other("it is a symbolic link, which is not followed: name the file itself"),
+        false => error,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::{
         fs,
+        io::{Read, Write},
         os::unix::fs::{PermissionsExt, symlink},
     };
 
@@ -78,5 +97,37 @@ mod tests {
         assert_eq!(fs::read_to_string(path("mine")).unwrap(), "untouched");
         assert!(!path("nowhere").exists(), "it was made through a link");
         append(Path::new("/dev/full")).unwrap();
+    }
+
+    #[test]
+    fn a_log_that_is_there_keeps_its_mode() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let path = dir.path().join("log");
+        fs::write(&path, "before\n").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        append(&path).unwrap();
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o640, "a log collector lost its file");
+    }
+
+    #[test]
+    fn a_link_may_lead_to_what_is_no_file() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let link = dir.path().join("link");
+        let (mut reader, writer) = io::pipe().unwrap();
+        // As `/dev/stderr` and `>(gzip)` are: a link to a link to a pipe.
+        symlink(format!("/proc/self/fd/{}", writer.as_raw_fd()), &link).unwrap();
+        append(&link).unwrap().write_all(b"a line").unwrap();
+        let direct = format!("/proc/self/fd/{}", writer.as_raw_fd());
+        append(Path::new(&direct)).unwrap().write_all(b", another").unwrap();
+        drop(writer);
+        let mut said = String::new();
+        reader.read_to_string(&mut said).unwrap();
+        assert_eq!(said, "a line, another");
+        assert!(read(&link).is_err() && create(&link).is_err());
+        // What is redirected to a file is one.
+        let file = File::create(dir.path().join("file")).unwrap();
+        let why = append(Path::new(&format!("/proc/self/fd/{}", file.as_raw_fd()))).unwrap_err().to_string();
+        assert!(why.contains("name the file itself"), "{why}");
+        assert!(append(dir.path()).is_err(), "a folder");
     }
 }

@@ -412,6 +412,7 @@ fn wrong_client_keys_say_what_is_wrong() {
         ("password = { file = 'nosuch' }", "cannot read the password file \"/nonexistent/nosuch\""),
         ("password = 5", "`password` must be a table, not an integer"),
         ("protocol = '3.1.1'\npassword = 'x'", "a password without a `username`"),
+        ("protocol = 'auto'\npassword = 'x'", "a password without a `username`"),
         ("count = 0", "1 to 1,000,000"),
         ("count = 1.5", "not a float"),
         ("count = 1_000_001", "1 to 1,000,000"),

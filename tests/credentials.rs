@@ -82,6 +82,59 @@ fn a_password_file_that_is_renewed_lets_the_clients_in_at_once_before_or_after_t
     assert!(begin.elapsed() < SOON, "{:?}", begin.elapsed());
 }
 
+/// A pipe stands for a file on a host that does not answer: opening it blocks, until somebody writes.
+#[test]
+fn a_file_that_hangs_takes_nobody_else_s_turn_and_is_not_waited_for_at_the_end() {
+    let mut broker = broker("the-first");
+    let file = FleetFile::new(&format!(
+        r#"
+        [endpoint.plant]
+        url = "mqtt://127.0.0.1:{}"
+        max_connecting = 1
+        [defaults]
+        reconnect = {{ min = "100ms", max = "500ms" }}
+        [[client]]
+        id = "hangs-%i"
+        count = 2
+        endpoints = ["plant"]
+        username = "op"
+        password = {{ file = 'token-%i' }}
+        [[client]]
+        id = "press-%i"
+        count = 3
+        endpoints = ["plant"]
+        username = "op"
+        password = {{ file = 'well' }}
+        "#,
+        broker.port()
+    ));
+    let path = |name: &str| file.dir.path().join(name);
+    ["token-1", "token-2", "well"].iter().for_each(|name| fs::write(path(name), "the-first").expect("a file"));
+    let mut run = Headless::start(&["run", file.path()], &[]);
+    run.wait_up(5);
+    for token in ["token-1", "token-2"] {
+        rustix::fs::mkfifoat(rustix::fs::CWD, path("pipe"), rustix::fs::Mode::RWXU).expect("a pipe");
+        fs::rename(path("pipe"), path(token)).expect("a file in another's place");
+    }
+    broker.restart();
+    drop(run.wait_for("the loss", |h| h.of_type("state").filter(|l| l["from"] == "up").count() == 5));
+    run.wait_up(3);
+    let is_told = |line: &&serde_json::Value| {
+        let says = line["detail"].as_str().unwrap_or_default();
+        line["reason"] == "password_unavailable" && says.contains("no answer within 10 s")
+    };
+    drop(run.wait_for("both told", |h| {
+        let told: std::collections::HashSet<_> =
+            h.of_type("state").filter(is_told).filter_map(|l| l["client"].as_str()).collect();
+        told.len() == 2
+    }));
+    let begin = Instant::now();
+    let id = rustix::process::Pid::from_raw(run.id() as i32).expect("a process");
+    rustix::process::kill_process(id, rustix::process::Signal::INT).expect("it runs");
+    run.wait_exit();
+    println!("with two reads that hang it ends after {:.1} s", begin.elapsed().as_secs_f64());
+}
+
 #[test]
 fn a_reconnect_by_key_uses_the_newest_password() {
     let passwords = Arc::new(Mutex::new(Vec::new()));

@@ -26,6 +26,10 @@ const TEXTS_MAX: u64 = 256 << 20;
 /// The longest text MQTT can carry, in bytes (MQTT 5.0 §1.5.4).
 const TEXT_MAX: usize = 65_535;
 
+/// Why a client that may come to speak MQTT 3.1.1 has no password without a user name.
+pub(super) const NO_BARE_PASSWORD: &str =
+    "MQTT 3.1.1 has none (§3.1.2.9), which \"auto\" may come to: add `username`, or use protocol = \"5\"";
+
 /// One `[[client]]` table.
 pub(super) struct Group {
     pub members: Members,

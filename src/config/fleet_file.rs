@@ -6,7 +6,7 @@ use super::{
     Surroundings,
     address::{self, Scheme},
     bind,
-    expand::{CLIENTS_MAX, Group, Members, expand},
+    expand::{CLIENTS_MAX, Group, Members, NO_BARE_PASSWORD, expand},
     format, inventory,
     measuring::{self, Measuring, OfLabel},
     nearest::nearest,
@@ -19,7 +19,7 @@ use super::{
     tree::{Table, Value, thousands},
 };
 use crate::{
-    fleet::{Endpoint, EndpointKey, Fleet, Protocol},
+    fleet::{Endpoint, EndpointKey, Fleet},
     text::Scrubbed,
 };
 
@@ -220,12 +220,9 @@ fn read_group(
     given.overlay(table, report, around);
     // The devices of an inventory may have user names of their own.
     let names_a_user = given.username.is_some() || table.get("username").is_some() || from.is_some();
-    if given.protocol() == Protocol::V311 && given.password.is_some() && !names_a_user {
+    if given.may_speak_old() && given.password.is_some() && !names_a_user {
         let span = table.key_span("password").unwrap_or(table.span.clone());
-        report.error(
-            Draft::at(span, "a password without a `username`")
-                .help("MQTT 3.1.1 has none (§3.1.2.9): add `username`, or use protocol = \"5\""),
-        );
+        report.error(Draft::at(span, "a password without a `username`").help(NO_BARE_PASSWORD));
     }
 
     let members = match &from {

@@ -4,7 +4,14 @@ mod csv;
 mod field;
 mod json;
 
-use std::{collections::HashMap, fs::File, io::Read, ops::Range, path::Path, sync::Arc};
+use std::{
+    collections::HashMap,
+    fs::File,
+    io::{self, Read},
+    ops::Range,
+    path::Path,
+    sync::Arc,
+};
 
 use super::{
     Surroundings,
@@ -22,6 +29,8 @@ pub(super) use field::{Field, Mapped, read_columns};
 
 /// The longest text MQTT can carry, in bytes (MQTT 5.0 §1.5.4).
 const TEXT_MAX: usize = 65_535;
+/// The largest inventory that is read, in bytes. A million devices with all their fields have less.
+const BYTES_MAX: u64 = 1 << 30;
 
 /// The devices of a file.
 pub(super) struct Inventory {
@@ -121,21 +130,27 @@ pub(super) fn read(
 fn bytes(path: &Path) -> Result<Vec<u8>, String> {
     let read = || {
         let file = File::open(path)?;
-        let is_file = file.metadata()?.is_file();
-        let mut bytes = Vec::new();
+        let about = file.metadata()?;
         // What is no file may never end.
-        is_file.then(|| (&file).read_to_end(&mut bytes)).transpose()?;
+        if !about.is_file() {
+            return Err(io::Error::other("it is no regular file"));
+        }
+        let too_much = || io::Error::other("it has more than 1 GiB, the most that is read of an inventory");
+        if about.len() > BYTES_MAX {
+            return Err(too_much());
+        }
+        let mut bytes = Vec::with_capacity(about.len() as usize);
+        // It may grow meanwhile.
+        if file.take(BYTES_MAX + 1).read_to_end(&mut bytes)? as u64 > BYTES_MAX {
+            return Err(too_much());
+        }
         // The bytes that some editors put before UTF-8 text.
         if bytes.starts_with(b"\xef\xbb\xbf") {
             bytes.drain(..3);
         }
-        Ok(is_file.then_some(bytes))
+        Ok(bytes)
     };
-    match read() {
-        Ok(Some(bytes)) => Ok(bytes),
-        Ok(None) => Err("it is no regular file".to_owned()),
-        Err(error) => Err(std::io::Error::to_string(&error)),
-    }
+    read().map_err(|error| error.to_string())
 }
 
 /// The rows, while the file is taken apart.
@@ -279,14 +294,17 @@ fn list(text: &str, names: &[String]) -> Result<Arc<[EndpointKey]>, &'static str
 fn place(file: &str, bytes: &[u8], spot: Spot) -> Elsewhere {
     let mut at = spot.start.min(bytes.len());
     if let Some((index, delimiter)) = spot.cell {
-        let (mut is_quoted, mut left) = (false, index);
+        let (mut within, mut left) = (csv::Within::default(), index);
         while left > 0 && at < bytes.len() {
-            match bytes[at] {
-                b'"' => is_quoted = !is_quoted,
-                b'\n' | b'\r' if !is_quoted => break,
-                byte if byte == delimiter && !is_quoted => left -= 1,
-                _ => {}
+            let byte = bytes[at];
+            if within != csv::Within::Quotes {
+                match byte {
+                    b'\n' | b'\r' => break,
+                    byte if byte == delimiter => left -= 1,
+                    _ => {}
+                }
             }
+            within = within.after(byte, delimiter);
             at += 1;
         }
     }

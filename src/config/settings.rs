@@ -208,7 +208,7 @@ impl Given {
 
     /// Reports what this client's version of MQTT does not have; `table` is its own.
     pub fn check_version(&self, table: &Table<'_>, report: &mut Report<'_>) {
-        if self.protocol() == Protocol::V5 {
+        if self.settings.protocol == Protocol::V5 {
             return;
         }
         for (key, given) in &self.only_v5 {
@@ -230,8 +230,9 @@ impl Given {
         Settings { reconnect, ..self.settings.clone() }
     }
 
-    pub fn protocol(&self) -> Protocol {
-        self.settings.protocol
+    /// Whether the clients may come to speak MQTT 3.1.1.
+    pub fn may_speak_old(&self) -> bool {
+        self.settings.may_speak_old()
     }
 
     fn overlay_reconnect(&mut self, table: &Table<'_>, report: &mut Report<'_>) {

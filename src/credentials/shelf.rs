@@ -1,11 +1,11 @@
 //! Defines what is kept of one source: what it said last, as long as that may be used, and who waits for it; asking it is elsewhere.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, sync::Weak, time::Duration};
 
 use tokio::{task::Id, time::Instant};
 
 use super::{Role, Wish};
-use crate::fleet::{PasswordSource, Secret};
+use crate::fleet::{ClientKey, PasswordSource, Secret};
 
 #[derive(Debug, Default)]
 pub(super) struct Shelf {
@@ -14,7 +14,9 @@ pub(super) struct Shelf {
     asked: Option<Instant>,
     /// The task that asks it.
     pub task: Option<Id>,
-    pub waiting: Vec<(Wish, Role)>,
+    /// What goes on of that, which may be for longer than the task.
+    pub read: Weak<()>,
+    pub waiting: BTreeMap<ClientKey, (Wish, Role)>,
 }
 
 impl Shelf {

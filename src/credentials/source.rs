@@ -4,7 +4,10 @@ use std::{
     fs::File,
     io::{self, Read},
     path::Path,
+    time::Duration,
 };
+
+use tokio::{task::spawn_blocking, time::timeout};
 
 use super::command;
 use crate::{
@@ -17,17 +20,30 @@ pub(super) const LONGEST: usize = 65_535;
 /// With the line end that is taken off, and one byte more to see that it is too much.
 pub(super) const READ: u64 = LONGEST as u64 + 3;
 
-/// Fetches what `source` says now. `what` is what an error calls it.
+/// How long a file may take to be read: as long as a command may take.
+const LIMIT: Duration = if cfg!(test) { Duration::from_secs(1) } else { Duration::from_secs(10) };
+
+/// Fetches what `source` says now. `what` is what an error calls it. `going_on` is dropped when nothing of this
+/// goes on any more: a file's read that takes too long cannot be called off.
 ///
 /// # Errors
 /// Why there is none, in words without the secret.
-pub(super) async fn fetch(source: &PasswordSource, what: &'static str) -> Result<Secret, Scrubbed> {
+pub(super) async fn fetch(
+    source: &PasswordSource,
+    what: &'static str,
+    going_on: impl Send + 'static,
+) -> Result<Secret, Scrubbed> {
     let fetched = match source {
         PasswordSource::File(path) => {
-            let path = path.clone();
-            // A file may be on another host, which may not answer.
-            let read = tokio::task::spawn_blocking(move || of_file(&path, what).and_then(|text| filled(text, what)));
-            read.await.unwrap_or_else(|error| Err(format!("reading the {what} file failed: {error}")))
+            let file = path.clone();
+            let read = spawn_blocking(move || {
+                let _going_on = going_on;
+                of_file(&file, what).and_then(|text| filled(text, what))
+            });
+            match timeout(LIMIT, read).await {
+                Ok(read) => read.unwrap_or_else(|error| Err(unreadable(path, what, &error.to_string()))),
+                Err(_) => Err(no_answer(path, what)),
+            }
         }
         PasswordSource::Command(command) => match command::run(command).await {
             Ok(bytes) => text(bytes).and_then(|text| filled(text, what)).map_err(|why| format!("its command: {why}")),
@@ -37,12 +53,24 @@ pub(super) async fn fetch(source: &PasswordSource, what: &'static str) -> Result
     fetched.map_err(|why| Scrubbed::new(&why))
 }
 
+/// That a file on a host, or a disk, that does not answer cannot be read.
+pub(super) fn no_answer(path: &Path, what: &str) -> String {
+    unreadable(path, what, &format!("no answer within {} s; is its mount alive?", LIMIT.as_secs()))
+}
+
+pub(super) fn unreadable(path: &Path, what: &str, why: &str) -> String {
+    format!("cannot read the {what} file \"{}\": {why}", named(path))
+}
+
+fn named(path: &Path) -> String {
+    ellipsize(&Scrubbed::new(&path.display().to_string()), 48)
+}
+
 /// What a file holds, but for the line end.
 ///
 /// # Errors
 /// Why it cannot be read.
 pub fn of_file(path: &Path, what: &str) -> Result<String, String> {
-    let named = || ellipsize(&Scrubbed::new(&path.display().to_string()), 48);
     let mut bytes = Vec::new();
     let read = File::open(path).and_then(|file| {
         if file.metadata()?.is_dir() {
@@ -50,8 +78,8 @@ pub fn of_file(path: &Path, what: &str) -> Result<String, String> {
         }
         file.take(READ).read_to_end(&mut bytes)
     });
-    read.map_err(|error| format!("cannot read the {what} file \"{}\": {error}", named()))?;
-    text(bytes).map_err(|_| format!("the {what} file \"{}\" is not UTF-8", named()))
+    read.map_err(|error| unreadable(path, what, &error.to_string()))?;
+    text(bytes).map_err(|_| format!("the {what} file \"{}\" is not UTF-8", named(path)))
 }
 
 /// Text as editors and `echo` leave it, with a line end that is no part of it.

@@ -21,17 +21,21 @@ fn command(folder: &Path, script: &str, every: Option<Duration>) -> PasswordSour
 
 /// A fleet of so many clients whose password comes from there.
 fn keyring(source: PasswordSource, clients: usize) -> Keyring {
-    let source = Arc::new(source);
-    let client = |n: usize| Client {
+    keyring_of(&std::iter::repeat_n(Arc::new(source), clients).collect::<Vec<_>>())
+}
+
+/// A fleet of clients whose passwords come from these places.
+fn keyring_of(sources: &[Arc<PasswordSource>]) -> Keyring {
+    let client = |source: &Arc<PasswordSource>| Client {
         password: Some(Password::Fetched(source.clone())),
-        ..Client::new(&format!("c-{n}"), EndpointKey(0), Arc::default())
+        ..Client::new("c", EndpointKey(0), Arc::default())
     };
     Keyring::new(Arc::new(Fleet {
         name: Scrubbed::new("t"),
         env: None,
         worker_size: 10,
         endpoints: Vec::new(),
-        clients: (0..clients).map(client).collect(),
+        clients: sources.iter().map(client).collect(),
     }))
 }
 
@@ -92,6 +96,94 @@ async fn a_file_that_was_refused_or_missed_is_watched_until_it_says_something_el
     assert!(keyring.watched.is_empty());
 }
 
+/// A pipe stands for a file on a host that does not answer: opening it blocks, until somebody writes.
+#[tokio::test]
+async fn a_file_that_does_not_answer_is_told_in_time_and_holds_up_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let (hung, well) = (dir.path().join("hung"), dir.path().join("well"));
+    rustix::fs::mkfifoat(rustix::fs::CWD, &hung, rustix::fs::Mode::RWXU).unwrap();
+    fs::hard_link(&hung, dir.path().join("its writer's")).unwrap();
+    fs::write(&well, "one").unwrap();
+    let sources = [&hung, &well].map(|path| Arc::new(PasswordSource::File(path.clone())));
+    let mut keyring = keyring_of(&sources);
+    // Whoever asks again while it hangs is answered once.
+    (0..3).for_each(|generation| keyring.ask(Order { generation, ..order(0) }));
+    assert_eq!(keyring.shelves[&sources[0]].waiting.len(), 1, "stale wishes pile up");
+    assert_eq!(given(&mut keyring, 1).await, Ok("one".into()), "while the other one hangs");
+    let News::Fetched(answered, Err(cause)) = next(&mut keyring).await else { panic!("it does hang") };
+    assert_eq!(answered.generation, 2);
+    assert!(cause.detail.starts_with("cannot read the password file \""), "{}", cause.detail);
+    assert!(cause.detail.contains("\": no answer within 1 s"), "{}", cause.detail);
+    // It is not read twice at once, and who asks is told so without waiting.
+    for _ in 0..3 {
+        let begin = Instant::now();
+        assert!(given(&mut keyring, 0).await.is_err());
+        assert!(begin.elapsed() < Duration::from_millis(900), "{:?}", begin.elapsed());
+    }
+    assert_eq!((keyring.stuck.len(), keyring.work.len()), (1, 0));
+    // It is watched, as is one that was refused, which goes on.
+    keyring.refused(ClientKey(1));
+    fs::write(&well, "two").unwrap();
+    assert!(matches!(next(&mut keyring).await, News::Renewed(clients) if clients == [ClientKey(1)]));
+    // Once it answers, it is looked at again.
+    fs::rename(&well, &hung).unwrap();
+    fs::write(dir.path().join("its writer's"), "late").unwrap();
+    assert!(matches!(next(&mut keyring).await, News::Renewed(clients) if clients == [ClientKey(0)]));
+    assert_eq!(given(&mut keyring, 0).await, Ok("two".into()));
+    assert!(keyring.stuck.is_empty() && keyring.watched.is_empty());
+}
+
+#[tokio::test]
+async fn what_was_prepared_is_there_when_the_turn_comes_and_of_a_file_it_is_the_newest() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("token");
+    let script = "echo x >> runs; wc -l < runs";
+    let sources = [PasswordSource::File(path.clone()), command(dir.path(), script, None)].map(Arc::new);
+    let mut keyring = keyring_of(&sources);
+    keyring.prepare(ClientKey(0), 7);
+    let News::Ready(ClientKey(0), 7, Err(cause)) = next(&mut keyring).await else { panic!("it is not there") };
+    assert_eq!(cause.reason, Reason::PasswordUnavailable);
+    fs::write(&path, "old").unwrap();
+    assert!(matches!(next(&mut keyring).await, News::Renewed(clients) if clients == [ClientKey(0)]));
+    for client in 0..2 {
+        keyring.prepare(ClientKey(client), 8);
+        assert!(matches!(next(&mut keyring).await, News::Ready(c, 8, Ok(())) if c == ClientKey(client)));
+    }
+    fs::write(&path, "new").unwrap();
+    assert_eq!(given(&mut keyring, 0).await, Ok("new".into()));
+    assert_eq!(given(&mut keyring, 1).await, Ok("1".into()));
+}
+
+#[tokio::test]
+async fn very_many_files_that_do_not_answer_leave_threads_to_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("token");
+    fs::write(&path, "one").unwrap();
+    let (mut keyring, read) = (keyring(PasswordSource::File(path), 1), Arc::new(()));
+    let hung = (0..STUCK).map(|n| Arc::new(PasswordSource::File(n.to_string().into())));
+    keyring.stuck.extend(hung.map(|source| (source, Arc::downgrade(&read))));
+    let why = given(&mut keyring, 0).await.unwrap_err();
+    assert!(why.ends_with(": 256 other files do not answer"), "{why}");
+    drop(read);
+    assert_eq!(given(&mut keyring, 0).await, Ok("one".into()));
+}
+
+#[tokio::test]
+async fn who_is_up_or_off_waits_for_no_other_password() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("token");
+    fs::write(&path, "one").unwrap();
+    let mut keyring = keyring(PasswordSource::File(path), 2);
+    for client in 0..2 {
+        assert_eq!(given(&mut keyring, client).await, Ok("one".into()));
+        keyring.refused(ClientKey(client));
+    }
+    keyring.forget(ClientKey(0));
+    assert_eq!(keyring.watched.values().map(HashMap::len).sum::<usize>(), 1);
+    keyring.forget(ClientKey(1));
+    assert!(keyring.watched.is_empty(), "it is read each second for nobody");
+}
+
 #[tokio::test]
 async fn a_command_runs_once_for_all_until_its_word_is_too_old_or_refused() {
     let dir = tempfile::tempdir().unwrap();
@@ -143,13 +235,23 @@ async fn a_command_that_fails_is_told_in_its_words() {
     };
     let mut nowhere = keyring(PasswordSource::Command(nowhere), 1);
     assert!(given(&mut nowhere, 0).await.unwrap_err().starts_with("cannot start its command \"/no/such/program\": "));
-    assert!(!says_of_sleepers(&path.to_string()), "somebody was left behind");
+    nobody_is_left(&path.to_string()).await;
 }
 
 /// Whether any process is in this folder.
 fn says_of_sleepers(folder: &str) -> bool {
     let processes = fs::read_dir("/proc").unwrap().flatten();
     processes.filter_map(|p| fs::read_link(p.path().join("cwd")).ok()).any(|cwd| cwd.display().to_string() == folder)
+}
+
+/// Waits until all who were killed there are gone.
+async fn nobody_is_left(folder: &str) {
+    let gone = async {
+        while says_of_sleepers(folder) {
+            tokio::time::sleep(Duration::from_millis(5)).await
+        }
+    };
+    timeout(SOON, gone).await.expect("somebody was left behind");
 }
 
 #[tokio::test]
@@ -175,10 +277,5 @@ async fn a_command_knows_little_of_us_and_ends_with_us() {
     timeout(SOON, running).await.expect("it starts");
     drop(second);
     let path = dir.path().canonicalize().unwrap().display().to_string();
-    let gone = async {
-        while says_of_sleepers(&path) {
-            tokio::time::sleep(Duration::from_millis(5)).await
-        }
-    };
-    timeout(SOON, gone).await.expect("it ends with us");
+    nobody_is_left(&path).await;
 }

@@ -35,6 +35,11 @@ pub struct Settings {
 
 impl Settings {
     pub const MAXIMUM_PACKET_SIZE: u32 = 256 << 10;
+
+    /// Whether a client may come to speak MQTT 3.1.1.
+    pub fn may_speak_old(&self) -> bool {
+        self.protocol == Protocol::V311 || self.falls_back
+    }
 }
 
 impl Default for Settings {

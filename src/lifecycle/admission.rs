@@ -12,7 +12,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Admission {
     queue: Queue,
-    /// Those of the queue that did not go elsewhere meanwhile.
+    /// Those of the queue that did not go elsewhere meanwhile, and those that will have a place in it when
+    /// what they connect with is there.
     waiting: u32,
     in_flight: u32,
     max_in_flight: u32,
@@ -114,9 +115,9 @@ impl Admission {
         self.share = 1.0;
     }
 
-    /// When the next in the queue may pass; `None` while nobody waits or a connect must end first.
+    /// When the next in the queue may pass; `None` while nobody there is ready or a connect must end first.
     pub fn next_opening(&self) -> Option<Moment> {
-        let waiting = self.waiting > 0 && self.in_flight < self.max_in_flight;
+        let waiting = self.queue.len() > 0 && self.in_flight < self.max_in_flight;
         waiting.then(|| Moment(self.due.div_ceil(1_000)))
     }
 

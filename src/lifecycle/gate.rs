@@ -231,7 +231,7 @@ impl Lifecycle {
                 is_doubted: matches!(machine.suspect, Suspect::Packet(_, true)),
             };
             self.change(client, State::Connecting, Reason::Admitted, Scrubbed::default(), None, now);
-            // What has to be fetched first has time limits of its own.
+            // What was fetched may have to be fetched anew; that has time limits of its own.
             if renewal == Renewal::Never {
                 self.ordered(client, now);
             }

@@ -42,7 +42,7 @@ fn gone(reason: Reason) -> Cause {
     Cause { reason, detail: Scrubbed::new("no sign of it") }
 }
 
-/// What the lifecycle wants done, with every endpoint answering every probe at once.
+/// What the lifecycle wants done, with every endpoint answering every probe at once, and every password there.
 fn settle(l: &mut Lifecycle, now: Moment) -> Vec<Effect> {
     settle_with(l, now, |_| true)
 }
@@ -57,6 +57,7 @@ fn settle_with(l: &mut Lifecycle, now: Moment, is_reachable: impl Fn(EndpointKey
         }
         for effect in effects {
             match effect {
+                Effect::Fetch(client, ticket) => l.fetched(client, ticket, Ok(()), now),
                 Effect::Probe(e) if is_reachable(e) => l.probed(e, Ok(()), now),
                 Effect::Probe(e) => {
                     let cause = Cause { reason: Reason::ConnectionRefused, detail: Scrubbed::default() };

@@ -82,9 +82,28 @@ pub(super) struct Files {
     written: u64,
     entrance: u64,
     opened: Moment,
-    /// When the last thing in an older file was written, by the file's inode: the wall clock may be set
-    /// while we run, this one is not. What was there before us has only that one's word.
-    ended: HashMap<u64, Moment>,
+    /// How old each older file is, by its inode.
+    ages: HashMap<u64, Age>,
+}
+
+/// How long ago the last thing in a file was written. The wall clock may be set while we run, that of moments
+/// is not; but that one begins with the host's boot, and of what was there before us only the wall clock has a word.
+#[derive(Clone, Copy, Debug)]
+struct Age {
+    /// At this moment,
+    seen: Moment,
+    /// it was so old.
+    was: Duration,
+}
+
+impl Age {
+    fn new(seen: Moment) -> Age {
+        Age { seen, was: Duration::ZERO }
+    }
+
+    fn at(&self, now: Moment) -> Duration {
+        self.was.saturating_add(now.since(self.seen))
+    }
 }
 
 impl Files {
@@ -102,11 +121,12 @@ impl Files {
         }
         let file = private::create(path)?;
         let opened = Moment::now();
-        let ended = older_files(path).filter_map(|path| {
+        let ages = older_files(path).filter_map(|path| {
             let about = path.metadata().ok()?;
-            Some((about.ino(), opened - about.modified().ok()?.elapsed().unwrap_or_default()))
+            let was = about.modified().ok()?.elapsed().unwrap_or_default();
+            Some((about.ino(), Age { seen: opened, was }))
         });
-        Ok(Files { ended: ended.collect(), path: path.to_owned(), file, limits, written: 0, entrance: 0, opened })
+        Ok(Files { ages: ages.collect(), path: path.to_owned(), file, limits, written: 0, entrance: 0, opened })
     }
 
     /// Hands a whole segment to the kernel: from there the death of this program cannot take it back.
@@ -132,7 +152,7 @@ impl Files {
     /// Begins a new file; what is past the limits goes.
     pub fn turn(&mut self) -> io::Result<()> {
         let now = Moment::now();
-        self.ended.insert(self.file.metadata()?.ino(), now);
+        self.ages.insert(self.file.metadata()?.ino(), Age::new(now));
         step_aside(&self.path)?;
         self.file = private::create(&self.path)?;
         (self.written, self.opened) = (0, now);
@@ -151,13 +171,13 @@ impl Files {
         for path in older_files(&self.path) {
             let Ok(about) = path.metadata() else { return };
             // One that came from elsewhere meanwhile counts as new.
-            let age = now.since(*self.ended.entry(about.ino()).or_insert(now));
+            let age = self.ages.entry(about.ino()).or_insert(Age::new(now)).at(now);
             let left = room.map(|room| room.checked_sub(about.len()));
             // Nothing is kept that is older than what has gone: there would be a gap.
             gone |= left == Some(None) || self.limits.age.is_some_and(|limit| age > limit);
             if gone {
                 let _ = fs::remove_file(&path);
-                self.ended.remove(&about.ino());
+                self.ages.remove(&about.ino());
             }
             room = left.map(Option::unwrap_or_default);
         }
@@ -265,9 +285,16 @@ mod tests {
         let sizes = || older_files(&path).map(|path| path.metadata().unwrap().len()).collect::<Vec<_>>();
         assert_eq!(sizes(), [203, 202, 201, 200]);
         // What has passed by the clock that nobody sets is another matter.
-        files.ended.values_mut().take(1).for_each(|at| *at = *at - Duration::from_secs(3_601));
+        files.ages.values_mut().take(1).for_each(|age| age.was += Duration::from_secs(3_601));
         files.turn().unwrap();
         assert!(sizes().len() < 5, "{:?}", sizes());
+    }
+
+    #[test]
+    fn what_is_older_than_the_host_s_boot_is_so_old() {
+        let (day, boot) = (Duration::from_secs(86_400), Moment(5_000_000));
+        let age = Age { seen: boot, was: day };
+        assert_eq!(age.at(boot + Duration::from_secs(60)), day + Duration::from_secs(60));
     }
 
     #[test]

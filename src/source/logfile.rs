@@ -35,7 +35,7 @@ impl LogFile {
     /// Opens (or makes) the file and starts the thread.
     ///
     /// # Errors
-    /// Where the file cannot be opened for appending, or is a symbolic link.
+    /// Where the file cannot be opened for appending, or is a symbolic link to one.
     pub fn open(path: &Path) -> io::Result<LogFile> {
         let file = private::append(path)?;
         let (lines, receiver) = sync_channel(Self::QUEUE);

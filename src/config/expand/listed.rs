@@ -12,10 +12,10 @@ use super::{
         report::{Draft, Report},
         template::Template,
     },
-    Expansion, Group, Members, TEXT_MAX, check_sharing,
+    Expansion, Group, Members, NO_BARE_PASSWORD, TEXT_MAX, check_sharing,
 };
 use crate::{
-    fleet::{Client, EndpointKey, Labels, Protocol, Settings},
+    fleet::{Client, EndpointKey, Labels, Settings},
     text::Scrubbed,
 };
 
@@ -99,9 +99,8 @@ impl Expansion<'_, '_> {
                 (None, Some(pattern)) => pattern.fill(client, &mut passwords, around),
                 (None, None) => None,
             };
-            if group.settings.protocol == Protocol::V311 && found.is_some() && username.is_none() {
-                let help = "MQTT 3.1.1 has none (§3.1.2.9): give one, or use protocol = \"5\"";
-                wrong("a password without a `username`", help, self.report);
+            if group.settings.may_speak_old() && found.is_some() && username.is_none() {
+                wrong("a password without a `username`", NO_BARE_PASSWORD, self.report);
             }
             let papers = match papers(row, group, inventory) {
                 Ok(papers) => papers,

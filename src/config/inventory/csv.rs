@@ -8,6 +8,33 @@ use super::{
     quoted,
 };
 
+/// Where in a record a byte stands. As RFC 4180 has it, only the first byte of a cell opens quotes: in
+/// `5" pipe` one is a character as any other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Within {
+    /// At the begin of a cell.
+    #[default]
+    Begin,
+    /// In a cell without quotes, or behind those that it had.
+    Cell,
+    Quotes,
+    /// Behind a quote within quotes, which ends them unless another one follows.
+    Quote,
+}
+
+impl Within {
+    /// Where the byte after this one stands.
+    pub fn after(self, byte: u8, delimiter: u8) -> Within {
+        match (self, byte) {
+            (Within::Begin | Within::Quote, b'"') => Within::Quotes,
+            (Within::Quotes, b'"') => Within::Quote,
+            (Within::Quotes, _) => Within::Quotes,
+            (_, byte) if byte == delimiter => Within::Begin,
+            _ => Within::Cell,
+        }
+    }
+}
+
 /// Which column, from 0, is which field.
 struct Columns {
     fields: Vec<(usize, Field)>,
@@ -27,8 +54,8 @@ pub(super) fn read(bytes: &[u8], mapped: &[Mapped], cells: &mut Rows<'_, '_>) {
         let begin = begin + bytes[begin..].iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
         let end = reader.position().byte() as usize;
         let spot = |index: usize| Spot { start: begin, cell: Some((index, delimiter)) };
-        let is_open = bytes[begin..end].iter().filter(|byte| **byte == b'"').count() % 2 == 1;
-        if is_open {
+        let last = bytes[begin..end].iter().fold(Within::default(), |within, byte| within.after(*byte, delimiter));
+        if last == Within::Quotes {
             cells.wrong(spot(0), "a quote is not closed from here on", Some("a quote within quotes is written twice"));
             return;
         }

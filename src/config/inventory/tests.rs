@@ -87,6 +87,33 @@ fn columns_are_fields_by_their_names() {
 }
 
 #[test]
+fn only_the_first_character_of_a_cell_opens_quotes() {
+    let files = Files::new();
+    let csv = "id,labels.part,username\npress-1,5\" pipe,op1\npress-2,\"6\"\" pipe, x\",op2\npress-3,\"7\" pipe,op3\n";
+    assert_eq!(
+        clients(&files.of("devices.csv", csv, "").unwrap()),
+        ["press-1|op1||part=5\" pipe", "press-2|op2||part=6\" pipe, x", "press-3|op3||part=7 pipe"]
+    );
+    // Places behind such a quote are right as well.
+    let errors = files.of("devices.csv", "id,labels.part,username\npress-1,5\" pipe,a\0\nb,\"x,op", "").unwrap_err();
+    let are = ["2:17 `username` has a NUL character, which MQTT forbids", "3:1 a quote is not closed from here on"];
+    for (found, says) in told(&errors, "devices.csv").iter().zip(are) {
+        assert!(found.starts_with(says), "{errors}");
+    }
+    assert_eq!(errors.count(), are.len(), "{errors}");
+}
+
+#[test]
+fn an_inventory_of_any_size_is_not_read_into_memory() {
+    let files = Files::new();
+    files.put("huge.csv", "id\n");
+    let file = fs::File::options().append(true).open(files.0.path().join("huge.csv")).unwrap();
+    file.set_len((1 << 30) + 1).unwrap(); // none of it is on the disk
+    let errors = files.read("from = 'huge.csv'\nendpoints = ['a']").unwrap_err().to_string();
+    assert!(errors.contains("huge.csv\": it has more than 1 GiB, the most that is read of an inventory"), "{errors}");
+}
+
+#[test]
 fn what_registries_export_is_read_by_a_small_map() {
     let files = Files::new();
     // A fleet index of AWS IoT: things with attributes.

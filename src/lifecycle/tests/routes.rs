@@ -76,7 +76,11 @@ impl Site {
                     let finding = if self.alive[e.index()] { Ok(()) } else { Err(refused) };
                     self.l.probed(e, finding, ms(self.now));
                 }
-                Effect::Transition(..) | Effect::Gate(..) | Effect::Measured(..) | Effect::Warning(..) => {}
+                Effect::Transition(..)
+                | Effect::Gate(..)
+                | Effect::Measured(..)
+                | Effect::Warning(..)
+                | Effect::Fetch(..) => {}
             }
         }
     }

@@ -159,7 +159,7 @@ impl World {
                     assert_eq!(last.as_ref().map_or(State::Off, |t| t.to), t.from);
                     *last = Some(t);
                 }
-                Effect::Gate(..) | Effect::Measured(..) | Effect::Warning(..) => {}
+                Effect::Gate(..) | Effect::Measured(..) | Effect::Warning(..) | Effect::Fetch(..) => {}
             }
         }
     }
