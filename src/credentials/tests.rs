@@ -21,7 +21,8 @@ fn command(folder: &Path, script: &str, every: Option<Duration>) -> PasswordSour
 
 /// A fleet of so many clients whose password comes from there.
 fn keyring(source: PasswordSource, clients: usize) -> Keyring {
-    keyring_of(&std::iter::repeat_n(Arc::new(source), clients).collect::<Vec<_>>())
+    let source = Arc::new(source);
+    keyring_of(&vec![source; clients])
 }
 
 /// A fleet of clients whose passwords come from these places.
