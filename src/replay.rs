@@ -114,11 +114,13 @@ pub async fn run(recording: &Arc<Recording>, options: Options) -> anyhow::Result
     let mut passage = Passage::new(recording, from, to);
     let mut next = passage.next();
     let mut last = recording.header().anchor();
-    let (mut ended, mut read) = (false, 0u64);
+    let (mut ended, mut has_begun, mut read) = (false, false, 0u64);
     while let Some(entry) = next {
         let entry = entry?;
         next = passage.next();
-        let is_before = from.is_some_and(|from| entry.at < from);
+        // Samples come a moment after their time: what is told from the begin on is told here as well.
+        has_begun |= from.is_none_or(|from| entry.at >= from);
+        let is_before = !has_begun;
         let due = if is_before { None } else { clock.due(entry.at) };
         read += 1;
         let is_full = |script: &Script| script.text.len() >= PRINT_AHEAD;

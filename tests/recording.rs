@@ -183,8 +183,11 @@ fn a_replay_prints_what_the_live_run_printed_and_the_report_names_the_outage() {
     let lines: Vec<&str> = text(&replay.stdout).lines().collect();
     let all = mqfleet(&["replay", path, "--format", "json", "--samples"]);
     assert!(lines.len() > 100, "{lines:?}");
-    let end = lines[1..].join("\n"); // after the line of the start
-    assert!(text(&all.stdout).trim_end().ends_with(&end), "other lines from the middle on");
+    // After the line of the start.
+    let whole: Vec<&str> = text(&all.stdout).lines().collect();
+    for (from_middle, from_begin) in lines[1..].iter().rev().zip(whole.iter().rev()) {
+        assert_eq!(from_middle, from_begin, "other lines from the middle on");
+    }
 
     let report = mqfleet(&["report", path, "--format", "json"]);
     let report: serde_json::Value = serde_json::from_slice(&report.stdout).expect("JSON");
