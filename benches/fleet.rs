@@ -97,7 +97,9 @@ fn compare() -> io::Result<()> {
     println!("  CPU: of all processes that hold connections, from their start to the last CONNACK");
     println!("  mqfleet's burst is a run of its own, of clients that probe (ack, each 3 s) from when they are up");
     println!("  QoS 1 from each at once: from the first PUBLISH to the last PUBACK\n");
-    let broker = mosquitto::Mosquitto::start();
+    // A line for each connect would be its own load, on the cores of those who are measured.
+    let lines = vec!["connection_messages false".to_owned()];
+    let broker = mosquitto::Mosquitto::with(mosquitto::Setup { lines, ..mosquitto::Setup::default() });
     for window in WINDOWS {
         println!("at most {window} connects under way at once, whoever connects");
         let mut floor = Contender::new("floor: bare tokio", clients);
