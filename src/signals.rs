@@ -2,7 +2,7 @@
 
 use std::{fs, io};
 
-use rustix::process::{self, Pid};
+use rustix::process;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// SIGHUP, SIGINT and SIGTERM, from the moment this exists. Where SIGHUP was ignored at the start, as
@@ -92,22 +92,34 @@ impl Jobs {
 /// Whether the job has a parent of its session outside of it: without one its group is orphaned (POSIX), and
 /// nobody hears that it stopped.
 fn has_shell() -> bool {
-    let group = process::getpgrp();
-    let Ok(session) = process::getsid(None) else { return false };
-    let mut parent = process::getppid();
-    while let Some(id) = parent {
-        match process::getpgid(Some(id)) {
-            Ok(other) if other == group => parent = parent_of(id),
-            Ok(_) => return process::getsid(Some(id)).is_ok_and(|other| other == session),
-            Err(_) => return false,
+    let Some(own) = Ids::of("self") else { return false };
+    let mut parent = Ids::of(&own.parent.to_string());
+    while let Some(ids) = parent {
+        if ids.group != own.group {
+            return ids.session == own.session;
         }
+        parent = Ids::of(&ids.parent.to_string());
     }
     false
 }
 
-fn parent_of(id: Pid) -> Option<Pid> {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", id.as_raw_nonzero())).ok()?;
-    Pid::from_raw(stat.rsplit(')').next()?.split_whitespace().nth(1)?.parse().ok()?)
+/// A process's place among the others. The kernel writes 0 for an ID that is outside of our PID namespace
+/// (`pid_namespaces(7)`), as that of a container's first process's parent is.
+struct Ids {
+    parent: u32,
+    group: u32,
+    session: u32,
+}
+
+impl Ids {
+    /// Of a process, as `/proc` names it; `None` where there is none such.
+    fn of(process: &str) -> Option<Ids> {
+        let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+        // The name before them may hold anything, a bracket too (`proc_pid_stat(5)`).
+        let mut fields = stat.rsplit(')').next()?.split_whitespace().skip(1).map(str::parse);
+        let mut next = || fields.next()?.ok();
+        Some(Ids { parent: next()?, group: next()?, session: next()? })
+    }
 }
 
 /// Whether this process ignores a signal; `false` where the system does not tell.

@@ -170,7 +170,10 @@ impl Console {
             }
             let left = end.saturating_duration_since(Instant::now());
             assert!(!left.is_zero(), "not seen within {patience:?}: {what}\n{screen}");
-            assert!(!state.ended, "the program ended before: {what}\n{screen}");
+            // A panic's first words have scrolled off by now.
+            let panic = state.bytes.windows(9).rposition(|word| word == b"panicked ");
+            let last = panic.map(|at| String::from_utf8_lossy(&state.bytes[at..]));
+            assert!(!state.ended, "the program ended before: {what}\n{screen}\n{}", last.unwrap_or_default());
             state = self.shown.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
