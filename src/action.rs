@@ -42,6 +42,8 @@ pub enum Action {
     Help,
     Repaint,
     Suspend,
+    TakeOver,
+    EndFleet,
     Quit,
 }
 
@@ -51,6 +53,10 @@ pub enum Scope {
     Everywhere,
     /// In a run that goes on: what reaches for its clients, or holds the view still while it goes on.
     Live,
+    /// In a run that ends with the console,
+    Own,
+    /// or in an agent, where it goes on without.
+    Attached,
     /// In the replay of a recording.
     Replay,
 }
@@ -58,12 +64,16 @@ pub enum Scope {
 impl Scope {
     /// Whether both can be meant in one place, so that a key can mean only one of them.
     pub fn meets(self, other: Scope) -> bool {
-        self == other || self == Scope::Everywhere || other == Scope::Everywhere
+        match (self, other) {
+            (Scope::Everywhere, _) | (_, Scope::Everywhere) => true,
+            (Scope::Live, Scope::Own | Scope::Attached) | (Scope::Own | Scope::Attached, Scope::Live) => true,
+            _ => self == other,
+        }
     }
 }
 
 impl Action {
-    pub const ALL: [Action; 37] = [
+    pub const ALL: [Action; 39] = [
         Action::Up,
         Action::Down,
         Action::PageUp,
@@ -100,6 +110,8 @@ impl Action {
         Action::Help,
         Action::Repaint,
         Action::Suspend,
+        Action::TakeOver,
+        Action::EndFleet,
         Action::Quit,
     ];
 
@@ -142,6 +154,8 @@ impl Action {
             Action::Help => "help",
             Action::Repaint => "repaint",
             Action::Suspend => "suspend",
+            Action::TakeOver => "take_over",
+            Action::EndFleet => "end_fleet",
             Action::Quit => "quit",
         }
     }
@@ -185,7 +199,9 @@ impl Action {
             Action::Help => "this help",
             Action::Repaint => "paint the whole screen anew",
             Action::Suspend => "back to the shell for now; `fg` goes on",
-            Action::Quit => "quit (asks while clients are up)",
+            Action::TakeOver => "take the command over from whoever has it",
+            Action::EndFleet => "end the fleet: its agent stops (asks)",
+            Action::Quit => "quit (asks while clients are up; an agent goes on)",
         }
     }
 
@@ -222,6 +238,7 @@ impl Action {
             | Action::RateDown
             | Action::Undo
             | Action::Freeze => Scope::Live,
+            Action::TakeOver | Action::EndFleet => Scope::Attached,
             Action::Play
             | Action::Faster
             | Action::Slower

@@ -9,14 +9,15 @@ use std::{io, process::ExitCode, sync::Arc, time::Duration};
 use tokio::time::interval;
 
 use crate::{
+    bus::Bus,
     clock::{Anchor, Moment},
     event::{Condition, Event, State, What, WorkerEvent},
     fleet::{ClientKey, EndpointKey, Fleet, ProbeKind, Settings, Strategy},
     headless::{Format, engine_ended},
     lines,
     model::Known,
+    run::Run,
     signals::Signals,
-    source::Source,
     stdio::print,
     words,
 };
@@ -33,8 +34,8 @@ pub use plan::{Doubt, Plan};
 pub async fn connect(fleet: Fleet, format: Format) -> io::Result<ExitCode> {
     let mut signals = Signals::listen()?;
     let fleet = Arc::new(once_each(fleet));
-    let mut source = Source::start(fleet.clone(), fastrand::u64(..));
-    let mut known = Known::new(fleet.clone(), Moment::now());
+    let (run, mut live) = Run::start_shown(fleet.clone(), fastrand::u64(..), Bus::new(Anchor::now()));
+    let mut known = Known::new(fleet.clone(), live.begin.moment());
     let mut found = Alike::default();
     let stay = stay(&fleet);
     let mut every = interval(LOOK);
@@ -42,7 +43,7 @@ pub async fn connect(fleet: Fleet, format: Format) -> io::Result<ExitCode> {
         tokio::select! {
             biased;
             signal = signals.next() => break Some(signal),
-            events = source.next() => {
+            events = live.events.next() => {
                 let events = events.ok_or_else(engine_ended)?;
                 let anchor = Anchor::now();
                 for event in &events {
@@ -73,7 +74,7 @@ pub async fn connect(fleet: Fleet, format: Format) -> io::Result<ExitCode> {
         Format::Text => verdict(&known),
     };
     print(&format!("{summary}\n"))?;
-    source.stop().await;
+    run.stop().await;
     let totals = known.totals();
     Ok(match signal {
         Some(number) => ExitCode::from(128 + number as u8),

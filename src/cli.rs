@@ -3,6 +3,7 @@
 mod arguments;
 
 use std::{
+    ffi::OsString,
     io::IsTerminal,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -15,21 +16,26 @@ use clap::{CommandFactory, Parser, error::ErrorKind};
 
 pub use arguments::Cli;
 
-use arguments::{Command, Dress, PatientArgs, View};
+use arguments::{Command, CtlOrder, Dress, Keep, PatientArgs, View, Whom};
 
 use crate::{
+    agent::{self, Purpose, Target},
+    bus::Bus,
     check::{self, Host, Plan},
+    clock::Anchor,
     config::{self, FileErrors, Loaded},
     console::{self, Look},
+    control::{self, Selection},
     doctor::{self, Patient},
     fleet::{Client, EndpointKey, Fleet, Password, Settings},
     headless::{self, Format},
+    listing,
+    model::Filter,
     pool::Placement,
     recording::{Limits, Place, Player, Recorder, Recording},
     replay::{self, Speed},
-    seal,
-    source::{LogFile, Source},
-    stdio,
+    run::{Live, LogFile, Run},
+    seal, stdio,
     text::Scrubbed,
     words::figures,
     worker,
@@ -217,25 +223,75 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         }
         Command::Run { file, view } => {
             let fleet = Arc::new(load(&file)?);
-            let (look, log) = (view.dress.look()?, open_log(&view)?);
+            let look = view.dress.look()?;
             raise_file_limit();
             block_on(async {
-                let recorder = start_recorder(&view, &fleet)?;
-                let source = Source::start(fleet, fastrand::u64(..)).with_log(log).with_recorder(recorder);
-                show(source, &view, look, true).await
+                let bus = Bus::new(Anchor::now());
+                let kept = keep(&fleet, &bus, &view.keep)?;
+                let (run, live) = Run::start_shown(fleet, fastrand::u64(..), bus);
+                show(kept(run), live, &view, look, true).await
             })?
         }
+        Command::Agent { file, keep: kept, detached } => {
+            if detached {
+                // A session of its own: the end of the terminal's is not its end.
+                let _ = rustix::process::setsid();
+            }
+            let mut loaded = config::load(&file)?;
+            let group = loaded.agent_group.take();
+            let options = agent::Options { group, fleet: warned(loaded), seed: fastrand::u64(..) };
+            raise_file_limit();
+            block_on(agent::run(options, |fleet, bus| keep(fleet, bus, &kept)))?
+        }
+        Command::Up { file, keep, dress } => {
+            let fleet = load(&file)?;
+            let look = dress.look()?;
+            let target = Target::Path(agent::socket_of(&fleet));
+            block_on(async {
+                agent::start(&file, keep.arguments()?, &target).await?;
+                console::attached(agent::attach(&target, Purpose::Console).await?, look).await.map_err(Into::into)
+            })?
+        }
+        Command::Attach { target, stdio: true, .. } => {
+            block_on(agent::relay(&target.unwrap_or(Target::Only)))??;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Attach { target, read_only, dress, stdio: _ } => {
+            let look = dress.look()?;
+            let purpose = if read_only { Purpose::Watch } else { Purpose::Console };
+            block_on(async {
+                let attached = agent::attach(&target.unwrap_or(Target::Only), purpose).await?;
+                console::attached(attached, look).await.map_err(Into::into)
+            })?
+        }
+        Command::Ls { target, filter, format } => {
+            let attached = block_on(agent::attach(&target.unwrap_or(Target::Only), Purpose::Snapshot))??;
+            let (now, filter) = (attached.now(), Filter::new(filter.as_deref().unwrap_or_default()));
+            let text = listing::of(&attached.known, &filter, format, &attached.begin, now);
+            stdio::print(&text).context("cannot print")?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Ctl { target, order, timeout, take_over } => block_on(async {
+            let attached = agent::attach(&target, Purpose::Console).await?;
+            control::run(attached, order.order(), timeout, take_over).await.map_err(Into::into)
+        })?,
         #[cfg(feature = "demo")]
         Command::Demo { clients, seed, calm, view } => {
-            let (look, log) = (view.dress.look()?, open_log(&view)?);
+            let look = view.dress.look()?;
             raise_file_limit();
             block_on(async {
-                let demo = crate::demo::start(crate::demo::Options { clients, seed, calm }).await?;
+                let mut demo = crate::demo::start(crate::demo::Options { clients, seed, calm }).await?;
+                let bus = Bus::new(Anchor::now());
                 let fleet = Arc::new(demo.fleet);
-                let shown = match start_recorder(&view, &fleet) {
-                    Ok(recorder) => {
-                        let source = Source::start(fleet, seed).with_beside(demo.events);
-                        show(source.with_log(log).with_recorder(recorder), &view, look, false).await
+                let shown = match keep(&fleet, &bus, &view.keep) {
+                    Ok(kept) => {
+                        let (run, live) = Run::start_shown(fleet, seed, bus.clone());
+                        tokio::spawn(async move {
+                            while let Some(event) = demo.events.recv().await {
+                                bus.publish([event]);
+                            }
+                        });
+                        show(kept(run), live, &view, look, false).await
                     }
                     Err(error) => Err(error),
                 };
@@ -246,14 +302,66 @@ fn dispatch(command: Command) -> Result<ExitCode> {
     }
 }
 
-/// Shows a source as the flags want it. `strict`: clients that are not up at the end of a limited
+/// Starts what is to be kept of a run, which is to begin, and hands it to the run.
+fn keep<'a>(fleet: &Arc<Fleet>, bus: &Bus, keep: &'a Keep) -> Result<impl FnOnce(Run) -> Run + use<'a>> {
+    let open = |path: &PathBuf| {
+        LogFile::open(path, fleet.clone(), bus).with_context(|| format!("cannot open the log {}", path.display()))
+    };
+    let log = keep.log.as_ref().map(open).transpose()?;
+    let limits = Limits { size: keep.record_max_size, age: keep.record_max_age };
+    let workers = Placement::new(fleet).workers().len();
+    let record = |path: &PathBuf| {
+        Recorder::start(path, limits, fleet.clone(), workers, bus)
+            .with_context(|| format!("cannot record to {}", path.display()))
+    };
+    let recorder = keep.record.as_ref().map(record).transpose()?;
+    Ok(move |run: Run| run.with(log, recorder))
+}
+
+impl Keep {
+    /// As the command line has it, with files where they are for a process elsewhere.
+    fn arguments(&self) -> Result<Vec<OsString>> {
+        let mut arguments = Vec::new();
+        for (name, path) in [("--log", &self.log), ("--record", &self.record)] {
+            if let Some(path) = path {
+                let path = std::path::absolute(path).with_context(|| format!("cannot find {}", path.display()))?;
+                arguments.extend([name.into(), path.into_os_string()]);
+            }
+        }
+        if let Some(size) = self.record_max_size {
+            arguments.extend(["--record-max-size".into(), size.to_string().into()]);
+        }
+        if let Some(age) = self.record_max_age {
+            arguments.extend(["--record-max-age".into(), format!("{}s", age.as_secs()).into()]);
+        }
+        Ok(arguments)
+    }
+}
+
+impl CtlOrder {
+    fn order(self) -> control::Order {
+        use control::Order;
+        let whom = |Whom { clients, filter, all }| Selection { clients, filter, all };
+        match self {
+            CtlOrder::Connect(who) => Order::Connect(whom(who)),
+            CtlOrder::Reconnect(who) => Order::Reconnect(whom(who)),
+            CtlOrder::Disconnect(who) => Order::Disconnect(whom(who)),
+            CtlOrder::Hold { endpoint } => Order::Hold(endpoint),
+            CtlOrder::Release { endpoint } => Order::Release(endpoint),
+            CtlOrder::Rate { endpoint, per_second } => Order::Rate(endpoint, per_second),
+            CtlOrder::Stop => Order::Stop,
+        }
+    }
+}
+
+/// Shows a run as the flags want it. `strict`: clients that are not up at the end of a limited
 /// run make its exit code 3.
-async fn show(source: Source, view: &View, look: Look, strict: bool) -> Result<ExitCode> {
+async fn show(run: Run, live: Live, view: &View, look: Look, strict: bool) -> Result<ExitCode> {
     if view.is_headless() {
         let options = headless::Options { format: view.format, samples: view.samples, duration: view.duration, strict };
-        Ok(headless::run(source, options).await.context("cannot print")?)
+        Ok(headless::run(run, live, options).await.context("cannot print")?)
     } else {
-        Ok(console::run(source, look).await?)
+        Ok(console::run(run, live, look).await?)
     }
 }
 
@@ -274,21 +382,6 @@ fn warned(loaded: Loaded) -> Fleet {
         stdio::complain(&warning.render(is_colored()));
     }
     loaded.fleet
-}
-
-fn open_log(view: &View) -> Result<Option<LogFile>> {
-    let open = |path: &PathBuf| LogFile::open(path).with_context(|| format!("cannot open the log {}", path.display()));
-    view.log.as_ref().map(open).transpose()
-}
-
-fn start_recorder(view: &View, fleet: &Arc<Fleet>) -> Result<Option<Recorder>> {
-    let limits = Limits { size: view.record_max_size, age: view.record_max_age };
-    let workers = Placement::new(fleet).workers().len();
-    let start = |path: &PathBuf| {
-        Recorder::start(path, limits, fleet.clone(), workers)
-            .with_context(|| format!("cannot record to {}", path.display()))
-    };
-    view.record.as_ref().map(start).transpose()
 }
 
 /// Ends the program where there is nothing between `--from` and `--to`.

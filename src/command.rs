@@ -1,9 +1,11 @@
 //! Defines what a live run, or the player of a recording, can be told to do; whether a run did it is only ever seen in the events.
 
+use serde::{Deserialize, Serialize};
+
 use crate::fleet::{ClientKey, EndpointKey};
 
 /// A wish about some clients, or an endpoint. Nothing answers it: the rows change when events say so.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
     /// Connect clients that are off or given up; leave the others alone.
     Connect(Vec<ClientKey>),

@@ -59,6 +59,8 @@ pub const STARTER: &str = include_str!("../assets/fleet.toml");
 #[derive(Clone, Debug)]
 pub struct Loaded {
     pub fleet: Fleet,
+    /// Whose members may attach to the fleet's agent, beside its own user (`[agent] group`).
+    pub agent_group: Option<String>,
     /// What is doubtful about it all the same, in the order of the file's tables.
     pub warnings: Vec<Warning>,
 }
@@ -135,8 +137,10 @@ fn is_own(address: IpAddr) -> bool {
 
 fn parse_within(text: &str, file_name: &str, around: &Surroundings<'_>) -> Result<Loaded, FileErrors> {
     let mut report = Report::new(file_name, text, Some(format::REDACTION));
-    let fleet = tree::parse(text, &mut report, |root, report| fleet_file::read(root, report, around));
-    report.finish(fleet).map(|(fleet, warnings)| Loaded { fleet, warnings })
+    let read = tree::parse(text, &mut report, |root, report| {
+        (fleet_file::read(root, report, around), fleet_file::read_agent(root, report))
+    });
+    report.finish(read).map(|((fleet, agent_group), warnings)| Loaded { fleet, agent_group, warnings })
 }
 
 /// Writes [`STARTER`] to a new file; one that is there already is left alone.

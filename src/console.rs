@@ -14,19 +14,20 @@ use std::{
 
 use crossterm::event::EventStream;
 use futures_util::StreamExt;
-use tokio::time::{MissedTickBehavior, interval, sleep_until};
+use tokio::time::sleep_until;
 
 pub use look::Look;
 pub use screen::exit_on_panic;
 
 use crate::{
-    action::Scope,
+    action::{Action, Scope},
+    agent::{Attached, Role},
     clock::Moment,
     event::{Level, State},
     model::{Effect, Model},
     recording::Player,
+    run::{Live, Run},
     signals::{Job, Jobs, Signals},
-    source::Source,
     stdio::complain,
     ui,
     words::figures,
@@ -41,6 +42,8 @@ pub enum ConsoleError {
     Terminal(#[from] io::Error),
     #[error("the engine ended by itself; this is a bug of mqfleet")]
     EngineEnded,
+    #[error("the agent is gone, or the way to it; mqfleet attach shows its fleet again")]
+    AgentLost,
 }
 
 /// How a console ended.
@@ -70,28 +73,27 @@ const AFTER_NEWS_REMOTE: Duration = Duration::from_secs(1);
 /// How often the passing of time is drawn.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Shows `source` until the operator quits, then ends it in good order.
+/// Shows a run until the operator quits, then ends it in good order.
 ///
 /// # Errors
 /// Where the terminal cannot be used, or the engine ends by itself.
-pub async fn run(mut source: Source, look: Look) -> Result<ExitCode, ConsoleError> {
+pub async fn run(run: Run, mut live: Live, look: Look) -> Result<ExitCode, ConsoleError> {
     let mut signals = Signals::listen()?;
-    let mut model = Model::new(source.fleet().clone(), source.anchor().moment());
-    let started = Instant::now();
-    let end = match show(Feed::Live(&mut source), &mut model, &look, &mut signals).await {
+    let mut model = Model::new(live.fleet.clone(), live.begin.moment());
+    let (started, begin) = (Instant::now(), live.begin);
+    let end = match show(Feed::Live(&mut live, begin), &mut model, &look, &mut signals).await {
         Ok(end) => end,
         Err(error) => {
-            source.stop().await;
+            run.stop().await;
             return Err(error);
         }
     };
     if !matches!(end, End::Lost) {
         screen::last_words(report::text(&model, started.elapsed()).as_bytes());
     }
-    Feed::Live(&mut source).second(&mut model);
     // Whoever asks a second time does not want to wait for good manners.
     let unwritten = tokio::select! {
-        unwritten = source.stop() => unwritten,
+        unwritten = run.stop() => unwritten,
         second = signals.next() => return Ok(ExitCode::from(128 + second as u8)),
     };
     if let Some(words) = unwritten {
@@ -99,6 +101,28 @@ pub async fn run(mut source: Source, look: Look) -> Result<ExitCode, ConsoleErro
         return Ok(ExitCode::FAILURE);
     }
     Ok(end.code())
+}
+
+/// Shows the fleet of an agent until the operator leaves it; it goes on.
+///
+/// # Errors
+/// Where the terminal cannot be used, or the agent goes away.
+pub async fn attached(mut attached: Attached, look: Look) -> Result<ExitCode, ConsoleError> {
+    let mut signals = Signals::listen()?;
+    let mut model = Model::new(attached.fleet.clone(), attached.begin.moment());
+    let anchor = attached.begin;
+    let known = attached.known.clone();
+    let feed = Feed::Attached(&mut attached, anchor);
+    model.restore(known, feed.now());
+    match show(feed, &mut model, &look, &mut signals).await {
+        Err(ConsoleError::AgentLost) => {
+            let why = attached.commands.ended.borrow().clone();
+            let why = why.ok_or(ConsoleError::AgentLost)?;
+            complain(&format!("mqfleet: {} is over: {why}", attached.fleet.name));
+            Ok(ExitCode::SUCCESS)
+        }
+        shown => Ok(shown?.code()),
+    }
 }
 
 /// Shows a recording until the operator quits.
@@ -131,8 +155,6 @@ impl Console<'_> {
         let mut jobs = Jobs::listen()?;
         let mut keys = EventStream::new();
         let mut pace = Pace::new();
-        let mut every_second = interval(TICK);
-        every_second.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut facts = Facts::new(self.model, self.screen.written());
         let test_panic = std::env::var("MQFLEET_TEST_PANIC").is_ok();
         loop {
@@ -154,9 +176,19 @@ impl Console<'_> {
                         let effect = input::handle(self.model, &self.look.keymap, scope, &event, Moment::now());
                         match effect {
                             Effect::Nothing => {}
-                            Effect::Command(command) => self.feed.command(command).await,
+                            Effect::Command(command) => match self.feed.role() {
+                                // The agent would refuse it, and what was just said is not true then.
+                                Some(role) if !role.is_own => {
+                                    let take_over = self.look.keymap.keys(Action::TakeOver).first();
+                                    let then = take_over.map(|key| format!("; {key} takes over")).unwrap_or_default();
+                                    let text = format!("not done: {}{then}", words_of_role(role));
+                                    self.model.say(Level::Warning, text, Moment::now());
+                                }
+                                _ => self.feed.command(command).await,
+                            },
                             Effect::Playback(playback) => self.feed.play(playback, self.model),
                             Effect::Repaint => self.screen.repaint()?,
+                            Effect::TakeOver => self.feed.take_over().await,
                             Effect::Suspend => self.suspend(),
                             Effect::Quit => return Ok(End::Quit),
                         }
@@ -169,7 +201,6 @@ impl Console<'_> {
                         return Ok(End::Lost);
                     }
                 }
-                _ = every_second.tick() => self.feed.second(self.model),
                 // Before the news: in a storm there is always more of it, and the screen would stand still.
                 () = sleep_until(wait.into()) => {
                     // A slow terminal skips this frame; working it out for nothing costs a pass over the fleet.
@@ -208,6 +239,7 @@ impl Console<'_> {
         let up = self.model.live().totals().of(State::Up);
         let text = match self.feed.scope() {
             Scope::Replay => "mqfleet: suspended; fg goes on\n".to_owned(),
+            Scope::Attached => "mqfleet: suspended; the agent goes on; fg shows it again\n".to_owned(),
             _ => format!(
                 "mqfleet: suspended; its workers hold the {} that {} up, nobody connects anew; fg goes on\n",
                 figures::clients(up),
@@ -238,6 +270,7 @@ impl Console<'_> {
         let timeline = self.feed.timeline();
         self.model.set_height(ui::table_height(area, timeline.is_some()));
         let (now, anchor) = (self.feed.now(), self.feed.anchor());
+        let role = self.feed.role().map(words_of_role);
         let context = ui::Context {
             now,
             anchor,
@@ -247,7 +280,8 @@ impl Console<'_> {
             keymap: &self.look.keymap,
             widths: facts.widths,
             bytes_per_second: self.model.frozen().is_none().then_some(facts.bytes_per_second),
-            recording: self.feed.recording(),
+            recording: self.feed.recording(self.model),
+            attached: role.as_deref(),
             timeline,
         };
         let model = &*self.model;
@@ -257,6 +291,15 @@ impl Console<'_> {
         self.model.see(is_seen);
         self.model.set_help_below(below);
         Ok(())
+    }
+}
+
+/// What an operator has to know of who commands; nothing where that is this console.
+fn words_of_role(role: Role) -> String {
+    match role.writer {
+        _ if role.is_own => String::new(),
+        Some(who) => format!("{who} commands"),
+        None => "nobody commands".to_owned(),
     }
 }
 

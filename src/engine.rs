@@ -4,9 +4,14 @@ mod renewals;
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
+use tokio::{
+    sync::mpsc,
+    task::JoinHandle,
+    time::{Instant, MissedTickBehavior, interval},
+};
 
 use crate::{
+    bus::Bus,
     clock::{Anchor, Moment},
     command::Command,
     credentials::{self, Keyring},
@@ -15,7 +20,6 @@ use crate::{
     event::{Event, Finding, Late, Level, Messages, Order, Reason, Request, Sample, Shortfall, State, Step, What},
     fleet::{ClientKey, EndpointKey, Fleet, WorkerKey},
     lifecycle::{Effect, Lifecycle},
-    outbox::Outbox,
     pool::{Pool, PoolNews},
     transport::{Connector, Resolver},
     wire::{self, Report, SlotMessages, SlotTcp, ToWorker},
@@ -26,7 +30,6 @@ use crate::{
 #[derive(Debug)]
 pub struct Engine {
     commands: mpsc::Sender<Command>,
-    events: mpsc::Receiver<Vec<Event>>,
     task: JoinHandle<()>,
     workers: usize,
 }
@@ -34,15 +37,12 @@ pub struct Engine {
 impl Engine {
     /// Commands that may wait. A person cannot type so fast, so a full queue is waited for.
     const COMMANDS: usize = 64;
-    /// Batches of events that may wait for the listener. Where it is full, events are gathered, and
-    /// folded where they become too many.
-    const BATCHES: usize = 4;
 
-    /// Starts the workers of `fleet` and connects the clients that are to be connected. `seed`
-    /// decides the jitter of their retries. Must be called inside a tokio runtime.
-    pub fn start(fleet: Arc<Fleet>, seed: u64) -> Engine {
+    /// Starts the workers of `fleet` and connects the clients that are to be connected; what happens is
+    /// published on `bus`, which is closed when the engine ends. `seed` decides the jitter of their retries.
+    /// Must be called inside a tokio runtime.
+    pub fn start(fleet: Arc<Fleet>, seed: u64, bus: Bus) -> Engine {
         let (commands, command_receiver) = mpsc::channel(Self::COMMANDS);
-        let (event_sender, events) = mpsc::channel(Self::BATCHES);
         let pool = Pool::start(&fleet);
         let workers = pool.placement().workers().len();
         let now = Moment::now();
@@ -56,9 +56,10 @@ impl Engine {
         let renewals = Renewals::new(&fleet);
         let patience = fleet.endpoint_keys().map(|key| lifecycle.patience(key)).collect();
         let keyring = Keyring::new(fleet.clone());
-        let core = Core { fleet, lifecycle, pool, keyring, prober, patience, renewals, outbox: Outbox::default() };
-        let task = tokio::spawn(core.run(command_receiver, event_sender));
-        Engine { commands, events, task, workers }
+        let core =
+            Core { fleet, lifecycle, pool, keyring, prober, patience, renewals, news: Vec::new(), bus: Open(bus) };
+        let task = tokio::spawn(core.run(command_receiver));
+        Engine { commands, task, workers }
     }
 
     /// How many worker processes the fleet has.
@@ -66,20 +67,14 @@ impl Engine {
         self.workers
     }
 
-    /// Waits for the next events, in their order; `None` when the engine has ended.
-    pub async fn next(&mut self) -> Option<Vec<Event>> {
-        self.events.recv().await
-    }
-
-    /// Gives a command. Whether it worked is seen in the events.
-    pub async fn command(&self, command: Command) {
-        let _ = self.commands.send(command).await; // an engine that has ended closes its events
+    /// Where commands go. Whether one worked is seen in the events.
+    pub fn commands(&self) -> mpsc::Sender<Command> {
+        self.commands.clone()
     }
 
     /// Disconnects everything, ends the workers and waits until they are gone.
-    pub async fn stop(mut self) {
+    pub async fn stop(self) {
         let _ = self.commands.send(Command::Stop).await;
-        self.events.close();
         let _ = self.task.await;
     }
 }
@@ -93,27 +88,43 @@ struct Core {
     /// How long a probe of each endpoint may take.
     patience: Box<[Duration]>,
     renewals: Renewals,
-    outbox: Outbox,
+    /// What happened since it was last published.
+    news: Vec<Event>,
+    bus: Open,
 }
 
+/// A bus that is closed with its engine, however that ends.
+struct Open(Bus);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// How often the time is told.
+const SECOND: Duration = Duration::from_secs(1);
+
 impl Core {
-    async fn run(mut self, mut commands: mpsc::Receiver<Command>, events: mpsc::Sender<Vec<Event>>) {
+    async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        let mut every_second = interval(SECOND);
+        every_second.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.carry_out();
+            if !self.news.is_empty() {
+                self.bus.0.publish(self.news.drain(..));
+            }
             let deadline = self.lifecycle.next_deadline().map(|at| {
                 // Half a millisecond late is on time: it lets tokio's coarse timer fire once, not twice.
                 Instant::now() + at.since(Moment::now()) + Duration::from_micros(500)
             });
             tokio::select! {
                 biased;
-                permit = events.reserve(), if !self.outbox.is_empty() => match permit {
-                    Ok(permit) => permit.send(self.outbox.take()),
-                    Err(_) => break, // nobody listens any more
-                },
                 command = commands.recv() => match command {
                     Some(Command::Stop) | None => break,
                     Some(command) => self.obey(command),
                 },
+                _ = every_second.tick() => self.tell_time(),
                 news = self.pool.next() => match news {
                     Some(news) => self.take_in(news),
                     None => break,
@@ -126,7 +137,15 @@ impl Core {
             }
             self.lifecycle.poll(Moment::now());
         }
+        self.tell_time();
+        self.bus.0.publish(self.news.drain(..));
+        drop(self.bus); // what the workers say of their end is nobody's matter
         self.pool.stop().await;
+    }
+
+    fn tell_time(&mut self) {
+        let now = Moment::now();
+        self.news.push(Event { at: now, what: What::Second(Anchor::now().utc(now)) });
     }
 
     fn fetched(&mut self, news: credentials::News) {
@@ -156,9 +175,9 @@ impl Core {
         }
         let found = finding.failure.as_ref().map_or(Ok(()), |failure| Err(failure.cause.clone()));
         if let Some(what) = self.renewals.notice(endpoint, &finding, Anchor::now().utc(now)) {
-            self.outbox.push(Event { at: now, what });
+            self.news.push(Event { at: now, what });
         }
-        self.outbox.push(Event { at: now, what: What::Finding(endpoint, Arc::new(finding)) });
+        self.news.push(Event { at: now, what: What::Finding(endpoint, Arc::new(finding)) });
         self.lifecycle.probed(endpoint, found, now);
     }
 
@@ -183,7 +202,7 @@ impl Core {
 
     /// Does what the operator wants of an endpoint, and tells it before what follows from it.
     fn order(&mut self, endpoint: EndpointKey, order: Order, now: Moment) {
-        self.outbox.push(Event { at: now, what: What::Order(endpoint, order) });
+        self.news.push(Event { at: now, what: What::Order(endpoint, order) });
         match order {
             Order::Hold => self.lifecycle.hold(endpoint, now),
             Order::Release => self.lifecycle.release(endpoint, now),
@@ -203,10 +222,10 @@ impl Core {
             PoolNews::Report(worker, report) => self.take_in_report(worker, report),
             PoolNews::Warning(text) => {
                 let what = What::Notice { level: Level::Warning, text };
-                self.outbox.push(Event { at: Moment::now(), what });
+                self.news.push(Event { at: Moment::now(), what });
             }
             PoolNews::Event { worker, event, detail } => {
-                self.outbox.push(Event { at: Moment::now(), what: What::Worker { worker, event, detail } });
+                self.news.push(Event { at: Moment::now(), what: What::Worker { worker, event, detail } });
             }
         }
     }
@@ -228,24 +247,24 @@ impl Core {
         self.carry_out();
         for (slot, generation, at, connack) in connacks {
             if let Some(client) = current(&self.lifecycle, slot, generation) {
-                self.outbox.push(Event { at, what: What::Connack(client, connack) });
+                self.news.push(Event { at, what: What::Connack(client, connack) });
             }
         }
         for sample in report.samples {
             if let Some(client) = placement.client(worker, sample.slot) {
                 let what = What::Sample(Sample { client, probe: sample.probe, rtt: sample.rtt });
-                self.outbox.push(Event { at: sample.at, what });
+                self.news.push(Event { at: sample.at, what });
             }
         }
         for late in report.late {
             if let Some(client) = current(&self.lifecycle, late.slot, late.generation) {
                 let what = What::Late(Late { client, probe: late.probe, since: late.since });
-                self.outbox.push(Event { at: Moment::now(), what });
+                self.news.push(Event { at: Moment::now(), what });
             }
         }
         for SlotTcp { slot, generation, at, tcp } in report.tcp {
             if let Some(client) = current(&self.lifecycle, slot, generation) {
-                self.outbox.push(Event { at, what: What::Tcp(client, tcp) });
+                self.news.push(Event { at, what: What::Tcp(client, tcp) });
             }
         }
         for shortfall in report.shortfalls {
@@ -259,24 +278,24 @@ impl Core {
                     continue;
                 }
                 let shortfall = Shortfall { client, request, filter, asked, granted, detail };
-                self.outbox.push(Event { at, what: What::Shortfall(shortfall) });
+                self.news.push(Event { at, what: What::Shortfall(shortfall) });
             }
         }
         for subscribed in report.subscribed {
             if let Some(client) = current(&self.lifecycle, subscribed.slot, subscribed.generation) {
                 let what = What::Subscribed(client, subscribed.took);
-                self.outbox.push(Event { at: subscribed.at, what });
+                self.news.push(Event { at: subscribed.at, what });
             }
         }
         for messages in report.messages {
             if let Some(client) = placement.client(worker, messages.slot) {
                 let SlotMessages { received, published, refused, .. } = messages;
                 let what = What::Messages(Messages { client, received, published, refused });
-                self.outbox.push(Event { at: Moment::now(), what });
+                self.news.push(Event { at: Moment::now(), what });
             }
         }
         if report.samples_lost > 0 {
-            self.outbox.push(Event { at: Moment::now(), what: What::SamplesLost(report.samples_lost) });
+            self.news.push(Event { at: Moment::now(), what: What::SamplesLost(report.samples_lost) });
         }
     }
 
@@ -291,13 +310,13 @@ impl Core {
                     if matches!(step.to, State::Up | State::Off) {
                         self.keyring.forget(step.client);
                     }
-                    self.outbox.push(Event { at, what: What::State(step) });
+                    self.news.push(Event { at, what: What::State(step) });
                 }
-                Effect::Measured(at, measured) => self.outbox.push(Event { at, what: What::Measured(measured) }),
+                Effect::Measured(at, measured) => self.news.push(Event { at, what: What::Measured(measured) }),
                 Effect::Warning(at, text) => {
-                    self.outbox.push(Event { at, what: What::Notice { level: Level::Warning, text } });
+                    self.news.push(Event { at, what: What::Notice { level: Level::Warning, text } });
                 }
-                Effect::Gate(at, endpoint, gate) => self.outbox.push(Event { at, what: What::Gate(endpoint, gate) }),
+                Effect::Gate(at, endpoint, gate) => self.news.push(Event { at, what: What::Gate(endpoint, gate) }),
                 Effect::Fetch(client, ticket) => self.keyring.prepare(client, ticket),
                 Effect::Connect(client, generation, endpoint, manner) => match self.fleet.client(client).sources() {
                     [None, None] => self.pool.order(client, |slot| ToWorker::Connect {

@@ -11,10 +11,11 @@ mod unanswered;
 
 use std::{sync::Arc, time::Duration};
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    clock::Moment,
+    clock::{Anchor, Moment},
     fleet::{ClientKey, EndpointKey, ProbeKind, Protocol, WorkerKey},
     text::Scrubbed,
 };
@@ -31,10 +32,19 @@ pub use self::{
 };
 
 /// One thing that happened.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {
     pub at: Moment,
     pub what: What,
+}
+
+impl Event {
+    /// Takes over what this event says the wall clock says, where it is about that.
+    pub fn set_clock(&self, anchor: &mut Anchor) {
+        if let What::Second(wall) = self.what {
+            *anchor = Anchor::of_line(self.at, wall);
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -77,12 +87,17 @@ pub enum What {
     Trouble(Scrubbed),
     /// The operator gave an order about an endpoint, and it is in force.
     Order(EndpointKey, Order),
+    /// Another second is over, and this is what the wall clock says: until the next one, all times are told by
+    /// it. Whoever listens looks at what only time changes.
+    Second(DateTime<Utc>),
+    /// The run is recorded from now on, or no more because the disk failed.
+    Recording(bool),
 }
 
 impl What {
     /// Whether it is a figure that comes again and again: it can wait for the next second to be seen.
     pub fn is_figure(&self) -> bool {
-        matches!(self, What::Sample(_) | What::Tcp(..) | What::Messages(_))
+        matches!(self, What::Sample(_) | What::Tcp(..) | What::Messages(_) | What::Second(_))
     }
 }
 

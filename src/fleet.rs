@@ -62,6 +62,12 @@ pub struct Fleet {
 }
 
 impl Fleet {
+    /// Nobody.
+    pub fn none() -> Arc<Fleet> {
+        let name = Scrubbed::default();
+        Arc::new(Fleet { name, env: None, worker_size: 1, endpoints: Vec::new(), clients: Vec::new() })
+    }
+
     /// Whether it is a production fleet, of which everything is asked once more.
     pub fn is_prod(&self) -> bool {
         let is_one = |env: &str| env.eq_ignore_ascii_case("prod") || env.eq_ignore_ascii_case("production");

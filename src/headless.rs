@@ -10,14 +10,13 @@ use std::{
 
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{MissedTickBehavior, interval, sleep_until},
+    time::sleep_until,
 };
 
 use crate::{
-    clock::{Anchor, Moment},
-    event::State,
+    event::{Event, State, What},
+    run::{Live, Run},
     signals::Signals,
-    source::Source,
     stdio::complain,
 };
 
@@ -45,43 +44,36 @@ pub struct Options {
 ///
 /// # Errors
 /// Where signals cannot be handled or standard output fails other than by being closed.
-pub async fn run(mut source: Source, options: Options) -> io::Result<ExitCode> {
+pub async fn run(run: Run, mut live: Live, options: Options) -> io::Result<ExitCode> {
     let mut signals = Signals::listen()?;
-    let fleet = source.fleet().clone();
-    let begin = *source.anchor();
-    let mut script = Script::new(fleet.clone(), options.format, options.samples, begin.moment());
+    let fleet = live.fleet.clone();
+    let mut script = Script::new(fleet.clone(), options.format, options.samples, live.begin);
     let out = Printer::start()?;
     let end = options.duration.map(|d| Instant::now() + d);
-    let mut every_second = interval(Duration::from_secs(1));
-    every_second.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    every_second.tick().await;
-    script.start(source.workers(), &begin);
+    script.start(run.workers());
     let signal = loop {
         tokio::select! {
             biased;
             signal = signals.next() => break Some(signal),
             () = sleep_until(end.unwrap_or_else(Instant::now).into()), if end.is_some() => break None,
             sent = out.send(&mut script.text), if !script.text.is_empty() => if sent.is_err() { break None },
-            _ = every_second.tick() => {
-                let (anchor, now) = (Anchor::now(), Moment::now());
-                script.second(&anchor, now);
-                source.second(&script.known, &anchor, now);
-            },
-            // A reader that is slow slows down our listening; the engine folds what waits.
-            events = source.next(), if script.text.len() < PRINT_AHEAD => {
+            // A reader that is slow slows down our listening; what waits for us is folded.
+            events = live.events.next(), if script.text.len() < PRINT_AHEAD => {
                 let events = events.ok_or_else(engine_ended)?;
-                events.iter().for_each(|event| script.event(source.anchor(), event));
+                events.iter().for_each(|event| script.event(event));
             }
         }
     };
-    let (anchor, now) = (Anchor::now(), Moment::now());
-    script.end(&anchor, now);
-    source.second(&script.known, &anchor, now);
-    let Script { known, text, .. } = script;
-    let unwritten = tokio::select! {
-        unwritten = source.stop() => unwritten,
+    let (unwritten, last) = tokio::select! {
+        ended = async { tokio::join!(run.stop(), rest(&mut live)) } => ended,
         second = signals.next() => return Ok(ExitCode::from(128 + second as u8)),
     };
+    // The run's last word is how the fleet stands at its end.
+    let end = last.iter().rposition(|event| matches!(event.what, What::Second(_)));
+    for (n, event) in last.iter().enumerate() {
+        if Some(n) == end { script.end(event) } else { script.event(event) }
+    }
+    let Script { known, text, .. } = script;
     out.finish(text).await?;
     if let Some(words) = unwritten {
         complain(&format!("mqfleet: {words}"));
@@ -94,6 +86,15 @@ pub async fn run(mut source: Source, options: Options) -> io::Result<ExitCode> {
         None if options.strict && !all_up => ExitCode::from(3),
         None => ExitCode::SUCCESS,
     })
+}
+
+/// All that is heard until the end.
+async fn rest(live: &mut Live) -> Vec<Event> {
+    let mut rest = Vec::new();
+    while let Some(events) = live.events.next().await {
+        rest.extend(events);
+    }
+    rest
 }
 
 /// The engine only ends when told to.

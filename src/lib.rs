@@ -2,15 +2,18 @@
 //!
 //! A *fleet* is read from one file. *Worker* processes of this same binary hold its Paho clients and
 //! do nothing else. The *engine* owns the workers and each client's *lifecycle*, and turns what they
-//! report into one ordered stream of *events*. The console, the lines for scripts and the log file
-//! only listen to that stream; *commands* go the other way.
+//! report into one ordered stream of *events*, published on a *bus*. The console, the lines for scripts, the
+//! log file and the recording are its subscribers, each with a mailbox of its own; *commands* go the other
+//! way. An *agent* is a run without a screen: its bus keeps what is known, and a console that attaches gets
+//! that first, then the events, over a Unix socket.
 //!
 //! ```text
 //!  keys ──► console ── Action ──► model ── Command ──► engine ──► pool ══ stdin ══► worker ──► Paho
 //!                                   ▲                   │  ▲       ║                  │         ⇅ whole packets
 //!  pixels ◄── ui ◄──────────────────┘                   │  └───────╨══ same socket ═══┤    connection ◄──► broker
 //!                                   │                   ▼                   reports   │         ▲ stream
-//!                                   └── Event ──── source ──► lines ──► log, scripts  └──► transport
+//!                                   └── Event ────── bus ──► log, recording           └──► transport
+//!                                                     └────► lines, agent ══ socket ══► other consoles
 //! ```
 //!
 //! A worker has the [`transport`] make a connection (names, proxies, TLS, WebSocket), and Paho speaks MQTT
@@ -18,7 +21,7 @@
 //! [`mqtt`] let through, and measures. Below MQTT nothing is left to Paho.
 //!
 //! To follow an event from socket to pixel, read: [`transport`], [`paho`] with [`mqtt`], [`worker`],
-//! [`wire`], [`pool`], [`engine`] with [`lifecycle`], [`source`], [`model`], [`ui`], [`console`].
+//! [`wire`], [`pool`], [`engine`] with [`lifecycle`], [`bus`], [`model`], [`ui`], [`console`].
 //!
 //! # Layers
 //!
@@ -37,7 +40,8 @@
 //! | 2 | `model` | `action`, `clock`, `command`, `event`, `fleet`, `text` | `tokio`, `ratatui`, `Moment::now`, `Instant::now`, `Mutex` |
 //! | 2 | `credentials` | `event`, `fleet`, `text` | `ratatui` |
 //! | 3 | `config` | `action`, `credentials`, `event`, `fleet`, `text` | `tokio`, `Moment::now` |
-//! | 2 | `outbox` | `clock`, `event`, `fleet`, `text` | `tokio`, `ratatui`, `Moment::now`, `Instant::now`, `Mutex` |
+//! | 2 | `mailbox` | `clock`, `event`, `fleet`, `text` | `tokio`, `ratatui`, `Moment::now`, `Instant::now`, `Mutex` |
+//! | 3 | `bus` | `clock`, `event`, `mailbox`, `model` | `ratatui`, `paho`, `Moment::now` |
 //! | 2 | `wire` | `clock`, `event`, `fleet`, `text` | `ratatui` |
 //! | 2 | `mqtt` | `clock`, `fleet`, `text` | `tokio`, `ratatui`, `Moment::now`, `Instant::now`, `Mutex` |
 //! | 2 | `signals` | | `ratatui` |
@@ -52,17 +56,20 @@
 //! | 3 | `transport` | `clock`, `event`, `fleet`, `text` | `ratatui`, `paho` |
 //! | 4 | `endpoint` | `event`, `fleet`, `transport` | `ratatui`, `paho` |
 //! | 5 | `worker` | `clock`, `event`, `fleet`, `mqtt`, `paho`, `stdio`, `text`, `transport`, `wire` | `ratatui` |
-//! | 5 | `engine` | `clock`, `command`, `credentials`, `endpoint`, `event`, `fleet`, `lifecycle`, `outbox`, `pool`, `text`, `transport`, `wire` | `ratatui`, `paho` |
+//! | 5 | `engine` | `bus`, `clock`, `command`, `credentials`, `endpoint`, `event`, `fleet`, `lifecycle`, `pool`, `text`, `transport`, `wire` | `ratatui`, `paho` |
 //! | 4 | `report` | `clock`, `event`, `fleet`, `model`, `text`, `words` | `tokio`, `ratatui`, `Moment::now`, `Instant::now`, `Mutex` |
-//! | 5 | `recording` | `clock`, `command`, `event`, `fleet`, `lines`, `model`, `outbox`, `private`, `text` | `ratatui`, `paho` |
-//! | 6 | `source` | `clock`, `command`, `engine`, `event`, `fleet`, `lines`, `model`, `private`, `recording`, `text` | `ratatui`, `paho` |
+//! | 5 | `recording` | `bus`, `clock`, `command`, `event`, `fleet`, `lines`, `model`, `private`, `text` | `ratatui`, `paho` |
+//! | 6 | `run` | `bus`, `clock`, `command`, `engine`, `event`, `fleet`, `lines`, `private`, `recording`, `text` | `ratatui`, `paho` |
 //! | 6 | `demo` | `clock`, `event`, `fleet`, `pool`, `stdio`, `text`, `wire` | `ratatui`, `paho` |
-//! | 7 | `console` | `action`, `clock`, `command`, `config`, `event`, `model`, `recording`, `signals`, `source`, `stdio`, `ui`, `words` | `paho` |
-//! | 6 | `headless` | `clock`, `event`, `fleet`, `lines`, `model`, `signals`, `source`, `stdio` | `ratatui`, `paho` |
-//! | 7 | `replay` | `clock`, `event`, `headless`, `recording`, `report`, `signals`, `stdio` | `ratatui`, `paho` |
-//! | 6 | `check` | `clock`, `event`, `fleet`, `headless`, `lines`, `model`, `pool`, `signals`, `source`, `stdio`, `text`, `words` | `ratatui`, `paho` |
-//! | 6 | `doctor` | `clock`, `credentials`, `endpoint`, `event`, `fleet`, `headless`, `pool`, `stdio`, `text`, `transport`, `wire`, `words` | `ratatui`, `paho` |
-//! | 8 | `cli` | `check`, `config`, `console`, `demo`, `doctor`, `fleet`, `headless`, `lines`, `pool`, `recording`, `replay`, `report`, `seal`, `source`, `stdio`, `text`, `words`, `worker` | `ratatui`, `paho` |
+//! | 7 | `agent` | `bus`, `clock`, `command`, `event`, `fleet`, `model`, `pool`, `private`, `recording`, `run`, `signals`, `stdio`, `text`, `wire` | `ratatui`, `paho` |
+//! | 8 | `console` | `action`, `agent`, `clock`, `command`, `config`, `event`, `model`, `recording`, `run`, `signals`, `stdio`, `ui`, `words` | `paho` |
+//! | 7 | `headless` | `clock`, `event`, `fleet`, `lines`, `model`, `run`, `signals`, `stdio` | `ratatui`, `paho` |
+//! | 8 | `replay` | `clock`, `event`, `headless`, `recording`, `report`, `signals`, `stdio` | `ratatui`, `paho` |
+//! | 8 | `check` | `bus`, `clock`, `event`, `fleet`, `headless`, `lines`, `model`, `pool`, `run`, `signals`, `stdio`, `text`, `words` | `ratatui`, `paho` |
+//! | 8 | `listing` | `clock`, `fleet`, `headless`, `model`, `words` | `tokio`, `ratatui`, `paho`, `Moment::now` |
+//! | 8 | `control` | `agent`, `command`, `event`, `fleet`, `model`, `stdio`, `wire`, `words` | `ratatui`, `paho` |
+//! | 8 | `doctor` | `clock`, `credentials`, `endpoint`, `event`, `fleet`, `headless`, `pool`, `stdio`, `text`, `transport`, `wire`, `words` | `ratatui`, `paho` |
+//! | 9 | `cli` | `agent`, `bus`, `check`, `clock`, `config`, `console`, `control`, `demo`, `doctor`, `fleet`, `headless`, `lines`, `listing`, `model`, `pool`, `recording`, `replay`, `report`, `run`, `seal`, `stdio`, `text`, `words`, `worker` | `ratatui`, `paho` |
 //!
 //! # Where this differs from what one might expect
 //!
@@ -100,12 +107,15 @@
 compile_error!("mqfleet runs on Linux: it asks its kernel about connections, and waits as only that one can");
 
 pub mod action;
+pub mod agent;
+pub mod bus;
 pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod command;
 pub mod config;
 pub mod console;
+pub mod control;
 pub mod credentials;
 #[cfg(feature = "demo")]
 pub mod demo;
@@ -117,18 +127,19 @@ pub mod fleet;
 pub mod headless;
 pub mod lifecycle;
 pub mod lines;
+pub mod listing;
+pub mod mailbox;
 pub mod model;
 pub mod mqtt;
-pub mod outbox;
 pub mod paho;
 pub mod pool;
 pub mod private;
 pub mod recording;
 pub mod replay;
 pub mod report;
+pub mod run;
 pub mod seal;
 pub mod signals;
-pub mod source;
 pub mod stdio;
 pub mod text;
 pub mod transport;

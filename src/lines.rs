@@ -71,6 +71,13 @@ enum Line<'a> {
         client: &'a str,
         took_us: u64,
     },
+    Second {
+        ts: String,
+    },
+    Recording {
+        ts: String,
+        is_on: bool,
+    },
     Messages {
         ts: String,
         client: &'a str,
@@ -208,6 +215,7 @@ pub fn json_start(fleet: &Fleet, workers: usize, anchor: &Anchor, at: Moment) ->
 pub fn json(fleet: &Fleet, anchor: &Anchor, event: &Event, samples: bool) -> Option<String> {
     match &event.what {
         What::Messages(_) | What::Subscribed(..) | What::Standing(_) | What::FleetStanding(_) => None,
+        What::Second(_) | What::Recording(_) => None,
         What::Sample(_) | What::Tcp(..) if !samples => None,
         _ => Some(encode(&line(fleet, anchor, event))),
     }
@@ -247,6 +255,8 @@ fn line<'a>(fleet: &'a Fleet, anchor: &Anchor, event: &'a Event) -> Line<'a> {
         What::FleetStanding(standing) => {
             Line::FleetStanding { ts, samples_lost: standing.samples_lost, worker_deaths: standing.worker_deaths }
         }
+        What::Second(_) => Line::Second { ts },
+        What::Recording(is_on) => Line::Recording { ts, is_on: *is_on },
         What::Messages(messages) => Line::Messages {
             ts,
             client: &fleet.client(messages.client).name,
@@ -396,6 +406,7 @@ pub fn plain(fleet: &Fleet, anchor: &Anchor, event: &Event) -> Option<String> {
         }
         What::Sample(_) | What::Late(_) | What::Tcp(..) | What::Gate(..) | What::Measured(_) => return None,
         What::Messages(_) | What::Standing(_) | What::FleetStanding(_) => return None,
+        What::Second(_) | What::Recording(_) => return None,
         What::Finding(..) | What::Connack(..) | What::Subscribed(..) => return None,
         What::Shortfall(shortfall) => {
             let text = words::shortfall(fleet, shortfall);

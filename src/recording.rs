@@ -17,15 +17,15 @@ mod head;
 mod keeper;
 mod place;
 mod player;
-mod queue;
 mod reader;
 mod recorder;
 mod search;
 mod segment;
 
-pub use entry::{Content, Entries, Entry};
+pub use entry::is_of;
+pub use entry::{Entries, Entry};
 pub use files::Limits;
-pub use head::{Header, VERSION};
+pub use head::{Header, VERSION, lines as head, of_head};
 pub use place::{Place, typed};
 pub use player::{News, Player};
 pub use reader::{Ending, Recording, RecordingError, Segment};

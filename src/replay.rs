@@ -10,9 +10,9 @@ use tokio::time::sleep_until;
 
 use crate::{
     clock::Moment,
-    event::Event,
+    event::{Event, What},
     headless::{Format, PRINT_AHEAD, Printer, Script},
-    recording::{Content, Ending, Entries, Entry, Place, Recording, RecordingError},
+    recording::{Ending, Entries, Entry, Place, Recording, RecordingError},
     report::{Report, Tally},
     signals::Signals,
     stdio::complain,
@@ -107,10 +107,11 @@ pub fn tell_ending(recording: &Recording) {
 pub async fn run(recording: &Arc<Recording>, options: Options) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::listen()?;
     let [from, to] = [options.from, options.to].map(|place| place.map(|place| place.moment(recording)));
-    let mut script = Script::new(recording.fleet().clone(), options.format, options.samples, recording.begin());
+    let mut script =
+        Script::new(recording.fleet().clone(), options.format, options.samples, recording.header().anchor());
     let printer = Printer::start()?;
     let mut clock = Clock { speed: options.speed, started: None };
-    script.start(recording.header().workers, &recording.header().anchor());
+    script.start(recording.header().workers);
     let mut passage = Passage::new(recording, from, to);
     let mut next = passage.next();
     let mut last = recording.header().anchor();
@@ -142,21 +143,22 @@ pub async fn run(recording: &Arc<Recording>, options: Options) -> anyhow::Result
         }
         last = entry.anchor();
         let said = script.text.len();
-        match entry.content {
-            // The last word of a run that ended in good order is what it printed at its end.
-            Content::Second if next.is_none() && to.is_none() && recording.ending() == Ending::Orderly => {
-                script.end(&last, entry.at);
-                ended = true;
-            }
-            Content::Second => script.second(&last, entry.at),
-            Content::Event(what) => script.event(&last, &Event { at: entry.at, what }),
+        script.anchor = last;
+        let event = entry.event();
+        let is_second = matches!(event.what, What::Second(_));
+        // The last word of a run that ended in good order is what it printed at its end.
+        if is_second && next.is_none() && to.is_none() && recording.ending() == Ending::Orderly {
+            script.end(&event);
+            ended = true;
+        } else {
+            script.event(&event);
         }
         if is_before {
             script.text.truncate(said);
         }
     }
     if !ended {
-        script.end(&last, last.moment());
+        script.end(&Event { at: last.moment(), what: What::Second(last.utc(last.moment())) });
     }
     printer.finish(script.text).await?;
     if passage.skipped() > 0 {
@@ -183,9 +185,7 @@ pub fn report(recording: &Arc<Recording>, from: Option<Place>, to: Option<Place>
     for entry in Passage::new(recording, from, to) {
         let entry = entry?;
         end = end.max(entry.at);
-        if let Some(event) = entry.event() {
-            tally.apply(&event);
-        }
+        tally.apply(&entry.event());
     }
     if to.is_none() {
         tell_ending(recording);

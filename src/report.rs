@@ -85,6 +85,7 @@ impl Tally {
                 self.known.apply(event);
                 self.sample(sample);
             }
+            What::Second(_) => {} // a pass over the fleet, of which no figure comes
             _ => self.known.apply(event),
         }
     }

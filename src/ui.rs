@@ -25,6 +25,7 @@ use ratatui::{
 };
 
 use crate::{
+    action::Scope,
     clock::{Anchor, Moment},
     config::{Glyphs, Keymap, Theme},
     fleet::Fleet,
@@ -55,6 +56,8 @@ pub struct Context<'a> {
     pub bytes_per_second: Option<u64>,
     /// Whether the run is recorded; `Some(false)` where it was to be, and the disk failed.
     pub recording: Option<bool>,
+    /// Whether the run is an agent's, and who commands it: empty where that is this console.
+    pub attached: Option<&'a str>,
     /// Where a replay is in its recording; `None` where the run is live.
     pub timeline: Option<Timeline<'a>>,
 }
@@ -85,6 +88,15 @@ impl<'a> Screen<'a> {
         let now = model.frozen().map_or(context.now, |frozen| frozen.at);
         let (theme, glyphs) = (context.theme, &context.glyphs);
         Screen { model, context, theme, glyphs, fleet: model.fleet(), now, width }
+    }
+
+    /// Which keys mean anything.
+    fn scope(&self) -> Scope {
+        match (&self.context.timeline, &self.context.attached) {
+            (Some(_), _) => Scope::Replay,
+            (None, Some(_)) => Scope::Attached,
+            (None, None) => Scope::Own,
+        }
     }
 
     /// Draws everything, and says where the terminal's cursor belongs, if anywhere.

@@ -4,12 +4,15 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use futures_util::{SinkExt, StreamExt};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use tokio::net::{
-    UnixStream,
-    unix::{OwnedReadHalf, OwnedWriteHalf},
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{
+        UnixStream,
+        unix::{OwnedReadHalf, OwnedWriteHalf},
+    },
 };
 use tokio_util::{
-    bytes::Bytes,
+    bytes::{Bytes, BytesMut},
     codec::{FramedRead, FramedWrite, LengthDelimitedCodec},
 };
 
@@ -247,19 +250,24 @@ pub enum WireError {
 }
 
 /// The sending half of a link.
-pub struct Sender(FramedWrite<OwnedWriteHalf, LengthDelimitedCodec>);
+pub struct Sender<W = OwnedWriteHalf>(FramedWrite<W, LengthDelimitedCodec>);
 
 /// The receiving half of a link.
-pub struct Receiver(FramedRead<OwnedReadHalf, LengthDelimitedCodec>);
+pub struct Receiver<R = OwnedReadHalf>(FramedRead<R, LengthDelimitedCodec>);
 
 /// Splits a connected socket into the two halves of a link.
 pub fn link(stream: UnixStream) -> (Sender, Receiver) {
     let (read, write) = stream.into_split();
+    halves(read, write)
+}
+
+/// A link over any two streams of bytes.
+pub fn halves<R: AsyncRead, W: AsyncWrite>(read: R, write: W) -> (Sender<W>, Receiver<R>) {
     let codec = || LengthDelimitedCodec::builder().max_frame_length(MAX_FRAME).new_codec();
     (Sender(FramedWrite::new(write, codec())), Receiver(FramedRead::new(read, codec())))
 }
 
-impl Sender {
+impl<W: AsyncWrite + Unpin> Sender<W> {
     /// Sends one frame and waits until the kernel has it.
     pub async fn send<T: Serialize>(&mut self, message: &T) -> Result<(), WireError> {
         self.feed(message).await?;
@@ -269,7 +277,12 @@ impl Sender {
     /// Puts one frame into the buffer; [`Sender::flush`] sends what is there.
     pub async fn feed<T: Serialize>(&mut self, message: &T) -> Result<(), WireError> {
         let frame = postcard::to_stdvec(message)?;
-        Ok(self.0.feed(Bytes::from(frame)).await?)
+        self.feed_bytes(Bytes::from(frame)).await
+    }
+
+    /// The same with a frame that is bytes and nothing else.
+    pub async fn feed_bytes(&mut self, frame: Bytes) -> Result<(), WireError> {
+        Ok(self.0.feed(frame).await?)
     }
 
     pub async fn flush(&mut self) -> Result<(), WireError> {
@@ -277,11 +290,15 @@ impl Sender {
     }
 }
 
-impl Receiver {
+impl<R: AsyncRead + Unpin> Receiver<R> {
     /// Waits for one frame. Cancelling the wait loses nothing.
     pub async fn recv<T: DeserializeOwned>(&mut self) -> Result<T, WireError> {
-        let frame = self.0.next().await.ok_or(WireError::Closed)??;
-        Ok(postcard::from_bytes(&frame)?)
+        Ok(postcard::from_bytes(&self.recv_bytes().await?)?)
+    }
+
+    /// The same for a frame that is bytes and nothing else.
+    pub async fn recv_bytes(&mut self) -> Result<BytesMut, WireError> {
+        Ok(self.0.next().await.ok_or(WireError::Closed)??)
     }
 }
 

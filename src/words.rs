@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use crate::{
+    clock::Moment,
     event::{Condition, Gate, Order, Reason, Shortfall, State, Transition, WorkerEvent},
-    fleet::{EndpointKey, Fleet, WorkerKey},
-    model::{Entry, Subject},
+    fleet::{ClientKey, EndpointKey, Fleet, WorkerKey},
+    model::{Entry, Known, Subject},
     text::Scrubbed,
 };
 
@@ -104,6 +105,39 @@ pub fn reason(reason: Reason, detail: &str) -> String {
         reason.words().to_owned()
     } else {
         format!("{}: {detail}", reason.words())
+    }
+}
+
+/// Why a client is in its state, from the longest form to the shortest. What is well needs no reason.
+pub fn why(known: &Known, key: ClientKey, now: Moment) -> Vec<String> {
+    let row = known.row(key);
+    let words = row.reason.words();
+    let full = reason(row.reason, &row.detail);
+    match row.state {
+        State::Up => connection::slow(known, key, now),
+        State::Held | State::Failed if row.next_try.is_some() => {
+            let due = row.next_try.map(|at| at.since(now)).filter(|due| !due.is_zero());
+            let soon = due.map_or("now".to_owned(), |due| format!("in {}", figures::wait(due)));
+            let next = if row.state == State::Held { "probe" } else { "retry" };
+            vec![format!("{full}, {next} {soon}"), format!("{words}, {next} {soon}"), words.to_owned()]
+        }
+        State::Backoff => {
+            let n = row.attempt;
+            let due = row.next_try.map(|at| at.since(now).as_micros().div_ceil(1_000_000));
+            let Some(due) = due else { return vec![full, words.to_owned()] };
+            let due = if due == 0 { "now".to_owned() } else { format!("{}s", figures::count(due as u64)) };
+            let soon = if due == "now" { "now".to_owned() } else { format!("in {due}") };
+            vec![
+                format!("{full}, retry {soon} (#{n})"),
+                format!("{words}, retry {soon} (#{n})"),
+                format!("{words}, {due} #{n}"),
+                format!("{words}, {due}"),
+                words.to_owned(),
+            ]
+        }
+        State::Connecting if row.reason == Reason::Start => Vec::new(),
+        State::Connecting if row.attempt > 1 => vec![format!("{full}, try #{}", row.attempt), full, words.to_owned()],
+        _ => vec![full, words.to_owned()],
     }
 }
 

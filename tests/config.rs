@@ -60,7 +60,7 @@ fn all_syntax_errors_of_a_file_are_drawn() {
 
 #[test]
 fn every_key_reaches_the_fleet() {
-    let Loaded { fleet, warnings } = parse(FULL).unwrap();
+    let Loaded { fleet, warnings, .. } = parse(FULL).unwrap();
     assert_eq!((fleet.name.as_str(), fleet.env.as_deref(), fleet.worker_size), ("plant-eu", Some("prod"), 250));
 
     let [b, a, c, d] = fleet.endpoints.as_slice() else { panic!("four endpoints") };
@@ -172,7 +172,7 @@ fn labels_say_how_their_clients_are_measured() {
         slow = {{ p99 = "90ms" }}
         "#
     );
-    let Loaded { fleet, warnings } = parse(&text).unwrap();
+    let Loaded { fleet, warnings, .. } = parse(&text).unwrap();
     let measured = fleet.clients.iter().map(|client| {
         let settings = &client.settings;
         (settings.probe.kind, settings.probe.every.as_secs(), settings.slow_p99.map(|p99| p99.as_millis()))
@@ -537,7 +537,7 @@ fn wrong_endpoint_keys_say_what_is_wrong() {
 #[test]
 fn a_certificate_may_be_for_an_ipv6_address() {
     let text = "[endpoint.a]\nurl = 'mqtts://[2001:db8::1]'\n[[client]]\nid = 'x'\nendpoints = ['a']";
-    let Loaded { fleet, warnings } = parse(text).unwrap();
+    let Loaded { fleet, warnings, .. } = parse(text).unwrap();
     assert_eq!((fleet.endpoints[0].address().as_str(), warnings.len()), ("[2001:db8::1]:8883", 0));
 }
 

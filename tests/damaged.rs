@@ -12,6 +12,7 @@ use std::{
 use chrono::FixedOffset;
 use mqfleet::{
     action::Action,
+    bus::Bus,
     clock::{Anchor, Moment},
     config::{Glyphs, Keymap, Theme},
     event::{
@@ -19,7 +20,7 @@ use mqfleet::{
     },
     fleet::{Client, ClientKey, Endpoint, EndpointKey, Fleet, ProbeKind, Settings},
     lines,
-    model::{Known, Model, Motion, Timeline},
+    model::{Model, Motion, Timeline},
     recording::{Label, Limits, Place, Recorder, Recording},
     replay,
     report::Format,
@@ -46,17 +47,15 @@ static RECORDED: LazyLock<Vec<Segment>> = LazyLock::new(|| {
     });
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("run");
-    let recorder = Recorder::start(&path, Limits::default(), fleet.clone(), 1).unwrap();
-    let anchor = *recorder.begin();
-    let mut known = Known::new(fleet, anchor.moment());
+    let bus = Bus::new(Anchor::now());
+    let recorder = Recorder::start(&path, Limits::default(), fleet, 1, &bus).unwrap();
+    let anchor = bus.begin();
     for second in 0..6u64 {
         let at = anchor.moment() + Duration::from_secs(second);
         let events = (0..8).map(|n| Event { at, what: happened(ClientKey(n), second) }).collect::<Vec<_>>();
-        events.iter().for_each(|event| known.apply(event));
-        known.look(at);
-        recorder.write(&anchor, &events);
-        recorder.second(&known, &anchor, at);
+        bus.publish(events.into_iter().chain([Event { at, what: What::Second(anchor.utc(at)) }]));
     }
+    bus.close();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     assert_eq!(runtime.block_on(recorder.finish()), None);
     segments(&fs::read(&path).unwrap())
@@ -134,14 +133,9 @@ fn read(bytes: &[u8]) {
     for entry in recording.entries() {
         let Ok(entry) = entry else { break };
         (last, _) = (entry.anchor(), lines::plain_summary(model.live(), &entry.anchor(), entry.at));
-        let (at, anchor) = (entry.at, last);
-        match entry.event() {
-            Some(event) => {
-                let _ = (lines::plain(&fleet, &anchor, &event), lines::json(&fleet, &anchor, &event, true));
-                model.apply(&event);
-            }
-            None => model.look(at),
-        }
+        let event = entry.event();
+        let _ = (lines::plain(&fleet, &last, &event), lines::json(&fleet, &last, &event, true));
+        model.apply(&event);
     }
     draw(&mut model, &recording, last);
     for place in [None, Some(Place::After(Duration::from_secs(3)))] {
@@ -167,6 +161,7 @@ fn draw(model: &mut Model, recording: &Recording, anchor: Anchor) {
         widths: Widths::of(model.fleet()),
         bytes_per_second: None,
         recording: None,
+        attached: None,
         timeline: Some(timeline),
     };
     for action in [None, Some(Action::Detail), Some(Action::Latency)] {

@@ -22,7 +22,7 @@ use headless::Headless;
 use mosquitto::{Mosquitto, Setup};
 use mqfleet::{
     clock::{Anchor, Moment},
-    recording::{Content, Ending, Recording},
+    recording::{Ending, Recording},
 };
 use rustix::process::Signal;
 
@@ -81,7 +81,7 @@ fn a_killed_program_leaves_all_but_the_last_second() {
         for entry in entries.by_ref() {
             let entry = entry.expect("no torn record is shown as data");
             lines += 1;
-            samples += u32::from(matches!(&entry.content, Content::Event(mqfleet::event::What::Sample(_))));
+            samples += u32::from(matches!(entry.what, mqfleet::event::What::Sample(_)));
             last = last.max(entry.at);
         }
         assert_eq!(entries.skipped(), 0, "a line that is none");

@@ -18,12 +18,13 @@ use fleet_file::FleetFile;
 use mosquitto::Mosquitto;
 use mqfleet::{
     action::Action,
+    bus::Bus,
     clock::{Anchor, Moment},
     config::{self, Glyphs, Keymap, Theme},
-    event::{Event, State},
+    event::{State, What},
     model::{Model, Motion},
-    recording::{Content, Limits, News, Player, Recorder, Recording},
-    source::Source,
+    recording::{Limits, News, Player, Recorder, Recording},
+    run::Run,
     ui::{self, Context, Widths},
     worker,
 };
@@ -64,19 +65,20 @@ async fn live_run(path: &std::path::Path) -> Vec<Marked> {
     let mut broker = Mosquitto::start();
     let file = FleetFile::presses(broker.port(), CLIENTS as usize);
     let fleet = Arc::new(config::load(file.path().as_ref()).expect("a fleet").fleet);
-    let recorder = Recorder::start(path, Limits { size: None, age: None }, fleet.clone(), 1).expect("a recorder");
-    let mut source = Source::start(fleet.clone(), 7).with_recorder(Some(recorder));
-    let mut model = Model::new(fleet, source.anchor().moment());
-    let mut every_second = tokio::time::interval(Duration::from_secs(1));
+    let bus = Bus::new(Anchor::now());
+    let limits = Limits { size: None, age: None };
+    let recorder = Recorder::start(path, limits, fleet.clone(), 1, &bus).expect("a recorder");
+    let (run, mut shown) = Run::start_shown(fleet.clone(), 7, bus);
+    let run = run.with(None, Some(recorder));
+    let (mut model, mut anchor) = (Model::new(fleet, shown.begin.moment()), shown.begin);
     let (mut instants, mut chapter, mut seconds, begin) = (Vec::new(), 0, 0, Instant::now());
     while chapter < 5 {
         assert!(begin.elapsed() < PATIENCE, "chapter {chapter} takes too long: {:?}", model.live().totals());
-        tokio::select! {
-            biased;
-            _ = every_second.tick() => {
-                let (now, anchor) = (Moment::now(), Anchor::now());
-                model.look(now);
-                source.second(model.live(), &anchor, now);
+        for event in shown.events.next().await.expect("an engine") {
+            event.set_clock(&mut anchor);
+            model.apply(&event);
+            if let What::Second(_) = event.what {
+                let now = event.at;
                 instants.push(Marked { at: now, screens: draw(&mut model, now, anchor) });
                 let totals = *model.live().totals();
                 let is_over = match chapter {
@@ -98,10 +100,19 @@ async fn live_run(path: &std::path::Path) -> Vec<Marked> {
                     (chapter, seconds) = (chapter + 1, 0);
                 }
             }
-            events = source.next() => events.expect("an engine").iter().for_each(|event| model.apply(event)),
         }
     }
-    assert_eq!(source.stop().await, None);
+    assert_eq!(run.stop().await, None);
+    // What is said while it ends is recorded and was not looked at.
+    while let Some(events) = shown.events.next().await {
+        for event in events {
+            event.set_clock(&mut anchor);
+            model.apply(&event);
+            if let What::Second(_) = event.what {
+                instants.push(Marked { at: event.at, screens: draw(&mut model, event.at, anchor) });
+            }
+        }
+    }
     instants
 }
 
@@ -114,12 +125,10 @@ async fn replay(recording: &Arc<Recording>, speed: f64) -> Vec<Marked> {
             News::Entries(entries) => {
                 for entry in entries {
                     let (at, anchor) = (entry.at, entry.anchor());
-                    match entry.content {
-                        Content::Event(what) => model.apply(&Event { at, what }),
-                        Content::Second => {
-                            model.look(at);
-                            instants.push(Marked { at, screens: draw(&mut model, at, anchor) });
-                        }
+                    let event = entry.event();
+                    model.apply(&event);
+                    if let What::Second(_) = event.what {
+                        instants.push(Marked { at, screens: draw(&mut model, at, anchor) });
                     }
                 }
             }
@@ -156,6 +165,7 @@ fn screen(model: &mut Model, width: u16, height: u16, now: Moment, anchor: Ancho
         widths: Widths::of(model.fleet()),
         bytes_per_second: None,
         recording: None,
+        attached: None,
         timeline: None,
     };
     let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("a terminal");

@@ -5,6 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
+    agent::Target,
     headless::Format,
     recording::{Limits, Place},
     replay::Speed,
@@ -58,6 +59,63 @@ pub(super) enum Command {
         /// For a URL: do not insist on a valid certificate
         #[arg(long)]
         insecure: bool,
+    },
+    /// Hold a fleet without a screen, in the foreground: consoles attach to it, and it goes on without them
+    Agent {
+        /// The fleet file
+        file: PathBuf,
+        #[command(flatten)]
+        keep: Keep,
+        /// In a session of its own; what `up` starts
+        #[arg(long, hide = true)]
+        detached: bool,
+    },
+    /// Start an agent that outlives this terminal, and attach to it
+    Up {
+        /// The fleet file
+        file: PathBuf,
+        #[command(flatten)]
+        keep: Keep,
+        #[command(flatten)]
+        dress: Dress,
+    },
+    /// Show the fleet of an agent in the console; q leaves it, and it goes on
+    Attach {
+        /// The fleet's name, the path of an agent's socket, or ssh://[USER@]HOST[:PORT]/NAME; nothing for the only one
+        target: Option<Target>,
+        /// Look only: the agent refuses whatever this console would change
+        #[arg(long)]
+        read_only: bool,
+        /// Carry the agent's bytes over standard input and output; what ssh:// runs at the far end
+        #[arg(long, hide = true)]
+        stdio: bool,
+        #[command(flatten)]
+        dress: Dress,
+    },
+    /// List the clients of a running agent, with the columns of the console
+    Ls {
+        /// As for `attach`
+        target: Option<Target>,
+        /// Only clients with this text in ID, endpoint, state, reason or label
+        #[arg(long, value_name = "TEXT")]
+        filter: Option<String>,
+        #[arg(long, value_enum, default_value = "text")]
+        format: Format,
+    },
+    /// Tell a running agent to do something, and wait until it is done
+    ///
+    /// The exit code is 0 where it is, 3 where some clients are not where they are to be, 1 where the agent refuses.
+    Ctl {
+        /// As for `attach`
+        target: Target,
+        #[command(subcommand)]
+        order: CtlOrder,
+        /// The longest to wait for it
+        #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration, global = true)]
+        timeout: Duration,
+        /// Take the command over where a console has it
+        #[arg(long, global = true)]
+        take_over: bool,
     },
     /// Write a commented fleet file to start from
     Init {
@@ -174,6 +232,15 @@ pub(super) struct View {
     /// End after this time, for example 30s; implies --plain
     #[arg(long, value_parser = humantime::parse_duration)]
     pub duration: Option<Duration>,
+    #[command(flatten)]
+    pub keep: Keep,
+    #[command(flatten)]
+    pub dress: Dress,
+}
+
+/// What is kept of a run.
+#[derive(Debug, Args)]
+pub(super) struct Keep {
     /// Append every event to this file as a line
     #[arg(long, value_name = "FILE")]
     pub log: Option<PathBuf>,
@@ -187,8 +254,40 @@ pub(super) struct View {
     /// Keep so much time of the recording, for example 12h
     #[arg(long, value_name = "TIME", requires = "record", value_parser = Limits::parse_age)]
     pub record_max_age: Option<Duration>,
-    #[command(flatten)]
-    pub dress: Dress,
+}
+
+/// What an agent is told to do.
+#[derive(Debug, Subcommand)]
+pub(super) enum CtlOrder {
+    /// Connect clients that are off or given up
+    Connect(Whom),
+    /// Disconnect and connect again
+    Reconnect(Whom),
+    /// Disconnect, to stay off
+    Disconnect(Whom),
+    /// Let nobody connect to an endpoint
+    Hold { endpoint: String },
+    /// Let clients connect to it again
+    Release { endpoint: String },
+    /// Let so many clients a second connect to it
+    Rate {
+        endpoint: String,
+        #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+        per_second: u32,
+    },
+    /// End the fleet
+    Stop,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Whom {
+    /// Their client IDs
+    pub clients: Vec<String>,
+    /// Those with this text in ID, endpoint, state, reason or label
+    #[arg(long, value_name = "TEXT")]
+    pub filter: Option<String>,
+    #[arg(long)]
+    pub all: bool,
 }
 
 /// What a console looks like.

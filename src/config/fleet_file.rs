@@ -61,6 +61,18 @@ struct ForClients {
     of_labels: Vec<OfLabel>,
 }
 
+/// The group whose members may attach to the agent, where there is one.
+pub(super) fn read_agent(root: &Table<'_>, report: &mut Report<'_>) -> Option<String> {
+    let table = root.get("agent")?.table(report, "[agent]", "[agent]")?;
+    table.check(format::AGENT, report);
+    let value: Value<'_> = table.get("group")?;
+    let name = value.string(report, "the name of a group in quotes")?;
+    if name.trim().is_empty() {
+        report.error(Draft::at(value.span, "`group` is empty").help("name a group of this host, such as \"mqtt-ops\""));
+    }
+    Some(name.to_owned())
+}
+
 fn read_fleet(table: &Table<'_>, fleet: &mut Fleet, report: &mut Report<'_>) {
     table.check(format::FLEET, report);
     let mut name = |key| {

@@ -2,6 +2,7 @@
 
 use super::{redact::Redaction, tree::Keys};
 
+const AGENT_KEYS: &[&str] = &["group"];
 const FLEET_KEYS: &[&str] = &["name", "env", "worker_size"];
 const ENDPOINT_KEYS: &[&str] = &[
     "url",
@@ -50,11 +51,13 @@ const IN_CLIENT: (&str, &[&str]) = ("[[client]]", CLIENT_KEYS);
 const IN_BOTH: (&str, &[&str]) = ("[defaults] or [[client]]", COMMON_KEYS);
 
 pub(super) const TABLES: Keys = Keys {
-    now: &["fleet", "endpoint", "defaults", "label", "client"],
+    now: &["fleet", "agent", "endpoint", "defaults", "label", "client"],
     later: &[],
     elsewhere: &[IN_FLEET, IN_ENDPOINT, IN_CLIENT, IN_BOTH],
 };
 pub(super) const FLEET: Keys = Keys { now: FLEET_KEYS, later: &[], elsewhere: &[IN_ENDPOINT, IN_CLIENT, IN_BOTH] };
+pub(super) const AGENT: Keys =
+    Keys { now: AGENT_KEYS, later: &[], elsewhere: &[IN_FLEET, IN_ENDPOINT, IN_CLIENT, IN_BOTH] };
 pub(super) const ENDPOINT: Keys = Keys { now: ENDPOINT_KEYS, later: &[], elsewhere: &[IN_FLEET, IN_CLIENT, IN_BOTH] };
 pub(super) const DEFAULTS: Keys = Keys { now: COMMON_KEYS, later: &[], elsewhere: &[IN_CLIENT, IN_ENDPOINT, IN_FLEET] };
 pub(super) const LABEL: Keys =
@@ -114,6 +117,7 @@ pub(super) const REDACTION: Redaction = Redaction {
     shown: &[
         TABLES.now,
         FLEET_KEYS,
+        AGENT_KEYS,
         ENDPOINT_KEYS,
         CLIENT_KEYS,
         COMMON_KEYS,

@@ -177,7 +177,7 @@ fn is_motion(action: Action) -> bool {
 
 /// Actions that do something to clients' connections.
 fn is_grave(action: Action) -> bool {
-    matches!(action, Action::Reconnect | Action::Disconnect | Action::Undo | Action::Quit)
+    matches!(action, Action::Reconnect | Action::Disconnect | Action::Undo | Action::EndFleet | Action::Quit)
 }
 
 #[cfg(test)]
@@ -230,11 +230,11 @@ mod tests {
 
     #[test]
     fn a_user_replaces_the_keys_of_an_action() {
-        let keymap = Keymap::with_user("[keys]\ndisconnect = ['X']\nmark_all = []\nquit = ['Q']\n", "k.toml").unwrap();
+        let keymap = Keymap::with_user("[keys]\ndisconnect = ['X']\nmark_all = []\nquit = ['Z']\n", "k.toml").unwrap();
         assert_eq!(keymap.action(press("X"), Scope::Live), Some(Action::Disconnect));
         assert_eq!(keymap.action(press("d"), Scope::Live), None);
         assert!(keymap.keys(Action::MarkAll).is_empty());
-        assert_eq!(keymap.action(press("Q"), Scope::Live), Some(Action::Quit));
+        assert_eq!(keymap.action(press("Z"), Scope::Live), Some(Action::Quit));
         assert_eq!(keymap.action(press("ctrl-c"), Scope::Live), Some(Action::Quit), "there is always a way out");
         assert_eq!(keymap.action(press("j"), Scope::Live), Some(Action::Down));
         assert_eq!(Keymap::with_user("", "k.toml").unwrap(), Keymap::builtin());

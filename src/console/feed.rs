@@ -2,18 +2,22 @@
 
 use crate::{
     action::Scope,
+    agent::{Attached, Role},
     clock::{Anchor, Moment},
     command::{Command, Playback},
     console::ConsoleError,
     event::{Event, Level},
     model::{Model, Motion, Timeline},
-    recording::{Content, News, Player},
-    source::Source,
+    recording::{News, Player},
+    run::Live,
 };
 
 /// Where a console's events come from.
 pub(super) enum Feed<'a> {
-    Live(&'a mut Source),
+    /// With what the wall clock said when the last second was over.
+    Live(&'a mut Live, Anchor),
+    /// A run in an agent, likewise.
+    Attached(&'a mut Attached, Anchor),
     Recorded(&'a mut Player),
 }
 
@@ -34,7 +38,8 @@ impl Feed<'_> {
     /// Which keys mean anything.
     pub fn scope(&self) -> Scope {
         match self {
-            Feed::Live(_) => Scope::Live,
+            Feed::Live(..) => Scope::Own,
+            Feed::Attached(..) => Scope::Attached,
             Feed::Recorded(_) => Scope::Replay,
         }
     }
@@ -42,7 +47,8 @@ impl Feed<'_> {
     /// What time it is for the fleet.
     pub fn now(&self) -> Moment {
         match self {
-            Feed::Live(_) => Moment::now(),
+            Feed::Live(..) => Moment::now(),
+            Feed::Attached(attached, _) => attached.now(),
             Feed::Recorded(player) => player.now(),
         }
     }
@@ -50,7 +56,7 @@ impl Feed<'_> {
     /// What the wall clock says to that.
     pub fn anchor(&self) -> Anchor {
         match self {
-            Feed::Live(_) => Anchor::now(),
+            Feed::Live(_, anchor) | Feed::Attached(_, anchor) => *anchor,
             Feed::Recorded(player) => player.anchor(),
         }
     }
@@ -58,23 +64,42 @@ impl Feed<'_> {
     /// Waits for what happens next. Cancelling it loses nothing.
     pub async fn next(&mut self) -> Result<Told, ConsoleError> {
         match self {
-            Feed::Live(source) => source.next().await.map(Told::Events).ok_or(ConsoleError::EngineEnded),
+            Feed::Live(live, anchor) => {
+                let events = live.events.next().await.ok_or(ConsoleError::EngineEnded)?;
+                events.iter().for_each(|event| event.set_clock(anchor));
+                Ok(Told::Events(events))
+            }
+            Feed::Attached(attached, anchor) => {
+                let events = attached.events.next().await.ok_or(ConsoleError::AgentLost)?;
+                events.iter().for_each(|event| event.set_clock(anchor));
+                Ok(Told::Events(events))
+            }
             Feed::Recorded(player) => Ok(Told::Played(player.next().await)),
         }
     }
 
-    /// Another second is over here. A recording tells its own.
-    pub fn second(&self, model: &mut Model) {
-        if let Feed::Live(source) = self {
-            let now = Moment::now();
-            model.look(now);
-            source.second(model.live(), &Anchor::now(), now);
+    pub async fn command(&self, command: Command) {
+        match self {
+            Feed::Live(live, _) => {
+                let _ = live.commands.send(command).await; // a run that has ended ends its events
+            }
+            Feed::Attached(attached, _) => attached.commands.give(command).await,
+            Feed::Recorded(_) => {}
         }
     }
 
-    pub async fn command(&self, command: Command) {
-        if let Feed::Live(source) = self {
-            source.command(command).await;
+    /// Wants to be who commands.
+    pub async fn take_over(&self) {
+        if let Feed::Attached(attached, _) = self {
+            attached.commands.take_over().await;
+        }
+    }
+
+    /// Who commands the fleet, where that is not for this console alone to say.
+    pub fn role(&self) -> Option<Role> {
+        match self {
+            Feed::Attached(attached, _) => Some(attached.commands.role.borrow().clone()),
+            Feed::Live(..) | Feed::Recorded(_) => None,
         }
     }
 
@@ -89,9 +114,9 @@ impl Feed<'_> {
     }
 
     /// Whether a live run is recorded; `Some(false)` where it was to be, and the disk failed.
-    pub fn recording(&self) -> Option<bool> {
+    pub fn recording(&self, model: &Model) -> Option<bool> {
         match self {
-            Feed::Live(source) => source.is_recording(),
+            Feed::Live(..) | Feed::Attached(..) => model.live().recording(),
             Feed::Recorded(_) => None,
         }
     }
@@ -99,7 +124,7 @@ impl Feed<'_> {
     /// Whether the news come by themselves, and can wait for the next frame that is due.
     pub fn is_flowing(&self) -> bool {
         match self {
-            Feed::Live(_) => true,
+            Feed::Live(..) | Feed::Attached(..) => true,
             Feed::Recorded(player) => player.motion() == Motion::Playing,
         }
     }
@@ -107,7 +132,7 @@ impl Feed<'_> {
     /// Where the replay is, where it is one.
     pub fn timeline(&self) -> Option<Timeline<'_>> {
         match self {
-            Feed::Live(_) => None,
+            Feed::Live(..) | Feed::Attached(..) => None,
             Feed::Recorded(player) => Some(player.timeline()),
         }
     }
@@ -118,12 +143,7 @@ pub(super) fn take_in(model: &mut Model, told: Told) {
     match told {
         Told::Events(events) => events.iter().for_each(|event| model.apply(event)),
         Told::Played(News::Entries(entries)) => {
-            for entry in entries {
-                match entry.content {
-                    Content::Event(what) => model.apply(&Event { at: entry.at, what }),
-                    Content::Second => model.look(entry.at),
-                }
-            }
+            entries.into_iter().for_each(|entry| model.apply(&entry.event()));
         }
         Told::Played(News::Known(known, at)) => model.restore(*known, at),
         Told::Played(News::Notice(level, text)) => model.say(level, text, Moment::now()),

@@ -31,8 +31,8 @@ fn handle_key(model: &mut Model, keymap: &Keymap, scope: Scope, key: &KeyEvent, 
     let ctrl_c = key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL);
     let action = keymap.action(*key, scope);
     match model.mode() {
-        // A recording does not mind being left.
-        _ if ctrl_c && scope == Scope::Replay => Effect::Quit,
+        // Neither a recording nor an agent minds being left.
+        _ if ctrl_c && scope != Scope::Own => Effect::Quit,
         Mode::Confirm(Confirm { wish: Wish::Quit, .. }) if ctrl_c => Effect::Quit,
         _ if ctrl_c => model.act(Action::Quit, now),
         Mode::Filter(_) | Mode::GoTo(_) => type_line(model, key, now),
@@ -52,7 +52,7 @@ fn handle_key(model: &mut Model, keymap: &Keymap, scope: Scope, key: &KeyEvent, 
             KeyCode::Char('n' | 'N' | 'q') | KeyCode::Esc | KeyCode::Enter => model.answer(false, now),
             _ => Effect::Nothing,
         },
-        _ if action == Some(Action::Quit) && scope == Scope::Replay => Effect::Quit,
+        _ if action == Some(Action::Quit) && scope != Scope::Own => Effect::Quit,
         Mode::Help(_) => match action {
             Some(
                 action @ (Action::Quit
@@ -79,7 +79,7 @@ fn handle_key(model: &mut Model, keymap: &Keymap, scope: Scope, key: &KeyEvent, 
 
 /// Says why a key does nothing: silence would look like a broken key.
 fn refuse(model: &mut Model, keymap: &Keymap, scope: Scope, key: &KeyEvent, now: Moment) {
-    let text = match keymap.action(*key, Scope::Live) {
+    let text = match keymap.action(*key, Scope::Attached) {
         Some(action) if scope == Scope::Replay => {
             format!("{}: not in a recording, only in a live run", action.name().replace('_', " "))
         }

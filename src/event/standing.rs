@@ -30,36 +30,36 @@ pub struct Standing {
     pub received: u64,
     pub published: u64,
     /// Messages that the broker refused.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default)]
     pub refused: u64,
     /// By what it is measured, where that is not as configured.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default)]
     pub measured: Option<ProbeKind>,
     /// Since when it is slow, where it is.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default)]
     pub slow: Option<Moment>,
     /// Since when a probe is late, where one is, and the one that is under way.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default)]
     pub late: Option<Moment>,
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default)]
     pub awaited: Option<Late>,
     /// When an answer last took longer than its objective allows, where it violates that.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default)]
     pub violated: Option<Moment>,
     /// What the broker said to its present connection, or to the last one.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default)]
     pub connack: Option<Arc<Connack>>,
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default)]
     pub subscribed: Option<Duration>,
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default)]
     pub shortfalls: Vec<Shortfall>,
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default)]
     pub link: Option<Reading>,
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default)]
     pub past: Past,
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default)]
     pub strip: Strip,
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default)]
     pub answers: Option<Window>,
 }
 
@@ -69,24 +69,18 @@ pub struct Standing {
 pub struct Past {
     pub entered: Moment,
     /// Whether it is not meant to be up since then.
-    #[serde(skip_serializing_if = "is_default")]
     pub is_idle: bool,
     /// Microseconds in each state, in the order of [`State::ALL`].
     pub in_state: [u64; State::ALL.len()],
     /// Microseconds of these in which it was not meant to be up.
     pub idle: u64,
     /// When the present outage began.
-    #[serde(skip_serializing_if = "is_default")]
     pub outage: Option<Moment>,
     /// Microseconds of outages that ended with the client up again, and how many these were.
-    #[serde(skip_serializing_if = "is_default")]
     pub mending: u64,
-    #[serde(skip_serializing_if = "is_default")]
     pub mended: u32,
     /// Microseconds of the longest outage that is over.
-    #[serde(skip_serializing_if = "is_default")]
     pub longest: u64,
-    #[serde(skip_serializing_if = "is_default")]
     pub flaps: u32,
 }
 
@@ -127,7 +121,6 @@ pub struct Part {
     pub counts: Counts,
     /// Probes that were answered, and that never were.
     pub answered: u16,
-    #[serde(skip_serializing_if = "is_default")]
     pub lost: u16,
     /// The slowest answer in microseconds.
     pub max: u32,
@@ -138,13 +131,13 @@ pub struct Part {
 pub struct Reading {
     pub at: Moment,
     pub tcp: Tcp,
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default)]
     pub grown: u32,
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default)]
     pub rises: u8,
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default)]
     pub is_lossy: bool,
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default)]
     pub stuck: u8,
 }
 
@@ -152,11 +145,8 @@ pub struct Reading {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct FleetStanding {
-    #[serde(skip_serializing_if = "is_default")]
     pub samples_lost: u64,
-    #[serde(skip_serializing_if = "is_default")]
     pub worker_deaths: u32,
-    #[serde(skip_serializing_if = "is_default")]
     pub last_worker_death: Option<WorkerKey>,
     /// The round trips of the last minute or so, of each endpoint and of each group of clients.
     pub endpoints: Vec<Slices>,
@@ -180,10 +170,8 @@ pub struct Slices {
 pub struct Slice {
     pub counts: Counts,
     /// Probes that were never answered, where these are counted.
-    #[serde(skip_serializing_if = "is_default")]
     pub lost: u32,
     /// Microseconds of the slowest one, where it is kept.
-    #[serde(skip_serializing_if = "is_default")]
     pub max: u64,
 }
 
@@ -218,10 +206,6 @@ impl Counts {
         });
         told.take_while(move |(bucket, _)| *bucket < len)
     }
-}
-
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
 }
 
 #[cfg(test)]

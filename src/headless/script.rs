@@ -19,6 +19,8 @@ pub(crate) struct Script {
     pub known: Known,
     /// Lines that are not printed yet.
     pub text: String,
+    /// What the wall clock says to what is told.
+    pub anchor: Anchor,
     /// What was known when the fleet was last told in numbers, and when that was.
     said: (u64, Moment),
     /// What the unhealthy share, as it was told last.
@@ -29,62 +31,74 @@ impl Script {
     /// A person needs no line a second about a fleet, and none about one that is as it was.
     const QUIET: Duration = Duration::from_secs(5);
 
-    pub fn new(fleet: Arc<Fleet>, format: Format, samples: bool, now: Moment) -> Script {
-        let known = Known::new(fleet.clone(), now);
-        Script { fleet, format, samples, known, text: String::new(), said: (0, now), insight: None }
+    /// Begins with a run, or a recording of one.
+    pub fn new(fleet: Arc<Fleet>, format: Format, samples: bool, begin: Anchor) -> Script {
+        let known = Known::new(fleet.clone(), begin.moment());
+        let said = (0, begin.moment());
+        Script { fleet, format, samples, known, text: String::new(), anchor: begin, said, insight: None }
     }
 
-    pub fn start(&mut self, workers: usize, anchor: &Anchor) {
+    pub fn start(&mut self, workers: usize) {
         if self.format == Format::Json {
-            self.push(lines::json_start(&self.fleet, workers, anchor, self.said.1));
+            self.push(lines::json_start(&self.fleet, workers, &self.anchor, self.said.1));
         }
     }
 
-    pub fn event(&mut self, anchor: &Anchor, event: &Event) {
+    pub fn event(&mut self, event: &Event) {
         let late = |known: &Known| match &event.what {
             What::Late(late) => Some(known.row(late.client).late.is_some()),
             _ => None,
         };
         let was_late = late(&self.known);
-        self.known.apply(event);
+        self.take_in(event);
         if late(&self.known) == was_late && was_late.is_some() {
             return; // old news, or another probe of a client that is late already
         }
+        if let What::Second(_) = event.what {
+            return self.second(event.at);
+        }
         let line = match self.format {
-            Format::Json => lines::json(&self.fleet, anchor, event, self.samples),
-            Format::Text => lines::plain(&self.fleet, anchor, event),
+            Format::Json => lines::json(&self.fleet, &self.anchor, event, self.samples),
+            Format::Text => lines::plain(&self.fleet, &self.anchor, event),
         };
         line.into_iter().for_each(|line| self.push(line));
     }
 
     /// Another second is over.
-    pub fn second(&mut self, anchor: &Anchor, now: Moment) {
-        self.known.look(now);
-        let insight = lines::insight(&self.known, anchor);
+    fn second(&mut self, now: Moment) {
+        let (known, anchor) = (&self.known, &self.anchor);
+        let insight = lines::insight(known, anchor);
+        let mut lines = Vec::new();
         if insight != self.insight {
             self.insight = insight;
-            self.push(match self.format {
-                Format::Json => lines::json_insight(&self.known, anchor, now),
-                Format::Text => lines::plain_insight(&self.known, anchor, now),
+            lines.push(match self.format {
+                Format::Json => lines::json_insight(known, anchor, now),
+                Format::Text => lines::plain_insight(known, anchor, now),
             });
         }
         match self.format {
-            Format::Json => self.push(lines::json_summary(&self.known, anchor, now)),
-            Format::Text if self.said.0 != self.known.changes() && now.since(self.said.1) >= Self::QUIET => {
-                self.said = (self.known.changes(), now);
-                self.push(lines::plain_summary(&self.known, anchor, now));
+            Format::Json => lines.push(lines::json_summary(known, anchor, now)),
+            Format::Text if self.said.0 != known.changes() && now.since(self.said.1) >= Self::QUIET => {
+                self.said = (known.changes(), now);
+                lines.push(lines::plain_summary(known, anchor, now));
             }
             Format::Text => {}
         }
+        lines.into_iter().for_each(|line| self.push(line));
     }
 
-    /// The run is over: tells how the fleet stands, whatever was told before.
-    pub fn end(&mut self, anchor: &Anchor, now: Moment) {
-        self.known.look(now);
+    /// The run is over with this second: tells how the fleet stands, whatever was told before.
+    pub fn end(&mut self, second: &Event) {
+        self.take_in(second);
         self.push(match self.format {
-            Format::Json => lines::json_summary(&self.known, anchor, now),
-            Format::Text => lines::plain_summary(&self.known, anchor, now),
+            Format::Json => lines::json_summary(&self.known, &self.anchor, second.at),
+            Format::Text => lines::plain_summary(&self.known, &self.anchor, second.at),
         });
+    }
+
+    fn take_in(&mut self, event: &Event) {
+        event.set_clock(&mut self.anchor);
+        self.known.apply(event);
     }
 
     fn push(&mut self, line: String) {
@@ -133,10 +147,11 @@ mod tests {
             (late(6_000_000), 1), // a later one is answered
             (late(13_000_000), 2),
         ];
-        let mut script = Script::new(Arc::new(fleet), Format::Json, false, Moment(0));
+        let mut script =
+            Script::new(Arc::new(fleet), Format::Json, false, Anchor::of_line(Moment(0), chrono::Utc::now()));
         for (n, (what, lines)) in events.into_iter().enumerate() {
             let event = Event { at: Moment(2_000_000 * (n as u64 + 1)), what };
-            script.event(&Anchor::now(), &event);
+            script.event(&event);
             assert_eq!(script.text.matches(r#""type":"late""#).count(), lines, "{event:?}");
         }
     }

@@ -25,6 +25,8 @@ pub enum Effect {
     Playback(Playback),
     Repaint,
     Suspend,
+    /// To be the one whose console commands the agent.
+    TakeOver,
     Quit,
 }
 
@@ -120,6 +122,12 @@ impl Model {
             Action::Help => self.open(Mode::Help(0)),
             Action::Repaint => return Effect::Repaint,
             Action::Suspend => return Effect::Suspend,
+            Action::TakeOver => return Effect::TakeOver,
+            Action::EndFleet => {
+                let typed = Typed { wanted: self.fleet().name.to_string(), input: Input::default() };
+                let (states, wish) = (*self.live.totals(), Wish::End);
+                self.ask(Confirm { wish, targets: Vec::new(), hidden: 0, states, tier: 3, typed: Some(typed) });
+            }
             Action::Quit if self.alive() == 0 => return Effect::Quit,
             Action::Quit => {
                 let states = *self.live.totals();
@@ -381,6 +389,7 @@ impl Model {
         };
         let (said, undo) = match wish {
             Wish::Quit => return Effect::Quit,
+            Wish::End => return Effect::Command(Command::Stop),
             Wish::Reconnect => (format!("reconnecting {}", whom()), None),
             Wish::Disconnect => (format!("disconnecting {}", whom()), None),
             Wish::Hold(key) => (format!("{} on hold: nobody connects to it", name(key)), Some(Wish::Release(key))),
@@ -400,7 +409,7 @@ impl Model {
             Wish::Hold(key) => Command::Hold(key),
             Wish::Release(key) => Command::Release(key),
             Wish::Rate { endpoint, to, .. } => Command::SetRate(endpoint, to),
-            Wish::Disconnect | Wish::Quit => Command::Disconnect(targets),
+            Wish::Disconnect | Wish::Quit | Wish::End => Command::Disconnect(targets),
         })
     }
 }

@@ -2,18 +2,22 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     clock::Moment,
     event::{Counts, Part, Window},
     model::histogram::{BUCKETS, Histogram, bucket_of, corrected, micros, quantile},
+    model::sparse,
 };
 
 /// The answers of the last [`Answers::PARTS`] parts, the present one begun. A part is as long as
 /// [`Answers::PROBES`] probes, so that a whole window has a 99th percentile that is not the slowest
 /// answer.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Answers {
     /// Answers by bucket, and those that were left out waiting for another.
+    #[serde(with = "sparse::rows")]
     counts: [[u8; BUCKETS]; Answers::PARTS],
     tallies: [Tally; Answers::PARTS],
     /// The number of the newest part.
@@ -29,7 +33,7 @@ pub struct Answers {
 }
 
 /// The sums of one part.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 struct Tally {
     /// All that `counts` has.
     counted: u16,

@@ -50,6 +50,8 @@ pub enum Wish {
         to: u32,
     },
     Quit,
+    /// The fleet's agent stops.
+    End,
 }
 
 impl Wish {
@@ -61,7 +63,7 @@ impl Wish {
     pub fn endpoint(self) -> Option<EndpointKey> {
         match self {
             Wish::Hold(endpoint) | Wish::Release(endpoint) | Wish::Rate { endpoint, .. } => Some(endpoint),
-            Wish::Reconnect | Wish::Disconnect | Wish::Quit => None,
+            Wish::Reconnect | Wish::Disconnect | Wish::Quit | Wish::End => None,
         }
     }
 
@@ -87,7 +89,7 @@ impl Confirm {
     /// Whether it fits beside what it is about: one key about one client.
     pub fn is_small(&self) -> bool {
         let most = if self.wish.is_grave() { 0 } else { 1 };
-        self.wish != Wish::Quit && self.targets.len() <= 1 && self.tier <= most
+        !matches!(self.wish, Wish::Quit | Wish::End) && self.targets.len() <= 1 && self.tier <= most
     }
 
     /// What must be typed: the number of clients, and from tier 4 on the name of the environment, too.

@@ -2,10 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 use crate::event::Connack;
 
 /// A client's present connection, or its last one until it tries again.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Connection {
     /// From the order to connect until CONNECT went out: TCP, the proxy, TLS, the WebSocket.
     pub reached: Option<Duration>,

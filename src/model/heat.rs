@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     clock::Moment,
     event::{self, Counts, Slices},
@@ -10,7 +12,7 @@ use crate::{
 
 /// The answers of one slice of time, by coarse bucket: four of a histogram's buckets, a quarter of
 /// an octave.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Slice {
     counts: Vec<u32>,
     /// Probes that were found to be lost in it.
@@ -54,7 +56,7 @@ impl Slice {
 }
 
 /// The last [`Heat::SLICES`] slices of time.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Heat {
     slices: Vec<Slice>,
     newest: u64,

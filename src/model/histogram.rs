@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::event::{Counts, Slice};
 
 /// The buckets of a histogram. Up to 512 µs they are 16 µs wide, above that there are sixteen an
@@ -52,7 +54,7 @@ pub(super) fn corrected(rtt: Duration, interval: Duration, most: usize) -> impl 
 }
 
 /// Percentiles by nearest rank, the smallest round trip that at least this share does not exceed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Latency {
     pub p50: Duration,
     pub p90: Duration,
@@ -62,7 +64,7 @@ pub struct Latency {
 }
 
 /// Round trips counted by bucket. Empty, it takes no memory to speak of.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Histogram {
     /// All of [`BUCKETS`], or none.
     counts: Vec<u32>,

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     clock::Moment,
     event::{Condition, Reason, State},
@@ -11,7 +13,7 @@ use crate::{
 };
 
 /// A cause that many of the unhealthy share.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Insight {
     pub shared: Shared,
     /// Whether they are up and not well, and not down.
@@ -25,7 +27,7 @@ pub struct Insight {
 }
 
 /// What they share.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Shared {
     /// An endpoint, and why its clients are unhealthy, where they agree.
     Endpoint(EndpointKey, Option<Why>),
@@ -53,7 +55,7 @@ impl Shared {
 }
 
 /// Why a client is unhealthy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Why {
     Down(Reason),
     Slow(Slow),
@@ -78,6 +80,15 @@ struct Sick {
 }
 
 impl Insight {
+    /// Whether it is about clients and endpoints that a fleet of so many has.
+    pub(super) fn fits(&self, clients: usize, endpoints: usize) -> bool {
+        match &self.shared {
+            Shared::Endpoint(key, _) => key.index() < endpoints,
+            Shared::ClientId(key, _) => key.index() < clients,
+            Shared::Label { .. } | Shared::Reason(_) | Shared::Worker(_) | Shared::Storm { .. } => true,
+        }
+    }
+
     /// Clients that fell ill within this time of each other did so together.
     pub const TOGETHER: Duration = Duration::from_secs(90);
     /// Below so many nothing is said about what they share: any few have something in common.

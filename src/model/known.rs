@@ -2,6 +2,8 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     clock::Moment,
     event::{
@@ -25,7 +27,7 @@ use crate::{
 };
 
 /// What is known of an endpoint.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct EndpointRow {
     pub(super) gate: Option<Gate>,
     pub(super) finding: Option<(Moment, Arc<Finding>)>,
@@ -36,8 +38,9 @@ pub(super) struct EndpointRow {
 }
 
 /// All that is known of a fleet.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Known {
+    #[serde(skip, default = "Fleet::none")]
     pub(super) fleet: Arc<Fleet>,
     pub(super) rows: Vec<Row>,
     pub(super) totals: Totals,
@@ -49,6 +52,7 @@ pub struct Known {
     /// The subscriptions, of clients that are up, that are less than was asked for.
     pub(super) shortfalls: HashMap<ClientKey, Vec<Shortfall>>,
     pub(super) trouble: Option<Scrubbed>,
+    recording: Option<bool>,
     pub(super) samples_lost: u64,
     /// Probes that were never answered.
     probes_lost: u64,
@@ -56,7 +60,8 @@ pub struct Known {
     pub(super) published: u64,
     pub(super) worker_deaths: u32,
     pub(super) last_worker_death: Option<WorkerKey>,
-    groups: Arc<Groups>,
+    #[serde(skip)]
+    pub(super) groups: Arc<Groups>,
     pub(super) latencies: Latencies,
     latency: Option<Latency>,
     lost: u64,
@@ -86,6 +91,7 @@ impl Known {
             pulse: Pulse::new(now),
             log: Log::default(),
             trouble: None,
+            recording: None,
             samples_lost: 0,
             probes_lost: 0,
             received: 0,
@@ -172,6 +178,11 @@ impl Known {
     /// What trouble the demo is making now.
     pub fn trouble(&self) -> Option<&Scrubbed> {
         self.trouble.as_ref()
+    }
+
+    /// Whether the run is recorded; `Some(false)` where it was to be, and the disk failed.
+    pub fn recording(&self) -> Option<bool> {
+        self.recording
     }
 
     /// Messages that all clients together received.
@@ -307,7 +318,11 @@ impl Known {
     }
 
     pub fn apply(&mut self, event: &Event) {
-        self.changes += 1;
+        match &event.what {
+            What::Second(_) => return self.look(event.at),
+            What::Recording(is_on) => return self.recording = Some(*is_on),
+            _ => self.changes += 1,
+        }
         match &event.what {
             What::State(step) => self.apply_step(event.at, step),
             What::Standing(standing) => self.apply_standing(event.at, standing),
@@ -346,7 +361,7 @@ impl Known {
             }
             What::Late(late) => self.apply_late(event.at, late),
             What::Tcp(client, tcp) => self.apply_tcp(event.at, *client, *tcp),
-            What::Worker { .. } | What::Notice { .. } | What::Order(..) => {}
+            What::Worker { .. } | What::Notice { .. } | What::Order(..) | What::Second(_) | What::Recording(_) => {}
         }
         self.log.write(event);
     }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     clock::Moment,
     event::{FleetStanding, Slices},
@@ -15,7 +17,7 @@ use crate::{
 };
 
 /// A histogram of the last [`Rolling::PARTS`] parts of time, the present one begun.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Rolling {
     parts: [Histogram; Rolling::PARTS],
     newest: u64,
@@ -60,7 +62,7 @@ impl Rolling {
 }
 
 /// The round trips of a fleet.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Latencies {
     by_endpoint: Vec<Rolling>,
     by_group: Vec<Rolling>,
@@ -98,6 +100,11 @@ impl Latencies {
             }
             self.heat.record(at, rtt);
         }
+    }
+
+    /// Whether it is of a fleet with so many endpoints and groups.
+    pub(super) fn fits(&self, endpoints: usize, groups: usize) -> bool {
+        self.width > 0 && self.by_endpoint.len() == endpoints && self.by_group.len() == groups
     }
 
     /// Notes that a probe will never be answered.

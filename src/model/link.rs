@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     clock::Moment,
     event::{Reading, Tcp},
 };
 
 /// The last reading of a connection, and what a few of them in a row say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Link {
     pub tcp: Tcp,
     /// When it was read.

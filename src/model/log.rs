@@ -2,6 +2,8 @@
 
 use std::{collections::VecDeque, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     clock::Moment,
     event::{Event, Level, Order, Reason, Shortfall, State, Transition, What, WorkerEvent},
@@ -10,7 +12,7 @@ use crate::{
 };
 
 /// One line of the log.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
     /// When it began.
     pub at: Moment,
@@ -18,7 +20,7 @@ pub struct Entry {
     pub subject: Subject,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Subject {
     /// `count` clients of one endpoint took the same step within a second; the first and the last of them.
     Clients {
@@ -60,7 +62,7 @@ pub enum Subject {
 }
 
 /// The log and the recent transitions of single clients, both bounded.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Log {
     entries: VecDeque<Entry>,
     history: VecDeque<(Moment, Transition)>,
@@ -81,6 +83,21 @@ impl Log {
     /// Entries, newest first.
     pub fn newest(&self) -> impl ExactSizeIterator<Item = &Entry> + DoubleEndedIterator {
         self.entries.iter().rev()
+    }
+
+    /// Whether it is only about clients and endpoints that a fleet of so many has.
+    pub(super) fn fits(&self, clients: usize, endpoints: usize) -> bool {
+        let client = |key: &ClientKey| key.index() < clients;
+        let endpoint = |key: &EndpointKey| key.index() < endpoints;
+        let is_known = |entry: &Entry| match &entry.subject {
+            Subject::Clients { first, last, endpoint: at, .. } => client(first) && client(last) && endpoint(at),
+            Subject::Shortfall { first, .. } => client(&first.client),
+            Subject::Silence { endpoint: at, .. } | Subject::Answers { endpoint: at, .. } => endpoint(at),
+            Subject::Order(at, _) => endpoint(at),
+            Subject::Worker { .. } | Subject::Notice(_) => true,
+        };
+        self.entries.iter().all(is_known)
+            && self.history.iter().all(|(_, step)| client(&step.client) && endpoint(&step.endpoint))
     }
 
     pub fn written(&self) -> u64 {
@@ -108,6 +125,8 @@ impl Log {
             What::Order(..) => Some(Level::Info),
             What::Shortfall(_) => Some(Level::Warning),
             What::Sample(_)
+            | What::Second(_)
+            | What::Recording(_)
             | What::Late(_)
             | What::Tcp(..)
             | What::SamplesLost(_)

@@ -1,12 +1,16 @@
 //! Defines the fleet's pulse, connections gained and lost a second; single clients have no part in it.
 
-use crate::clock::Moment;
+use serde::{Deserialize, Serialize};
+
+use crate::{clock::Moment, model::sparse};
 
 /// What happened in each of the last [`Pulse::LEN`] seconds, over the fleet.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Pulse {
     second: u64,
+    #[serde(with = "sparse")]
     ups: [u32; Pulse::LEN],
+    #[serde(with = "sparse")]
     losses: [u32; Pulse::LEN],
 }
 

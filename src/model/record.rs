@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     clock::Moment,
     event::{self, Badge, Past, Reason, State},
@@ -15,7 +17,7 @@ use crate::{
 /// the wait for its turn. It ends when the client is up, or not meant to be any more. A step from up to
 /// up is what is left of a connection that ended and came back unheard: there is no telling whether
 /// anybody meant it to or how long it took, and it counts as nothing.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Record {
     state: State,
     past: Past,

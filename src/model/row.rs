@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     clock::Moment,
     event::{Badge, Late, Reason, Sample, State, Tcp},
@@ -17,7 +19,7 @@ use crate::{
 };
 
 /// One client as it is known.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Row {
     pub state: State,
     /// Since when it is up, down, given up or off. A client that tries again is down all the while,
@@ -63,7 +65,7 @@ pub struct Row {
 
 /// Whether a client's answers violate its objective, with hysteresis: near the limit a row must not
 /// change its badge with every answer.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 struct Objective {
     is_violated: bool,
     /// When an answer last took longer than the objective allows.
@@ -71,7 +73,7 @@ struct Objective {
 }
 
 /// Why a client that is up is not well, the gravest first: a row says the first that is true.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Slow {
     /// Its probe has no answer.
     Late,

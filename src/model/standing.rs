@@ -5,8 +5,8 @@ use std::sync::Arc;
 use crate::{
     clock::Moment,
     event::{Connack, Event, FleetStanding, Late, Shortfall, Standing, State, What},
-    fleet::ClientKey,
-    model::{Known, answers::Answers, connection::Connection, link::Link, record::Record},
+    fleet::{ClientKey, Fleet},
+    model::{Known, answers::Answers, connection::Connection, groups::Groups, link::Link, record::Record},
 };
 
 impl Known {
@@ -27,6 +27,44 @@ impl Known {
         let clients = self.fleet.keys().filter(|key| self.row(*key).is_touched());
         let clients = clients.map(move |key| tell(What::Standing(Box::new(self.standing(key)))));
         fleet.into_iter().chain(trouble).map(tell).chain(endpoints).chain(clients)
+    }
+
+    /// All of it, but for the fleet itself, in few bytes: for [`Known::decode`].
+    pub fn encode(&self) -> Vec<u8> {
+        // Numbers, sequences and texts: there is nothing that postcard cannot write to memory.
+        postcard::to_stdvec(self).unwrap_or_default()
+    }
+
+    /// What [`Known::encode`] made; `None` where that is nonsense, or about another fleet.
+    pub fn decode(bytes: &[u8], fleet: Arc<Fleet>) -> Option<Known> {
+        let mut known: Known = postcard::from_bytes(bytes).ok()?;
+        known.groups = Arc::new(Groups::of(&fleet));
+        known.fleet = fleet;
+        if !known.fits() {
+            return None;
+        }
+        for row in &mut known.rows {
+            // Clients that were told the same share it, here as well.
+            let usual = &known.endpoints[row.endpoint.index()].terms;
+            if row.connection.terms == *usual {
+                row.connection.terms.clone_from(usual);
+            }
+        }
+        Some(known)
+    }
+
+    /// Whether it is about clients and endpoints that the fleet has, and all of them.
+    fn fits(&self) -> bool {
+        let (clients, endpoints) = (self.fleet.clients.len(), self.fleet.endpoints.len());
+        let groups = self.groups.all().len();
+        self.rows.len() == clients
+            && self.endpoints.len() == endpoints
+            && [0, endpoints].contains(&self.totals_by_endpoint().len())
+            && self.rows.iter().all(|row| row.endpoint.index() < endpoints)
+            && self.shortfalls.keys().all(|client| client.index() < clients)
+            && self.latencies.fits(endpoints, groups)
+            && self.log().fits(clients, endpoints)
+            && self.insights().iter().all(|insight| insight.fits(clients, endpoints))
     }
 
     fn fleet_standing(&self) -> FleetStanding {

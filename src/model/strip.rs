@@ -1,8 +1,11 @@
 //! Defines what a client was in each of some dozen slots of time, in which states and whether slow, for as long as a screen shows; its figures are the record's matter.
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     clock::Moment,
     event::{self, State},
+    model::sparse,
 };
 
 /// A bit for each state, in the order of [`State::ALL`], and one for slow.
@@ -14,9 +17,10 @@ const SLOW: u8 = 1 << State::ALL.len();
 
 /// The states of equal slots of time. While the run is young they are short, and grow with it: all
 /// of them together are the whole run, or at last the last hour.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Strip {
     /// What it was, a bit for each, by slot number modulo `SLOTS`.
+    #[serde(with = "sparse")]
     slots: [u8; Strip::SLOTS],
     origin: Moment,
     /// The number of the newest slot, from the origin on.

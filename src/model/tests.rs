@@ -134,7 +134,7 @@ fn behind_the_latency_view_no_key_hits_a_client() {
     assert!(matches!(model.mode(), Mode::Latency), "the help was laid over it");
     model.act(Action::Latency, ms(5_003));
     assert!(matches!(model.mode(), Mode::Table));
-    model.look(ms(9_000));
+    model.apply(&Event { at: ms(9_000), what: What::Second(chrono::Utc::now()) });
     assert!(model.latency_view().is_none(), "nobody looks at it any more");
 }
 
@@ -153,11 +153,11 @@ fn the_latency_view_follows_the_fleet_or_the_filter_or_the_freeze() {
     model.act(Action::Latency, ms(2_000));
     assert_eq!((max(&model), model.latency_view().map(|view| view.clients)), (Some(30), Some(3)));
     answer(&mut model, ms(3_000), 0, 70);
-    model.look(ms(4_000));
+    model.apply(&Event { at: ms(4_000), what: What::Second(chrono::Utc::now()) });
     assert_eq!(max(&model), Some(70));
     model.act(Action::Freeze, ms(4_000));
     answer(&mut model, ms(5_000), 0, 500);
-    model.look(ms(6_000));
+    model.apply(&Event { at: ms(6_000), what: What::Second(chrono::Utc::now()) });
     assert_eq!(max(&model), Some(70), "it is frozen");
     model.act(Action::Freeze, ms(6_000));
     assert_eq!(max(&model), Some(500));

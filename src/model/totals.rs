@@ -1,12 +1,14 @@
 //! Defines the counts of clients by state and by badge; what makes a client wear a badge is its row's matter.
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     event::{Badge, State},
     model::row::Row,
 };
 
 /// How many clients are in each state, and how many wear each badge.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Totals {
     by_state: [u32; State::ALL.len()],
     by_badge: [u32; Badge::ALL.len()],

@@ -2,7 +2,13 @@
 
 use std::time::Duration;
 
-use crate::{clock::Moment, fleet::Settings, model::row::interval};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    clock::Moment,
+    fleet::Settings,
+    model::{row::interval, sparse},
+};
 
 /// What is known of one bucket of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,9 +23,10 @@ pub enum Bucket {
 
 /// The last [`Trend::LEN`] buckets. It is brought forward lazily: a client to which nothing happens
 /// costs nothing.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Trend {
     /// Worst round trip in microseconds, or one of the two marks, by bucket number modulo `LEN`.
+    #[serde(with = "sparse")]
     ring: [u32; Trend::LEN],
     /// The number of the newest bucket written.
     newest: u64,

@@ -7,7 +7,7 @@ use tui_input::Input;
 use crate::{
     action::{Action, Scope},
     clock::Moment,
-    event::{Event, Level, State},
+    event::{Event, Level, State, What},
     fleet::{ClientKey, Fleet},
     model::{
         confirm::{Confirm, Wish},
@@ -28,7 +28,7 @@ pub struct Model {
     arranged: u64,
     /// When news may re-sort the table again.
     rested: Moment,
-    /// When [`Model::look`] was last called.
+    /// When the last second was over.
     looked: Moment,
     pub(super) cursor: Option<ClientKey>,
     top: usize,
@@ -162,14 +162,11 @@ impl Model {
     /// Takes in one event. The order of the table follows with the next [`Model::tick`].
     pub fn apply(&mut self, event: &Event) {
         self.live.apply(event);
-    }
-
-    /// Another second of the fleet's time is over: looks at what only time changes.
-    pub fn look(&mut self, now: Moment) {
-        self.looked = now;
-        self.live.look(now);
-        if self.survey.is_some() {
-            self.survey();
+        if let What::Second(_) = event.what {
+            self.looked = event.at;
+            if self.survey.is_some() {
+                self.survey();
+            }
         }
     }
 

@@ -18,24 +18,12 @@ pub struct Entry {
     pub at: Moment,
     /// What the wall clock said then, to the millisecond, as the live run's lines told it.
     pub wall: DateTime<Utc>,
-    pub content: Content,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub enum Content {
-    Event(What),
-    /// Another second is over: who watched looked at what only time changes
-    /// ([`Known::look`](crate::model::Known::look)), and told the fleet in numbers.
-    Second,
+    pub what: What,
 }
 
 impl Entry {
-    /// The event, where it is one.
-    pub fn event(self) -> Option<Event> {
-        match self.content {
-            Content::Event(what) => Some(Event { at: self.at, what }),
-            Content::Second => None,
-        }
+    pub fn event(self) -> Event {
+        Event { at: self.at, what: self.what }
     }
 
     pub fn anchor(&self) -> Anchor {
@@ -142,16 +130,16 @@ fn parse(line: &str, fleet: &Fleet) -> Parsed {
         snapshot: bool,
     }
     let Ok(line) = serde_json::from_str::<Line>(line) else { return Parsed::Unknown };
-    let content = match (line.kind, line.exact) {
-        ("start" | "endpoint" | "settings" | "client", _) => return Parsed::Head,
-        ("summary", _) => Content::Second,
-        (_, Some(what)) if is_of(&what, fleet) => Content::Event(what),
-        _ => return Parsed::Unknown,
-    };
     // Years that calendars cannot count with come from nobody's clock.
-    match (line.at_us, line.ts.filter(|wall| (1970..9999).contains(&wall.year()))) {
-        (Some(at), Some(wall)) => {
-            let entry = Entry { at: Moment(at), wall, content };
+    let wall = line.ts.filter(|wall| (1970..9999).contains(&wall.year()));
+    let what = match (line.kind, line.exact) {
+        ("start" | "endpoint" | "settings" | "client", _) => return Parsed::Head,
+        ("summary", _) => wall.map(What::Second),
+        (_, what) => what.filter(|what| is_of(what, fleet)),
+    };
+    match (line.at_us, wall, what) {
+        (Some(at), Some(wall), Some(what)) => {
+            let entry = Entry { at: Moment(at), wall, what };
             if line.snapshot { Parsed::Standing(entry) } else { Parsed::Entry(entry) }
         }
         _ => Parsed::Unknown,
@@ -159,7 +147,7 @@ fn parse(line: &str, fleet: &Fleet) -> Parsed {
 }
 
 /// Whether an event is only about clients and endpoints that the fleet has.
-fn is_of(what: &What, fleet: &Fleet) -> bool {
+pub fn is_of(what: &What, fleet: &Fleet) -> bool {
     let client = |key: ClientKey| key.index() < fleet.clients.len();
     let endpoint = |key: EndpointKey| key.index() < fleet.endpoints.len();
     match what {
@@ -177,6 +165,8 @@ fn is_of(what: &What, fleet: &Fleet) -> bool {
         | What::SamplesLost(_)
         | What::Notice { .. }
         | What::Trouble(_)
-        | What::Order(..) => true,
+        | What::Second(_)
+        | What::Recording(_) => true,
+        What::Order(key, _) => endpoint(*key),
     }
 }

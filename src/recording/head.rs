@@ -209,7 +209,7 @@ mod optional_span {
 }
 
 /// The head's lines, each with its end.
-pub(super) fn lines(header: &Header, fleet: &Fleet) -> String {
+pub fn lines(header: &Header, fleet: &Fleet) -> String {
     let mut out = String::new();
     let mut push = |line: &Line| {
         // Strings, numbers and options of them always have a JSON form.
@@ -252,6 +252,11 @@ pub(super) enum Wrong {
     NoHead(String),
     /// Its version is newer than ours.
     Newer { version: u32, program: Scrubbed },
+}
+
+/// The run and the fleet that [`lines`] told; `None` where that is nonsense.
+pub fn of_head(text: &[u8]) -> Option<(Header, Fleet)> {
+    read(std::str::from_utf8(text).ok()?, usize::MAX).ok()
 }
 
 /// Reads the head from the lines at the begin of `text`, which may tell of so many clients.

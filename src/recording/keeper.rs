@@ -1,4 +1,4 @@
-//! Defines the thread that writes a recording: lines into segments, entrances among them, and what happens when the disk takes no more; what waits for it is the queue's matter.
+//! Defines the thread that writes a recording: lines into segments, entrances among them, and what happens when the disk takes no more.
 
 use std::{
     io,
@@ -7,15 +7,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::mpsc;
-
 use super::{
     files::Files,
     head::{self, Header},
-    queue::{Batch, Queue, Taken},
     segment::{Draft, Label},
 };
 use crate::{
+    bus::{Bus, Subscription, Taken},
     clock::{Anchor, Moment},
     event::{Event, Level, State, What},
     fleet::Fleet,
@@ -39,56 +37,52 @@ pub(super) struct Keeper {
     pub files: Files,
     pub fleet: Arc<Fleet>,
     pub header: Header,
-    pub queue: Arc<Queue>,
-    pub notices: mpsc::Sender<Event>,
+    pub events: Subscription,
+    pub bus: Bus,
 }
 
 impl Keeper {
-    /// Works until the queue is closed and empty, or the disk fails. Returns what is to be said of
+    /// Works until the bus is closed and all is written, or the disk fails. Returns what is to be said of
     /// what is missing.
     pub fn run(self) -> Option<String> {
-        let (path, queue, notices) = (self.path.clone(), self.queue.clone(), self.notices.clone());
-        let mut writing = match Writing::new(self) {
+        let Keeper { path, files, fleet, header, mut events, bus } = self;
+        let give_up = |error: &io::Error| {
+            let text =
+                format!("recording is off: cannot write {}: {error}; what it holds so far is kept", path.display());
+            let at = Moment::now();
+            let what = What::Notice { level: Level::Error, text: Scrubbed::new(&text) };
+            bus.publish([Event { at, what: What::Recording(false) }, Event { at, what }]);
+            Some(text)
+        };
+        let mut writing = match Writing::new(files, fleet, header) {
             Ok(writing) => writing,
-            Err(error) => return Some(give_up(&path, &queue, &notices, &error)),
+            Err(error) => return give_up(&error),
         };
         loop {
-            let done = match queue.take(writing.patience()) {
+            let done = match events.wait(writing.patience()) {
                 Taken::Closed => break,
                 Taken::Nothing => Ok(()),
-                Taken::Batches(batches) => batches.into_iter().try_for_each(|batch| writing.take_in(batch)),
-                Taken::Folded(batch, folded) => {
-                    let text = format!(
-                        "the recording {} is late: its disk is slow; {folded} events are folded into others",
-                        path.display()
-                    );
-                    tell(&notices, Level::Warning, &text);
-                    writing.take_in(batch)
+                Taken::Events(events, folded) => {
+                    if folded > 0 {
+                        let text = format!(
+                            "the recording {} is late: its disk is slow; {folded} events are folded into others",
+                            path.display()
+                        );
+                        let what = What::Notice { level: Level::Warning, text: Scrubbed::new(&text) };
+                        bus.publish([Event { at: Moment::now(), what }]);
+                    }
+                    writing.take_in(&events)
                 }
             };
             if let Err(error) = done.and_then(|()| writing.flush_if_due()) {
-                return Some(give_up(&path, &queue, &notices, &error));
+                return give_up(&error);
             }
         }
         match writing.flush(true) {
             Ok(()) => None,
-            Err(error) => Some(give_up(&path, &queue, &notices, &error)),
+            Err(error) => give_up(&error),
         }
     }
-}
-
-/// Ends the recording for good, and says so.
-fn give_up(path: &std::path::Path, queue: &Queue, notices: &mpsc::Sender<Event>, error: &io::Error) -> String {
-    queue.close();
-    let text = format!("recording is off: cannot write {}: {error}; what it holds so far is kept", path.display());
-    tell(notices, Level::Error, &text);
-    text
-}
-
-fn tell(notices: &mpsc::Sender<Event>, level: Level, text: &str) {
-    // A full queue: the operator has sixteen notices about this very recording already.
-    let what = What::Notice { level, text: Scrubbed::new(text) };
-    let _ = notices.try_send(Event { at: Moment::now(), what });
 }
 
 struct Writing {
@@ -111,8 +105,7 @@ struct Writing {
 }
 
 impl Writing {
-    fn new(keeper: Keeper) -> io::Result<Writing> {
-        let Keeper { files, fleet, header, .. } = keeper;
+    fn new(files: Files, fleet: Arc<Fleet>, header: Header) -> io::Result<Writing> {
         let mut packer = zstd::bulk::Compressor::new(zstd::DEFAULT_COMPRESSION_LEVEL)?;
         packer.include_checksum(true)?;
         let mut writing = Writing {
@@ -140,25 +133,26 @@ impl Writing {
         if self.draft.is_empty() { FLUSH } else { self.due.saturating_duration_since(Instant::now()) }
     }
 
-    fn take_in(&mut self, batch: Batch) -> io::Result<()> {
-        self.anchor = batch.anchor;
-        for event in &batch.events {
+    fn take_in(&mut self, events: &[Event]) -> io::Result<()> {
+        for event in events {
             if let What::State(step) = &event.what
                 && step.from == State::Up
                 && step.to != State::Up
             {
                 self.draft.lost += 1;
             }
+            event.set_clock(&mut self.anchor);
             self.known.apply(event);
-            self.push(event.at, &lines::json_kept(&self.fleet, &batch.anchor, event, false))?;
-        }
-        match batch.second {
-            Some((at, line)) => {
-                self.known.look(at);
-                self.push(at, &line)
+            match event.what {
+                What::Second(_) => {
+                    let line = lines::json_summary_kept(&self.known, &self.anchor, event.at);
+                    self.push(event.at, &line)?;
+                }
+                What::Recording(_) => {} // whoever reads it knows
+                _ => self.push(event.at, &lines::json_kept(&self.fleet, &self.anchor, event, false))?,
             }
-            None => Ok(()),
         }
+        Ok(())
     }
 
     fn push(&mut self, at: Moment, line: &str) -> io::Result<()> {

@@ -11,12 +11,12 @@ use std::{
 use tokio::sync::mpsc;
 
 use super::{
-    entry::{Content, Entry},
+    entry::Entry,
     reader::{Recording, RecordingError},
 };
 use crate::{
     clock::{Anchor, Moment},
-    event::{Event, What},
+    event::What,
     fleet::ClientKey,
     model::{Known, Log},
 };
@@ -88,7 +88,7 @@ impl Search {
 
 /// Whether an event is one that steps go to.
 pub(super) fn is_told(entry: &Entry, client: Option<ClientKey>) -> bool {
-    let Content::Event(what) = &entry.content else { return false };
+    let what = &entry.what;
     match (client, what) {
         (None, what) => Log::level(what).is_some(),
         (Some(client), What::State(step)) => step.client == client,
@@ -134,12 +134,12 @@ impl Work {
             let mut entries = lines.entries.into_iter().peekable();
             if let Some(mut known) = under_way.take() {
                 let standing = if segment == first { lines.standing } else { Vec::new() };
-                standing.into_iter().for_each(|entry| apply(&mut known, entry));
+                standing.into_iter().for_each(|entry| known.apply(&entry.event()));
                 while let Some(entry) = entries.next_if(|entry| is_before(entry, mark)) {
                     anchor = entry.anchor();
                     mark.entries += 1;
                     reached = mark;
-                    apply(&mut known, entry);
+                    known.apply(&entry.event());
                 }
                 self.tell_progress(first, segment, time);
                 if entries.peek().is_none() && end != Some(reached) {
@@ -206,12 +206,5 @@ impl Work {
         let (begin, now) = (segments[first].label.first, segments[segment].label.last);
         let (done, all) = (now.since(begin).as_micros(), time.since(begin).as_micros().max(1));
         self.percent.store((done * 100 / all).min(100) as u8, Ordering::Relaxed);
-    }
-}
-
-fn apply(known: &mut Known, entry: Entry) {
-    match entry.content {
-        Content::Event(what) => known.apply(&Event { at: entry.at, what }),
-        Content::Second => known.look(entry.at),
     }
 }

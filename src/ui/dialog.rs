@@ -93,6 +93,7 @@ pub(super) fn question(screen: &Screen, confirm: &Confirm) -> String {
         Wish::Release(endpoint) => format!("Release {}", name(endpoint)),
         Wish::Rate { endpoint, to, .. } => format!("{}: {} connects a second", name(endpoint), figures::count(to)),
         Wish::Quit => "Quit".to_owned(),
+        Wish::End => format!("End the fleet {}", ellipsize(&screen.fleet.name, 24)),
     }
 }
 
@@ -109,6 +110,7 @@ fn effect(screen: &Screen, wish: Wish) -> Option<String> {
             let (down, up) = (footer::keys(screen, &[Action::RateDown]), footer::keys(screen, &[Action::RateUp]));
             format!("now {}; {up} more, {down} fewer", figures::count(from))
         }
+        Wish::End => "its agent stops: every client is disconnected, for all who look at it".to_owned(),
         Wish::Reconnect | Wish::Disconnect | Wish::Quit => return None,
     })
 }
@@ -122,6 +124,7 @@ fn verb(wish: Wish) -> &'static str {
         Wish::Release(_) => "release",
         Wish::Rate { .. } => "change",
         Wish::Quit => "quit",
+        Wish::End => "end it",
     }
 }
 

@@ -111,7 +111,7 @@ fn hints(screen: &Screen, buf: &mut Buffer, line: Rect) {
     if let Some(word) = way_back {
         add(0, &[Action::Back], word);
     }
-    let scope = if screen.context.timeline.is_some() { Scope::Replay } else { Scope::Live };
+    let scope = screen.scope();
     let here = |action: &Action| action.scope().meets(scope);
     // What is special to a replay is what its operator looks for.
     let (first, then): (Vec<_>, Vec<_>) =

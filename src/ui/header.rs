@@ -126,6 +126,9 @@ fn identity(screen: &Screen, buf: &mut Buffer, line: Rect) {
     if let Some(text) = insecure(screen.fleet, line.width) {
         strip.right(1, [span(text, theme.warning.add_modifier(Modifier::REVERSED))]);
     }
+    if let Some(role) = screen.context.attached.filter(|role| !role.is_empty()) {
+        strip.right(1, [span(format!(" {} ", ellipsize(&Scrubbed::new(role), 32)), theme.frozen)]);
+    }
     match screen.context.recording {
         Some(true) => strip.right(6, [span("rec".to_owned(), theme.dim)]),
         // What is not recorded cannot be had later: nothing but what is wrong now is worth more.

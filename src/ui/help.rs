@@ -3,7 +3,7 @@
 use ratatui::{buffer::Buffer, layout::Rect};
 
 use crate::{
-    action::{Action, Scope},
+    action::Action,
     event::Badge,
     model::{Mode, Model},
     ui::{
@@ -128,7 +128,7 @@ fn name(mode: &Mode) -> &'static str {
 /// Lines of keys and what they do.
 fn actions(screen: &Screen, columns: u16) -> Vec<(String, String)> {
     let mut lines = Vec::new();
-    let scope = if screen.context.timeline.is_some() { Scope::Replay } else { Scope::Live };
+    let scope = screen.scope();
     let mode = screen.model.base();
     for action in Action::ALL.into_iter().filter(|action| action.scope().meets(scope) && mode.takes(*action)) {
         if PAIRS.iter().any(|(_, second)| *second == action) {

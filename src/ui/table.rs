@@ -8,7 +8,7 @@ use ratatui::{
 
 use crate::{
     action::Action,
-    event::{Badge, Reason, State},
+    event::Badge,
     fleet::ClientKey,
     model::{Answers, Bucket, Row, Slow},
     text::Scrubbed,
@@ -20,7 +20,7 @@ use crate::{
         paint::{Strip, nth_line, put, put_right, put_short, span, width},
         spark,
     },
-    words::{self, connection, figures},
+    words::{self, figures},
 };
 
 pub(super) fn draw(screen: &Screen, buf: &mut Buffer, layout: &Layout) {
@@ -227,42 +227,10 @@ impl<'a> Line<'a> {
 
     fn reason(&self, buf: &mut Buffer, cell: Rect) {
         let style = if self.badge == Badge::Off { self.screen.theme.off } else { Style::new() };
-        let texts = why(self.screen, self.key, self.row);
+        let texts = words::why(self.screen.model.shown(), self.key, self.screen.now);
         let fits = texts.iter().find(|text| width(text) <= cell.width).or(texts.last());
         if let Some(text) = fits {
             put(buf, cell, text, self.on(style));
         }
-    }
-}
-
-/// Why a client is in its state, from the longest form to the shortest. What is well needs no reason.
-fn why(screen: &Screen, key: ClientKey, row: &Row) -> Vec<String> {
-    let words = row.reason.words();
-    let full = words::reason(row.reason, &row.detail);
-    match row.state {
-        State::Up => connection::slow(screen.model.shown(), key, screen.now),
-        State::Held | State::Failed if row.next_try.is_some() => {
-            let due = row.next_try.map(|at| at.since(screen.now)).filter(|due| !due.is_zero());
-            let soon = due.map_or("now".to_owned(), |due| format!("in {}", figures::wait(due)));
-            let next = if row.state == State::Held { "probe" } else { "retry" };
-            vec![format!("{full}, {next} {soon}"), format!("{words}, {next} {soon}"), words.to_owned()]
-        }
-        State::Backoff => {
-            let n = row.attempt;
-            let due = row.next_try.map(|at| at.since(screen.now).as_micros().div_ceil(1_000_000));
-            let Some(due) = due else { return vec![full, words.to_owned()] };
-            let due = if due == 0 { "now".to_owned() } else { format!("{}s", figures::count(due as u64)) };
-            let soon = if due == "now" { "now".to_owned() } else { format!("in {due}") };
-            vec![
-                format!("{full}, retry {soon} (#{n})"),
-                format!("{words}, retry {soon} (#{n})"),
-                format!("{words}, {due} #{n}"),
-                format!("{words}, {due}"),
-                words.to_owned(),
-            ]
-        }
-        State::Connecting if row.reason == Reason::Start => Vec::new(),
-        State::Connecting if row.attempt > 1 => vec![format!("{full}, try #{}", row.attempt), full, words.to_owned()],
-        _ => vec![full, words.to_owned()],
     }
 }

@@ -35,6 +35,7 @@ fn frames_do_not_grow_with_the_fleet() {
             widths: Widths::of(stage.model.fleet()),
             bytes_per_second: Some(1_000),
             recording: None,
+            attached: None,
             timeline: None,
         };
         let mut terminal = Terminal::new(TestBackend::new(200, 60)).unwrap();

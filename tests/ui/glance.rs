@@ -83,7 +83,8 @@ fn the_sentence_counts_what_the_header_counts() {
     assert!(screen.contains(" 390 down "), "{screen}");
     assert!(screen.contains("390 down: 300 at eu-2, connection refused; 90 at ap-2, certificate expired"), "{screen}");
     let mut calm = scenes::calm();
-    calm.model.look(scenes::NOW);
+    calm.model
+        .apply(&mqfleet::event::Event { at: scenes::NOW, what: mqfleet::event::What::Second(chrono::Utc::now()) });
     assert!(lines(&drawn(calm)).join("\n").contains("all 1,000 up since 09:50"));
 }
 

@@ -176,7 +176,7 @@ impl Stage {
     /// Now, before anybody has pressed a key.
     pub fn untouched(mut self) -> Stage {
         self.now = NOW;
-        self.model.look(NOW);
+        self.model.apply(&Event { at: NOW, what: What::Second(chrono::Utc::now()) });
         self.model.tick(NOW);
         self.model.set_height(14);
         self
@@ -233,6 +233,7 @@ impl Stage {
             widths: Widths::of(self.model.fleet()),
             bytes_per_second: self.bytes_per_second,
             recording: None,
+            attached: None,
             timeline: self.replay.as_ref().map(|(motion, stretches)| Timeline {
                 motion: *motion,
                 speed: 10.0,
@@ -667,7 +668,7 @@ pub fn frozen() -> Stage {
         s.step_with(later(20.0), client, State::Backoff, Reason::ServerShuttingDown, "", 1, Some(1.0));
     }
     s.now = later(37.0);
-    s.model.look(later(37.0));
+    s.model.apply(&Event { at: later(37.0), what: What::Second(chrono::Utc::now()) });
     s.model.tick(later(37.0));
     s
 }
@@ -736,7 +737,7 @@ pub fn silent() -> Stage {
         let late = Late { client: ClientKey(client), probe: ProbeKind::Ack, since: ago(30.0) };
         s.tell(ago(20.0), What::Late(late));
     }
-    s.model.look(ago(19.0));
+    s.model.apply(&Event { at: ago(19.0), what: What::Second(chrono::Utc::now()) });
     [15.0, 10.0, 5.0, 1.0].into_iter().for_each(|seconds| others(&mut s, seconds));
     s.bytes_per_second = Some(410);
     s.arrange()

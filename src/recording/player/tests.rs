@@ -8,10 +8,11 @@ use tokio::runtime::Runtime;
 
 use super::*;
 use crate::{
+    bus::Bus,
     command::{Direction, Playback},
     event::{Event, Reason, Sample, State, Transition, What},
     fleet::{Client, Endpoint, EndpointKey, Fleet, ProbeKind},
-    recording::{Content, Limits, Recorder},
+    recording::{Limits, Recorder},
     text::Scrubbed,
 };
 
@@ -68,7 +69,8 @@ fn story(begin: Moment) -> Vec<Event> {
 fn record(events: impl Fn(Moment) -> Vec<Event>, is_together: impl Fn(Moment, &Event, &Event) -> bool) -> Recorded {
     let dir = tempfile::TempDir::new().expect("a folder");
     let path = dir.path().join("run");
-    let recorder = Recorder::start(&path, Limits::default(), fleet(), 1).expect("a recorder");
+    let bus = Bus::new(Anchor::now());
+    let recorder = Recorder::start(&path, Limits::default(), fleet(), 1, &bus).expect("a recorder");
     let len = || path.metadata().map_or(0, |file| file.len());
     let wait_for_more_than = |before| {
         while len() <= before {
@@ -76,13 +78,13 @@ fn record(events: impl Fn(Moment) -> Vec<Event>, is_together: impl Fn(Moment, &E
         }
     };
     wait_for_more_than(0); // the head
-    let anchor = *recorder.begin();
-    let begin = anchor.moment();
+    let begin = bus.begin().moment();
     for part in events(begin).chunk_by(|a, b| is_together(begin, a, b)) {
         let before = len();
-        recorder.write(&anchor, part);
+        bus.publish(part.iter().cloned());
         wait_for_more_than(before);
     }
+    bus.close();
     assert_eq!(Runtime::new().expect("a runtime").block_on(recorder.finish()), None);
     (Recording::open(&path).expect("a recording"), dir)
 }
@@ -129,12 +131,7 @@ impl Watcher {
         while !matches!(self.player.motion(), Motion::Paused | Motion::Ended) {
             match self.runtime.block_on(self.player.next()) {
                 News::Entries(entries) => {
-                    for entry in entries {
-                        match entry.content {
-                            Content::Event(what) => self.known.apply(&Event { at: entry.at, what }),
-                            Content::Second => self.known.look(entry.at),
-                        }
-                    }
+                    entries.into_iter().for_each(|entry| self.known.apply(&entry.event()));
                 }
                 News::Known(known, _) => self.known = *known,
                 News::Notice(_, text) => self.notices.push(text),

@@ -4,13 +4,14 @@ use std::{
     fs::File,
     io::{self, Write},
     path::{Path, PathBuf},
-    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
+    sync::Arc,
     time::Duration,
 };
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use crate::{
+    bus::{Bus, Subscription, Taken},
     clock::{Anchor, Moment},
     event::{Event, Level, What},
     fleet::Fleet,
@@ -18,78 +19,33 @@ use crate::{
     text::Scrubbed,
 };
 
-/// A log file with a thread of its own that writes it: a slow or full disk delays nobody.
+/// A log file with a thread of its own that hears what happens and writes it: a slow or full disk delays nobody.
 pub struct LogFile {
-    lines: SyncSender<String>,
-    notices: mpsc::Receiver<Event>,
     /// What the thread has to say of lines it could not write.
     finished: oneshot::Receiver<Option<String>>,
-    /// Lines that found the queue full.
-    dropped: u64,
 }
 
 impl LogFile {
-    /// Batches of lines that may wait for the thread.
-    const QUEUE: usize = 64;
-
-    /// Opens (or makes) the file and starts the thread.
+    /// Opens (or makes) the file and starts the thread, which hears all that is published from now on.
     ///
     /// # Errors
     /// Where the file cannot be opened for appending, or is a symbolic link to one.
-    pub fn open(path: &Path) -> io::Result<LogFile> {
+    pub fn open(path: &Path, fleet: Arc<Fleet>, bus: &Bus) -> io::Result<LogFile> {
         let file = private::append(path)?;
-        let (lines, receiver) = sync_channel(Self::QUEUE);
-        let (notice_sender, notices) = mpsc::channel(16);
         let (done, finished) = oneshot::channel();
-        let keeper = Keeper {
-            file,
-            path: path.to_owned(),
-            pending: Vec::new(),
-            failing: false,
-            lost: 0,
-            notices: notice_sender,
-        };
+        let (events, bus) = (bus.subscribe(), bus.clone());
+        let path = path.to_owned();
+        let anchor = bus.begin();
+        let keeper = Keeper { file, path, fleet, anchor, pending: Vec::new(), failing: false, lost: 0, bus };
         std::thread::Builder::new().name("log".into()).spawn(move || {
-            let _ = done.send(keeper.run(&receiver));
+            let _ = done.send(keeper.run(events));
         })?;
-        Ok(LogFile { lines, notices, finished, dropped: 0 })
+        Ok(LogFile { finished })
     }
 
-    /// Queues the lines of `events`.
-    pub fn write(&mut self, fleet: &Fleet, anchor: &Anchor, events: &[Event]) {
-        let mut text = String::new();
-        for event in events {
-            if let Some(line) = lines::plain(fleet, anchor, event) {
-                text.push_str(&line);
-                text.push('\n');
-            }
-        }
-        if self.dropped > 0 {
-            text.insert_str(
-                0,
-                &format!("({} batches of lines are missing here: the log's thread was late)\n", self.dropped),
-            );
-        }
-        if text.is_empty() {
-            return;
-        }
-        match self.lines.try_send(text) {
-            Ok(()) => self.dropped = 0,
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => self.dropped += 1,
-        }
-    }
-
-    /// Waits for something to tell the operator about the log.
-    pub async fn notice(&mut self) -> Event {
-        match self.notices.recv().await {
-            Some(event) => event,
-            None => std::future::pending().await,
-        }
-    }
-
-    /// Writes what is left, for at most two seconds, and returns what is to be said of the rest.
+    /// Waits until what is left is written, once the bus is closed, for at most two seconds, and returns what is
+    /// to be said of the rest.
     pub async fn finish(self) -> Option<String> {
-        drop(self.lines);
         match tokio::time::timeout(Duration::from_secs(2), self.finished).await {
             Ok(words) => words.unwrap_or_default(),
             Err(_) => Some("the log's disk hangs: its last lines were not written".to_owned()),
@@ -101,12 +57,14 @@ impl LogFile {
 struct Keeper {
     file: File,
     path: PathBuf,
+    fleet: Arc<Fleet>,
+    anchor: Anchor,
     /// What the disk has not taken yet, from the first byte it refused.
     pending: Vec<u8>,
     failing: bool,
     /// Bytes given up because `pending` was full.
     lost: u64,
-    notices: mpsc::Sender<Event>,
+    bus: Bus,
 }
 
 impl Keeper {
@@ -115,19 +73,31 @@ impl Keeper {
     const RETRY: Duration = Duration::from_secs(1);
 
     /// Works until nothing can come any more; returns what is to be said of lines it could not write.
-    fn run(mut self, lines: &Receiver<String>) -> Option<String> {
+    fn run(mut self, mut events: Subscription) -> Option<String> {
         loop {
-            match lines.recv_timeout(Self::RETRY) {
-                Ok(text) => self.take(text.as_bytes()),
-                Err(RecvTimeoutError::Timeout) if self.pending.is_empty() => continue,
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => break,
+            match events.wait(Self::RETRY) {
+                Taken::Events(events, folded) => self.write(&events, folded),
+                Taken::Nothing if self.pending.is_empty() => continue,
+                Taken::Nothing => {}
+                Taken::Closed => break,
             }
             self.flush();
         }
         self.flush();
         let left = self.pending.len() as u64 + self.lost;
         (left > 0).then(|| format!("the last {left} bytes of the log {} could not be written", self.path.display()))
+    }
+
+    fn write(&mut self, events: &[Event], folded: u64) {
+        if folded > 0 {
+            self.take(format!("(here {folded} events are folded into others: the log was late)\n").as_bytes());
+        }
+        for event in events {
+            event.set_clock(&mut self.anchor);
+            if let Some(line) = lines::plain(&self.fleet, &self.anchor, event) {
+                self.take(format!("{line}\n").as_bytes());
+            }
+        }
     }
 
     fn take(&mut self, text: &[u8]) {
@@ -180,10 +150,8 @@ impl Keeper {
     }
 
     fn tell(&self, level: Level, text: String) {
-        // A full queue: the operator has sixteen notices about this very log already.
-        let _ = self
-            .notices
-            .try_send(Event { at: Moment::now(), what: What::Notice { level, text: Scrubbed::new(&text) } });
+        let what = What::Notice { level, text: Scrubbed::new(&text) };
+        self.bus.publish([Event { at: Moment::now(), what }]);
     }
 }
 
@@ -191,10 +159,15 @@ impl Keeper {
 mod tests {
     use super::*;
 
-    fn keeper(path: &Path) -> (Keeper, mpsc::Receiver<Event>) {
+    fn keeper(path: &Path) -> (Keeper, Subscription) {
         let file = private::append(path).expect("a file");
-        let (notices, heard) = mpsc::channel(16);
-        (Keeper { file, path: path.to_owned(), pending: Vec::new(), failing: false, lost: 0, notices }, heard)
+        let bus = Bus::new(Anchor::now());
+        let (heard, anchor, path) = (bus.subscribe(), bus.begin(), path.to_owned());
+        let fleet =
+            Fleet { name: Scrubbed::new("f"), env: None, worker_size: 1, endpoints: Vec::new(), clients: Vec::new() };
+        let keeper =
+            Keeper { file, path, fleet: Arc::new(fleet), anchor, pending: Vec::new(), failing: false, lost: 0, bus };
+        (keeper, heard)
     }
 
     #[test]
@@ -218,7 +191,7 @@ mod tests {
             keeper.flush();
         }
         assert_eq!((keeper.pending.len(), keeper.lost), (Keeper::PENDING, 4 << 20));
-        assert!(matches!(heard.try_recv().expect("a word").what, What::Notice { level: Level::Error, .. }));
-        assert!(heard.try_recv().is_err(), "it says it once");
+        let Taken::Events(told, 0) = heard.wait(Duration::ZERO) else { panic!("it says nothing") };
+        assert!(matches!(&told[..], [Event { what: What::Notice { level: Level::Error, .. }, .. }]), "it says it once");
     }
 }

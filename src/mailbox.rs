@@ -1,4 +1,4 @@
-//! Defines what becomes of events while the listener is slower than the fleet: they are gathered, then folded; it never loses what state a client is in.
+//! Defines what becomes of events while a subscriber is slower than the fleet: they are gathered, then folded; it never loses what state a client is in.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -9,25 +9,25 @@ use crate::{
     text::Scrubbed,
 };
 
-/// Events on their way out. Past [`Outbox::FULL`] the steps of each client are folded into one (from
+/// Events on their way to one subscriber. Past `Mailbox::FULL` the steps of each client are folded into one (from
 /// where the listener knows it to be, to where it is), and samples are dropped and counted, but for the
 /// slowest of each client: state may be late, but never wrong, and memory stays within a few events a
 /// client. What came and went while the listener slept (an outage that healed) is not told, but for how
 /// long its users waited. What is late is so since the first probe without an answer. Of subscriptions
 /// the last answer about each filter is kept, and of notices and news of workers the last
-/// [`Outbox::NOTICES`]; how many more there were is a notice of its own.
+/// `Mailbox::NOTICES`; how many more there were is a notice of its own.
 #[derive(Debug, Default)]
-pub struct Outbox {
+pub struct Mailbox {
     events: Vec<Event>,
     /// The size after the last folding; there is no use in folding again soon.
     folded_to: usize,
-    /// Events that were thrown away since the last [`Outbox::take`], samples left out.
+    /// Events that were thrown away since the last [`Mailbox::take`], samples left out.
     folded: u64,
     /// Notices that were dropped since then, and when the last of them came.
     untold: Option<(Moment, u64)>,
 }
 
-impl Outbox {
+impl Mailbox {
     const FULL: usize = 65_536;
     /// The most notices and news of workers that are kept by folding.
     const NOTICES: usize = 256;
@@ -43,7 +43,7 @@ impl Outbox {
         }
     }
 
-    /// How many events, of all that were pushed since the last [`Outbox::take`], are contained in
+    /// How many events, of all that were pushed since the last [`Mailbox::take`], are contained in
     /// others now; samples and notices are counted by events of their own.
     pub fn folded(&self) -> u64 {
         self.folded
@@ -79,6 +79,7 @@ impl Outbox {
         let mut subscribed: HashMap<ClientKey, Event> = HashMap::new();
         let mut measured: HashMap<ClientKey, Event> = HashMap::new();
         let mut notices: VecDeque<Event> = VecDeque::new();
+        let (mut second, mut recording) = (None, None);
         for event in self.events.drain(..) {
             match event.what {
                 What::Sample(sample) => {
@@ -144,6 +145,8 @@ impl Outbox {
                 What::Gate(endpoint, gate) => {
                     gates.insert(endpoint, Event { at: event.at, what: What::Gate(endpoint, gate) }); // the newest says all
                 }
+                What::Second(_) => second = Some(event), // the newest is what time it is
+                What::Recording(_) => recording = Some(event),
                 What::Shortfall(ref shortfall) => {
                     shortfalls.insert((shortfall.client, shortfall.filter.clone()), event);
                 }
@@ -169,6 +172,7 @@ impl Outbox {
         }
         let newest = gates.len() + findings.len() + lates.len() + tcps.len() + connacks.len() + slowest.len();
         let newest = newest + shortfalls.len() + subscribed.len() + measured.len() + notices.len();
+        let newest = newest + usize::from(second.is_some()) + usize::from(recording.is_some());
         self.folded += (before - dropped - kept.len() - newest) as u64;
         if samples > 0 {
             kept.push(Event { at: last_sample, what: What::SamplesLost(samples) });
@@ -177,8 +181,11 @@ impl Outbox {
             kept.extend(newest.into_values());
         }
         kept.extend(gates.into_values().chain(findings.into_values()));
-        kept.extend(shortfalls.into_values().chain(notices));
+        kept.extend(shortfalls.into_values().chain(notices).chain(recording));
         kept.sort_by_key(|e| e.at);
+        // What is of that time is before the end of the second.
+        let place = second.iter().map(|second: &Event| kept.partition_point(|e| e.at <= second.at)).next();
+        place.into_iter().zip(second).for_each(|(place, second)| kept.insert(place, second));
         self.folded_to = kept.len();
         self.events = kept;
     }
@@ -211,7 +218,7 @@ mod tests {
 
     #[test]
     fn a_listener_that_sleeps_gets_the_state_right_and_the_losses_counted() {
-        let mut outbox = Outbox::default();
+        let mut mailbox = Mailbox::default();
         let rounds = 100_000u64;
         let walk = [State::Queued, State::Connecting, State::Up, State::Backoff];
         let mut state = [State::Off; 10];
@@ -219,19 +226,19 @@ mod tests {
         for i in 0..rounds {
             let client = (i % 10) as usize;
             let to = walk[(i / 10 % 4) as usize];
-            outbox.push(Event { at: Moment(i), what: step(client as u32, state[client], to) });
+            mailbox.push(Event { at: Moment(i), what: step(client as u32, state[client], to) });
             state[client] = to;
             let rtt = Duration::from_micros(i);
             let sample = Sample { client: ClientKey(client as u32), probe: ProbeKind::Ack, rtt };
-            outbox.push(Event { at: Moment(i), what: What::Sample(sample) });
+            mailbox.push(Event { at: Moment(i), what: What::Sample(sample) });
             pushed_samples += 1;
-            assert!(outbox.events.len() <= Outbox::FULL);
+            assert!(mailbox.events.len() <= Mailbox::FULL);
         }
-        assert!(outbox.folded() > 0);
-        let mut told = outbox.folded();
+        assert!(mailbox.folded() > 0);
+        let mut told = mailbox.folded();
         let mut heard = [State::Off; 10];
         let mut samples = 0;
-        for event in outbox.take() {
+        for event in mailbox.take() {
             match event.what {
                 What::State(t) => {
                     assert_eq!(t.from, heard[t.client.index()], "a step that does not join up");
@@ -250,7 +257,7 @@ mod tests {
 
     #[test]
     fn what_a_flapping_fleet_says_besides_stays_bounded() {
-        let mut outbox = Outbox::default();
+        let mut mailbox = Mailbox::default();
         let rounds = 100_000u64;
         for at in 0..rounds {
             let client = ClientKey((at % 10) as u32);
@@ -269,19 +276,19 @@ mod tests {
                 What::Notice { level: Level::Info, text: Scrubbed::new(&at.to_string()) },
                 What::Worker { worker, event: WorkerEvent::Died, detail: Scrubbed::default() },
             ];
-            said.into_iter().for_each(|what| outbox.push(Event { at: Moment(at), what }));
-            assert!(outbox.events.len() <= Outbox::FULL);
+            said.into_iter().for_each(|what| mailbox.push(Event { at: Moment(at), what }));
+            assert!(mailbox.events.len() <= Mailbox::FULL);
         }
-        outbox.fold();
-        let folded = outbox.folded();
-        let told = outbox.take();
+        mailbox.fold();
+        let folded = mailbox.folded();
+        let told = mailbox.take();
         assert!(told.is_sorted_by_key(|event| event.at));
         let count = |is_one: &dyn Fn(&What) -> bool| told.iter().filter(|event| is_one(&event.what)).count();
         assert_eq!(count(&|what| matches!(what, What::Shortfall(_))), 20);
         assert_eq!(count(&|what| matches!(what, What::Subscribed(..))), 10);
         assert_eq!(folded, 2 * rounds - 30);
-        assert_eq!(count(&|what| matches!(what, What::Notice { .. } | What::Worker { .. })), Outbox::NOTICES + 1);
-        let dropped = 2 * rounds - Outbox::NOTICES as u64;
+        assert_eq!(count(&|what| matches!(what, What::Notice { .. } | What::Worker { .. })), Mailbox::NOTICES + 1);
+        let dropped = 2 * rounds - Mailbox::NOTICES as u64;
         let text = Scrubbed::new(&format!("too slow a reader: {dropped} more notices before this were dropped"));
         assert_eq!(
             told.iter().filter(|e| e.what == What::Notice { level: Level::Warning, text: text.clone() }).count(),
@@ -290,7 +297,7 @@ mod tests {
         // The newest of each.
         let newest = |event: &&Event| matches!(&event.what, What::Subscribed(..) | What::Shortfall(_));
         assert!(told.iter().filter(newest).all(|event| event.at.0 >= rounds - 20));
-        assert_eq!(outbox.take(), [], "told once");
+        assert_eq!(mailbox.take(), [], "told once");
     }
 
     fn late(at: u64, client: u32, since: u64) -> Event {
@@ -306,7 +313,7 @@ mod tests {
 
     #[test]
     fn what_is_late_is_so_since_the_first_probe_and_the_slowest_answer_is_told() {
-        let mut outbox = Outbox::default();
+        let mut mailbox = Mailbox::default();
         let s = 1_000_000;
         let told = [
             (late(2 * s, 0, s), true),
@@ -318,13 +325,13 @@ mod tests {
             (late(16 * s, 2, 14 * s), false),
             (Event { at: Moment(17 * s), what: step(2, State::Up, State::Backoff) }, true),
         ];
-        told.iter().for_each(|(event, _)| outbox.push(event.clone()));
-        outbox.fold();
+        told.iter().for_each(|(event, _)| mailbox.push(event.clone()));
+        mailbox.fold();
         let lost = Event { at: Moment(15 * s), what: What::SamplesLost(1) };
         let mut expected: Vec<Event> =
             told.into_iter().filter_map(|(event, is_kept)| is_kept.then_some(event)).collect();
         expected.insert(2, lost);
-        assert_eq!((outbox.folded(), outbox.take()), (3, expected));
+        assert_eq!((mailbox.folded(), mailbox.take()), (3, expected));
     }
 
     /// What a listener takes to be late.
@@ -351,7 +358,7 @@ mod tests {
         fn folded_or_not_the_same_clients_are_late(
             acts in proptest::collection::vec((0..3u32, 0..5u8, 0..8u8), 0..120),
         ) {
-            let mut outbox = Outbox::default();
+            let mut mailbox = Mailbox::default();
             let (mut whole, mut folded) = (HashMap::new(), HashMap::new());
             let mut awaited = [None; 3];
             for (at, (client, act, fold)) in (1..).map(|n| 2_000_000 * n).zip(acts) {
@@ -376,16 +383,16 @@ mod tests {
                     _ => continue,
                 };
                 listen(&mut whole, std::slice::from_ref(&event));
-                outbox.push(event);
+                mailbox.push(event);
                 if fold < 4 {
-                    outbox.fold();
+                    mailbox.fold();
                 }
                 if fold == 0 {
-                    listen(&mut folded, &outbox.take());
+                    listen(&mut folded, &mailbox.take());
                 }
             }
-            outbox.fold();
-            listen(&mut folded, &outbox.take());
+            mailbox.fold();
+            listen(&mut folded, &mailbox.take());
             prop_assert_eq!(folded, whole);
         }
     }

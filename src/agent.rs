@@ -1,0 +1,21 @@
+//! Defines the agent, which holds a fleet without a screen, and the consoles that attach to it over a Unix socket; what a console shows is the console's matter.
+//!
+//! An agent publishes its run on a bus that keeps what is known. Whoever attaches is sent that, and from then on
+//! every event; a console that reads slowly gets them folded, and delays nobody. One console commands, the first
+//! one that asks, until another takes over or it leaves. Nothing listens but a socket in the user's own runtime
+//! folder, and being there is answered by the agent itself: there is no file with a process ID to be wrong.
+
+mod audit;
+mod client;
+mod protocol;
+mod server;
+mod socket;
+mod start;
+mod state;
+mod systemd;
+
+pub use client::{Attached, Commands, attach};
+pub use protocol::{Purpose, Role, Who};
+pub use server::{Options, run, socket_of};
+pub use socket::{AgentError, Target, relay};
+pub use start::start;

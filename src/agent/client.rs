@@ -1,0 +1,296 @@
+//! Defines an attached console's end: it gets what an agent knows, hears what happens there, and commands; what is shown of it is the console's matter.
+
+use std::{collections::VecDeque, process::Stdio, sync::Arc, time::Duration};
+
+use rustix::process::geteuid;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    process::Child,
+    sync::{mpsc, oneshot, watch},
+    time::timeout,
+};
+
+use super::{
+    protocol::{FromAgent, Hello, PROTOCOL, Purpose, Role, SNAPSHOT, ToAgent},
+    socket::{self, AgentError, Target},
+};
+use crate::{
+    bus::{Bus, Subscription},
+    clock::{Anchor, Moment},
+    command::Command,
+    event::{Event, Level, What},
+    fleet::Fleet,
+    model::Known,
+    recording,
+    text::Scrubbed,
+    wire::{self, WireError},
+};
+
+/// A fleet in an agent, as who is attached has it.
+pub struct Attached {
+    pub fleet: Arc<Fleet>,
+    /// What was known when it attached; the events come after that.
+    pub known: Known,
+    pub events: Subscription,
+    pub commands: Commands,
+    pub begin: Anchor,
+    /// How much the agent's clock is ahead of this host's, in microseconds: both count from their boot.
+    pub ahead: i64,
+}
+
+impl Attached {
+    /// What time it is for the fleet.
+    pub fn now(&self) -> Moment {
+        Moment(Moment::now().0.saturating_add_signed(self.ahead))
+    }
+}
+
+/// Tells an agent what to do. Clones are of one console.
+#[derive(Clone, Debug)]
+pub struct Commands {
+    orders: mpsc::Sender<Order>,
+    pub role: watch::Receiver<Role>,
+    /// Why the agent ended, where it said so.
+    pub ended: watch::Receiver<Option<Scrubbed>>,
+}
+
+/// What is said to an agent, and who waits for its answer, if anybody.
+type Order = (ToAgent, Option<Answer>);
+type Answer = oneshot::Sender<Result<(), String>>;
+
+impl Commands {
+    /// Gives a command; that it was refused is told as an event.
+    pub async fn give(&self, command: Command) {
+        let _ = self.orders.send((ToAgent::Command(command), None)).await; // an agent that is gone ends its events
+    }
+
+    /// Wants to command.
+    pub async fn take_over(&self) {
+        let _ = self.orders.send((ToAgent::TakeOver, None)).await;
+    }
+
+    /// The same two, with the answer.
+    ///
+    /// # Errors
+    /// Why the agent refused.
+    pub async fn ask(&self, command: Option<Command>) -> Result<(), AgentError> {
+        let (sender, answer) = oneshot::channel();
+        let _ = self.orders.send((command.map_or(ToAgent::TakeOver, ToAgent::Command), Some(sender))).await;
+        match answer.await {
+            Ok(answer) => answer.map_err(AgentError::Refused),
+            Err(_) => Err(AgentError::Wire(WireError::Closed)),
+        }
+    }
+}
+
+/// The longest that an agent may take to answer at first.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Attaches to an agent.
+///
+/// # Errors
+/// Where there is none, or it speaks another protocol; what to do then is said.
+pub async fn attach(target: &Target, purpose: Purpose) -> Result<Attached, AgentError> {
+    if let Target::Ssh { host, port, name } = target {
+        return over_ssh(host, *port, name, purpose).await;
+    }
+    let stream = socket::connect(target).await?;
+    // Only what this user, or root, runs is executed in its place.
+    let peer = stream.peer_cred().ok().filter(|peer| [0, geteuid().as_raw()].contains(&peer.uid()));
+    let process = peer.and_then(|peer| peer.pid());
+    let (read, write) = stream.into_split();
+    greet(read, write, Far::Process(process), purpose).await
+}
+
+async fn over_ssh(host: &str, port: Option<u16>, name: &str, purpose: Purpose) -> Result<Attached, AgentError> {
+    let mut ssh = tokio::process::Command::new("ssh");
+    if let Some(port) = port {
+        ssh.arg("-p").arg(port.to_string());
+    }
+    // No terminal at the far end; nothing but plain characters is in the name, so no shell sees a meaning in it.
+    ssh.args(["-T", "--", host, "mqfleet", "attach", "--stdio"]);
+    if !name.is_empty() {
+        ssh.arg(name);
+    }
+    let mut child =
+        ssh.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn().map_err(AgentError::Ssh)?;
+    let (Some(read), Some(write)) = (child.stdout.take(), child.stdin.take()) else {
+        return Err(AgentError::Wire(WireError::Closed));
+    };
+    // ssh may ask for a password first.
+    greet(read, write, Far::Host { _ssh: child }, purpose).await
+}
+
+/// What is at the other end.
+enum Far {
+    /// A process of this host, where its program may be executed.
+    Process(Option<i32>),
+    /// Another host, to which this child carries what is said.
+    Host { _ssh: Child },
+}
+
+async fn greet<R, W>(read: R, write: W, far: Far, purpose: Purpose) -> Result<Attached, AgentError>
+where
+    R: AsyncRead + Send + Unpin + 'static,
+    W: AsyncWrite + Send + Unpin + 'static,
+{
+    let (mut sender, mut receiver) = wire::halves(read, write);
+    let hello = async {
+        sender.send(&Hello::new()).await?;
+        let hello: Hello = receiver.recv().await?;
+        hello.check()?;
+        Ok::<_, WireError>(hello)
+    };
+    let hello = match far {
+        Far::Host { .. } => hello.await?,
+        Far::Process(_) => timeout(PATIENCE, hello).await.unwrap_or(Err(WireError::Closed))?,
+    };
+    if hello.protocol != PROTOCOL {
+        let then = match far {
+            Far::Host { .. } => "run mqfleet there, with ssh -t".to_owned(),
+            Far::Process(Some(process)) => execute(process),
+            Far::Process(None) => "use the agent's version of it".to_owned(),
+        };
+        let (theirs, version) = (hello.protocol, hello.version.to_string());
+        return Err(AgentError::Protocol { theirs, ours: PROTOCOL, version, then });
+    }
+    sender.send(&ToAgent::Attach(purpose)).await?;
+    let FromAgent::Snapshot { fleet, known, now, boot: theirs } = receiver.recv().await? else {
+        return Err(AgentError::Wire(WireError::Stranger));
+    };
+    // On one host both read the same clock.
+    let ahead = if theirs == boot() { 0 } else { now.0.cast_signed().wrapping_sub(Moment::now().0.cast_signed()) };
+    let (head, known) = (take(&mut receiver, fleet).await?, take(&mut receiver, known).await?);
+    let read = tokio::task::spawn_blocking(move || {
+        let (header, fleet) = recording::of_head(&head)?;
+        let fleet = Arc::new(fleet);
+        let known = Known::decode(&known, fleet.clone())?;
+        Some((header.anchor(), fleet, known))
+    });
+    let (begin, fleet, known) = read.await.ok().flatten().ok_or(AgentError::Wire(WireError::Stranger))?;
+    let bus = Bus::new(begin);
+    let events = bus.subscribe();
+    let (orders, received) = mpsc::channel(64);
+    let (role_sender, role) = watch::channel(Role::default());
+    let (end_sender, ended) = watch::channel(None);
+    let link = Link {
+        receiver,
+        sender,
+        bus,
+        role: role_sender,
+        ended: end_sender,
+        fleet: fleet.clone(),
+        ahead,
+        waiting: VecDeque::new(),
+        _far: far,
+    };
+    tokio::spawn(link.run(received));
+    Ok(Attached { fleet, known, events, commands: Commands { orders, role, ended }, begin, ahead })
+}
+
+/// Takes so many bytes that come in pieces.
+async fn take<R: AsyncRead + Unpin>(receiver: &mut wire::Receiver<R>, count: u64) -> Result<Vec<u8>, AgentError> {
+    if count > SNAPSHOT {
+        return Err(AgentError::Wire(WireError::Stranger));
+    }
+    let mut bytes = Vec::new();
+    while (bytes.len() as u64) < count {
+        let piece = receiver.recv_bytes().await?;
+        if piece.is_empty() {
+            return Err(AgentError::Wire(WireError::Stranger));
+        }
+        bytes.extend_from_slice(&piece);
+    }
+    Ok(bytes)
+}
+
+/// The link to an agent, which a task of its own keeps.
+struct Link<R, W> {
+    receiver: wire::Receiver<R>,
+    sender: wire::Sender<W>,
+    bus: Bus,
+    role: watch::Sender<Role>,
+    ended: watch::Sender<Option<Scrubbed>>,
+    fleet: Arc<Fleet>,
+    ahead: i64,
+    /// Who waits for an answer, in the order of what was asked.
+    waiting: VecDeque<Option<Answer>>,
+    _far: Far,
+}
+
+impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Link<R, W> {
+    async fn run(mut self, mut orders: mpsc::Receiver<Order>) {
+        loop {
+            let done = tokio::select! {
+                said = self.receiver.recv::<FromAgent>() => match said {
+                    Ok(said) => self.take_in(said),
+                    Err(_) => break,
+                },
+                order = orders.recv() => match order {
+                    Some((order, answer)) => {
+                        self.waiting.push_back(answer);
+                        self.sender.send(&order).await.is_ok()
+                    }
+                    None => break,
+                },
+            };
+            if !done {
+                break;
+            }
+        }
+        self.bus.close();
+    }
+
+    fn take_in(&mut self, said: FromAgent) -> bool {
+        match said {
+            FromAgent::Events(events) => {
+                let fleet = &self.fleet;
+                self.bus.publish(events.into_iter().filter(|event| recording::is_of(&event.what, fleet)));
+            }
+            FromAgent::Role(role) => {
+                self.role.send_replace(role);
+            }
+            FromAgent::Answer(answer) => {
+                let waiting = self.waiting.pop_front().flatten();
+                let answer = answer.map_err(|why| why.to_string());
+                match (waiting, answer) {
+                    (Some(waiting), answer) => {
+                        let _ = waiting.send(answer);
+                    }
+                    (None, Err(why)) => {
+                        let at = Moment(Moment::now().0.saturating_add_signed(self.ahead));
+                        let text = Scrubbed::new(&format!("refused: {why}"));
+                        self.bus.publish([Event { at, what: What::Notice { level: Level::Warning, text } }]);
+                    }
+                    (None, Ok(())) => {}
+                }
+            }
+            FromAgent::Ended(why) => {
+                self.ended.send_replace(Some(why));
+                return false;
+            }
+            FromAgent::Snapshot { .. } => return false,
+        }
+        true
+    }
+}
+
+/// What tells one start of a host from all others.
+pub(super) fn boot() -> [u8; 16] {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
+    u128::from_str_radix(&digits, 16).unwrap_or_else(|_| fastrand::u128(..)).to_be_bytes()
+}
+
+/// Becomes the agent's own program, with the same arguments: that one speaks its protocol, also where its file
+/// was replaced since. Returns only where that fails, with what to do.
+fn execute(process: i32) -> String {
+    use std::os::unix::process::CommandExt;
+    const ONCE: &str = "MQFLEET_EXECUTED";
+    let path = format!("/proc/{process}/exe");
+    if std::env::var_os(ONCE).is_some() {
+        return "its own program does not, either: restart the agent".to_owned();
+    }
+    let error = std::process::Command::new(&path).args(std::env::args_os().skip(1)).env(ONCE, "1").exec();
+    format!("its own program cannot be executed ({path}: {error}): restart the agent, or use its version of mqfleet")
+}

@@ -1,0 +1,113 @@
+//! Defines what an agent and who attaches to it say to each other; the frames they say it in are the wire's matter.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    clock::Moment,
+    command::Command,
+    event::Event,
+    text::Scrubbed,
+    wire::{self, WireError},
+};
+
+/// Raised with every change of what is said, or of what is known of a fleet: the two ends must be of one kind.
+pub const PROTOCOL: u32 = 1;
+
+/// The first thing each end says, the same in all protocols.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Hello {
+    pub magic: [u8; 8],
+    pub protocol: u32,
+    /// The version of the program.
+    pub version: Scrubbed,
+}
+
+impl Hello {
+    const MAGIC: [u8; 8] = *b"mqfagent";
+
+    pub fn new() -> Hello {
+        let version = Scrubbed::new(env!("CARGO_PKG_VERSION"));
+        Hello { magic: Self::MAGIC, protocol: PROTOCOL, version }
+    }
+
+    /// # Errors
+    /// Where the other end is no mqfleet.
+    pub fn check(&self) -> Result<(), WireError> {
+        if self.magic == Self::MAGIC { Ok(()) } else { Err(WireError::Stranger) }
+    }
+}
+
+/// What an attached program says, after its hello.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) enum ToAgent {
+    Attach(Purpose),
+    /// Does something, if this is who commands; the answer is one [`FromAgent::Answer`].
+    Command(Command),
+    /// Wants to command.
+    TakeOver,
+    /// Reads the fleet file again.
+    Reload,
+}
+
+/// What somebody attaches for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Purpose {
+    /// To look and to command, if nobody else does.
+    Console,
+    /// To look; it cannot command.
+    Watch,
+    /// For what is known now, and no more.
+    Snapshot,
+}
+
+/// What an agent says, after its hello.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) enum FromAgent {
+    /// So many bytes follow in frames of their own, at most [`PIECE`] in each: the fleet as a recording's head has
+    /// it, then what is known.
+    Snapshot {
+        fleet: u64,
+        known: u64,
+        now: Moment,
+        boot: [u8; 16],
+    },
+    Events(Vec<Event>),
+    Role(Role),
+    /// A command was carried out, or why not.
+    Answer(Result<(), Scrubbed>),
+    /// The agent ends, and why.
+    Ended(Scrubbed),
+}
+
+/// The most bytes in a frame of a snapshot.
+pub(super) const PIECE: usize = 1 << 20;
+/// The most bytes of a snapshot that are taken: a fleet of 1,000,000 clients stays below it.
+pub(super) const SNAPSHOT: u64 = 1 << 31;
+/// The most events in a frame; with long details they stay below [`wire::MAX_FRAME`].
+pub(super) const EVENTS: usize = wire::MAX_FRAME / (64 << 10) * 16;
+
+/// Who commands an agent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Role {
+    pub writer: Option<Who>,
+    /// Whether it is who is told this.
+    pub is_own: bool,
+}
+
+/// Somebody who is attached, as the kernel says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Who {
+    pub user: Scrubbed,
+    /// The terminal; empty where there is none.
+    pub terminal: Scrubbed,
+    pub process: u32,
+}
+
+impl std::fmt::Display for Who {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.terminal.is_empty() {
+            true => write!(f, "{} (process {})", self.user, self.process),
+            false => write!(f, "{} ({})", self.user, self.terminal),
+        }
+    }
+}

@@ -1,0 +1,394 @@
+//! Defines the agent's own end: it holds the run, listens, sends each console what is known and what happens, and obeys the one that commands.
+
+use std::{
+    io,
+    path::PathBuf,
+    process::ExitCode,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    net::UnixStream,
+    sync::{mpsc, watch},
+    time::timeout,
+};
+use tokio_util::bytes::Bytes;
+
+use super::{
+    audit::{self, Audit},
+    protocol::{EVENTS, FromAgent, Hello, PIECE, PROTOCOL, Purpose, Role, ToAgent, Who},
+    socket::{self, AgentError, Listening},
+    state::{State, Wishes},
+    systemd::Manager,
+};
+use crate::{
+    bus::{Bus, Subscription},
+    clock::{Anchor, Moment},
+    command::Command,
+    event::{self, Event, Level, What},
+    fleet::Fleet,
+    model::Known,
+    recording::{self, Header},
+    run::Run,
+    signals::Signals,
+    stdio,
+    text::Scrubbed,
+    wire::{self, WireError},
+};
+
+/// What an agent is told at its start.
+#[derive(Debug)]
+pub struct Options {
+    pub fleet: Fleet,
+    /// Whose members may attach, beside its own user.
+    pub group: Option<String>,
+    /// Decides the jitter of retries.
+    pub seed: u64,
+}
+
+/// How long who connects may take to say who it is.
+const MANNERS: Duration = Duration::from_secs(5);
+/// How long a run may take to end, with its consoles told.
+const FAREWELL: Duration = Duration::from_millis(500);
+
+/// What all connections share.
+struct Shared {
+    fleet: Arc<Fleet>,
+    bus: Bus,
+    commands: mpsc::Sender<Command>,
+    workers: usize,
+    /// Who commands, with the number of its connection.
+    writer: watch::Sender<Option<(u64, Who)>>,
+    kept: Mutex<Kept>,
+    /// Why the agent is to end, once it is.
+    stop: watch::Sender<Option<String>>,
+}
+
+struct Kept {
+    state: State,
+    wishes: Wishes,
+    audit: Audit,
+}
+
+/// Holds the fleet until a signal, or who commands, ends it. `keep` starts what is kept of the run (a log, a
+/// recording) on the bus that it is given.
+///
+/// # Errors
+/// Where nothing can listen, or what is kept cannot be.
+pub async fn run<K, F>(options: Options, keep: F) -> anyhow::Result<ExitCode>
+where
+    F: FnOnce(&Arc<Fleet>, &Bus) -> anyhow::Result<K>,
+    K: FnOnce(Run) -> Run,
+{
+    use anyhow::Context;
+    let mut signals = Signals::listen()?;
+    let Options { fleet, group, seed } = options;
+    let name = fleet.name.to_string();
+    let listening = socket::listen(&name, group.as_deref())?;
+    let state = State::open(&name).context("cannot make the state folder")?;
+    let wishes = state.wishes().context("cannot read what the operator wanted before (wishes.json)")?;
+    let audit = Audit::open(&state.audit()).context("cannot open the audit log")?;
+    let fleet = Arc::new(wishes.apply(fleet));
+    let begin = Anchor::now();
+    let bus = Bus::keeping(begin, Known::new(fleet.clone(), begin.moment()));
+    let with_kept = keep(&fleet, &bus)?;
+    let said = bus.subscribe();
+    let orders = wishes.orders(&fleet);
+    let run = with_kept(Run::start(fleet.clone(), seed, bus.clone()));
+    for order in orders {
+        let _ = run.commands().send(order).await;
+    }
+    let shared = Arc::new(Shared {
+        commands: run.commands(),
+        workers: run.workers(),
+        fleet,
+        bus,
+        writer: watch::Sender::new(None),
+        kept: Mutex::new(Kept { state, wishes, audit }),
+        stop: watch::Sender::new(None),
+    });
+    let manager = Manager::of_environment();
+    stdio::complain(&format!("mqfleet: agent of {name}, at {}; mqfleet attach {name}", listening.path.display()));
+    manager.tell("READY=1");
+    let beat = tokio::spawn(beat(manager, said, shared.clone()));
+    let mut stop = shared.stop.subscribe();
+    let code = tokio::select! {
+        signal = signals.next() => {
+            shared.stop.send_replace(Some("it was told to, by a signal".to_owned()));
+            ExitCode::from(128 + signal as u8)
+        }
+        _ = stop.wait_for(Option::is_some) => ExitCode::SUCCESS,
+        error = accept(&listening, &shared) => return Err(error.into()),
+    };
+    drop(listening); // nobody else comes
+    // A service that is stopped by its manager ended as it should.
+    let code = if std::env::var_os("NOTIFY_SOCKET").is_some() { ExitCode::SUCCESS } else { code };
+    let words = tokio::select! {
+        words = run.stop() => words,
+        _ = signals.next() => None,
+    };
+    let _ = timeout(FAREWELL, beat).await;
+    if let Some(words) = words {
+        stdio::complain(&format!("mqfleet: {words}"));
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(code)
+}
+
+/// Tells the service manager how the fleet does, as long as the engine tells the time.
+async fn beat(manager: Manager, mut events: Subscription, shared: Arc<Shared>) {
+    let watchdog = Manager::watchdog();
+    while let Some(events) = events.next().await {
+        if !events.iter().any(|event| matches!(event.what, What::Second(_))) {
+            continue;
+        }
+        if watchdog.is_some() {
+            manager.tell("WATCHDOG=1");
+        }
+        let totals = shared.bus.known(|known| *known.totals()).unwrap_or_default();
+        let up = totals.of(event::State::Up);
+        manager.tell(&format!("STATUS={up} of {} up, {} down", totals.all(), totals.down));
+    }
+    manager.tell("STOPPING=1");
+}
+
+async fn accept(listening: &Listening, shared: &Arc<Shared>) -> io::Error {
+    let mut number = 0;
+    loop {
+        match listening.listener.accept().await {
+            Ok((stream, _)) => {
+                number += 1;
+                tokio::spawn(Connection::serve(stream, number, shared.clone()));
+            }
+            // Of those that pass: there were too many files open, or who came is gone.
+            Err(error) if error.raw_os_error().is_some() => tokio::time::sleep(Duration::from_millis(100)).await,
+            Err(error) => return error,
+        }
+    }
+}
+
+/// One who is attached.
+struct Connection {
+    number: u64,
+    who: Who,
+    purpose: Purpose,
+    sender: wire::Sender,
+    shared: Arc<Shared>,
+}
+
+impl Connection {
+    async fn serve(stream: UnixStream, number: u64, shared: Arc<Shared>) {
+        let Ok(who) = who(&stream) else { return };
+        let (mut sender, mut receiver) = wire::link(stream);
+        let greeting = async {
+            sender.send(&Hello::new()).await?;
+            let hello: Hello = receiver.recv().await?;
+            hello.check()?;
+            // Who speaks another protocol knows what to do.
+            if hello.protocol != PROTOCOL {
+                return Err(WireError::Closed);
+            }
+            receiver.recv::<ToAgent>().await
+        };
+        let Ok(Ok(ToAgent::Attach(purpose))) = timeout(MANNERS, greeting).await else { return };
+        let mut connection = Connection { number, who, purpose, sender, shared };
+        // That it hung up is nobody's matter.
+        let _ = connection.show(&mut receiver).await;
+        connection.shared.writer.send_if_modified(|writer| {
+            let is_own = writer.as_ref().is_some_and(|(number, _)| *number == connection.number);
+            if is_own {
+                *writer = None;
+            }
+            is_own
+        });
+    }
+
+    async fn show(&mut self, receiver: &mut wire::Receiver) -> Result<(), WireError> {
+        let Some((known, mut events)) = self.shared.bus.subscribe_late() else { return Ok(()) };
+        self.send_snapshot(known).await?;
+        if self.purpose == Purpose::Snapshot {
+            return Ok(());
+        }
+        let mut writer = self.shared.writer.subscribe();
+        if self.purpose == Purpose::Console {
+            self.take_over(false);
+        }
+        self.tell_role(&mut writer).await?;
+        loop {
+            tokio::select! {
+                said = receiver.recv::<ToAgent>() => self.obey(said?).await?,
+                _ = writer.changed() => self.tell_role(&mut writer).await?,
+                news = events.next() => match news {
+                    Some(news) => {
+                        for part in news.chunks(EVENTS) {
+                            self.sender.feed(&FromAgent::Events(part.to_vec())).await?;
+                        }
+                        self.sender.flush().await?;
+                    }
+                    None => {
+                        let why = self.shared.stop.borrow().clone().unwrap_or_else(|| "its engine ended".to_owned());
+                        return self.sender.send(&FromAgent::Ended(Scrubbed::new(&why))).await;
+                    }
+                },
+            }
+        }
+    }
+
+    async fn send_snapshot(&mut self, known: Known) -> Result<(), WireError> {
+        let shared = self.shared.clone();
+        // A pass over the fleet: not on a thread that others wait for.
+        let made = tokio::task::spawn_blocking(move || {
+            let begin = shared.bus.begin();
+            let header = Header {
+                program: Scrubbed::new(env!("CARGO_PKG_VERSION")),
+                run: begin.moment(),
+                begin: begin.moment(),
+                wall: begin.utc(begin.moment()),
+                workers: shared.workers,
+            };
+            (Bytes::from(recording::head(&header, &shared.fleet)), Bytes::from(known.encode()))
+        });
+        let (fleet, known) = made.await.map_err(|_| WireError::Closed)?;
+        let (now, boot) = (Moment::now(), super::client::boot());
+        let snapshot = FromAgent::Snapshot { fleet: fleet.len() as u64, known: known.len() as u64, now, boot };
+        self.sender.feed(&snapshot).await?;
+        for mut bytes in [fleet, known] {
+            while !bytes.is_empty() {
+                let piece = bytes.split_to(bytes.len().min(PIECE));
+                self.sender.feed_bytes(piece).await?;
+            }
+        }
+        self.sender.flush().await
+    }
+
+    async fn tell_role(&mut self, writer: &mut watch::Receiver<Option<(u64, Who)>>) -> Result<(), WireError> {
+        let role = match &*writer.borrow_and_update() {
+            Some((number, who)) => Role { writer: Some(who.clone()), is_own: *number == self.number },
+            None => Role::default(),
+        };
+        self.sender.send(&FromAgent::Role(role)).await
+    }
+
+    /// Becomes who commands: where nobody does, or whoever does.
+    fn take_over(&self, by_force: bool) {
+        self.shared.writer.send_if_modified(|writer| {
+            let is_free = writer.is_none() || by_force;
+            if is_free {
+                *writer = Some((self.number, self.who.clone()));
+            }
+            is_free
+        });
+    }
+
+    async fn obey(&mut self, said: ToAgent) -> Result<(), WireError> {
+        let answer = match said {
+            ToAgent::Attach(_) => return Err(WireError::Stranger),
+            ToAgent::TakeOver if self.purpose != Purpose::Console => Err("this console is for reading only".to_owned()),
+            ToAgent::TakeOver => {
+                self.take_over(true);
+                let text = format!("{} commands from now on", self.who);
+                self.shared.notice(Level::Info, &text);
+                Ok(())
+            }
+            ToAgent::Reload => Err("this agent does not read its fleet file again: restart it".to_owned()),
+            ToAgent::Command(command) => self.command(command).await,
+        };
+        self.sender.send(&FromAgent::Answer(answer.map_err(|why| Scrubbed::new(&why)))).await
+    }
+
+    async fn command(&mut self, command: Command) -> Result<(), String> {
+        let fleet = self.shared.fleet.clone();
+        if !is_of(&command, &fleet) {
+            return Err("it is about clients or endpoints that this fleet has not".to_owned());
+        }
+        let allowed = match (&*self.shared.writer.borrow(), self.purpose) {
+            (_, Purpose::Watch | Purpose::Snapshot) => Err("this console is for reading only".to_owned()),
+            (Some((number, _)), _) if *number == self.number => Ok(()),
+            (Some((_, who)), _) => Err(format!("{who} commands; take over first")),
+            (None, _) => Err("nobody commands; take over first".to_owned()),
+        };
+        let refused = allowed.as_ref().err().map(String::as_str);
+        {
+            let mut kept = self.shared.kept();
+            let Kept { state, wishes, audit } = &mut *kept;
+            if let Err(error) = audit.write(&fleet, &self.who, &command, refused) {
+                // What cannot be audited is done all the same, and that is said.
+                self.shared.notice(Level::Error, &format!("the audit log takes no line: {error}"));
+            }
+            if allowed.is_ok()
+                && wishes.note(&fleet, &command)
+                && let Err(error) = state.keep_wishes(wishes)
+            {
+                self.shared.notice(Level::Error, &format!("a restart will not know of it: {error}"));
+            }
+        }
+        allowed?;
+        self.shared.notice(Level::Info, &format!("{} {}", self.who, audit::words(&fleet, &command)));
+        if command == Command::Stop {
+            self.shared.stop.send_replace(Some(format!("{} ended it", self.who)));
+        } else {
+            let _ = self.shared.commands.send(command).await; // an engine that has ended closes its events
+        }
+        Ok(())
+    }
+}
+
+impl Shared {
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn notice(&self, level: Level, text: &str) {
+        let what = What::Notice { level, text: Scrubbed::new(text) };
+        self.bus.publish([Event { at: Moment::now(), what }]);
+    }
+}
+
+/// Whether a command is about clients and endpoints that the fleet has.
+fn is_of(command: &Command, fleet: &Fleet) -> bool {
+    match command {
+        Command::Connect(clients) | Command::Reconnect(clients) | Command::Disconnect(clients) => {
+            clients.iter().all(|client| client.index() < fleet.clients.len())
+        }
+        Command::Hold(key) | Command::Release(key) => key.index() < fleet.endpoints.len(),
+        Command::SetRate(key, rate) => key.index() < fleet.endpoints.len() && *rate > 0,
+        Command::Stop => true,
+    }
+}
+
+/// Who is at the other end, as the kernel has it (`SO_PEERCRED`, unix(7)).
+fn who(stream: &UnixStream) -> io::Result<Who> {
+    let peer = stream.peer_cred()?;
+    let process = peer.pid().and_then(|id| u32::try_from(id).ok()).unwrap_or_default();
+    Ok(Who {
+        user: Scrubbed::new(&socket::user_name(peer.uid())),
+        terminal: Scrubbed::new(&terminal(process).unwrap_or_default()),
+        process,
+    })
+}
+
+/// The terminal of a process, such as `pts/3`: the seventh field of its `stat` (proc_pid_stat(5)), as a device's
+/// number.
+fn terminal(process: u32) -> Option<String> {
+    const PTS: std::ops::RangeInclusive<u64> = 136..=143;
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    let number: u64 = stat.rsplit(')').next()?.split_whitespace().nth(4)?.parse().ok()?;
+    let (major, minor) = (number >> 8 & 0xfff, number & 0xff | number >> 12 & 0xfff00);
+    match major {
+        _ if PTS.contains(&major) => Some(format!("pts/{}", (major - PTS.start()) * 256 + minor)),
+        4 => Some(format!("tty{minor}")),
+        _ => None,
+    }
+}
+
+/// Where an agent of this fleet listens, for who starts one.
+pub fn socket_of(fleet: &Fleet) -> PathBuf {
+    socket::path_of(&fleet.name)
+}
+
+impl From<AgentError> for io::Error {
+    fn from(error: AgentError) -> io::Error {
+        io::Error::other(error)
+    }
+}

@@ -1,0 +1,169 @@
+//! Defines what an agent keeps over a restart: what the operator wants of clients and endpoints, and each client's record; how it stands with them is seen anew.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fs::{self, DirBuilder},
+    io::{self, Write},
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    command::Command,
+    fleet::{EndpointKey, Fleet, Settings},
+    private,
+};
+
+/// What the operator wants, other than the fleet file has it. Names are kept, not keys: the file may change.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Wishes {
+    /// Clients that are switched off,
+    pub off: BTreeSet<String>,
+    /// or on, although the file does not start them.
+    pub on: BTreeSet<String>,
+    /// Endpoints on hold.
+    pub held: BTreeSet<String>,
+    /// Connects a second, by endpoint.
+    pub rates: BTreeMap<String, u32>,
+}
+
+impl Wishes {
+    /// Takes in a command that is carried out. Returns whether that changed anything.
+    pub fn note(&mut self, fleet: &Fleet, command: &Command) -> bool {
+        let before = self.clone();
+        let endpoint = |key: EndpointKey| fleet.endpoint(key).name.to_string();
+        match command {
+            Command::Connect(clients) | Command::Reconnect(clients) => clients.iter().for_each(|key| {
+                let client = fleet.client(*key);
+                self.off.remove(&*client.id);
+                if !client.settings.start_connected {
+                    self.on.insert(client.id.to_string());
+                }
+            }),
+            Command::Disconnect(clients) => clients.iter().for_each(|key| {
+                let client = fleet.client(*key);
+                self.on.remove(&*client.id);
+                if client.settings.start_connected {
+                    self.off.insert(client.id.to_string());
+                }
+            }),
+            Command::Hold(key) => {
+                self.held.insert(endpoint(*key));
+            }
+            Command::Release(key) => {
+                self.held.remove(&endpoint(*key));
+            }
+            Command::SetRate(key, rate) => {
+                self.rates.insert(endpoint(*key), *rate);
+            }
+            Command::Stop => {}
+        }
+        *self != before
+    }
+
+    /// The fleet with those switched off or on that are to be.
+    pub fn apply(&self, mut fleet: Fleet) -> Fleet {
+        let mut changed: HashMap<*const Settings, Arc<Settings>> = HashMap::new();
+        for client in &mut fleet.clients {
+            let start = client.settings.start_connected;
+            let is_wanted = if start { !self.off.contains(&*client.id) } else { self.on.contains(&*client.id) };
+            if is_wanted != start {
+                let settings = client.settings.clone();
+                let other = changed
+                    .entry(Arc::as_ptr(&settings))
+                    .or_insert_with(|| Arc::new(Settings { start_connected: is_wanted, ..(*settings).clone() }));
+                client.settings = other.clone();
+            }
+        }
+        fleet
+    }
+
+    /// What is to be ordered before anybody connects.
+    pub fn orders(&self, fleet: &Fleet) -> Vec<Command> {
+        let keys = || fleet.endpoint_keys().map(|key| (key, &*fleet.endpoint(key).name));
+        let held = keys().filter(|(_, name)| self.held.contains(*name)).map(|(key, _)| Command::Hold(key));
+        let rates = keys().filter_map(|(key, name)| Some(Command::SetRate(key, *self.rates.get(name)?)));
+        held.chain(rates).collect()
+    }
+}
+
+/// The folder where it is kept.
+pub(super) struct State {
+    folder: PathBuf,
+}
+
+impl State {
+    /// The state of a fleet's agent, in systemd's `StateDirectory`, or in the user's own state folder.
+    ///
+    /// # Errors
+    /// Where the folder cannot be made.
+    pub fn open(name: &str) -> io::Result<State> {
+        let var = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let folder = match var("STATE_DIRECTORY") {
+            Some(folder) => folder,
+            None => {
+                let home = var("HOME").map(|home| home.join(".local/state"));
+                let base = var("XDG_STATE_HOME").or(home).unwrap_or_else(|| PathBuf::from("/var/lib"));
+                base.join("mqfleet").join(super::socket::file_name(name))
+            }
+        };
+        DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+        Ok(State { folder })
+    }
+
+    pub fn audit(&self) -> PathBuf {
+        self.folder.join("audit.jsonl")
+    }
+
+    /// What was wanted before.
+    ///
+    /// # Errors
+    /// Where it is there and cannot be read.
+    pub fn wishes(&self) -> io::Result<Wishes> {
+        match self.read("wishes.json")? {
+            None => Ok(Wishes::default()),
+            Some(bytes) => Ok(serde_json::from_slice(&bytes)?),
+        }
+    }
+
+    /// Keeps it: whenever the program or the host dies, one or the other is there, whole.
+    ///
+    /// # Errors
+    /// Where the disk does not take it.
+    pub fn keep_wishes(&self, wishes: &Wishes) -> io::Result<()> {
+        self.write("wishes.json", &serde_json::to_vec_pretty(wishes)?)
+    }
+
+    fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
+        match private::read(&self.folder.join(name)) {
+            Ok(mut file) => {
+                let mut bytes = Vec::new();
+                io::Read::read_to_end(&mut file, &mut bytes)?;
+                Ok(Some(bytes))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let (path, new) = (self.folder.join(name), self.folder.join(format!("{name}.new")));
+        match fs::remove_file(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = private::create(&new)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&new, &path)?;
+        sync_folder(&self.folder)
+    }
+}
+
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    fs::File::open(folder)?.sync_all()
+}

@@ -1,0 +1,187 @@
+//! Defines the bus: who publishes an event waits for nobody, and each subscriber has a mailbox of its own; what an event means is not its matter.
+
+use std::{
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
+
+use tokio::sync::Notify;
+
+use crate::{clock::Anchor, event::Event, mailbox::Mailbox, model::Known};
+
+/// Where a run's events are published: by the engine, and by whatever else has something to tell. Its clones
+/// are the same bus. A subscriber that is slow delays nobody: what waits for it is folded, as [`Mailbox`] has it.
+#[derive(Clone, Debug)]
+pub struct Bus(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    begin: Anchor,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// What all events so far come to, where subscribers may come late.
+    known: Option<Known>,
+    subscribers: Vec<Weak<Subscriber>>,
+    is_closed: bool,
+}
+
+/// One subscriber's mailbox, and what wakes it up.
+#[derive(Debug, Default)]
+struct Subscriber {
+    inbox: Mutex<Inbox>,
+    /// For one that is a task, and for one that is a thread.
+    arrived: Notify,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Inbox {
+    mailbox: Mailbox,
+    is_closed: bool,
+}
+
+/// A subscriber's end of the bus: it hears all that is published while this lives.
+#[derive(Debug)]
+pub struct Subscription(Arc<Subscriber>);
+
+/// What a thread finds that waits for events.
+#[derive(Debug)]
+pub enum Taken {
+    /// All that waited; so many events are contained in others, because it was late.
+    Events(Vec<Event>, u64),
+    /// Nothing came for as long as it wanted to wait.
+    Nothing,
+    /// Nothing waits and nothing will come.
+    Closed,
+}
+
+impl Bus {
+    /// A bus whose subscribers all come before the first event.
+    pub fn new(begin: Anchor) -> Bus {
+        Bus::with(begin, None)
+    }
+
+    /// A bus that keeps what its events come to, for subscribers that come later.
+    pub fn keeping(begin: Anchor, known: Known) -> Bus {
+        Bus::with(begin, Some(known))
+    }
+
+    fn with(begin: Anchor, known: Option<Known>) -> Bus {
+        let state = State { known, subscribers: Vec::new(), is_closed: false };
+        Bus(Arc::new(Shared { begin, state: Mutex::new(state) }))
+    }
+
+    /// When the run began.
+    pub fn begin(&self) -> Anchor {
+        self.0.begin
+    }
+
+    /// Publishes events, in their order.
+    pub fn publish(&self, events: impl IntoIterator<Item = Event>) {
+        let mut state = lock(&self.0.state);
+        let State { known, subscribers, .. } = &mut *state;
+        let present: Vec<Arc<Subscriber>> = subscribers.iter().filter_map(Weak::upgrade).collect();
+        if present.len() < subscribers.len() {
+            subscribers.retain(|subscriber| subscriber.strong_count() > 0);
+        }
+        let mut inboxes: Vec<_> = present.iter().map(|subscriber| lock(&subscriber.inbox)).collect();
+        let mut is_any = false;
+        for event in events {
+            is_any = true;
+            if let Some(known) = known {
+                known.apply(&event);
+            }
+            if let Some((last, others)) = inboxes.split_last_mut() {
+                others.iter_mut().for_each(|inbox| inbox.mailbox.push(event.clone()));
+                last.mailbox.push(event);
+            }
+        }
+        drop(inboxes);
+        if is_any {
+            present.iter().for_each(|subscriber| subscriber.wake());
+        }
+    }
+
+    /// Hears everything that is published from now on.
+    pub fn subscribe(&self) -> Subscription {
+        lock(&self.0.state).subscribe()
+    }
+
+    /// The same for one that comes late, with all that was known by then; `None` where the bus does not keep it.
+    pub fn subscribe_late(&self) -> Option<(Known, Subscription)> {
+        let mut state = lock(&self.0.state);
+        let known = state.known.clone()?;
+        Some((known, state.subscribe()))
+    }
+
+    /// Has a look at what is known; `None` where the bus does not keep it. Nobody publishes meanwhile.
+    pub fn known<T>(&self, look: impl FnOnce(&Known) -> T) -> Option<T> {
+        lock(&self.0.state).known.as_ref().map(look)
+    }
+
+    /// Ends it: subscribers get what waits for them, and nothing more.
+    pub fn close(&self) {
+        let mut state = lock(&self.0.state);
+        state.is_closed = true;
+        for subscriber in state.subscribers.drain(..).filter_map(|subscriber| subscriber.upgrade()) {
+            lock(&subscriber.inbox).is_closed = true;
+            subscriber.wake();
+        }
+    }
+}
+
+impl State {
+    fn subscribe(&mut self) -> Subscription {
+        let subscriber = Arc::new(Subscriber::default());
+        lock(&subscriber.inbox).is_closed = self.is_closed;
+        self.subscribers.push(Arc::downgrade(&subscriber));
+        Subscription(subscriber)
+    }
+}
+
+impl Subscriber {
+    fn wake(&self) {
+        self.arrived.notify_one();
+        self.changed.notify_one();
+    }
+}
+
+impl Subscription {
+    /// Waits for the next events, in their order; `None` when the bus is closed. Cancelling it loses nothing.
+    pub async fn next(&mut self) -> Option<Vec<Event>> {
+        loop {
+            let taken = take(&mut lock(&self.0.inbox));
+            match taken {
+                Taken::Events(events, _) => return Some(events),
+                Taken::Closed => return None,
+                Taken::Nothing => self.0.arrived.notified().await,
+            }
+        }
+    }
+
+    /// The same for a thread, which waits at most so long.
+    pub fn wait(&mut self, patience: Duration) -> Taken {
+        let is_quiet = |inbox: &mut Inbox| inbox.mailbox.is_empty() && !inbox.is_closed;
+        let waited = self.0.changed.wait_timeout_while(lock(&self.0.inbox), patience, is_quiet);
+        let (mut inbox, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        take(&mut inbox)
+    }
+}
+
+fn take(inbox: &mut Inbox) -> Taken {
+    if !inbox.mailbox.is_empty() {
+        let folded = inbox.mailbox.folded();
+        Taken::Events(inbox.mailbox.take(), folded)
+    } else if inbox.is_closed {
+        Taken::Closed
+    } else {
+        Taken::Nothing
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

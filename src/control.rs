@@ -1,0 +1,151 @@
+//! Defines a command that a script gives an agent: which clients it means, and when it is done.
+
+use std::{collections::BTreeSet, process::ExitCode, time::Duration};
+
+use tokio::time::{Instant, timeout_at};
+
+use crate::{
+    agent::{AgentError, Attached},
+    command::Command,
+    event::{State, Transition, What},
+    fleet::{ClientKey, EndpointKey, Fleet},
+    model::{Filter, Known},
+    stdio, words,
+};
+
+/// What is to be done.
+#[derive(Clone, Debug)]
+pub enum Order {
+    Connect(Selection),
+    Reconnect(Selection),
+    Disconnect(Selection),
+    Hold(String),
+    Release(String),
+    Rate(String, u32),
+    /// The fleet ends.
+    Stop,
+}
+
+/// Which clients are meant.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// These client IDs, and nobody else.
+    pub clients: Vec<String>,
+    /// Those that the console's filter would show.
+    pub filter: Option<String>,
+    pub all: bool,
+}
+
+/// Why an order was not given.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    #[error("{fleet} has no client {id:?}")]
+    Client { fleet: String, id: String },
+    #[error("{fleet} has no endpoint {name:?}; it has {known}")]
+    Endpoint { fleet: String, name: String, known: String },
+    #[error("no client matches {0:?}")]
+    Nobody(String),
+    #[error("say which clients: their IDs, --filter TEXT, or --all")]
+    NoSelection,
+    #[error(transparent)]
+    Agent(#[from] AgentError),
+}
+
+impl Selection {
+    fn keys(&self, known: &Known) -> Result<Vec<ClientKey>, ControlError> {
+        let fleet = known.fleet();
+        if self.all {
+            return Ok(fleet.keys().collect());
+        }
+        let mut keys = BTreeSet::new();
+        for id in &self.clients {
+            let key = fleet.keys().find(|key| *fleet.client(*key).id == **id);
+            keys.insert(key.ok_or_else(|| ControlError::Client { fleet: fleet.name.to_string(), id: id.clone() })?);
+        }
+        if let Some(text) = &self.filter {
+            let filter = Filter::new(text);
+            let before = keys.len();
+            keys.extend(fleet.keys().filter(|key| filter.lets_through(known, *key)));
+            if keys.len() == before {
+                return Err(ControlError::Nobody(text.clone()));
+            }
+        }
+        if keys.is_empty() { Err(ControlError::NoSelection) } else { Ok(keys.into_iter().collect()) }
+    }
+}
+
+fn endpoint(fleet: &Fleet, name: &str) -> Result<EndpointKey, ControlError> {
+    let found = fleet.endpoint_keys().find(|key| *fleet.endpoint(*key).name == *name);
+    found.ok_or_else(|| ControlError::Endpoint {
+        fleet: fleet.name.to_string(),
+        name: name.to_owned(),
+        known: fleet.endpoints.iter().map(|endpoint| endpoint.name.as_str()).collect::<Vec<_>>().join(", "),
+    })
+}
+
+/// Gives the order, and waits at most so long until it is done. The exit code is 0 where it is, and 3 where some
+/// clients are not where they are to be; these are named.
+///
+/// # Errors
+/// Where it is about nobody, or the agent refuses.
+pub async fn run(
+    mut attached: Attached,
+    order: Order,
+    patience: Duration,
+    by_force: bool,
+) -> Result<ExitCode, ControlError> {
+    let known = &attached.known;
+    let fleet = attached.fleet.clone();
+    // Who is where it is to be already has nothing to do; a reconnect is one all the same.
+    let not_yet = |clients: &[ClientKey], state: State| -> BTreeSet<ClientKey> {
+        clients.iter().copied().filter(|client| known.row(*client).state != state).collect()
+    };
+    let (command, mut waiting, goal) = match &order {
+        Order::Connect(selection) => {
+            let clients = selection.keys(known)?;
+            (Command::Connect(clients.clone()), not_yet(&clients, State::Up), State::Up)
+        }
+        Order::Reconnect(selection) => {
+            let clients = selection.keys(known)?;
+            (Command::Reconnect(clients.clone()), clients.into_iter().collect(), State::Up)
+        }
+        Order::Disconnect(selection) => {
+            let clients = selection.keys(known)?;
+            (Command::Disconnect(clients.clone()), not_yet(&clients, State::Off), State::Off)
+        }
+        Order::Hold(name) => (Command::Hold(endpoint(&fleet, name)?), BTreeSet::new(), State::Up),
+        Order::Release(name) => (Command::Release(endpoint(&fleet, name)?), BTreeSet::new(), State::Up),
+        Order::Rate(name, rate) => (Command::SetRate(endpoint(&fleet, name)?, *rate), BTreeSet::new(), State::Up),
+        Order::Stop => (Command::Stop, BTreeSet::new(), State::Up),
+    };
+    if by_force {
+        attached.commands.ask(None).await?;
+    }
+    let asked = attached.now();
+    attached.commands.ask(Some(command)).await?;
+    let mut last: std::collections::HashMap<ClientKey, Transition> = std::collections::HashMap::new();
+    let end = Instant::now() + patience;
+    while !waiting.is_empty() {
+        let Ok(events) = timeout_at(end, attached.events.next()).await else { break };
+        let Some(events) = events else { return Err(AgentError::Wire(crate::wire::WireError::Closed).into()) };
+        for event in events.into_iter().filter(|event| event.at >= asked) {
+            let What::State(step) = event.what else { continue };
+            if step.to == goal {
+                waiting.remove(&step.client);
+            }
+            last.insert(step.client, step);
+        }
+    }
+    for client in &waiting {
+        let why = last.get(client).map(|step| words::reason(step.reason, &step.detail));
+        let row = attached.known.row(*client);
+        let why = why.unwrap_or_else(|| words::reason(row.reason, &row.detail));
+        stdio::complain(&format!(
+            "{}: not {} after {}: {why}",
+            fleet.client(*client).name,
+            goal.name(),
+            humantime::format_duration(patience)
+        ));
+    }
+    Ok(if waiting.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(3) })
+}

@@ -1,0 +1,98 @@
+//! Defines a live run: an engine, and the log file and the recording that are kept of it; who shows it is the program's matter.
+
+mod logfile;
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+pub use logfile::LogFile;
+
+use crate::{
+    bus::{Bus, Subscription},
+    clock::Anchor,
+    command::Command,
+    engine::Engine,
+    fleet::Fleet,
+    recording::Recorder,
+};
+
+/// A live run, and what is kept of it.
+pub struct Run {
+    fleet: Arc<Fleet>,
+    bus: Bus,
+    engine: Engine,
+    log: Option<LogFile>,
+    recorder: Option<Recorder>,
+}
+
+/// What shows a run hears of it, and tells it.
+#[derive(Debug)]
+pub struct Live {
+    pub fleet: Arc<Fleet>,
+    pub events: Subscription,
+    pub commands: mpsc::Sender<Command>,
+    /// What the wall clock said at its begin.
+    pub begin: Anchor,
+}
+
+impl Run {
+    /// Starts an engine for `fleet` that publishes on `bus`, whose subscribers (the log and the recorder, where
+    /// there are such) are there. Must be called inside a tokio runtime. `seed` decides the jitter of retries.
+    pub fn start(fleet: Arc<Fleet>, seed: u64, bus: Bus) -> Run {
+        let engine = Engine::start(fleet.clone(), seed, bus.clone());
+        Run { engine, fleet, bus, log: None, recorder: None }
+    }
+
+    /// Starts it with one who hears all of it.
+    pub fn start_shown(fleet: Arc<Fleet>, seed: u64, bus: Bus) -> (Run, Live) {
+        let events = bus.subscribe();
+        let run = Run::start(fleet, seed, bus);
+        let live = Live { fleet: run.fleet.clone(), events, commands: run.commands(), begin: run.bus.begin() };
+        (run, live)
+    }
+
+    /// Takes these along, to be finished with the run.
+    #[must_use]
+    pub fn with(mut self, log: Option<LogFile>, recorder: Option<Recorder>) -> Run {
+        (self.log, self.recorder) = (log, recorder);
+        self
+    }
+
+    pub fn fleet(&self) -> &Arc<Fleet> {
+        &self.fleet
+    }
+
+    pub fn bus(&self) -> &Bus {
+        &self.bus
+    }
+
+    pub fn workers(&self) -> usize {
+        self.engine.workers()
+    }
+
+    /// Where commands go. They are carried out in their order; a full queue is waited for.
+    pub fn commands(&self) -> mpsc::Sender<Command> {
+        self.engine.commands()
+    }
+
+    /// Disconnects everything, ends the workers, finishes the log and the recording. Returns what is
+    /// to be said of what could not be written.
+    pub async fn stop(self) -> Option<String> {
+        self.engine.stop().await;
+        let log = async {
+            match self.log {
+                Some(log) => log.finish().await,
+                None => None,
+            }
+        };
+        let recorder = async {
+            match self.recorder {
+                Some(recorder) => recorder.finish().await,
+                None => None,
+            }
+        };
+        let words: Vec<String> = <[_; 2]>::from(tokio::join!(log, recorder)).into_iter().flatten().collect();
+        (!words.is_empty()).then(|| words.join("; "))
+    }
+}
