@@ -52,11 +52,11 @@ screenshots: test-tools ## writes screenshots/ anew, from real screens
 
 .PHONY: fmt
 fmt: ## formats the code
-	cargo fmt
+	cargo fmt --all
 
 .PHONY: lint
 lint: build-tools ## what CI refuses: other formatting, warnings
-	cargo fmt --check
+	cargo fmt --all --check
 	cargo clippy --locked --all-targets -- -D warnings
 
 .PHONY: install

@@ -1,28 +1,22 @@
 //! `check --connect` as a whole program: what many clients have alike is one line, and who cannot stay is told. That good fleets pass and secrets stay secret is tested with the fleet.
 #![allow(clippy::unwrap_used, reason = "what panics here is a failed test")]
 
-#[path = "harness/certs.rs"]
-mod certs;
-#[path = "harness/fleet_file.rs"]
-mod fleet_file;
-#[path = "harness/mosquitto.rs"]
-mod mosquitto;
-#[path = "harness/peers.rs"]
-mod peers;
-
 use std::{
     io::{Read, Write},
     net::TcpStream,
     process::Command,
 };
 
-use fleet_file::FleetFile;
-use mosquitto::{Mosquitto, Setup};
+use mqfleet_test_support::{
+    fleet_file::FleetFile,
+    mosquitto::{Mosquitto, Setup},
+    peers, program,
+};
 
 /// The exit code, and what is printed.
 fn check(file: &FleetFile, more: &[&str]) -> (Option<i32>, String) {
     let arguments = [&["check", file.path(), "--connect"], more].concat();
-    let done = Command::new(env!("CARGO_BIN_EXE_mqfleet")).args(arguments).output().unwrap();
+    let done = Command::new(program()).args(arguments).output().unwrap();
     (done.status.code(), String::from_utf8(done.stdout).unwrap())
 }
 

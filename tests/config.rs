@@ -1,8 +1,5 @@
 //! Fleet files as people write them, right and wrong: what the reader makes of them and how its errors look; passwords from elsewhere are tested where they are read.
 
-#[path = "harness/certs.rs"]
-mod certs;
-
 use std::{
     fmt::Write as _,
     io::Write as _,
@@ -13,10 +10,13 @@ use std::{
     time::Duration,
 };
 
-use certs::{Certified, Wanted};
 use mqfleet::{
     config::{self, Loaded},
     fleet::{EndpointKey, ProbeKind, Protocol, ProxyKind, Strategy as Retry, TlsMinimum, Transport},
+};
+use mqfleet_test_support::{
+    certs::{Certified, Wanted},
+    program,
 };
 use proptest::prelude::*;
 
@@ -187,7 +187,7 @@ fn labels_say_how_their_clients_are_measured() {
 fn check(text: &str, args: &str, folder: &Path, files: u32) -> Output {
     let script = format!("ulimit -n {files} && exec \"$0\" check - {args}");
     let mut command = Command::new("/bin/sh");
-    command.args(["-c", &script, env!("CARGO_BIN_EXE_mqfleet")]).current_dir(folder);
+    command.args(["-c", &script, program()]).current_dir(folder);
     for variable in ["http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
         command.env_remove(variable);
     }
@@ -267,7 +267,7 @@ fn certificates_that_are_no_chain_are_warned_of() {
              cert_file = '{file}'\nkey_file = 'key.pem'\n"
         );
         std::fs::write(&fleet, text).unwrap();
-        let done = std::process::Command::new(env!("CARGO_BIN_EXE_mqfleet")).arg("check").arg(&fleet).output().unwrap();
+        let done = std::process::Command::new(program()).arg("check").arg(&fleet).output().unwrap();
         let err = String::from_utf8(done.stderr).unwrap();
         let says = "is no chain in its order: behind \"press\" is \"Root\", which did not sign it";
         assert_eq!((done.status.code(), err.contains(says)), (Some(0), warns), "{file}: {err}");
@@ -593,7 +593,7 @@ fn check_shows_no_password_of_a_proxy_without_its_host() {
     for proxy in ["http://u:PW-is-secret", "u:PW-is-secret", "socks5h://u:PW-is-secret"] {
         let text = format!("{HEAD}proxy = \"{proxy}\"\n[[client]]\nid = 'x'\nendpoints = ['a']\n");
         std::fs::write(&path, text).unwrap();
-        let output = Command::new(env!("CARGO_BIN_EXE_mqfleet")).arg("check").arg(&path).output().unwrap();
+        let output = Command::new(program()).arg("check").arg(&path).output().unwrap();
         let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
         assert_eq!(output.status.code(), Some(2), "{said}");
         assert!(said.contains("`proxy`") && said.contains("[redacted]") && !said.contains("PW-is-secret"), "{said}");

@@ -1,16 +1,5 @@
 //! Passwords that change while the program runs: files that are renewed, and commands that say tokens, against brokers that check them; how they are read from a fleet file is tested there.
 
-#[path = "harness/console.rs"]
-mod console;
-#[path = "harness/fleet_file.rs"]
-mod fleet_file;
-#[path = "harness/headless.rs"]
-mod headless;
-#[path = "harness/mosquitto.rs"]
-mod mosquitto;
-#[path = "harness/script.rs"]
-mod script;
-
 use std::{
     collections::HashMap,
     fs,
@@ -21,10 +10,14 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use console::Console;
-use fleet_file::FleetFile;
-use headless::{Headless, SOON};
-use mosquitto::{Mosquitto, Setup};
+use mqfleet_test_support::{
+    SOON,
+    console::Console,
+    fleet_file::FleetFile,
+    headless::{self, Headless},
+    mosquitto::{Mosquitto, Setup},
+    program, script,
+};
 
 /// A fleet of so many clients whose password comes from there.
 fn fleet(port: u16, count: usize, password: &str) -> FleetFile {
@@ -168,7 +161,7 @@ fn a_password_that_is_not_to_be_had_is_told_and_fetched_again() {
     let file = fleet(broker.port(), 2, "{ command = ['./token'], every = '1h' }");
     let token = file.dir.path().join("token");
     executable(&token, "echo 'no \x1b[31mserver' >&2; exit 7");
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_mqfleet"));
+    let mut command = std::process::Command::new(program());
     let once = command.args(["check", file.path(), "--connect"]).output().expect("the program");
     let said = String::from_utf8(once.stdout).expect("text");
     assert_eq!(once.status.code(), Some(3), "{said}");

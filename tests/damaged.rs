@@ -26,6 +26,7 @@ use mqfleet::{
     text::Scrubbed,
     ui::{self, Context, Widths},
 };
+use mqfleet_test_support::program;
 use proptest::{prelude::*, sample::select};
 use ratatui::{Terminal, backend::TestBackend, layout::Rect};
 use tempfile::TempDir;
@@ -280,7 +281,7 @@ proptest! {
 /// real fleet of this size would take.
 fn report(path: &Path) -> Output {
     let limited = "ulimit -t 10 && ulimit -v 400000 && exec \"$0\" report \"$1\"";
-    Command::new("sh").args(["-c", limited, env!("CARGO_BIN_EXE_mqfleet")]).arg(path).output().unwrap()
+    Command::new("sh").args(["-c", limited, program()]).arg(path).output().unwrap()
 }
 
 #[test]
@@ -331,7 +332,7 @@ fn a_head_with_an_impossible_time_is_no_head() {
     assert_ne!(segments[0].1, before);
     fs::write(&path, file(&segments)).unwrap();
     for arguments in [&["report"][..], &["replay", "--plain"], &["replay", "--format", "json", "--from", "2s"]] {
-        let done = Command::new(env!("CARGO_BIN_EXE_mqfleet")).args(arguments).arg(&path).output().unwrap();
+        let done = Command::new(program()).args(arguments).arg(&path).output().unwrap();
         let err = String::from_utf8_lossy(&done.stderr);
         assert_eq!(done.status.code(), Some(1), "{err}");
         assert!(err.contains("is no recording") && err.contains("9223372036854775807s"), "{err}");

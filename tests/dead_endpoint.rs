@@ -1,23 +1,6 @@
 //! What an endpoint costs the rest of the fleet while it is blackholed, or while its name is looked up in vain: nothing. What its probe says is tested in `endpoint.rs`.
 #![allow(clippy::unwrap_used, reason = "what panics here is a failed test")]
 
-#[path = "harness/certs.rs"]
-mod certs;
-#[path = "harness/console.rs"]
-mod console;
-#[path = "harness/fleet_file.rs"]
-mod fleet_file;
-#[path = "harness/headless.rs"]
-mod headless;
-#[path = "harness/mosquitto.rs"]
-mod mosquitto;
-#[path = "harness/name_server.rs"]
-mod name_server;
-#[path = "harness/peers.rs"]
-mod peers;
-#[path = "../benches/harness/process.rs"]
-mod process;
-
 use std::{
     collections::HashSet,
     fs,
@@ -25,12 +8,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use console::{Console, SOON, assert_gone};
-use fleet_file::FleetFile;
-use headless::Headless;
-use mosquitto::Mosquitto;
-use name_server::NameServer;
-use peers::Blackhole;
+use mqfleet_test_support::{
+    SOON,
+    console::Console,
+    fleet_file::FleetFile,
+    headless::{self, Headless},
+    mosquitto::Mosquitto,
+    name_server::{self, NameServer},
+    peers::Blackhole,
+    process,
+};
 use rustix::process::Signal;
 
 /// How long the program may take to leave: the workers say goodbye, and nobody waits for a resolver.
@@ -86,7 +73,7 @@ fn paho_never_hears_of_a_blackholed_endpoint() {
     let answered: HashSet<&str> = heard.of_type("sample").map(|l| l["client"].as_str().unwrap()).collect();
     assert_eq!(answered.len(), 500, "probes of the others are answered meanwhile");
     drop(heard);
-    console::signal_process(run.id(), Signal::TERM);
+    process::signal(run.id(), Signal::TERM);
     let asked = Instant::now();
     run.wait_exit();
     assert!(asked.elapsed() < AT_ONCE, "it took {:?} to leave", asked.elapsed());
@@ -183,7 +170,7 @@ fn leave(console: &mut Console) {
     assert_eq!(console.wait_exit().code, 0);
     println!("it left within {:?}", asked.elapsed());
     assert!(asked.elapsed() < AT_ONCE, "it took {:?} to leave", asked.elapsed());
-    assert_gone(&processes);
+    process::assert_gone(&processes);
 }
 
 #[test]

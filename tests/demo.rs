@@ -2,15 +2,11 @@
 #![cfg(feature = "demo")]
 #![allow(clippy::unwrap_used)]
 
-#[path = "harness/worker.rs"]
-mod process;
-
 use std::{
     collections::HashMap,
     fs,
     io::{self, BufRead, BufReader, Read, Write},
     net::{Ipv4Addr, TcpStream},
-    path::PathBuf,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
@@ -18,11 +14,14 @@ use std::{
 use mqfleet::{
     demo::{self, Act, Cut, Demo, DemoError, Options, Site, Step, Trouble},
     event::{Reason, What},
-    fleet::{Client, Fleet, Probe, ProbeKind, Protocol, Secret},
+    fleet::{Client, Fleet, Probe, ProbeKind, Secret},
     wire::{ClientDef, Remote},
 };
-use process::{Def, Worker};
-use rustix::process::{Pid, Signal, kill_process};
+use mqfleet_test_support::{
+    process, program,
+    worker::{self, Def, Worker},
+};
+use rustix::process::Signal;
 use tokio::sync::Mutex;
 
 /// Longer than anything here takes on a busy machine.
@@ -31,16 +30,12 @@ const LONG: Duration = Duration::from_secs(30);
 /// One demo at a time: its processes are told from others by being this process's children.
 static ALONE: Mutex<()> = Mutex::const_new(());
 
-fn program() -> PathBuf {
-    env!("CARGO_BIN_EXE_mqfleet").into()
-}
-
 fn options(clients: u32) -> Options {
     Options { clients, seed: 3, calm: true }
 }
 
 async fn start(options: Options, steps: Vec<Step>) -> Demo {
-    demo::start_with(program(), options, steps.into_iter()).await.unwrap()
+    demo::start_with(program().into(), options, steps.into_iter()).await.unwrap()
 }
 
 /// Waits until `what` gives something.
@@ -58,16 +53,10 @@ fn until<T>(mut what: impl FnMut() -> Option<T>) -> T {
 /// The running children of `parent`, by role.
 fn children(parent: u32) -> HashMap<String, Vec<u32>> {
     let mut found: HashMap<String, Vec<u32>> = HashMap::new();
-    for entry in fs::read_dir("/proc").unwrap().flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|n| n.parse::<u32>().ok()) else { continue };
-        let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else { continue };
-        let after_name: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-        if after_name[0] == "Z" || after_name[1].parse() != Ok(parent) {
-            continue;
-        }
-        let Ok(line) = fs::read(entry.path().join("cmdline")) else { continue };
+    for id in process::children(parent) {
+        let Ok(line) = fs::read(format!("/proc/{id}/cmdline")) else { continue };
         if let Some(role) = line.split(|&b| b == 0).nth(1).filter(|arg| arg.starts_with(b"demo-")) {
-            found.entry(String::from_utf8_lossy(role).into_owned()).or_default().push(pid);
+            found.entry(String::from_utf8_lossy(role).into_owned()).or_default().push(id);
         }
     }
     found
@@ -75,14 +64,6 @@ fn children(parent: u32) -> HashMap<String, Vec<u32>> {
 
 fn mine() -> HashMap<String, Vec<u32>> {
     children(std::process::id())
-}
-
-fn runs(pid: u32) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
-}
-
-fn kill(pid: u32) {
-    kill_process(Pid::from_raw(pid as i32).unwrap(), Signal::KILL).unwrap();
 }
 
 /// Sends an MQTT 5.0 CONNECT and reads the CONNACK's reason code (§3.2.2.2).
@@ -176,21 +157,11 @@ async fn paho_gets_in_publishes_and_reads_why_not() {
     let endpoint = demo.fleet.endpoint(client.endpoint());
     let def = |id: &str, password: Secret| {
         let client = ClientDef {
-            id: id.into(),
-            protocol: Protocol::V5,
-            keep_alive: Duration::from_secs(30),
-            clean_start: true,
-            session_expiry: Duration::ZERO,
-            receive_maximum: None,
-            maximum_packet_size: 256 << 10,
-            user_properties: Vec::new(),
             connect_timeout: LONG,
             probe: Probe { kind: ProbeKind::Ack, every: Duration::from_millis(100) },
-            probe_topic: mqfleet::fleet::probe_topic(id).into(),
             username: Some("demo".into()),
             password: Some(password),
-            identity: None,
-            conversation: Default::default(),
+            ..worker::client(id)
         };
         Def { client, remote: Remote::from(endpoint) }
     };
@@ -256,8 +227,8 @@ async fn parts_that_die_by_themselves_are_started_again_where_they_were() {
         for (role, count) in [("demo-broker", 1), ("demo-site", 4)] {
             let victims = mine()[role].clone();
             assert_eq!(victims.len(), count);
-            victims.iter().for_each(|&pid| kill(pid));
-            until(|| victims.iter().all(|&pid| !runs(pid)).then_some(()));
+            victims.iter().for_each(|&pid| process::signal(pid, Signal::KILL));
+            until(|| victims.iter().all(|&pid| !process::is_running(pid)).then_some(()));
             for site in Site::ALL {
                 let client = of_site(&fleet, site);
                 until(|| connect_as(&fleet, client).ok().filter(|(_, code)| *code == 0));
@@ -319,7 +290,7 @@ async fn nothing_is_left_when_a_demo_is_dropped() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn impossible_demos_say_why() {
-    let asked = |clients| demo::start_with(program(), options(clients), [].into_iter());
+    let asked = |clients| demo::start_with(program().into(), options(clients), [].into_iter());
     assert!(matches!(asked(0).await.err(), Some(DemoError::Clients { asked: 0 })));
     let nobody = demo::start_with("/nonexistent/mqfleet".into(), options(4), [].into_iter()).await;
     let words = nobody.err().unwrap().to_string();
@@ -361,10 +332,10 @@ fn no_part_outlives_a_killed_parent() {
     let said = lines.map_while(Result::ok).find_map(|line| line.split_once("pids ").map(|(_, pids)| pids.to_owned()));
     let pids: Vec<u32> = said.unwrap().split(' ').map(|pid| pid.parse().unwrap()).collect();
     assert_eq!(pids.len(), 5);
-    assert!(pids.iter().all(|&pid| runs(pid)));
+    assert!(pids.iter().copied().all(process::is_running));
     parent.kill().unwrap(); // SIGKILL: nothing of the parent's runs any more
     parent.wait().unwrap();
-    until(|| pids.iter().all(|&pid| !runs(pid)).then_some(()));
+    until(|| pids.iter().all(|&pid| !process::is_running(pid)).then_some(()));
 }
 
 /// Prints what a demo costs under clients that connect, publish at QoS 1 and wait for the PUBACK, as
@@ -384,7 +355,12 @@ async fn figures() {
         for (role, pid) in &parts {
             let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
             let field = |name: &str| status.lines().find(|l| l.starts_with(name)).unwrap().replace('\t', " ");
-            println!("  {title}: {role} {pid}: {} {} cpu {:.2} s", field("VmRSS"), field("RssAnon"), cpu(*pid));
+            println!(
+                "  {title}: {role} {pid}: {} {} cpu {:.2} s",
+                field("VmRSS"),
+                field("RssAnon"),
+                process::cpu(*pid).as_secs_f64()
+            );
         }
     };
     cost("idle");
@@ -420,7 +396,7 @@ async fn figures() {
     println!("all connected in {:?}", begin.elapsed());
     cost("connected");
     let every = demo.fleet.clients[0].settings.probe.every;
-    let before: Vec<f64> = parts.iter().map(|(_, pid)| cpu(*pid)).collect();
+    let before: Vec<f64> = parts.iter().map(|(_, pid)| process::cpu(*pid).as_secs_f64()).collect();
     let begin = Instant::now();
     let mut probing = tokio::task::JoinSet::new();
     for (n, (client, mut stream)) in open.into_iter().enumerate() {
@@ -459,15 +435,8 @@ async fn figures() {
         );
     }
     for ((role, pid), before) in parts.iter().zip(before) {
-        println!("  {role} {pid}: {:.1} % of a core", (cpu(*pid) - before) / length * 100.0);
+        println!("  {role} {pid}: {:.1} % of a core", (process::cpu(*pid).as_secs_f64() - before) / length * 100.0);
     }
     cost("probed");
     demo.stop().await;
-}
-
-/// Seconds of processor time a process has used.
-fn cpu(pid: u32) -> f64 {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-    (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0 // USER_HZ, proc(5)
 }

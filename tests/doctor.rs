@@ -1,17 +1,7 @@
 //! The doctor as a whole program: what it prints for people and scripts about endpoints and about a client there, at real brokers and at small servers; each way a probe can fail is tested with the endpoint.
 #![allow(clippy::unwrap_used, reason = "what panics here is a failed test")]
 
-#[path = "harness/certs.rs"]
-mod certs;
-#[path = "harness/mosquitto.rs"]
-mod mosquitto;
-#[path = "harness/peers.rs"]
-mod peers;
-#[path = "harness/script.rs"]
-mod script;
-
 use std::{
-    fs,
     io::{Read, Write},
     net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
@@ -24,45 +14,23 @@ use std::{
     time::{Duration, Instant},
 };
 
-use certs::{Certified, Wanted};
-use mosquitto::{Mosquitto, Setup, free_port};
+use mqfleet_test_support::{
+    certs::{Certified, Trust, Wanted},
+    mosquitto::{Mosquitto, Setup, free_port},
+    peers::{self, TlsSetup, accepted, serve, serve_http, serve_tls},
+    program, script,
+};
 use openssl::ssl::{SslAcceptorBuilder, SslOptions, SslVersion};
-use peers::{TlsSetup, accepted, serve, serve_http, serve_tls};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-/// A folder with a CA and its file.
-struct Trust {
-    dir: TempDir,
-    ca: Certified,
-}
-
-impl Trust {
-    fn new() -> Trust {
-        let trust = Trust { dir: TempDir::new().unwrap(), ca: Certified::ca("Test CA") };
-        trust.file("ca.pem", &trust.ca.pem());
-        trust
-    }
-
-    fn file(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.dir.path().join(name);
-        fs::write(&path, text).unwrap();
-        path
-    }
-
-    fn ca_file(&self) -> PathBuf {
-        self.dir.path().join("ca.pem")
-    }
-
-    /// A fleet file, by its name.
-    fn fleet(&self, text: &str) -> String {
-        self.file("fleet.toml", text).display().to_string()
-    }
+/// A fleet file in this folder, by its name.
+fn fleet(trust: &Trust, text: &str) -> String {
+    trust.file("fleet.toml", text).display().to_string()
 }
 
 /// The doctor's exit code and what it printed.
 fn doctor(arguments: &[&str], ca_of_the_system: &Path) -> (Option<i32>, String, String) {
-    let done = Command::new(env!("CARGO_BIN_EXE_mqfleet"))
+    let done = Command::new(program())
         .arg("doctor")
         .args(arguments)
         .env("SSL_CERT_FILE", ca_of_the_system)
@@ -125,7 +93,7 @@ fn a_fleet_s_endpoints_are_told() {
         let endpoints = ports.iter().enumerate();
         let endpoints: String =
             endpoints.map(|(n, p)| format!("[endpoint.e{n}]\nurl = \"mqtt://127.0.0.1:{p}\"\n")).collect();
-        trust.fleet(&format!("{endpoints}[[client]]\nid = \"x\"\nendpoints = [\"e0\"]\n"))
+        fleet(&trust, &format!("{endpoints}[[client]]\nid = \"x\"\nendpoints = [\"e0\"]\n"))
     };
     let (code, out, err) = doctor(&[&fleet(&[well.port(), free.port()])], &trust.ca_file());
     assert_eq!((code, err.as_str()), (Some(3), ""));
@@ -170,7 +138,7 @@ fn a_certificate_is_verified_against_the_system_s_store() {
       to do         renew a certificate of the chain: one ends in N days
     ");
 
-    let foreign = trust.file("foreign.pem", &Certified::ca("Foreign").pem());
+    let foreign = trust.file("foreign.pem", Certified::ca("Foreign").pem());
     let (code, out, _) = doctor(&[&url, "--format", "json"], &foreign);
     assert_eq!(code, Some(3));
     let line: Value = serde_json::from_str(&out).unwrap();
@@ -189,7 +157,8 @@ fn a_certificate_is_verified_against_the_system_s_store() {
 #[test]
 fn wrong_usage_is_told_with_what_would_be_right() {
     let trust = Trust::new();
-    let fleet = trust.fleet(
+    let fleet = fleet(
+        &trust,
         "[endpoint.e]\nurl = \"mqtt://127.0.0.1\"\n[[client]]\nid = \"press-%04i\"\ncount = 20\nendpoints = [\"e\"]\n",
     );
     for (arguments, says) in [
@@ -217,7 +186,7 @@ fn wrong_usage_is_told_with_what_would_be_right() {
 fn a_client_is_followed_to_its_echo() {
     let trust = Trust::new();
     let own = trust.ca.issue(&Wanted { to: 300, ..Wanted::LOCALHOST });
-    let (cert, key) = (trust.file("own.pem", &own.pem()), trust.file("own.key", &own.key_pem()));
+    let (cert, key) = (trust.file("own.pem", own.pem()), trust.file("own.key", own.key_pem()));
     let (secure, web, both) = (free_port(), free_port(), free_port());
     let lines = vec![
         "max_qos 1".into(),
@@ -238,8 +207,10 @@ fn a_client_is_followed_to_its_echo() {
     let broker = Mosquitto::with(Setup { users, lines, verbose: true, ..Setup::default() });
     let plain = broker.port();
     wait_for(web); // they are opened in their order
-    let fleet = trust.fleet(&format!(
-        r#"
+    let fleet = fleet(
+        &trust,
+        &format!(
+            r#"
         [endpoint.plain]
         url = "mqtt://127.0.0.1:{plain}"
         [endpoint.secure]
@@ -264,7 +235,8 @@ fn a_client_is_followed_to_its_echo() {
         username = "fleet"
         password = {{ env = "PRESS_PASSWORD" }}
         "#
-    ));
+        ),
+    );
     let (code, out, err) = doctor(&[&fleet, "--client", "press-0002"], &trust.ca_file());
     assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
     assert_page!(out, @r"
@@ -377,11 +349,14 @@ fn a_client_that_is_refused_is_told_what_to_do() {
     let users = vec![("fleet".to_owned(), "let-me-in-7".to_owned())];
     let broker = Mosquitto::with(Setup { users, ..Setup::default() });
     let trust = Trust::new();
-    let fleet = trust.fleet(&format!(
-        "[endpoint.e]\nurl = 'mqtt://127.0.0.1:{}'\n[defaults]\nusername = 'fleet'\npassword = {{ file = 'pw' }}\n\
+    let fleet = fleet(
+        &trust,
+        &format!(
+            "[endpoint.e]\nurl = 'mqtt://127.0.0.1:{}'\n[defaults]\nusername = 'fleet'\npassword = {{ file = 'pw' }}\n\
          [[client]]\nid = 'new'\nendpoints = ['e']\n[[client]]\nid = 'old'\nprotocol = '3.1.1'\nendpoints = ['e']\n",
-        broker.port()
-    ));
+            broker.port()
+        ),
+    );
     trust.file("pw", "wrong");
     for client in ["new", "old"] {
         let (code, line) = told(&[&fleet, "--client", client]);
@@ -430,16 +405,19 @@ fn a_subscription_that_is_refused_and_an_echo_that_does_not_come_are_named() {
         .map(|folder| PathBuf::from(folder).join("mosquitto_dynamic_security.so"));
     let plugin = plugin.iter().find(|p| p.exists()).expect("mosquitto's plugin for access rules");
     let broker = |name: &str, allowed: &[&str], heard| {
-        let rules = trust.file(name, &rules(allowed, heard).to_string());
+        let rules = trust.file(name, rules(allowed, heard).to_string());
         let lines = vec![format!("plugin {}", plugin.display()), format!("plugin_opt_config_file {}", rules.display())];
         Mosquitto::with(Setup { lines, ..Setup::default() })
     };
     let fleet = |broker: &Mosquitto| {
-        trust.fleet(&format!(
-            "[endpoint.e]\nurl = 'mqtt://127.0.0.1:{}'\n[[client]]\nid = 'ears'\nendpoints = ['e']\n\
+        fleet(
+            &trust,
+            &format!(
+                "[endpoint.e]\nurl = 'mqtt://127.0.0.1:{}'\n[[client]]\nid = 'ears'\nendpoints = ['e']\n\
              subscribe = [{{ topic = 'open/#' }}, {{ topic = 'secret/#', qos = 1 }}]\n",
-            broker.port()
-        ))
+                broker.port()
+            ),
+        )
     };
     let strict = broker("strict.json", &["open/#", "mqfleet/probe/#"], true);
     let fleet_file = fleet(&strict);
@@ -518,7 +496,7 @@ fn a_client_s_own_certificate_is_shown_and_the_want_of_one_named() {
     let papers = |name: &str| {
         let own = trust.ca.issue(&Wanted::LOCALHOST);
         let (cert, key) = (format!("{name}.pem"), format!("{name}.key"));
-        (trust.file(&cert, &own.pem()), trust.file(&key, &own.key_pem()))
+        (trust.file(&cert, own.pem()), trust.file(&key, own.key_pem()))
     };
     let ((cert, key), _) = (papers("server"), papers("client"));
     let mutual = free_port();
@@ -531,12 +509,15 @@ fn a_client_s_own_certificate_is_shown_and_the_want_of_one_named() {
     ];
     let _broker = Mosquitto::with(Setup { lines, ..Setup::default() });
     wait_for(mutual);
-    let fleet = trust.fleet(&format!(
-        "[endpoint.e]\nurl = 'mqtts://localhost:{mutual}'\nca_file = 'ca.pem'\n\
+    let fleet = fleet(
+        &trust,
+        &format!(
+            "[endpoint.e]\nurl = 'mqtts://localhost:{mutual}'\nca_file = 'ca.pem'\n\
          [defaults]\nprobe = {{ kind = 'off' }}\n\
          [[client]]\nid = 'shown'\nendpoints = ['e']\ncert_file = 'client.pem'\nkey_file = 'client.key'\n\
          [[client]]\nid = 'bare'\nendpoints = ['e']\n"
-    ));
+        ),
+    );
     let (code, line) = told(&[&fleet]);
     assert_eq!((code, &line["tls"]["wants_certificate"]), (Some(0), &json!(true)), "{line}");
     let (code, line) = told(&[&fleet, "--client", "shown"]);
@@ -621,9 +602,12 @@ fn what_two_sides_have_not_in_common_has_its_own_advice() {
             "check that this is the broker's TLS port (8883 is usual), and in the broker's log whether it is full",
         ),
     ] {
-        let fleet = trust.fleet(&format!(
-            "[endpoint.e]\nurl = 'mqtts://localhost:{port}'\n{ca}{more}\n[[client]]\nid = 'x'\nendpoints = ['e']\n"
-        ));
+        let fleet = fleet(
+            &trust,
+            &format!(
+                "[endpoint.e]\nurl = 'mqtts://localhost:{port}'\n{ca}{more}\n[[client]]\nid = 'x'\nendpoints = ['e']\n"
+            ),
+        );
         let (code, line) = told(&[&fleet]);
         assert_eq!((code, &line["failed_stage"]), (Some(3), &json!("tls")), "{line}");
         assert_eq!((&line["detail"], &line["advice"]), (&json!(detail), &json!(advice)));
@@ -637,10 +621,13 @@ fn a_broker_that_does_not_say_why_is_seen_through() {
     type Answer = fn(&[u8]) -> Vec<Vec<u8>>;
     let told_of = |answer: Answer| {
         let port = script::peer(move |_, packet| answer(packet));
-        let fleet = trust.fleet(&format!(
-            "[endpoint.e]\nurl = 'mqtt://127.0.0.1:{port}'\n[[client]]\nid = 'x'\nendpoints = ['e']\n\
+        let fleet = fleet(
+            &trust,
+            &format!(
+                "[endpoint.e]\nurl = 'mqtt://127.0.0.1:{port}'\n[[client]]\nid = 'x'\nendpoints = ['e']\n\
              subscribe = [{{ topic = 'cmd/#' }}]\n"
-        ));
+            ),
+        );
         let (code, line) = told(&[&fleet, "--client", "x", "--timeout", "1500ms"]);
         assert_eq!(code, Some(3), "{line}");
         let text = |key: &str| line[key].as_str().unwrap_or_default().to_owned();
@@ -658,10 +645,13 @@ fn a_broker_that_does_not_say_why_is_seen_through() {
         (1, _) => vec![script::CLOSE.to_vec()],
         _ => Vec::new(),
     });
-    let fleet = trust.fleet(&format!(
-        "[endpoint.e]\nurl = 'mqtt://127.0.0.1:{port}'\n[[client]]\nid = 'x'\nendpoints = ['e']\n\
+    let fleet = fleet(
+        &trust,
+        &format!(
+            "[endpoint.e]\nurl = 'mqtt://127.0.0.1:{port}'\n[[client]]\nid = 'x'\nendpoints = ['e']\n\
          protocol = 'auto'\nprobe = {{ kind = 'off' }}\n"
-    ));
+        ),
+    );
     let (code, line) = told(&[&fleet, "--client", "x"]);
     assert_eq!(code, Some(0), "{line}");
     // Case 11.
@@ -680,7 +670,7 @@ fn a_proxy_that_is_in_the_way_is_named_with_its_variable() {
     let trust = Trust::new();
     let refuses = peers::serve_proxy(([127, 0, 0, 1], 1).into(), |_| Some("HTTP/1.1 403 Forbidden"));
     let mail = serve(|mut s| drop(s.write_all(b"220 mail.example ESMTP\r\n")));
-    let fleet = trust.fleet("[endpoint.e]\nurl = 'mqtt://192.0.2.1:1883'\n[[client]]\nid = 'x'\nendpoints = ['e']\n");
+    let fleet = fleet(&trust, "[endpoint.e]\nurl = 'mqtt://192.0.2.1:1883'\n[[client]]\nid = 'x'\nendpoints = ['e']\n");
     let gone = free_port();
     for (variable, value, stage, advice) in [
         (
@@ -706,7 +696,7 @@ fn a_proxy_that_is_in_the_way_is_named_with_its_variable() {
             ),
         ),
     ] {
-        let done = Command::new(env!("CARGO_BIN_EXE_mqfleet"))
+        let done = Command::new(program())
             .args(["doctor", &fleet, "--format", "json"])
             .env(variable, &value)
             .output()
@@ -723,7 +713,7 @@ fn a_proxy_that_is_in_the_way_is_named_with_its_variable() {
 fn a_proxy_of_the_environment_is_named() {
     let broker = Mosquitto::start();
     let proxy = peers::serve_proxy(broker.address(), |_| None);
-    let done = Command::new(env!("CARGO_BIN_EXE_mqfleet"))
+    let done = Command::new(program())
         .args(["doctor", "broker.example:1883"])
         .env("http_proxy", format!("http://{proxy}"))
         .output()
@@ -786,10 +776,13 @@ fn what_is_refused_is_refused_at_once_in_both_versions() {
                 true => grants(version == "5", Some(code), Some(1)),
                 false => grants(version == "5", Some(1), Some(code)),
             };
-            let fleet = trust.fleet(&format!(
-                "[endpoint.e]\nurl = 'mqtt://127.0.0.1:{port}'\n[[client]]\nid = 'ears'\nendpoints = ['e']\n\
+            let fleet = fleet(
+                &trust,
+                &format!(
+                    "[endpoint.e]\nurl = 'mqtt://127.0.0.1:{port}'\n[[client]]\nid = 'ears'\nendpoints = ['e']\n\
                  protocol = '{version}'\nsubscribe = [{{ topic = 'cmd/#', qos = 1 }}]\n"
-            ));
+                ),
+            );
             let (status, line) = told(&[&fleet, "--client", "ears"]);
             let found = (status, &line["failed_stage"], &line["reason"]);
             assert_eq!(found, (Some(3), &json!(stage), &json!(reason)), "{version} {code:#x}: {line}");
@@ -806,10 +799,13 @@ fn who_leaves_a_subscribe_unanswered_has_refused_nothing() {
     let trust = Trust::new();
     for version in ["3.1.1", "5"] {
         let port = grants(version == "5", Some(0), None);
-        let fleet = trust.fleet(&format!(
-            "[endpoint.e]\nurl = 'mqtt://127.0.0.1:{port}'\n[[client]]\nid = 'ears'\nendpoints = ['e']\n\
+        let fleet = fleet(
+            &trust,
+            &format!(
+                "[endpoint.e]\nurl = 'mqtt://127.0.0.1:{port}'\n[[client]]\nid = 'ears'\nendpoints = ['e']\n\
              protocol = '{version}'\nsubscribe = [{{ topic = 'cmd/#', qos = 1 }}]\n"
-        ));
+            ),
+        );
         // With less than the 10 s that a worker waits itself, and with more.
         for (limit, least) in [("2s", 1_900.0), ("20s", 9_900.0)] {
             let (status, line) = told(&[&fleet, "--client", "ears", "--timeout", limit]);

@@ -1,13 +1,7 @@
 //! Probes of real local servers, good and bad: the stage, the reason and the words of each. What the program makes of findings is tested elsewhere.
 #![allow(clippy::unwrap_used, reason = "what panics here is a failed test")]
 
-#[path = "harness/certs.rs"]
-mod certs;
-#[path = "harness/peers.rs"]
-mod peers;
-
 use std::{
-    fs,
     io::Write,
     net::{SocketAddr, TcpListener},
     path::Path,
@@ -19,16 +13,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use certs::{Certified, Wanted};
 use mqfleet::{
     endpoint::{Prober, probe},
     event::{Finding, Reason, StageKind},
     fleet::{Endpoint, EndpointKey, Proxy, ProxyKind, Secret, Tls, Transport, WebSocket},
     transport::{Connector, Resolver},
 };
+use mqfleet_test_support::{
+    certs::{Certified, Trust, Wanted},
+    peers::{Blackhole, TlsSetup, accepted, serve, serve_http, serve_proxy, serve_tls},
+};
 use openssl::ssl::SslVersion;
-use peers::{Blackhole, TlsSetup, accepted, serve, serve_http, serve_proxy, serve_tls};
-use tempfile::TempDir;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -56,30 +51,6 @@ fn failure(finding: &Finding) -> (StageKind, Reason, &str) {
 
 fn kinds(finding: &Finding) -> Vec<&'static str> {
     finding.stages.iter().map(|s| s.kind.name()).collect()
-}
-
-/// A folder with a CA and its file.
-struct Trust {
-    dir: TempDir,
-    ca: Certified,
-}
-
-impl Trust {
-    fn new() -> Trust {
-        let trust = Trust { dir: TempDir::new().unwrap(), ca: Certified::ca("Test CA") };
-        trust.file("ca.pem", &trust.ca.pem());
-        trust
-    }
-
-    fn file(&self, name: &str, text: &str) -> std::path::PathBuf {
-        let path = self.dir.path().join(name);
-        fs::write(&path, text).unwrap();
-        path
-    }
-
-    fn ca_file(&self) -> std::path::PathBuf {
-        self.dir.path().join("ca.pem")
-    }
 }
 
 #[tokio::test]
@@ -228,7 +199,7 @@ async fn a_cancelled_probe_brings_no_news_and_leaves_room_for_another() {
 async fn a_valid_chain_verifies_against_its_pinned_ca() {
     let trust = Trust::new();
     let other = Certified::ca("Other CA");
-    let both = trust.file("both.pem", &format!("{}{}", other.pem(), trust.ca.pem()));
+    let both = trust.file("both.pem", format!("{}{}", other.pem(), trust.ca.pem()));
     let between = trust.ca.issue(&Wanted { subject: "Between", names: &[], from: -1, to: 99, is_ca: true });
     let own = between.issue(&Wanted { names: &["localhost", "127.0.0.1"], ..Wanted::LOCALHOST });
     let setup = TlsSetup { intermediates: vec![between.clone()], alpn: Some(b"\x04mqtt"), ..TlsSetup::default() };
@@ -265,11 +236,11 @@ async fn a_trust_file_may_bring_what_the_server_does_not_send() {
     let trust = Trust::new();
     let between = trust.ca.issue(&Wanted { subject: "Between", names: &[], from: -1, to: 99, is_ca: true });
     let address = serve_tls(&between.issue(&Wanted::LOCALHOST), TlsSetup::default());
-    let both = trust.file("both.pem", &format!("{}{}", between.pem(), trust.ca.pem()));
+    let both = trust.file("both.pem", format!("{}{}", between.pem(), trust.ca.pem()));
     assert!(find(&tls(address, &both)).await.is_ok());
     let by_root = find(&tls(address, &trust.ca_file())).await;
     assert_eq!(failure(&by_root).1, Reason::CertificateUnknownCa, "the root alone is not enough");
-    let without_root = find(&tls(address, &trust.file("between.pem", &between.pem()))).await;
+    let without_root = find(&tls(address, &trust.file("between.pem", between.pem()))).await;
     let words = "CN=Between is trusted only together with CN=Test CA, the root, which is not there";
     assert_eq!(failure(&without_root), (StageKind::Tls, Reason::CertificateUnknownCa, words));
 }
@@ -321,7 +292,7 @@ async fn certificates_are_refused_by_name() {
 async fn a_self_signed_certificate_that_is_trusted_will_do() {
     let trust = Trust::new();
     let own = Certified::alone(&Wanted::LOCALHOST);
-    let file = trust.file("own.pem", &own.pem());
+    let file = trust.file("own.pem", own.pem());
     let finding = find(&tls(serve_tls(&own, TlsSetup::default()), &file)).await;
     assert!(finding.is_ok(), "{finding:?}");
 }

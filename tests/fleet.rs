@@ -1,16 +1,5 @@
 //! Whole fleets on real brokers, seen through the JSON lines: faults heal by themselves, and scripts get what they were promised. The screen is tested in `console.rs`.
 
-#[path = "harness/console.rs"]
-mod console;
-#[path = "harness/fleet_file.rs"]
-mod fleet_file;
-#[path = "harness/headless.rs"]
-mod headless;
-#[path = "harness/mosquitto.rs"]
-mod mosquitto;
-#[path = "harness/proc.rs"]
-mod proc;
-
 use std::{
     collections::HashSet,
     fs,
@@ -18,10 +7,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use console::{Console, assert_gone, descendants, is_running, signal_process};
-use fleet_file::FleetFile;
-use headless::Headless;
-use mosquitto::{Mosquitto, Setup};
+use mqfleet_test_support::{
+    SOON,
+    console::Console,
+    fleet_file::FleetFile,
+    headless::{self, Headless},
+    mosquitto::{self, Mosquitto, Setup},
+    process, program,
+};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 
 /// How often the broker is killed: a short form by default, the whole with `make chaos`.
@@ -49,7 +42,7 @@ fn survive_broker_deaths(worker_size: usize) {
         println!("round {round}: all down after {all_down:?}, all up {:?} after the restart", restarted.elapsed());
     }
     assert_eq!(run.workers(), workers, "a worker died, and with it the proof");
-    signal_process(run.id(), Signal::TERM);
+    process::signal(run.id(), Signal::TERM);
     assert_eq!(run.wait_exit().code(), Some(143));
 }
 
@@ -92,7 +85,7 @@ fn a_killed_worker_costs_only_its_own_connections_and_only_for_a_moment() {
         let said = run.heard().lines.len();
         let deaths = |h: &headless::Heard| h.of_type("worker").filter(|l| l["event"] == "died").count();
         let killed = Instant::now();
-        signal_process(run.workers()[&0], Signal::KILL);
+        process::signal(run.workers()[&0], Signal::KILL);
         drop(run.wait_for("the death", |h| deaths(h) as u64 == round));
         run.wait_up(500);
         println!("round {round}: its 250 clients are back {:?} after the kill", killed.elapsed());
@@ -110,7 +103,7 @@ fn a_killed_worker_costs_only_its_own_connections_and_only_for_a_moment() {
     }
     let log = b.log();
     assert_eq!(log.matches("New client connected").count(), 250, "b saw reconnects");
-    signal_process(run.id(), Signal::TERM);
+    process::signal(run.id(), Signal::TERM);
     run.wait_exit();
 }
 
@@ -123,7 +116,7 @@ fn a_stopped_worker_is_told_replaced_and_costs_only_its_own_connections() {
     run.wait_up(40);
     let said = run.heard().lines.len();
     let stopped = Instant::now();
-    signal_process(run.workers()[&0], Signal::STOP);
+    process::signal(run.workers()[&0], Signal::STOP);
     let is = |l: &serde_json::Value, event: &str| l["type"] == "worker" && l["event"] == event;
     drop(run.wait_for("the silence", |h| h.lines[said..].iter().any(|l| is(l, "silent"))));
     let told = stopped.elapsed();
@@ -149,7 +142,7 @@ fn a_stopped_worker_is_told_replaced_and_costs_only_its_own_connections() {
     }
     assert!(steps.iter().filter(|l| l["to"] == "held").all(|l| l["reason"] == "worker_silent"));
     drop(heard);
-    signal_process(run.id(), Signal::TERM);
+    process::signal(run.id(), Signal::TERM);
     run.wait_exit();
 }
 
@@ -163,7 +156,7 @@ fn clients_of_a_silent_worker_are_not_counted_as_up_at_the_end() {
     let program = Pid::from_raw(run.id() as i32).unwrap();
     let limit = getrlimit(Resource::Nofile);
     prlimit(Some(program), Resource::Nofile, Rlimit { current: Some(3), ..limit }).unwrap();
-    signal_process(run.workers()[&0], Signal::STOP);
+    process::signal(run.workers()[&0], Signal::STOP);
     assert_eq!(run.wait_exit().code(), Some(3));
     let heard = run.heard();
     let last = heard.lines.last().unwrap();
@@ -178,10 +171,10 @@ fn a_program_that_was_stopped_itself_takes_no_worker_for_silent() {
     let file = FleetFile::sized(broker.port(), 40, 20);
     let mut run = Headless::start(&["run", file.path()], &[]);
     run.wait_up(40);
-    signal_process(run.id(), Signal::STOP);
+    process::signal(run.id(), Signal::STOP);
     // This is the one thing that takes time: longer than a worker may be silent.
     std::thread::sleep(Duration::from_secs(7));
-    signal_process(run.id(), Signal::CONT);
+    process::signal(run.id(), Signal::CONT);
     let summaries = |h: &headless::Heard| h.of_type("summary").count();
     let before = summaries(&run.heard());
     drop(run.wait_for("seconds after it", |h| summaries(h) >= before + 3));
@@ -190,7 +183,7 @@ fn a_program_that_was_stopped_itself_takes_no_worker_for_silent() {
     assert_eq!(events, ["started", "started"]);
     assert_eq!(heard.count("up"), 40);
     drop(heard);
-    signal_process(run.id(), Signal::TERM);
+    process::signal(run.id(), Signal::TERM);
     run.wait_exit();
 }
 
@@ -217,7 +210,7 @@ fn order(console: &mut Console, client: &str, key: &str) {
 /// Waits until the file says so, this many times.
 #[track_caller]
 fn wait_told(log: &std::path::Path, what: &str, times: usize) {
-    let end = Instant::now() + headless::SOON;
+    let end = Instant::now() + SOON;
     while fs::read_to_string(log).unwrap_or_default().matches(what).count() < times {
         assert!(Instant::now() < end, "not in the log: {what}\n{}", fs::read_to_string(log).unwrap_or_default());
         std::thread::sleep(Duration::from_millis(10));
@@ -237,7 +230,7 @@ fn what_is_ordered_while_a_worker_is_silent_or_gone_is_kept_or_told() {
     };
 
     // Nobody knows yet that it is stopped.
-    signal_process(proc::worker(0, &console.descendants()), Signal::STOP);
+    process::signal(process::worker(0, &console.descendants()), Signal::STOP);
     order(&mut console, "press-0003", "d");
     order(&mut console, "press-0004", "r");
     wait_told(&log, "worker 0 has been silent for 5 s (stopped, or hung)", 1);
@@ -248,7 +241,7 @@ fn what_is_ordered_while_a_worker_is_silent_or_gone_is_kept_or_told() {
     let program = Pid::from_raw(console.id() as i32).unwrap();
     let limit = getrlimit(Resource::Nofile);
     prlimit(Some(program), Resource::Nofile, Rlimit { current: Some(3), ..limit }).unwrap();
-    signal_process(proc::worker(0, &console.descendants()), Signal::KILL);
+    process::signal(process::worker(0, &console.descendants()), Signal::KILL);
     console.wait_text("20 up");
     order(&mut console, "press-0005", "d");
     order(&mut console, "press-0006", "r");
@@ -268,11 +261,11 @@ fn a_frozen_worker_that_dies_is_replaced_and_a_killed_program_leaves_none() {
     let file = FleetFile::sized(broker.port(), 40, 20);
     let mut run = Headless::start(&["run", file.path()], &[]);
     run.wait_up(40);
-    let workers: Vec<u32> = descendants(run.id());
+    let workers: Vec<u32> = process::descendants(run.id());
     assert_eq!(workers.len(), 2);
-    signal_process(run.id(), Signal::KILL);
+    process::signal(run.id(), Signal::KILL);
     run.wait_exit();
-    assert_gone(&workers);
+    process::assert_gone(&workers);
 }
 
 #[test]
@@ -326,25 +319,22 @@ fn a_limited_run_in_which_not_all_are_up_is_a_failed_check() {
 fn a_reader_that_goes_away_ends_the_run_and_its_workers() {
     let broker = Mosquitto::start();
     let file = FleetFile::presses(broker.port(), 10);
-    let mut child = Command::new(env!("CARGO_BIN_EXE_mqfleet"))
-        .args(["run", file.path(), "--format", "json"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child =
+        Command::new(program()).args(["run", file.path(), "--format", "json"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut out = std::io::BufReader::new(child.stdout.take().unwrap());
     let mut line = String::new();
     while !line.contains("\"up\"") {
         line.clear();
         std::io::BufRead::read_line(&mut out, &mut line).unwrap();
     }
-    let workers = descendants(child.id());
+    let workers = process::descendants(child.id());
     drop(out);
     assert!(child.wait().unwrap().success());
-    assert_gone(&workers);
+    process::assert_gone(&workers);
 }
 
 fn mqfleet(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_mqfleet")).args(args).output().expect("the program runs")
+    Command::new(program()).args(args).output().expect("the program runs")
 }
 
 fn stdout(output: &Output) -> &str {
@@ -356,13 +346,13 @@ fn a_run_under_nohup_outlives_its_terminal() {
     let broker = Mosquitto::start();
     let file = FleetFile::presses(broker.port(), 3);
     let mut nohup = Command::new("nohup");
-    let mut run = Headless::of(nohup.args([env!("CARGO_BIN_EXE_mqfleet"), "run", file.path()]));
+    let mut run = Headless::of(nohup.args([program(), "run", file.path()]));
     run.wait_up(3);
-    signal_process(run.id(), Signal::HUP);
+    process::signal(run.id(), Signal::HUP);
     let summaries = |h: &headless::Heard| h.of_type("summary").count();
     let before = summaries(&run.heard());
     drop(run.wait_for("life after the terminal's end", |h| summaries(h) >= before + 2));
-    signal_process(run.id(), Signal::TERM);
+    process::signal(run.id(), Signal::TERM);
     assert_eq!(run.wait_exit().code(), Some(143));
 }
 
@@ -448,16 +438,16 @@ fn a_secret_reaches_neither_argv_nor_environment_nor_output() {
     let args = ["run", file.path(), "--log", log.to_str().unwrap()];
     let mut run = Headless::start(&args, &[("PRESS_PASSWORD", secret)]);
     run.wait_up(3);
-    let workers = descendants(run.id());
+    let workers = process::descendants(run.id());
     assert!(!workers.is_empty());
     for worker in workers {
-        assert!(is_running(worker));
+        assert!(process::is_running(worker));
         for file in ["cmdline", "environ"] {
-            let Some(text) = proc::read(worker, file) else { continue };
+            let Some(text) = process::read(worker, file) else { continue };
             assert!(!String::from_utf8_lossy(&text).contains(secret), "{file} of a worker holds the secret");
         }
     }
-    signal_process(run.id(), Signal::TERM);
+    process::signal(run.id(), Signal::TERM);
     run.wait_exit();
     let written = fs::read_to_string(log).unwrap();
     assert!(written.contains(" connected to eu-1") && !written.contains(secret));
@@ -489,7 +479,7 @@ fn a_log_that_finds_its_disk_full_keeps_its_lines_and_writes_them_when_there_is_
         drop(run.wait_for("a word about the full disk", |h| notice(h, "cannot write the log")));
         fs::remove_file(&filler).unwrap();
         drop(run.wait_for("a word about the recovery", |h| notice(h, "is written again")));
-        signal_process(run.id(), Signal::TERM);
+        process::signal(run.id(), Signal::TERM);
         run.wait_exit();
         let text = fs::read_to_string(&log).unwrap();
         assert_eq!(text.matches(" connected to eu-1").count(), 50, "lines were lost:\n{text}");

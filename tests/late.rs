@@ -1,14 +1,5 @@
 //! A real broker that freezes and goes on under the whole program: every client is late while it is, on the screen and as lines, and the figures show the outage as its users saw it. What of it the worker tells is shown in `worker`.
 
-#[path = "harness/console.rs"]
-mod console;
-#[path = "harness/fleet_file.rs"]
-mod fleet_file;
-#[path = "harness/headless.rs"]
-mod headless;
-#[path = "harness/mosquitto.rs"]
-mod mosquitto;
-
 use std::{
     collections::HashMap,
     process::Command,
@@ -16,10 +7,13 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use console::Console;
-use fleet_file::FleetFile;
-use headless::{Headless, Heard};
-use mosquitto::Mosquitto;
+use mqfleet_test_support::{
+    console::Console,
+    fleet_file::FleetFile,
+    headless::{Headless, Heard},
+    mosquitto::Mosquitto,
+    process, program,
+};
 use serde_json::Value;
 
 /// Clients with heartbeats, and as many with an ack every second.
@@ -206,12 +200,12 @@ fn lines_tell_who_becomes_late_and_their_samples_what_it_came_to() {
     drop(heard);
 
     // A replay says the same.
-    console::signal_process(run.id(), rustix::process::Signal::TERM);
+    process::signal(run.id(), rustix::process::Signal::TERM);
     run.wait_exit();
     let heard = run.heard();
     for samples in [true, false] {
         let option = if samples { &["--samples"][..] } else { &[] };
-        let replay = Command::new(env!("CARGO_BIN_EXE_mqfleet"))
+        let replay = Command::new(program())
             .args(["replay", record, "--format", "json"])
             .args(option)
             .output()

@@ -1,20 +1,16 @@
 //! Whoever reads what the program prints may be gone: no subcommand panics of that, whichever of its two outputs it is.
 #![allow(clippy::unwrap_used, reason = "what panics here is a failed test")]
 
-#[path = "harness/fleet_file.rs"]
-mod fleet_file;
-#[path = "harness/headless.rs"]
-mod headless;
-#[path = "harness/mosquitto.rs"]
-mod mosquitto;
-
 use std::{
     io,
     process::{Command, Stdio},
 };
 
-use fleet_file::FleetFile;
-use mosquitto::Mosquitto;
+use mqfleet_test_support::{
+    fleet_file::FleetFile,
+    mosquitto::{self, Mosquitto},
+    program,
+};
 
 /// An output whose reader is gone.
 fn closed() -> Stdio {
@@ -64,7 +60,7 @@ fn nothing_panics_where_nobody_reads() {
         for (which, out, err) in
             [("both", closed(), closed()), ("output", closed(), Stdio::null()), ("errors", Stdio::null(), closed())]
         {
-            let mut command = Command::new(env!("CARGO_BIN_EXE_mqfleet"));
+            let mut command = Command::new(program());
             let status = command.args(arguments).stdin(Stdio::null()).stdout(out).stderr(err).status().unwrap();
             let code = status.code().unwrap_or_else(|| panic!("{arguments:?} with {which} closed: {status}"));
             assert!(codes.contains(&code), "{arguments:?} with {which} closed: exit code {code}, not {codes:?}");

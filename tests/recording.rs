@@ -1,14 +1,5 @@
 //! Recordings of the whole program: what a death, a full disk and limits leave of them, and that a replay prints what the live run printed. How the file looks inside is the library's own tests' matter.
 
-#[path = "harness/console.rs"]
-mod console;
-#[path = "harness/fleet_file.rs"]
-mod fleet_file;
-#[path = "harness/headless.rs"]
-mod headless;
-#[path = "harness/mosquitto.rs"]
-mod mosquitto;
-
 use std::{
     fs,
     path::Path,
@@ -16,13 +7,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use console::{Console, assert_gone, descendants, signal_process};
-use fleet_file::FleetFile;
-use headless::Headless;
-use mosquitto::{Mosquitto, Setup};
 use mqfleet::{
     clock::{Anchor, Moment},
     recording::{Content, Ending, Recording},
+};
+use mqfleet_test_support::{
+    console::Console,
+    fleet_file::FleetFile,
+    headless::Headless,
+    mosquitto::{Mosquitto, Setup},
+    process, program,
 };
 use rustix::process::Signal;
 
@@ -32,7 +26,7 @@ fn rounds() -> usize {
 }
 
 fn mqfleet(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_mqfleet")).args(args).output().expect("the program runs")
+    Command::new(program()).args(args).output().expect("the program runs")
 }
 
 fn text(bytes: &[u8]) -> &str {
@@ -68,11 +62,11 @@ fn a_killed_program_leaves_all_but_the_last_second() {
         let begin = Instant::now();
         let patience = Duration::from_millis(2_000 + 137 * round as u64);
         drop(run.wait_for("some seconds of it", |_| begin.elapsed() > patience));
-        let workers = descendants(run.id());
+        let workers = process::descendants(run.id());
         let killed = Moment::now();
-        signal_process(run.id(), Signal::KILL);
+        process::signal(run.id(), Signal::KILL);
         run.wait_exit();
-        assert_gone(&workers);
+        process::assert_gone(&workers);
 
         let recording = Recording::open(&path).expect("a recording");
         assert_ne!(recording.ending(), Ending::Orderly);
@@ -164,7 +158,7 @@ fn a_replay_prints_what_the_live_run_printed_and_the_report_names_the_outage() {
     broker.restart();
     run.wait_up(60);
     drop(run.wait_for("some seconds", |h| h.of_type("summary").count() >= 4));
-    signal_process(run.id(), Signal::TERM);
+    process::signal(run.id(), Signal::TERM);
     assert_eq!(run.wait_exit().code(), Some(143));
     let live: Vec<serde_json::Value> = run.heard().lines.clone();
 
@@ -225,7 +219,7 @@ fn other_tools_read_the_lines_and_no_secret_is_in_them() {
     let args = ["run", file.path(), "--record", path.to_str().unwrap()];
     let mut run = Headless::start(&args, &[("PRESS_PASSWORD", secret)]);
     run.wait_up(3);
-    signal_process(run.id(), Signal::TERM);
+    process::signal(run.id(), Signal::TERM);
     run.wait_exit();
     let lines = zstd::stream::decode_all(&*fs::read(&path).unwrap()).expect("a zstd file like any other");
     let lines = String::from_utf8(lines).expect("UTF-8");
@@ -252,7 +246,7 @@ fn a_size_limit_is_kept_and_the_newest_part_is_readable_alone() {
     let known = mqfleet(&["replay", first.to_str().unwrap(), "--format", "json"]);
     let last = text(&known.stdout).lines().last().expect("a line").to_owned();
     assert!(last.contains(r#""up":600"#), "how things stood at its begin is not in it: {last}");
-    signal_process(run.id(), Signal::TERM);
+    process::signal(run.id(), Signal::TERM);
     run.wait_exit();
     let sizes: Vec<u64> = fs::read_dir(file.dir.path())
         .unwrap()

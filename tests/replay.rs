@@ -1,24 +1,14 @@
 //! The console on a recording, in a real terminal: keys, the timeline, ends and damage; that its screens are those of the live run is shown cell by cell in `replay_screens`.
 
-#[path = "harness/console.rs"]
-mod console;
-#[path = "harness/fleet_file.rs"]
-mod fleet_file;
-#[path = "harness/headless.rs"]
-mod headless;
-#[path = "harness/mosquitto.rs"]
-mod mosquitto;
-
 use std::{
     fs,
     path::{Path, PathBuf},
     sync::LazyLock,
 };
 
-use console::Console;
-use fleet_file::FleetFile;
-use headless::Headless;
-use mosquitto::Mosquitto;
+use mqfleet_test_support::{
+    console::Console, fleet_file::FleetFile, headless::Headless, mosquitto::Mosquitto, process,
+};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
@@ -41,7 +31,7 @@ static RECORDED: LazyLock<(TempDir, PathBuf)> = LazyLock::new(|| {
     run.wait_up(8);
     let summaries = run.heard().of_type("summary").count();
     drop(run.wait_for("some seconds more", |heard| heard.of_type("summary").count() > summaries + 2));
-    console::signal_process(run.id(), Signal::INT);
+    process::signal(run.id(), Signal::INT);
     run.wait_exit();
     (dir, path)
 });

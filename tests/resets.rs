@@ -1,10 +1,5 @@
 //! Tests that a worker outlives brokers that reset busy connections: while clients publish at QoS 0, 1 and 2, subscribe and probe, every connection ends in a reset, thousands of times over.
 
-#[path = "harness/worker.rs"]
-mod process;
-#[path = "harness/script.rs"]
-mod script;
-
 use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
@@ -21,9 +16,11 @@ use mqfleet::{
     fleet::{Conversation, Message, Probe, ProbeKind, Protocol, Subscription, Traffic},
     wire::{ClientDef, Slot},
 };
-use process::{Def, Worker};
+use mqfleet_test_support::{
+    script::{self, packet},
+    worker::{self, Def, Worker},
+};
 use rustix::net::sockopt::set_socket_linger;
-use script::packet;
 
 /// A bound for what takes seconds, on a machine that does much else.
 const SOON: Duration = Duration::from_secs(120);
@@ -101,21 +98,10 @@ fn client(n: usize, port: u16) -> Def {
     };
     let kinds = [ProbeKind::Ack, ProbeKind::Echo, ProbeKind::Heartbeat];
     let client = ClientDef {
-        id: format!("reset-{n}").into(),
         protocol: if n.is_multiple_of(2) { Protocol::V5 } else { Protocol::V311 },
-        keep_alive: Duration::from_secs(30),
-        clean_start: true,
-        session_expiry: Duration::ZERO,
-        receive_maximum: None,
-        maximum_packet_size: 256 << 10,
-        user_properties: Vec::new(),
-        connect_timeout: Duration::from_secs(10),
         probe: Probe { kind: kinds[n % 3], every: Duration::from_millis(2) },
-        probe_topic: mqfleet::fleet::probe_topic(&format!("reset-{n}")).into(),
-        username: None,
-        password: None,
-        identity: None,
         conversation: Arc::new(conversation),
+        ..worker::client(format!("reset-{n}"))
     };
     Def::new(client, port)
 }

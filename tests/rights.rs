@@ -1,24 +1,17 @@
 //! What brokers do not grant to clients that they let in: the program's own probe, which must keep nobody down and is told of once, and messages, which are told and not counted as published. Connections that end over that are in the table of `failures`.
 
-#[path = "harness/fleet_file.rs"]
-mod fleet_file;
-#[path = "harness/headless.rs"]
-mod headless;
-#[path = "harness/mosquitto.rs"]
-mod mosquitto;
-#[path = "harness/script.rs"]
-mod script;
-
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
-use fleet_file::FleetFile;
-use headless::{Headless, Heard};
-use mosquitto::{Mosquitto, Setup};
-use script::{ACCEPT_V5, ACCEPT_V311, CLOSE};
+use mqfleet_test_support::{
+    fleet_file::FleetFile,
+    headless::{Headless, Heard},
+    mosquitto::{Mosquitto, Setup},
+    script::{self, ACCEPT_V5, ACCEPT_V311, CLOSE},
+};
 
 const CLIENTS: usize = 200;
 

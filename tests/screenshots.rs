@@ -1,14 +1,12 @@
 //! The pictures in `screenshots/`, taken from the real program in a real terminal; run with `MQFLEET_SCREENSHOTS=write` it writes them anew, otherwise it fails where they show a console that no longer exists.
 
-#[path = "harness/console.rs"]
-mod console;
-#[path = "harness/svg.rs"]
-mod svg;
-
 use std::{fs, path::Path};
 
-use console::Console;
-use svg::Picture;
+use mqfleet_test_support::{
+    SOON,
+    console::Console,
+    svg::{self, Picture},
+};
 
 /// Writes the picture, or compares what does not change from second to second with the one there is.
 #[track_caller]
@@ -57,7 +55,7 @@ fn the_demo_as_the_readme_shows_it() {
     let recording = recording.to_str().expect("a path");
     let mut console = Console::start(120, 40, &["demo", "--seed", "7", "--record", recording]);
     // Once the sparklines have something to show, and while there is trouble.
-    console.wait_at_most(console::SOON * 3, "trouble after half a minute", |s| {
+    console.wait_at_most(SOON * 3, "trouble after half a minute", |s| {
         let trouble =
             s.trim_end().lines().rev().nth(1).is_some_and(|l| l.contains("demo:") && !l.contains("no trouble"));
         trouble && s.contains("wait") && s.lines().filter(|l| l.contains("▃▃")).count() > 10

@@ -1,31 +1,19 @@
 //! Every kind of secret that a fleet can have, looked for in all that the program writes and shows, in what its processes are called with, and in what they know of the environment.
 
-#[path = "harness/certs.rs"]
-mod certs;
-#[path = "harness/console.rs"]
-mod console;
-#[path = "harness/fleet_file.rs"]
-mod fleet_file;
-#[path = "harness/headless.rs"]
-mod headless;
-#[path = "harness/mosquitto.rs"]
-mod mosquitto;
-#[path = "harness/peers.rs"]
-mod peers;
-#[path = "harness/proc.rs"]
-mod proc;
-
 use std::{
     fs,
     os::unix::{fs::MetadataExt, fs::PermissionsExt, process::ExitStatusExt},
     process::{Command, Output},
 };
 
-use certs::{Authority, VALID};
-use console::{Console, descendants, signal_process};
-use fleet_file::FleetFile;
-use headless::Headless;
-use mosquitto::{Mosquitto, Setup, free_port};
+use mqfleet_test_support::{
+    certs::{Authority, VALID},
+    console::Console,
+    fleet_file::FleetFile,
+    headless::{self, Headless},
+    mosquitto::{Mosquitto, Setup, free_port},
+    peers, process, program,
+};
 use rustix::process::Signal;
 
 const PASSWORD: &str = "let-me-in-7";
@@ -71,13 +59,13 @@ impl Search {
 
     /// The arguments of these processes and, but for the operator's own, their environment.
     fn look_at_processes(&mut self, program: u32) {
-        let arguments = |id: u32| proc::read(id, "cmdline").expect("what everybody may read");
+        let arguments = |id: u32| process::read(id, "cmdline").expect("what everybody may read");
         self.look("the program's arguments", &arguments(program));
-        let workers = descendants(program);
+        let workers = process::descendants(program);
         assert!(!workers.is_empty());
         for worker in workers {
             self.look(&format!("the arguments of {worker}"), &arguments(worker));
-            if let Some(environment) = proc::read(worker, "environ") {
+            if let Some(environment) = process::read(worker, "environ") {
                 self.look(&format!("the environment of {worker}"), &environment);
             }
         }
@@ -208,7 +196,7 @@ fn no_secret_is_written_shown_or_handed_on_in_the_open() {
         console.press("\x1b");
         console.press("\x1b");
     }
-    signal_process(descendants(console.id())[0], Signal::KILL);
+    process::signal(process::descendants(console.id())[0], Signal::KILL);
     console.wait_text("6 up");
     console.press("?");
     console.wait_text("help");
@@ -228,7 +216,7 @@ fn no_secret_is_written_shown_or_handed_on_in_the_open() {
         &["doctor", file.path(), "--format", "json"],
     ];
     for args in runs {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mqfleet"));
+        let mut command = Command::new(program());
         let output = command.args(args).envs(env).output().expect("the program");
         search.look_at_output(&args.join(" "), &output);
     }
@@ -247,7 +235,7 @@ fn crashing(file: &FleetFile) -> Command {
         }
         false => Command::new("sh"),
     };
-    command.args(["-c", "ulimit -c unlimited; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_mqfleet"), "run", file.path()]);
+    command.args(["-c", "ulimit -c unlimited; exec \"$@\"", "sh", program(), "run", file.path()]);
     command
 }
 
@@ -259,20 +247,20 @@ fn a_crash_writes_no_memory_to_disk_and_no_other_program_of_the_user_reads_it() 
     run.wait_up(3);
     let worker = run.workers()[&0];
     for id in [run.id(), worker] {
-        assert_eq!(proc::core_limits(id), ["0", "0"]);
+        assert_eq!(process::core_limits(id), ["0", "0"]);
         // What the kernel lets nobody look into it gives to root (proc(5)).
         let owner = |file: &str| fs::metadata(format!("/proc/{id}/{file}")).expect("a process").uid();
         assert_eq!(owner("mem"), 0);
-        let status = String::from_utf8(proc::read(id, "status").expect("what everybody may read")).expect("text");
+        let status = String::from_utf8(process::read(id, "status").expect("what everybody may read")).expect("text");
         assert!(status.lines().any(|line| line.starts_with("Uid:") && !line.contains("\t0\t")), "{status}");
     }
     // As an assertion of a C library does it.
-    signal_process(worker, Signal::ABORT);
+    process::signal(worker, Signal::ABORT);
     let died =
         |h: &headless::Heard| h.of_type("worker").any(|l| l["detail"].as_str().is_some_and(|d| d.contains("signal 6")));
     drop(run.wait_for("the death", died));
     run.wait_up(3); // an ordinary user's program starts another one
-    signal_process(run.id(), Signal::ABORT);
+    process::signal(run.id(), Signal::ABORT);
     let status = run.wait_exit();
     assert_eq!((status.signal(), status.core_dumped()), (Some(6), false));
 }

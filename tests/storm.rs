@@ -1,13 +1,6 @@
 //! How fast a fleet comes in, as its broker sees it: first connects, and those after an outage. The gate's arithmetic on made-up time is tested in the lifecycle.
 #![allow(clippy::unwrap_used, reason = "what panics here is a failed test")]
 
-#[path = "harness/fleet_file.rs"]
-mod fleet_file;
-#[path = "harness/headless.rs"]
-mod headless;
-#[path = "harness/mosquitto.rs"]
-mod mosquitto;
-
 use std::{
     sync::{
         Arc, Mutex,
@@ -18,9 +11,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fleet_file::FleetFile;
-use headless::Headless;
-use mosquitto::{Mosquitto, Setup};
+use mqfleet_test_support::{
+    fleet_file::FleetFile,
+    headless::Headless,
+    mosquitto::{Mosquitto, Setup},
+};
 
 /// Connects a second, as the fleet file allows them.
 const RATE: usize = 200;

@@ -1,23 +1,16 @@
 //! A fleet whose brokers are verified against a whole trust store, by the whole program: a broker that moves to another CA of the store is followed, one that leaves the store is refused. What the store costs is benchmarked.
 
-#[path = "harness/certs.rs"]
-mod certs;
-#[path = "harness/fleet_file.rs"]
-mod fleet_file;
-#[path = "harness/headless.rs"]
-mod headless;
-#[path = "harness/mosquitto.rs"]
-mod mosquitto;
-
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
-use certs::{Authority, VALID};
-use fleet_file::FleetFile;
-use headless::Headless;
-use mosquitto::{Mosquitto, Setup, free_port};
+use mqfleet_test_support::{
+    certs::{Authority, VALID},
+    fleet_file::FleetFile,
+    headless::{self, Headless},
+    mosquitto::{Mosquitto, Setup, free_port},
+};
 use tempfile::TempDir;
 
 /// Enough for their losses to put an endpoint in doubt, so that it is asked before anybody tries again.

@@ -2,10 +2,10 @@
 
 use std::{path::Path, process::Command};
 
+use mqfleet_test_support::mosquitto::free_port;
 use rustix::process::Signal;
 
 use super::{
-    mosquitto::free_port,
     server::{Server, installed},
     table::{Broker, Cell, Column, Expected, PASSWORD, Ports},
 };

@@ -1,9 +1,8 @@
 //! The table's column of ejabberd's mod_mqtt, which ends when its standard input does.
 
-use super::{
-    ejabberd::{Ejabberd, Setup},
-    table::{Broker, Cell, Column, Expected, PASSWORD, Ports},
-};
+use mqfleet_test_support::ejabberd::{Ejabberd, Setup};
+
+use super::table::{Broker, Cell, Column, Expected, PASSWORD, Ports};
 
 pub const COLUMN: Column = Column {
     name: "ejabberd",

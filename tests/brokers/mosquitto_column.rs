@@ -2,12 +2,10 @@
 
 use std::{path::Path, process::Command};
 
+use mqfleet_test_support::mosquitto::{Mosquitto, Setup, free_port};
 use rustix::process::Rlimit;
 
-use super::{
-    mosquitto::{Mosquitto, Setup, free_port},
-    table::{Broker, Cell, Column, Expected, PASSWORD, Ports},
-};
+use super::table::{Broker, Cell, Column, Expected, PASSWORD, Ports};
 
 pub const COLUMN: Column = Column {
     name: "mosquitto",

@@ -1,9 +1,8 @@
 //! The table's column of rmqtt, which is the demo's broker, inside the test's own process: nothing kills or stops it alone.
 
-use super::{
-    rmqtt::{Door, Papers, Rmqtt},
-    table::{Broker, Cell, Column, Expected, PASSWORD, Ports},
-};
+use mqfleet_test_support::rmqtt::{Door, Papers, Rmqtt};
+
+use super::table::{Broker, Cell, Column, Expected, PASSWORD, Ports};
 
 pub const COLUMN: Column = Column {
     name: "rmqtt",

@@ -7,14 +7,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
-
-use super::{
+use mqfleet_test_support::{
     certs::{Authority, VALID},
     fleet_file::FleetFile,
     headless::{Headless, Heard},
 };
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 
 pub const PASSWORD: &str = "let-me-in-7";
 

@@ -1,19 +1,14 @@
 //! Suspending and going on, in a real shell with job control.
 
+use mqfleet_test_support::{SOON, console::Console, fleet_file::FleetFile, mosquitto::Mosquitto, process, program};
 use rustix::process::Signal;
 
-use crate::{
-    console::{Console, SOON, signal_process},
-    count_in_log,
-    fleet_file::FleetFile,
-    mosquitto::Mosquitto,
-    start,
-};
+use crate::{count_in_log, start};
 
 fn started(shell: &mut Console, file: &FleetFile) -> (u32, String) {
     shell.wait_text("prompt$");
     let cooked = shell.modes();
-    shell.press(&format!("{} run {}\n", env!("CARGO_BIN_EXE_mqfleet"), file.path()));
+    shell.press(&format!("{} run {}\n", program(), file.path()));
     shell.wait_text("20 up");
     // The shell's child, and not the workers below it.
     let job = shell.descendants().into_iter().min().expect("the job");
@@ -39,7 +34,7 @@ fn suspended_by_key_or_signal_the_shell_has_its_terminal_and_fg_goes_on() {
     for way in ["ctrl-z", "TSTP", "TSTP to the group"] {
         match way {
             "ctrl-z" => shell.press("\x1a"),
-            "TSTP" => signal_process(job, Signal::TSTP),
+            "TSTP" => process::signal(job, Signal::TSTP),
             _ => {
                 let group = rustix::process::Pid::from_raw(job as i32).expect("a group");
                 rustix::process::kill_process_group(group, Signal::TSTP).expect("sent");
@@ -66,7 +61,7 @@ fn suspended_by_key_or_signal_the_shell_has_its_terminal_and_fg_goes_on() {
         shell.resize(100, 30);
     }
     // Stopped by force, and woken by the shell: it has to take the terminal over again itself.
-    signal_process(job, Signal::STOP);
+    process::signal(job, Signal::STOP);
     wait_modes(&shell, |modes| modes != raw);
     shell.press("fg\n");
     wait_modes(&shell, |modes| modes == raw);

@@ -2,7 +2,9 @@
 
 use std::{fs, process::Command};
 
-use crate::{console::Console, fleet_file::FleetFile, mosquitto::Mosquitto, quit};
+use mqfleet_test_support::{console::Console, fleet_file::FleetFile, mosquitto::Mosquitto, program};
+
+use crate::quit;
 
 #[test]
 fn a_stopped_broker_is_on_the_screen_in_the_events_and_in_the_report() {
@@ -30,7 +32,7 @@ fn a_stopped_broker_is_on_the_screen_in_the_events_and_in_the_report() {
     assert_eq!(screen.matches("is silent: no answer").count(), 1, "{screen}");
     assert!(p99(&screen).is_some_and(|p99| p99 >= 5.0), "the wait is not forgotten at once\n{screen}");
     quit(&mut console);
-    let report = Command::new(env!("CARGO_BIN_EXE_mqfleet")).args(["report", recording, "--format", "json"]).output();
+    let report = Command::new(program()).args(["report", recording, "--format", "json"]).output();
     let report: serde_json::Value = serde_json::from_slice(&report.unwrap().stdout).unwrap();
     let latency = &report["whole"]["latency"];
     assert!(latency["max_us"].as_u64().is_some_and(|max| max >= 5_000_000), "{latency}");

@@ -10,13 +10,13 @@ use std::{
     time::Duration,
 };
 
-use crate::{
-    Run, V311,
+use mqfleet_test_support::{
     fleet_file::FleetFile,
     mosquitto::Mosquitto,
-    plainly, script,
-    script::{ACCEPT_V5, ACCEPT_V311, CLOSE},
+    script::{self, ACCEPT_V5, ACCEPT_V311, CLOSE},
 };
+
+use crate::{Run, V311, plainly};
 
 fn url(port: u16) -> String {
     format!("mqtt://127.0.0.1:{port}")

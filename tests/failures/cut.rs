@@ -5,13 +5,14 @@ use std::{
     process::Command,
 };
 
-use crate::{
-    Run,
+use mqfleet_test_support::{
     mosquitto::{Mosquitto, Setup},
     peers::{accepted, serve},
     relay::Relay,
     script::{self, ACCEPT_V5, ACCEPT_V311},
 };
+
+use crate::Run;
 
 fn url(port: u16) -> String {
     format!("mqtt://127.0.0.1:{port}")

@@ -2,9 +2,10 @@
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
+use mqfleet_test_support::{fleet_file::FleetFile, headless::Heard, mosquitto::Mosquitto, peers, script};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 
-use crate::{Run, fleet_file::FleetFile, headless::Heard, mosquitto::Mosquitto};
+use crate::Run;
 
 fn url(broker: &Mosquitto) -> String {
     format!("mqtt://127.0.0.1:{}", broker.port())
@@ -96,12 +97,10 @@ fn password_command_fails() {
 fn out_of_files() {
     use std::sync::{Arc, Mutex, mpsc};
 
-    use crate::script;
-
     // Its first client is let in, and thrown out when the test says so.
     let (throw_out, order) = mpsc::channel::<()>();
     let order = Arc::new(Mutex::new(Some(order)));
-    let broker = crate::peers::serve(move |mut stream| {
+    let broker = peers::serve(move |mut stream| {
         while let Some(packet) = script::packet(&mut stream) {
             let _ = match packet[0] >> 4 {
                 1 => std::io::Write::write_all(&mut stream, script::ACCEPT_V5),
@@ -132,7 +131,7 @@ fn out_of_files() {
 #[test]
 fn retries_exhausted() {
     // It accepts and closes.
-    let hangs_up = crate::peers::serve(|mut s| {
+    let hangs_up = peers::serve(|mut s| {
         let _ = std::io::Read::read(&mut s, &mut [0; 256]);
     });
     let client = "reconnect = { max_retries = 2 }";

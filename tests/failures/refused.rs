@@ -8,16 +8,15 @@ use std::{
     },
 };
 
-use rustix::process::{Resource, Rlimit, getrlimit};
-
-use crate::{
-    Run, V311,
+use mqfleet_test_support::{
     fleet_file::FleetFile,
     mosquitto::{Mosquitto, Setup},
     peers::serve,
-    plainly,
     script::{self, ACCEPT_V5, ACCEPT_V311},
 };
+use rustix::process::{Resource, Rlimit, getrlimit};
+
+use crate::{Run, V311, plainly};
 
 /// A real broker with one user.
 fn guarded() -> Mosquitto {

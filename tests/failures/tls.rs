@@ -12,18 +12,17 @@ use std::{
     thread,
 };
 
-use openssl::ssl::{AlpnError, SslOptions, SslVersion};
-use tempfile::TempDir;
-
-use crate::{
-    Run,
+use mqfleet_test_support::{
     certs::{Authority, Certified, EXPIRED, NOT_YET, VALID, Wanted},
     fleet_file::FleetFile,
     mosquitto::{Mosquitto, Setup, free_port},
     peers::{TlsSetup, serve_tls},
-    plainly,
     relay::Relay,
 };
+use openssl::ssl::{AlpnError, SslOptions, SslVersion};
+use tempfile::TempDir;
+
+use crate::{Run, plainly};
 
 const NAMES: &str = "DNS:localhost,IP:127.0.0.1";
 

@@ -6,18 +6,17 @@ use std::{
     os::unix::net::UnixListener,
 };
 
-use tempfile::TempDir;
-
-use crate::{
-    Run,
+use mqfleet_test_support::{
     certs::{Certified, Wanted},
     dns::{Dns, Mood},
     mosquitto::{Mosquitto, Setup, free_port},
     netns::Network,
-    not_shown,
     peers::{Blackhole, TlsSetup, serve, serve_http, serve_proxy, serve_tls},
     relay::Relay,
 };
+use tempfile::TempDir;
+
+use crate::{Run, not_shown};
 
 #[test]
 fn name_not_resolved() {

@@ -11,14 +11,14 @@ use std::{
     time::Duration,
 };
 
+use mqfleet_test_support::{
+    certs::{Certified, Wanted},
+    script::{self, packet},
+};
 use openssl::ssl::{SslAcceptor, SslMethod};
 use rustix::net::sockopt::set_socket_linger;
 
-use super::{
-    certs::{Certified, Wanted},
-    language::{self, Act, Occasion},
-    script::{self, packet},
-};
+use super::language::{self, Act, Occasion};
 
 /// What carries the bytes.
 pub trait Way: Read + Write {}

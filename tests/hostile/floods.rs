@@ -6,12 +6,12 @@ use std::{
     time::Instant,
 };
 
+use mqfleet_test_support::{SOON, script::packet};
 use rustix::net::sockopt::set_socket_recv_buffer_size;
 
 use super::{
     broker::{Way, answer, listen},
     language::{Act, Occasion, acts},
-    script::packet,
     *,
 };
 

@@ -9,12 +9,12 @@ use std::{
 
 use fastrand::Rng;
 use mqfleet::fleet::Traffic;
+use mqfleet_test_support::{SOON, script::packet};
 use rustix::net::sockopt::set_socket_linger;
 
 use super::{
     broker::{Way, answer, identifier, listen},
     language::with_variable,
-    script::packet,
     *,
 };
 

@@ -1,16 +1,16 @@
 //! Certificates of clients: shown where the server asks for one, read from their files, and refused in words.
 
 use mqfleet::{endpoint::probe, fleet::Secret, transport};
+use mqfleet_test_support::{
+    async_peers::{self, acceptor_of, serve_tls},
+    certs::Wanted,
+};
 use openssl::{
     ssl::{SslAcceptorBuilder, SslVerifyMode, SslVersion},
     symm::Cipher,
 };
 
 use super::*;
-use crate::{
-    async_peers::{acceptor_of, serve_tls},
-    certs::Wanted,
-};
 
 const VERSIONS: [SslVersion; 2] = [SslVersion::TLS1_2, SslVersion::TLS1_3];
 
@@ -92,9 +92,9 @@ async fn refusals_of_a_client_s_certificate_are_told() {
 async fn a_refusal_is_heard_by_who_speaks_first() {
     let trust = Trust::new();
     let acceptor = Arc::new(strict(&trust, SslVersion::TLS1_3).build());
-    let address = crate::async_peers::serve(move |stream| {
+    let address = async_peers::serve(move |stream| {
         let acceptor = acceptor.clone();
-        async move { crate::async_peers::accept(&acceptor, stream).await.map(drop) }
+        async move { async_peers::accept(&acceptor, stream).await.map(drop) }
     })
     .await;
     let endpoint = secure(address, &trust.ca_file());

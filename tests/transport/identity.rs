@@ -1,16 +1,16 @@
 //! Whose certificates are taken for whose: the same for clients and for probes, and nothing that is not meant.
 
 use mqfleet::endpoint::probe;
+use mqfleet_test_support::{
+    async_peers::{self, acceptor, serve_tls},
+    certs::Wanted,
+};
 use openssl::{
     asn1::{Asn1Object, Asn1OctetString},
     x509::{X509Builder, X509Extension, extension::ExtendedKeyUsage},
 };
 
 use super::*;
-use crate::{
-    async_peers::{acceptor, serve_tls},
-    certs::Wanted,
-};
 
 /// The extension subjectAltName with one DNS name of these bytes (RFC 5280 §4.2.1.6).
 fn raw_name(name: &[u8]) -> X509Extension {
@@ -97,9 +97,9 @@ async fn a_server_is_who_its_certificate_names_and_nobody_else() {
         let shown = own.certificate.clone();
         let address = if host == "::1" { "[::1]:0" } else { "127.0.0.1:0" };
         let acceptor = Arc::new(acceptor(&own).build());
-        let server = crate::async_peers::serve_at(address, move |stream| {
+        let server = async_peers::serve_at(address, move |stream| {
             let acceptor = acceptor.clone();
-            async move { crate::async_peers::echo(crate::async_peers::accept(&acceptor, stream).await?).await }
+            async move { async_peers::echo(async_peers::accept(&acceptor, stream).await?).await }
         })
         .await;
         let connector = knowing(&["127.0.0.1"]);

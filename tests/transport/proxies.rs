@@ -7,13 +7,14 @@ use std::{
 };
 
 use mqfleet::fleet::{Proxy, ProxyKind, Secret, WebSocket};
+use mqfleet_test_support::{
+    async_peers::{accept, acceptor, carry, echo, request, serve, serve_tls},
+    certs::Wanted,
+    peers,
+};
 use tokio::net::TcpStream;
 
 use super::*;
-use crate::{
-    async_peers::{accept, acceptor, carry, echo, request, serve, serve_tls},
-    certs::Wanted,
-};
 
 const OPEN: &str = "HTTP/1.1 200 Connection established\r\n\r\n";
 
@@ -344,7 +345,7 @@ async fn socks_is_asked_for_the_next_address_where_one_is_refused() {
 #[tokio::test]
 async fn a_websocket_goes_through_socks() {
     let (tell, _heard) = mpsc::channel();
-    let server = crate::peers::serve_http(tell, crate::peers::accepted);
+    let server = peers::serve_http(tell, peers::accepted);
     let (proxy, _asked) = socks(server, Rules::default()).await;
     let websocket = Transport::WebSocket(Arc::new(WebSocket::new("/mqtt")));
     let endpoint = Endpoint { transport: websocket, ..through(plain(server), ProxyKind::Socks5h, proxy) };

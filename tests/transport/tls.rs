@@ -6,13 +6,13 @@ use std::sync::{
 };
 
 use mqfleet::{endpoint::probe, fleet::TlsMinimum, transport};
-use openssl::ssl::{NameType, SslVersion};
-
-use super::*;
-use crate::{
+use mqfleet_test_support::{
     async_peers::{accept, acceptor, acceptor_of, echo, serve, serve_tls},
     certs::Wanted,
 };
+use openssl::ssl::{NameType, SslVersion};
+
+use super::*;
 
 fn good(trust: &Trust) -> Certified {
     trust.ca.issue(&Wanted { names: &["localhost", "127.0.0.1", "broker.example"], ..Wanted::LOCALHOST })

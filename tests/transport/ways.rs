@@ -5,14 +5,14 @@ use std::{
     time::Duration,
 };
 
-use tokio::net::UnixListener;
-
-use super::*;
-use crate::{
-    async_peers::{acceptor, echo, serve, serve_at, serve_tls},
+use mqfleet_test_support::{
+    async_peers::{self, acceptor, echo, serve, serve_at, serve_tls},
     certs::Wanted,
     peers::Blackhole,
 };
+use tokio::net::UnixListener;
+
+use super::*;
 
 /// Cases 2: the first of two addresses is dead, and TLS is no different from TCP.
 #[tokio::test]
@@ -24,7 +24,7 @@ async fn a_dead_address_gives_way_to_the_next_in_tls_too() {
     let listening = format!("127.0.0.2:{}", hole.address().port());
     let live = serve_at(&listening, move |stream| {
         let acceptor = acceptor.clone();
-        async move { echo(crate::async_peers::accept(&acceptor, stream).await?).await }
+        async move { echo(async_peers::accept(&acceptor, stream).await?).await }
     })
     .await;
     let endpoint = Endpoint { host: "many.example".into(), ..secure(live, &trust.ca_file()) };

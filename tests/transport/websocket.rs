@@ -6,14 +6,14 @@ use mqfleet::{
     fleet::{Secret, WebSocket},
     transport,
 };
-use tokio::net::TcpStream;
-
-use super::*;
-use crate::{
+use mqfleet_test_support::{
     async_peers::{accept, acceptor, frame, read_frame, request, serve},
     certs::Wanted,
     peers::accepted,
 };
+use tokio::net::TcpStream;
+
+use super::*;
 
 const BINARY: u8 = 0x82;
 const TEXT: u8 = 0x81;

@@ -7,5 +7,3 @@ mod glance;
 mod loyalty;
 mod scenes;
 mod snapshots;
-#[path = "../harness/svg.rs"]
-mod svg;

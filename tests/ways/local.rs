@@ -3,9 +3,9 @@
 use std::{collections::BTreeMap, os::unix::net::UnixStream, time::Instant};
 
 use mqfleet::fleet::{Endpoint, Transport};
+use mqfleet_test_support::mosquitto::{Mosquitto, Setup};
 
 use super::*;
-use crate::mosquitto::{Mosquitto, Setup};
 
 #[tokio::test]
 async fn a_unix_socket_is_a_way_like_any_other() {

@@ -2,14 +2,15 @@
 
 use std::time::Instant;
 
-use super::*;
-use crate::{
+use mqfleet_test_support::{
     fleet_file::FleetFile,
     headless::Headless,
     mosquitto::{Mosquitto, Setup, free_port},
     name_server::{NAME, NameServer},
     peers::Blackhole,
 };
+
+use super::*;
 
 const MS: Duration = Duration::from_millis(1);
 

@@ -10,16 +10,16 @@ use mqfleet::{
     event::Reason,
     fleet::{Endpoint, Proxy, ProxyKind, Secret},
 };
+use mqfleet_test_support::{
+    async_peers::{accept, acceptor, carry, request, serve},
+    mosquitto::Mosquitto,
+};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
 };
 
 use super::*;
-use crate::{
-    async_peers::{accept, acceptor, carry, request, serve},
-    mosquitto::Mosquitto,
-};
 
 const MS: Duration = Duration::from_millis(1);
 const OPEN: &[u8] = b"HTTP/1.1 200 Connection established\r\nVia: 1.1 proxy.example\r\n\r\n";

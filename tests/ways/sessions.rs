@@ -6,13 +6,13 @@ use std::sync::{
 };
 
 use mqfleet::fleet::{Endpoint, Tls, Transport};
-use openssl::ssl::SslVersion;
-
-use super::*;
-use crate::{
+use mqfleet_test_support::{
     async_peers::{accept, acceptor_of, carry, serve},
     mosquitto::Mosquitto,
 };
+use openssl::ssl::SslVersion;
+
+use super::*;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_comes_back_takes_up_its_session() {

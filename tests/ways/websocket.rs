@@ -3,19 +3,19 @@
 use std::{net::SocketAddr, sync::mpsc, time::Instant};
 
 use mqfleet::fleet::{Conversation, Endpoint, Message, Subscription, Tls, Transport, WebSocket};
-use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split},
-    net::TcpStream,
-};
-
-use super::*;
-use crate::{
+use mqfleet_test_support::{
     async_peers::{accept, acceptor, frame, read_frame, request, serve},
     fleet_file::FleetFile,
     headless::Headless,
     mosquitto::Mosquitto,
     peers::accepted,
 };
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split},
+    net::TcpStream,
+};
+
+use super::*;
 
 /// How a server speaks to its clients.
 #[derive(Clone, Copy)]
