@@ -1,15 +1,21 @@
 //! Every kind of connection, by the whole program to real brokers: what must come up does, what must be refused is, with its reason. Conversations are tested with the worker.
 
+mod brokers;
+mod endpoint;
+mod failures;
+mod table;
+mod transport;
+mod trust_store;
+mod ways;
+mod with_ejabberd;
+mod with_mosquitto;
+mod with_rmqtt;
+
 use mqfleet_test_support::{
     fleet_file::FleetFile,
     headless::Headless,
     mosquitto::{Mosquitto, Setup, free_port},
 };
-
-mod table;
-mod with_ejabberd;
-mod with_mosquitto;
-mod with_rmqtt;
 
 #[test]
 fn where_no_tls_listens_nothing_is_tried() {

@@ -6,4 +6,5 @@ mod frames;
 mod glance;
 mod loyalty;
 mod scenes;
+mod screenshots;
 mod snapshots;

@@ -24,7 +24,7 @@ pub mod script;
 pub mod svg;
 pub mod worker;
 
-use std::{env, sync::LazyLock, time::Duration};
+use std::{env, sync::LazyLock, thread, time::Duration};
 
 /// How long a test waits for what must come. It is no measure: these machines are busy.
 pub const SOON: Duration = Duration::from_secs(60);
@@ -37,4 +37,14 @@ pub fn program() -> &'static str {
         folder.join("mqfleet").into_os_string().into_string().expect("a path in UTF-8")
     });
     &PROGRAM
+}
+
+/// What has the test that calls this run once more, and no other, as the arguments of its own program.
+///
+/// # Panics
+/// On any thread but the test's own, which has its name: a name of no test would run none, and that succeeds.
+pub fn this_test() -> [String; 3] {
+    let thread = thread::current();
+    let name = thread.name().filter(|name| *name != "main").expect("the thread of a test");
+    ["--exact".into(), name.into(), "--nocapture".into()]
 }

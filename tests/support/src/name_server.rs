@@ -12,6 +12,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::this_test;
+
 /// The name it knows; it stands for 127.0.0.1 until it is told otherwise. The last part is reserved for tests (RFC 6761).
 pub const NAME: &str = "far.broker.test";
 
@@ -33,24 +35,24 @@ struct Says {
 impl NameServer {
     const INSIDE: &str = "MQFLEET_TEST_OWN_NETWORK";
 
-    /// Starts it for the test of this name. Names are looked up at port 53 of where the system's
+    /// Starts it for the test that calls this. Names are looked up at port 53 of where the system's
     /// configuration says, so the test runs once more, in a child with a network and a view of /etc
     /// of its own: there this returns a name server, and outside nothing is left to do.
-    pub fn of(test: &str) -> Option<NameServer> {
+    pub fn start() -> Option<NameServer> {
         // One server, asked once, waited for 30 s; nothing else is asked.
-        Self::with(test, "nameserver 127.0.0.1\noptions timeout:30 attempts:1\n")
+        Self::with("nameserver 127.0.0.1\noptions timeout:30 attempts:1\n")
     }
 
     /// The same, but it is only the second that is asked, as systems do by themselves: after 5 s.
-    pub fn behind_a_dead_one(test: &str) -> Option<NameServer> {
+    pub fn behind_a_dead_one() -> Option<NameServer> {
         let dead = "nameserver 127.0.0.53\nnameserver 127.0.0.1\noptions timeout:5 attempts:2\n";
-        let server = Self::with(test, dead)?;
+        let server = Self::with(dead)?;
         Some(NameServer { _dead: Some(UdpSocket::bind("127.0.0.53:53").unwrap()), ..server })
     }
 
-    fn with(test: &str, configuration: &str) -> Option<NameServer> {
+    fn with(configuration: &str) -> Option<NameServer> {
         if std::env::var_os(Self::INSIDE).is_some() {
-            return Some(Self::start());
+            return Some(Self::serve());
         }
         let own = ["--map-root-user", "--net", "--mount"];
         let can = Command::new("unshare").args(own).args(["ip", "link", "set", "lo", "up"]).output();
@@ -70,7 +72,7 @@ impl NameServer {
             .args(["sh", "-e", "-c", script])
             .arg(dir.path())
             .arg(std::env::current_exe().unwrap())
-            .args(["--exact", test, "--nocapture"])
+            .args(this_test())
             .env(Self::INSIDE, "1")
             .stdin(Stdio::null())
             .status();
@@ -78,7 +80,7 @@ impl NameServer {
         None
     }
 
-    fn start() -> NameServer {
+    fn serve() -> NameServer {
         let socket = UdpSocket::bind("127.0.0.1:53").unwrap();
         let says = Says { addresses: vec![[127, 0, 0, 1].into()], delay: Duration::ZERO };
         let says = Arc::new(Mutex::new(says));

@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt};
 use mqfleet_test_support::{fleet_file::FleetFile, headless::Heard, mosquitto::Mosquitto, peers, script};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 
-use crate::Run;
+use super::Run;
 
 fn url(broker: &Mosquitto) -> String {
     format!("mqtt://127.0.0.1:{}", broker.port())
@@ -66,7 +66,7 @@ fn password_file_gone() {
     ));
     let password = file.dir.path().join("press.pw");
     fs::write(&password, "let-me-in").expect("a file");
-    let mut run = Run::file(file, crate::plainly);
+    let mut run = Run::file(file, super::plainly);
     run.comes_up();
     fs::remove_file(&password).expect("to remove it");
     broker.restart();
@@ -137,7 +137,7 @@ fn retries_exhausted() {
     let client = "reconnect = { max_retries = 2 }";
     let mut run = Run::with(&format!("mqtt://{hangs_up}"), "", client);
     for _ in 0..2 {
-        let step = run.step("a try", crate::is_failure);
+        let step = run.step("a try", super::is_failure);
         assert_eq!((&step["to"], &step["reason"]), (&"backoff".into(), &"connection_lost".into()));
     }
     run.expect("retries_exhausted");

@@ -27,7 +27,7 @@ struct Case {
 
 /// The rows of the table, each with the versions and the ways that it has.
 fn rows() -> impl Iterator<Item = (Row, Vec<Protocol>, Vec<bool>)> {
-    let lines = include_str!("main.rs").lines().filter_map(|l| l.strip_prefix("//! | `"));
+    let lines = include_str!("../hostile.rs").lines().filter_map(|l| l.strip_prefix("//! | `"));
     lines.map(|line| {
         let cells: Vec<&str> = line.trim_end_matches('|').split(" | ").map(|c| c.trim().trim_matches('`')).collect();
         let [name, mqtt, way, moment, says, ends] = cells[..] else { panic!("not six cells: {line}") };

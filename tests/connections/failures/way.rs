@@ -16,7 +16,7 @@ use mqfleet_test_support::{
 };
 use tempfile::TempDir;
 
-use crate::{Run, not_shown};
+use super::{Run, not_shown};
 
 #[test]
 fn name_not_resolved() {

@@ -16,7 +16,7 @@ use mqfleet_test_support::{
     script::{self, ACCEPT_V5, ACCEPT_V311, CLOSE},
 };
 
-use crate::{Run, V311, plainly};
+use super::{Run, V311, plainly};
 
 fn url(port: u16) -> String {
     format!("mqtt://127.0.0.1:{port}")
@@ -131,7 +131,7 @@ fn version_found_by_itself() {
         let mut run = Run::with(&url(old_broker(shape)), "", "protocol = 'auto'");
         let step = run.step("up", |step| step["to"] == "up");
         assert_eq!((&step["detail"], &step["attempt"]), (&"in MQTT 3.1.1".into(), &1.into()), "{step}");
-        let wrong = run.program.heard().of_type("state").any(crate::is_failure);
+        let wrong = run.program.heard().of_type("state").any(super::is_failure);
         assert!(!wrong, "a failure is told: version_found_by_itself");
     }
     // One that hangs up on both is tried with both.

@@ -78,7 +78,7 @@ impl Far {
 
 #[test]
 fn a_name_server_that_is_far_away() {
-    let Some(names) = NameServer::of("names::a_name_server_that_is_far_away") else { return };
+    let Some(names) = NameServer::start() else { return };
     let far = Far::at(&["127.0.0.1"], free_port());
     names.delay(50 * MS);
     drop(far.comes_up("a name server 50 ms away", Duration::from_secs(8)));
@@ -88,7 +88,7 @@ fn a_name_server_that_is_far_away() {
 
 #[test]
 fn a_first_name_server_that_is_dead() {
-    let Some(_names) = NameServer::behind_a_dead_one("names::a_first_name_server_that_is_dead") else { return };
+    let Some(_names) = NameServer::behind_a_dead_one() else { return };
     let far = Far::at(&["127.0.0.1"], free_port());
     let began = Instant::now();
     drop(far.comes_up("a first name server that is dead", Duration::from_secs(14)));
@@ -97,7 +97,7 @@ fn a_first_name_server_that_is_dead() {
 
 #[test]
 fn a_first_address_that_is_dead() {
-    let Some(names) = NameServer::of("names::a_first_address_that_is_dead") else { return };
+    let Some(names) = NameServer::start() else { return };
     // It swallows what comes to it at 127.0.0.1; the broker has the same port elsewhere.
     let hole = Blackhole::open();
     let far = Far::at(&["127.0.0.6"], hole.address().port());
@@ -109,7 +109,7 @@ fn a_first_address_that_is_dead() {
 
 #[test]
 fn addresses_of_both_versions() {
-    let Some(names) = NameServer::of("names::addresses_of_both_versions") else { return };
+    let Some(names) = NameServer::start() else { return };
     let far = Far::at(&["127.0.0.1"], free_port());
     names.say(&["::1", "127.0.0.1"]);
     drop(far.comes_up("IPv6 first, and only IPv4 answers", Duration::from_secs(8)));
@@ -121,7 +121,7 @@ fn addresses_of_both_versions() {
 /// Where it was serves while nobody knows where it is.
 #[test]
 fn a_name_that_is_lost_later_holds_nobody() {
-    let Some(names) = NameServer::of("names::a_name_that_is_lost_later_holds_nobody") else { return };
+    let Some(names) = NameServer::start() else { return };
     let mut far = Far::at(&["127.0.0.1"], free_port());
     let (run, _file) = far.comes_up("a name server that still answers", Duration::from_secs(8));
     // Answers are kept for a while; nothing of that is left when the broker comes back.

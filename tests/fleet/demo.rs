@@ -323,7 +323,7 @@ async fn a_parent() {
 #[test]
 fn no_part_outlives_a_killed_parent() {
     let mut parent = Command::new(std::env::current_exe().unwrap())
-        .args(["a_parent", "--exact", "--ignored", "--nocapture"])
+        .args(["demo::a_parent", "--exact", "--ignored", "--nocapture"])
         .env("MQFLEET_TEST_PARENT", "1")
         .stdout(Stdio::piped())
         .spawn()

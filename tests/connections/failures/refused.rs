@@ -16,7 +16,7 @@ use mqfleet_test_support::{
 };
 use rustix::process::{Resource, Rlimit, getrlimit};
 
-use crate::{Run, V311, plainly};
+use super::{Run, V311, plainly};
 
 /// A real broker with one user.
 fn guarded() -> Mosquitto {

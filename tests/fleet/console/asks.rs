@@ -2,7 +2,7 @@
 
 use mqfleet_test_support::{console::Console, fleet_file::FleetFile, mosquitto::Mosquitto};
 
-use crate::{DOWN, count_in_log, quit, start, wait_log};
+use super::{DOWN, count_in_log, quit, start, wait_log};
 
 /// Where the table is not seen, nobody can tell whom a key hits: it does nothing, and says so. A question that
 /// was asked before is there in whatever room there is, and cannot be answered where there is none.

@@ -1,5 +1,14 @@
 //! Whole fleets on real brokers, seen through the JSON lines: faults heal by themselves, and scripts get what they were promised. The screen is tested in `console.rs`.
 
+mod console;
+mod credentials;
+mod dead_endpoint;
+mod demo;
+mod late;
+mod rights;
+mod secrets;
+mod storm;
+
 use std::{
     collections::HashSet,
     fs,

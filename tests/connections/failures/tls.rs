@@ -22,7 +22,7 @@ use mqfleet_test_support::{
 use openssl::ssl::{AlpnError, SslOptions, SslVersion};
 use tempfile::TempDir;
 
-use crate::{Run, plainly};
+use super::{Run, plainly};
 
 const NAMES: &str = "DNS:localhost,IP:127.0.0.1";
 

@@ -3,7 +3,7 @@
 use mqfleet_test_support::{SOON, console::Console, fleet_file::FleetFile, mosquitto::Mosquitto, process, program};
 use rustix::process::Signal;
 
-use crate::{count_in_log, start};
+use super::{count_in_log, start};
 
 fn started(shell: &mut Console, file: &FleetFile) -> (u32, String) {
     shell.wait_text("prompt$");
@@ -84,5 +84,5 @@ fn without_a_shell_nobody_is_stopped_whom_nobody_could_wake() {
     console.wait_text("5 up");
     console.press("\x1a");
     console.wait_text("not suspended: there is no shell here");
-    crate::quit(&mut console);
+    super::quit(&mut console);
 }

@@ -4,7 +4,7 @@ use std::{fs, process::Command};
 
 use mqfleet_test_support::{console::Console, fleet_file::FleetFile, mosquitto::Mosquitto, program};
 
-use crate::quit;
+use super::quit;
 
 #[test]
 fn a_stopped_broker_is_on_the_screen_in_the_events_and_in_the_report() {

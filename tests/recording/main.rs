@@ -1,5 +1,8 @@
 //! Recordings of the whole program: what a death, a full disk and limits leave of them, and that a replay prints what the live run printed. How the file looks inside is the library's own tests' matter.
 
+mod damaged;
+mod replay;
+
 use std::{
     fs,
     path::Path,

@@ -10,7 +10,7 @@ use mqfleet::fleet::{Proxy, ProxyKind, Secret, WebSocket};
 use mqfleet_test_support::{
     async_peers::{accept, acceptor, carry, echo, request, serve, serve_tls},
     certs::Wanted,
-    peers,
+    peers, this_test,
 };
 use tokio::net::TcpStream;
 
@@ -130,13 +130,13 @@ async fn refusals_of_an_http_proxy_are_told_and_no_password() {
 }
 
 /// Runs this test again with this file as the system's trust store. False in the test itself.
-fn again_with_system_store(test: &str, file: &Path) -> bool {
+fn again_with_system_store(file: &Path) -> bool {
     const INSIDE: &str = "MQFLEET_TEST_OWN_STORE";
     if std::env::var_os(INSIDE).is_some() {
         return false;
     }
     let mut own = Command::new(std::env::current_exe().unwrap());
-    own.args(["--exact", test, "--nocapture"]).env(INSIDE, file).env("SSL_CERT_FILE", file).stdin(Stdio::null());
+    own.args(this_test()).env(INSIDE, file).env("SSL_CERT_FILE", file).stdin(Stdio::null());
     assert!(own.status().unwrap().success(), "see above");
     true
 }
@@ -144,7 +144,6 @@ fn again_with_system_store(test: &str, file: &Path) -> bool {
 #[tokio::test]
 async fn a_proxy_in_tls_is_verified_by_the_system_and_carries_tls() {
     // The store has to be there when this process starts: its CA and the server's papers are files.
-    let test = "proxies::a_proxy_in_tls_is_verified_by_the_system_and_carries_tls";
     let trust = Trust::new();
     let store = std::env::var_os("MQFLEET_TEST_OWN_STORE").map(PathBuf::from);
     if store.is_none() {
@@ -153,7 +152,7 @@ async fn a_proxy_in_tls_is_verified_by_the_system_and_carries_tls() {
         fs::write(&theirs, own.pem()).unwrap();
         trust.file("store.pem.proxy", format!("{}{}", papers.pem(), papers.key_pem()));
         // The test in this process sees a proxy that nobody vouches for.
-        assert!(again_with_system_store(test, &theirs));
+        assert!(again_with_system_store(&theirs));
     }
     let papers = match &store {
         Some(store) => {

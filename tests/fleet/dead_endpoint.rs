@@ -175,7 +175,7 @@ fn leave(console: &mut Console) {
 
 #[test]
 fn a_name_server_that_hangs_stalls_nobody_else() {
-    let Some(names) = NameServer::of("a_name_server_that_hangs_stalls_nobody_else") else { return };
+    let Some(names) = NameServer::start() else { return };
     names.hang();
     let (near, far) = (Mosquitto::start(), Mosquitto::start());
     let file = near_and_far(&near, &far, 40);
@@ -192,8 +192,7 @@ fn a_name_server_that_hangs_stalls_nobody_else() {
 
 #[test]
 fn a_name_server_that_hangs_later_is_not_missed_by_who_reconnects() {
-    let test = "a_name_server_that_hangs_later_is_not_missed_by_who_reconnects";
-    let Some(names) = NameServer::of(test) else { return };
+    let Some(names) = NameServer::start() else { return };
     let (near, far) = (Mosquitto::start(), Mosquitto::start());
     let file = near_and_far(&near, &far, 40);
     let mut console = Console::start(120, 40, &["run", file.path()]);

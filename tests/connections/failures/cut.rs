@@ -12,7 +12,7 @@ use mqfleet_test_support::{
     script::{self, ACCEPT_V5, ACCEPT_V311},
 };
 
-use crate::Run;
+use super::Run;
 
 fn url(port: u16) -> String {
     format!("mqtt://127.0.0.1:{port}")
@@ -38,7 +38,7 @@ fn taken_over_twice() {
     let port = script::server(vec![ACCEPT_V5.to_vec(), vec![0xe0, 1, 0x8e]]);
     let mut run = Run::at(&url(port));
     run.comes_up();
-    let first = run.step("the first time", crate::is_failure);
+    let first = run.step("the first time", super::is_failure);
     assert_eq!(first["reason"], "session_taken_over");
     run.comes_up();
     run.expect("taken_over_twice");
@@ -94,7 +94,7 @@ fn kicked() {
         .into_iter()
         .find(|path| std::path::Path::new(path).exists());
     let Some(plugin) = plugin else {
-        return crate::not_shown("kicked", "mosquitto has no dynamic security plugin here");
+        return super::not_shown("kicked", "mosquitto has no dynamic security plugin here");
     };
     let dir = tempfile::TempDir::new().expect("a folder");
     let conf = dir.path().join("dynsec.json");
@@ -115,9 +115,9 @@ fn kicked() {
     order(&["disableClient", "ann"]);
     run.expect("kicked");
     // It comes back as it would after any goodbye, and learns that it may not.
-    let next = run.step("a refusal", crate::is_failure);
+    let next = run.step("a refusal", super::is_failure);
     assert_eq!(
-        (&next["to"], &next["reason"], crate::next_action(&next)),
+        (&next["to"], &next["reason"], super::next_action(&next)),
         (&"backoff".into(), &"not_authorized".into(), "soon")
     );
 }
