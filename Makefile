@@ -11,6 +11,9 @@ ROUNDS ?= 50
 # How long it sends random packets, in seconds.
 SOAK ?= 60
 
+# Tests mostly wait, for brokers, clocks and each other: several a core keep it busy.
+export RUST_TEST_THREADS ?= $(shell echo $$((4 * $$(nproc))))
+
 # A client is an open file, and so is its other end in the broker that a test starts: ask for many.
 MANY_FILES := ulimit -S -n 65536 2>/dev/null || ulimit -S -n "$$(ulimit -H -n)" 2>/dev/null || true
 
@@ -29,18 +32,19 @@ test: test-tools ## every test, in their short form (ARGS=name runs those named 
 .PHONY: brokers
 brokers: test-tools ## what is said at seven makes of brokers, as a table; installs those that are missing, some minutes
 	@.ci/install-brokers
-	$(MANY_FILES); cargo test --locked --test brokers -- --include-ignored --nocapture --test-threads=4 $(ARGS)
+	$(MANY_FILES); cargo test --locked --test connections brokers:: -- --include-ignored --nocapture --test-threads=4 $(ARGS)
 
 .PHONY: chaos
 chaos: test-tools ## the fault tests in their long form, some minutes (ROUNDS=50)
-	$(MANY_FILES); MQFLEET_ROUNDS=$(ROUNDS) cargo test --locked --release --test fleet --test resets --test hostile --test storm --test worker --test ways --test recording --test credentials -- --nocapture --test-threads=1 $(ARGS)
-	$(MANY_FILES); MQFLEET_SECONDS=$(SOAK) cargo test --locked --release --test hostile -- --ignored --nocapture $(ARGS)
+	$(MANY_FILES); MQFLEET_ROUNDS=$(ROUNDS) cargo test --locked --release --test fleet --test worker --test recording -- --nocapture --test-threads=1 $(ARGS)
+	$(MANY_FILES); MQFLEET_ROUNDS=$(ROUNDS) cargo test --locked --release --test connections ways:: -- --nocapture --test-threads=1 $(ARGS)
+	$(MANY_FILES); MQFLEET_SECONDS=$(SOAK) cargo test --locked --release --test worker hostile:: -- --ignored --nocapture $(ARGS)
 
 # rustix would read a vDSO that valgrind hides.
 .PHONY: valgrind
 valgrind: test-tools ## random packets against a whole worker under valgrind (SOAK=seconds)
 	$(MANY_FILES); RUSTFLAGS='--cfg rustix_use_libc' MQFLEET_SECONDS=$(SOAK) MQFLEET_TEST_WORKER='valgrind --error-exitcode=99 --leak-check=no -q' \
-		cargo test --locked --release --target-dir target/valgrind --test hostile -- --ignored --nocapture random
+		cargo test --locked --release --target-dir target/valgrind --test worker hostile::random -- --ignored --nocapture
 
 .PHONY: bench
 bench: test-tools ## speed, memory and CPU on this machine, printed; one alone: cargo bench --bench scale
@@ -48,15 +52,15 @@ bench: test-tools ## speed, memory and CPU on this machine, printed; one alone: 
 
 .PHONY: screenshots
 screenshots: test-tools ## writes screenshots/ anew, from real screens
-	MQFLEET_SCREENSHOTS=write cargo test --locked --test screenshots
+	MQFLEET_SCREENSHOTS=write cargo test --locked --test ui screenshots
 
 .PHONY: fmt
 fmt: ## formats the code
-	cargo fmt
+	cargo fmt --all
 
 .PHONY: lint
 lint: build-tools ## what CI refuses: other formatting, warnings
-	cargo fmt --check
+	cargo fmt --all --check
 	cargo clippy --locked --all-targets -- -D warnings
 
 .PHONY: install

@@ -1,27 +1,15 @@
 //! How exact the measured round trips are: over ways of known length beside a plain TCP client on the same way at the same time, and what a worker's own size adds; what is done with them is no matter here.
 
-#[path = "../tests/harness/comparison.rs"]
-mod comparison;
-#[path = "../tests/harness/delay.rs"]
-mod delay;
-#[path = "harness/process.rs"]
-mod machine;
-#[path = "../tests/harness/mosquitto.rs"]
-mod mosquitto;
-#[path = "../tests/harness/worker.rs"]
-mod process;
-#[path = "../tests/harness/reference.rs"]
-mod reference;
-#[path = "harness/report.rs"]
-mod report;
-
 use std::time::Duration;
 
-use comparison::{Plan, Seen, quantile};
-use delay::Delay;
-use mosquitto::Mosquitto;
 use mqfleet::fleet::ProbeKind::{Ack, Echo, Heartbeat};
-use report::{Table, count, setting, time};
+use mqfleet_test_support::{
+    comparison::{Plan, Seen, quantile},
+    delay::Delay,
+    mosquitto::Mosquitto,
+    process,
+    report::{Table, count, setting, time},
+};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -35,7 +23,7 @@ const BIAS: f64 = 0.3;
 async fn main() {
     let (clients, seconds) = (setting("MQFLEET_BENCH_CLIENTS", 500), setting("MQFLEET_BENCH_SECONDS", 20) as u32);
     println!("accuracy: {} clients of a worker and as many plain TCP clients, twice, {seconds} s each", count(clients));
-    println!("  {}", machine::machine());
+    println!("  {}", process::machine());
     println!(
         "  \"between\" is what the two lots of plain clients differ by: no difference below that means anything\n"
     );

@@ -1,29 +1,16 @@
 //! What connects into a blackhole cost the worker that makes them (CPU) and its other clients (the time of their probes); workers without them run beside it, two of them, to show what chance does.
 
-#[path = "../tests/harness/certs.rs"]
-mod certs;
-#[path = "harness/process.rs"]
-mod machine;
-#[path = "../tests/harness/mosquitto.rs"]
-mod mosquitto;
-#[path = "../tests/harness/peers.rs"]
-mod peers;
-#[path = "../tests/harness/worker.rs"]
-mod process;
-#[path = "harness/report.rs"]
-mod report;
-
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use mqfleet::{
-    fleet::{Probe, ProbeKind, Protocol},
+    fleet::{Probe, ProbeKind},
     wire::{ClientDef, Slot},
 };
-use process::{Def, Worker};
-use report::{Runs, Table, count, setting, time, verdict};
+use mqfleet_test_support::{
+    mosquitto, peers, process,
+    report::{Runs, Table, count, setting, time, verdict},
+    worker::{self, Def, Worker},
+};
 
 /// From the last connect until the workers count as calm.
 const CALM: Duration = Duration::from_secs(3);
@@ -44,7 +31,7 @@ async fn main() {
     let rounds = setting("MQFLEET_BENCH_ROUNDS", 8);
     let watched = Duration::from_secs(setting("MQFLEET_BENCH_SECONDS", 10) as u64);
     println!("blackhole: {0} healthy clients, probed every second, and {0} connects that hang", count(half));
-    println!("  {}", machine::machine());
+    println!("  {}", process::machine());
     println!("  four workers side by side, so that what else this machine does is the same for all");
     println!("  {rounds} times {} s; the median (lowest to highest)\n", watched.as_secs());
     let (hole, broker) = (peers::Blackhole::open(), mosquitto::Mosquitto::start());
@@ -134,7 +121,7 @@ impl Lot {
 
     /// CPU time so far.
     fn used(&self) -> Duration {
-        machine::cpu(self.worker.child.id())
+        process::cpu(self.worker.child.id())
     }
 
     fn hanging(&self) -> usize {
@@ -158,20 +145,8 @@ impl Lot {
 /// One whose connect may hang for longer than any run.
 fn client(id: &str) -> ClientDef {
     ClientDef {
-        id: id.into(),
-        protocol: Protocol::V5,
-        keep_alive: Duration::from_secs(30),
-        clean_start: true,
-        session_expiry: Duration::ZERO,
-        receive_maximum: None,
-        maximum_packet_size: 256 << 10,
-        user_properties: Vec::new(),
         connect_timeout: Duration::from_secs(3_600),
         probe: Probe { kind: ProbeKind::Ack, every: EVERY },
-        probe_topic: mqfleet::fleet::probe_topic(id).into(),
-        username: None,
-        password: None,
-        identity: None,
-        conversation: Arc::default(),
+        ..worker::client(id)
     }
 }

@@ -1,23 +1,18 @@
 //! What a calm fleet of 1,000 clients costs the machine (memory, CPU, bytes to the terminal) and how soon its first frame is there, of the real console in a real pseudo-terminal.
 
-#[path = "../tests/harness/console.rs"]
-mod console;
-#[path = "../tests/harness/mosquitto.rs"]
-mod mosquitto;
-#[path = "harness/process.rs"]
-mod process;
-#[path = "harness/report.rs"]
-mod report;
-
 use std::{
     fs, io,
     path::Path,
     time::{Duration, Instant},
 };
 
-use console::Console;
-use process::{Memory, children, cpu, memory};
-use report::{Runs, Table, count, setting, time, verdict};
+use mqfleet_test_support::{
+    SOON,
+    console::Console,
+    mosquitto,
+    process::{self, Memory, children, cpu, memory},
+    report::{Runs, Table, count, setting, time, verdict},
+};
 
 const COLUMNS: u16 = 120;
 const LINES: u16 = 40;
@@ -79,7 +74,7 @@ fn first_frame(file: &Path, starts: usize) {
                 frame.push_time(begin.elapsed());
                 break;
             }
-            assert!(begin.elapsed() < console::SOON, "no frame\n{}", console.screen());
+            assert!(begin.elapsed() < SOON, "no frame\n{}", console.screen());
             std::thread::sleep(Duration::from_micros(100));
         }
         quit(console);
@@ -102,7 +97,7 @@ fn quit(mut console: Console) {
     let processes = console.descendants();
     console.signal(rustix::process::Signal::TERM);
     console.wait_exit();
-    console::assert_gone(&processes);
+    process::assert_gone(&processes);
 }
 
 fn idle(file: &Path, clients: usize, watched: Duration) {

@@ -1,10 +1,5 @@
 //! What a frame costs at 200x60 with 10,000 and 100,000 rows, and what comes before it: taking in events, sorting, filtering; the terminal's own time is no part of it.
 
-#[path = "harness/process.rs"]
-mod process;
-#[path = "harness/report.rs"]
-mod report;
-
 use std::{
     cell::RefCell,
     io::{self, Write},
@@ -24,8 +19,11 @@ use mqfleet::{
     text::Scrubbed,
     ui::{self, Context, Widths},
 };
+use mqfleet_test_support::{
+    process,
+    report::{Runs, Table, count, setting, time, verdict},
+};
 use ratatui::{Terminal, TerminalOptions, Viewport, backend::CrosstermBackend, layout::Rect};
-use report::{Runs, Table, count, setting, time, verdict};
 use tui_input::InputRequest;
 
 const AREA: Rect = Rect { x: 0, y: 0, width: 200, height: 60 };

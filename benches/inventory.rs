@@ -1,17 +1,13 @@
 //! How long it takes until 100,000 devices of an inventory are read, checked and in the table, beside a bare program that only takes the file apart.
 
-#[path = "../tests/harness/fleet_file.rs"]
-mod fleet_file;
-#[path = "harness/process.rs"]
-mod process;
-#[path = "harness/report.rs"]
-mod report;
-
 use std::{fmt::Write as _, fs, hint::black_box, os::unix::fs::PermissionsExt, path::Path, sync::Arc, time::Instant};
 
-use fleet_file::FleetFile;
 use mqfleet::{clock::Moment, config, model::Model};
-use report::{Runs, Table, count, setting, verdict};
+use mqfleet_test_support::{
+    fleet_file::FleetFile,
+    process,
+    report::{Runs, Table, count, setting, verdict},
+};
 
 /// Seconds that reading alone, and all of it, may take.
 const AIM_READ: f64 = 1.0;

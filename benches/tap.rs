@@ -1,14 +1,5 @@
 //! What inspecting and measuring every packet costs a busy worker, as a share of its CPU time; what they find is tested elsewhere.
 
-#[path = "harness/process.rs"]
-mod machine;
-#[path = "../tests/harness/mosquitto.rs"]
-mod mosquitto;
-#[path = "../tests/harness/worker.rs"]
-mod process;
-#[path = "harness/report.rs"]
-mod report;
-
 use std::{
     hint::black_box,
     io::{self, Read, Write},
@@ -21,7 +12,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use mosquitto::Mosquitto;
 use mqfleet::{
     clock::Moment,
     fleet::{Conversation, Message, Probe, ProbeKind, Protocol, Traffic},
@@ -29,8 +19,12 @@ use mqfleet::{
     paho::{Slots, Subject},
     wire::ClientDef,
 };
-use process::{Def, Worker};
-use report::{Runs, Table, count, setting, verdict};
+use mqfleet_test_support::{
+    mosquitto::Mosquitto,
+    process,
+    report::{Runs, Table, count, setting, verdict},
+    worker::{self, Def, Worker},
+};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -44,7 +38,7 @@ const AIM: f64 = 2.0;
 async fn main() {
     let rounds = setting("MQFLEET_BENCH_ROUNDS", 6);
     println!("tap: inspecting and measuring as a share of a busy worker's CPU time, {rounds} rounds");
-    println!("  {}", machine::machine());
+    println!("  {}", process::machine());
     println!("  a worker's CPU time a message, and what the same packets take here in a loop, on a thread by itself\n");
     let broker = Mosquitto::start();
     let name = "10 clients receive, as fast as Paho can";
@@ -238,7 +232,7 @@ fn serve(mut client: TcpStream, begin: &AtomicBool) -> io::Result<()> {
 async fn receiving(clients: usize) -> Run {
     let flood = Flood::start(clients);
     let mut worker = start(clients, flood.port, Arc::default()).await;
-    let look = |w: &Worker, messages| (messages, Instant::now(), machine::cpu(w.child.id()));
+    let look = |w: &Worker, messages| (messages, Instant::now(), process::cpu(w.child.id()));
     let before = look(&worker, 0);
     flood.begin.store(true, Ordering::SeqCst);
     while flood.busy.load(Ordering::SeqCst) > 0 {
@@ -255,7 +249,7 @@ async fn publishing(broker: &Mosquitto, clients: usize) -> Run {
     let mut worker = start(clients, broker.port(), conversation).await;
     // Counted once a second; the first counts are of the start.
     let published = |w: &Worker| w.messages.values().map(|(_, published)| u64::from(*published)).sum::<u64>();
-    let look = |w: &Worker| (published(w), Instant::now(), machine::cpu(w.child.id()));
+    let look = |w: &Worker| (published(w), Instant::now(), process::cpu(w.child.id()));
     let mut before = look(&worker);
     for n in 0..2 + WATCHED.as_secs() {
         let known = published(&worker);
@@ -281,21 +275,11 @@ impl Run {
 async fn start(clients: usize, port: u16, conversation: Arc<Conversation>) -> Worker {
     let define = |n| {
         let client = ClientDef {
-            id: format!("bench-{n:04}").into(),
-            protocol: Protocol::V5,
-            keep_alive: Duration::from_secs(30),
-            clean_start: true,
-            session_expiry: Duration::ZERO,
-            receive_maximum: None,
             maximum_packet_size: MAXIMUM,
-            user_properties: Vec::new(),
-            connect_timeout: Duration::from_secs(30),
             probe: Probe { kind: ProbeKind::Heartbeat, every: Duration::from_secs(5) },
             probe_topic: "".into(),
-            username: None,
-            password: None,
-            identity: None,
             conversation: conversation.clone(),
+            ..worker::client(format!("bench-{n:04}"))
         };
         Def::new(client, port)
     };

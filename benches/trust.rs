@@ -1,26 +1,15 @@
 //! What 500 TLS clients cost in time and memory when they are verified against the system's trust store, beside what they cost against a file with the one CA; that both refuse a stranger is tested elsewhere.
 
-#[path = "../tests/harness/certs.rs"]
-mod certs;
-#[path = "../tests/harness/fleet_file.rs"]
-mod fleet_file;
-#[path = "../tests/harness/headless.rs"]
-mod headless;
-#[path = "../tests/harness/mosquitto.rs"]
-mod mosquitto;
-#[path = "harness/process.rs"]
-mod process;
-#[path = "harness/report.rs"]
-mod report;
-
 use std::{fs, io, path::Path, time::Instant};
 
-use certs::{Authority, VALID};
-use fleet_file::FleetFile;
-use headless::Headless;
-use mosquitto::{Mosquitto, Setup, free_port};
-use process::{children, memory};
-use report::{Runs, Table, count, setting, verdict};
+use mqfleet_test_support::{
+    certs::{Authority, VALID},
+    fleet_file::FleetFile,
+    headless::Headless,
+    mosquitto::{Mosquitto, Setup, free_port},
+    process::{self, children, memory},
+    report::{Runs, Table, count, setting, verdict},
+};
 
 const STORE: &str = "/etc/ssl/certs/ca-certificates.crt";
 

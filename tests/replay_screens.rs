@@ -2,11 +2,6 @@
 //!
 //! It is a program of its own (`harness = false`), because the engine starts its workers from the program it is in.
 
-#[path = "harness/fleet_file.rs"]
-mod fleet_file;
-#[path = "harness/mosquitto.rs"]
-mod mosquitto;
-
 use std::{
     process::ExitCode,
     sync::Arc,
@@ -14,8 +9,6 @@ use std::{
 };
 
 use chrono::FixedOffset;
-use fleet_file::FleetFile;
-use mosquitto::Mosquitto;
 use mqfleet::{
     action::Action,
     bus::Bus,
@@ -28,6 +21,7 @@ use mqfleet::{
     ui::{self, Context, Widths},
     worker,
 };
+use mqfleet_test_support::{fleet_file::FleetFile, mosquitto::Mosquitto};
 use ratatui::{Terminal, backend::TestBackend, buffer::Buffer, layout::Rect};
 
 const CLIENTS: u32 = 12;

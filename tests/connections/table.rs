@@ -1,15 +1,14 @@
 //! The table of connections: each way in, and each way to be refused, tried by the whole program in both versions of MQTT; which brokers there are is for the rows to say.
 
-use std::{any::Any, collections::HashMap, path::PathBuf};
+use std::{any::Any, collections::HashMap, path::PathBuf, sync::Arc};
 
-use serde_json::Value;
-
-use super::{
+use mqfleet_test_support::{
     certs::{Authority, EXPIRED, NOT_YET, VALID},
     fleet_file::FleetFile,
     headless::Headless,
-    proc,
+    process,
 };
+use serde_json::Value;
 
 /// The secrets. None of them may be seen anywhere.
 pub const PASSWORD: &str = "let-me-in-7";
@@ -113,8 +112,44 @@ pub enum Refused {
     Server(Shown),
 }
 
+/// A broker that shows this of itself, where it is installed.
+type Open = fn(Shown) -> Option<Arc<Peer>>;
+
+/// The tests of a broker that this function starts, a row each.
+macro_rules! rows {
+    ($open:path) => {
+        use $crate::table::{Kind::*, Refused::*, Shown::*, refuses, works};
+        rows! { $open:
+            takes_whoever_comes: works(Plain);
+            knows_a_password: works(Password);
+            speaks_tls: works(Tls);
+            speaks_tls_by_address: works(TlsByAddress);
+            speaks_tls_to_who_does_not_look: works(TlsUnverified);
+            speaks_mutual_tls: works(Mutual);
+            speaks_mutual_tls_with_an_encrypted_key: works(MutualEncrypted);
+            speaks_websocket: works(WebSocket);
+            speaks_secure_websocket: works(SecureWebSocket);
+            refuses_a_wrong_password: refuses(WrongPassword);
+            refuses_a_client_without_a_certificate: refuses(NoCertificate);
+            refuses_a_stranger_s_certificate: refuses(StrangersCertificate);
+            is_refused_when_expired: refuses(Server(Expired));
+            is_refused_when_not_yet_valid: refuses(Server(NotYet));
+            is_refused_under_another_name: refuses(Server(WrongName));
+            is_refused_when_of_an_unknown_authority: refuses(Server(UnknownCa));
+        }
+    };
+    ($open:path: $($name:ident: $try:ident($row:expr);)*) => {
+        $(#[test]
+        fn $name() {
+            $try($open, $row);
+        })*
+    };
+}
+pub(super) use rows;
+
 /// A client comes up, its probes are answered, it hears what it says, and its secrets stay secret.
-pub fn works(peer: &Peer, kind: Kind) {
+pub fn works(open: Open, kind: Kind) {
+    let Some(peer) = open(Shown::Valid) else { return };
     let ca = format!("ca_file = '{}'", peer.papers.ca.pem().display());
     let Doors { plain, tls, mutual, ws, wss } = peer.doors;
     let (url, trust) = match kind {
@@ -155,7 +190,9 @@ pub fn works(peer: &Peer, kind: Kind) {
 }
 
 /// A client does not come up, and says why.
-pub fn refuses(peer: &Peer, refused: Refused) {
+pub fn refuses(open: Open, refused: Refused) {
+    let shown = if let Refused::Server(shown) = refused { shown } else { Shown::Valid };
+    let Some(peer) = open(shown) else { return };
     let ca = format!("ca_file = '{}'", peer.papers.ca.pem().display());
     let Doors { plain, tls, mutual, .. } = peer.doors;
     let (url, client, reason) = match refused {
@@ -257,7 +294,7 @@ fn assert_secret(program: &Headless) {
     let heard = program.heard().lines.iter().map(|l| l.to_string()).collect::<String>();
     let mut seen = HashMap::from([("its lines".to_owned(), heard.into_bytes())]);
     let mut read = |id: u32, file: &str| {
-        seen.extend(proc::read(id, file).map(|bytes| (format!("{file} of {id}"), bytes)));
+        seen.extend(process::read(id, file).map(|bytes| (format!("{file} of {id}"), bytes)));
     };
     read(program.id(), "cmdline");
     for worker in program.workers().into_values() {

@@ -2,10 +2,9 @@
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use super::{
-    ejabberd::{Ejabberd, Setup},
-    table::{self, Doors, Kind, PASSWORD, Papers, Peer, Refused, Shown},
-};
+use mqfleet_test_support::ejabberd::{Ejabberd, Setup};
+
+use super::table::{Doors, PASSWORD, Papers, Peer, Shown, rows};
 
 fn open(shown: Shown) -> Peer {
     let papers = Papers::new(shown);
@@ -26,112 +25,19 @@ fn open(shown: Shown) -> Peer {
     }
 }
 
-/// The one that others use already, or a new one; nothing where it is not installed.
-fn shared() -> Option<Arc<Peer>> {
+/// Tests with a valid certificate share one while there are some; nothing where it is not installed.
+fn broker(shown: Shown) -> Option<Arc<Peer>> {
     static SHARED: Mutex<Weak<Peer>> = Mutex::new(Weak::new());
     if !Ejabberd::is_there() {
         return None;
     }
+    if !matches!(shown, Shown::Valid) {
+        return Some(Arc::new(open(shown)));
+    }
     let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
-    let peer = shared.upgrade().unwrap_or_else(|| Arc::new(open(Shown::Valid)));
+    let peer = shared.upgrade().unwrap_or_else(|| Arc::new(open(shown)));
     *shared = Arc::downgrade(&peer);
     Some(peer)
 }
 
-fn works(kind: Kind) {
-    if let Some(peer) = shared() {
-        table::works(&peer, kind);
-    }
-}
-
-fn refuses(refused: Refused) {
-    if let Some(peer) = shared() {
-        table::refuses(&peer, refused);
-    }
-}
-
-fn is_refused(shown: Shown) {
-    if Ejabberd::is_there() {
-        table::refuses(&open(shown), Refused::Server(shown));
-    }
-}
-
-#[test]
-fn takes_whoever_comes() {
-    works(Kind::Plain);
-}
-
-#[test]
-fn knows_a_password() {
-    works(Kind::Password);
-}
-
-#[test]
-fn speaks_tls() {
-    works(Kind::Tls);
-}
-
-#[test]
-fn speaks_tls_by_address() {
-    works(Kind::TlsByAddress);
-}
-
-#[test]
-fn speaks_tls_to_who_does_not_look() {
-    works(Kind::TlsUnverified);
-}
-
-#[test]
-fn speaks_mutual_tls() {
-    works(Kind::Mutual);
-}
-
-#[test]
-fn speaks_mutual_tls_with_an_encrypted_key() {
-    works(Kind::MutualEncrypted);
-}
-
-#[test]
-fn speaks_websocket() {
-    works(Kind::WebSocket);
-}
-
-#[test]
-fn speaks_secure_websocket() {
-    works(Kind::SecureWebSocket);
-}
-
-#[test]
-fn refuses_a_wrong_password() {
-    refuses(Refused::WrongPassword);
-}
-
-#[test]
-fn refuses_a_client_without_a_certificate() {
-    refuses(Refused::NoCertificate);
-}
-
-#[test]
-fn refuses_a_stranger_s_certificate() {
-    refuses(Refused::StrangersCertificate);
-}
-
-#[test]
-fn is_refused_when_expired() {
-    is_refused(Shown::Expired);
-}
-
-#[test]
-fn is_refused_when_not_yet_valid() {
-    is_refused(Shown::NotYet);
-}
-
-#[test]
-fn is_refused_under_another_name() {
-    is_refused(Shown::WrongName);
-}
-
-#[test]
-fn is_refused_when_of_an_unknown_authority() {
-    is_refused(Shown::UnknownCa);
-}
+rows!(broker);

@@ -6,6 +6,5 @@ mod frames;
 mod glance;
 mod loyalty;
 mod scenes;
+mod screenshots;
 mod snapshots;
-#[path = "../harness/svg.rs"]
-mod svg;

@@ -3,15 +3,13 @@
 use std::fmt::Write;
 
 use mqfleet::config::{Glyphs, Theme};
+use mqfleet_test_support::svg;
 use ratatui::{
     buffer::Buffer,
     style::{Color, Modifier},
 };
 
-use crate::{
-    scenes::{self, Stage},
-    svg,
-};
+use crate::scenes::{self, Stage};
 
 const SIZES: [(u16, u16); 4] = [(40, 10), (80, 24), (120, 40), (200, 60)];
 

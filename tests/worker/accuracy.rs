@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use mqfleet::fleet::ProbeKind::{Ack, Echo, Heartbeat};
-
-use super::{comparison::Plan, delay::Delay, mosquitto::Mosquitto};
+use mqfleet_test_support::{comparison::Plan, delay::Delay, mosquitto::Mosquitto};
 
 const MS: Duration = Duration::from_millis(1);
 

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::{def, mosquitto::Mosquitto, process::Worker};
+use mqfleet_test_support::{mosquitto::Mosquitto, worker::Worker};
+
+use super::def;
 
 #[tokio::test]
 async fn a_worker_with_nothing_to_say_says_so_once_a_second() {

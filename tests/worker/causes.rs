@@ -11,13 +11,13 @@ use mqfleet::{
     event::Reason,
     fleet::{Protocol, Secret},
 };
-
-use super::{
-    SOON, def,
+use mqfleet_test_support::{
     mosquitto::{Mosquitto, Setup, free_port},
-    process::Worker,
     script::{self, ACCEPT_V5, ACCEPT_V311},
+    worker::Worker,
 };
+
+use super::{SOON, def};
 
 const BOTH: [Protocol; 2] = [Protocol::V311, Protocol::V5];
 

@@ -15,15 +15,14 @@ use mqfleet::{
     event::Connack,
     fleet::{Protocol, Proxy, ProxyKind, Tls, Transport, WebSocket},
 };
-
-use super::{
-    SOON,
+use mqfleet_test_support::{
     certs::{Authority, VALID},
-    def,
     mosquitto::{Mosquitto, Setup, free_port},
-    process::Worker,
     script::{ACCEPT_V5, ACCEPT_V311, peer, server},
+    worker::Worker,
 };
+
+use super::{SOON, def};
 
 const MS: Duration = Duration::from_millis(1);
 

@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use mqfleet::event::{Reason, Step};
+use mqfleet_test_support::{mosquitto::Mosquitto, worker::Worker};
 
-use super::{SOON, def, defs, mosquitto::Mosquitto, process::Worker};
+use super::{SOON, def, defs};
 
 const N: usize = 1_000;
 

@@ -11,13 +11,13 @@ use std::{
 };
 
 use mqfleet::fleet::{Conversation, Message, ProbeKind, Protocol, Subscription, Traffic};
-
-use super::{
-    SOON, def,
+use mqfleet_test_support::{
     mosquitto::{Mosquitto, Setup},
-    process::{Def, Worker},
-    script::{ACCEPT_V5, ACCEPT_V311, peer},
+    script::{self, ACCEPT_V5, ACCEPT_V311, peer},
+    worker::{Def, Worker},
 };
+
+use super::{SOON, def};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -199,7 +199,7 @@ async fn what_arrives_before_the_answer_is_not_the_answer() {
 
 /// Hands packets on, each 100 ms after the one before.
 fn deal_out(from: &mut std::net::TcpStream, to: &mut std::net::TcpStream) -> Option<()> {
-    while let Some(packet) = super::script::packet(from) {
+    while let Some(packet) = script::packet(from) {
         thread::sleep(100 * MS);
         std::io::Write::write_all(to, &packet).ok()?;
     }

@@ -6,9 +6,10 @@ use std::{
 };
 
 use mqfleet::event::Reason;
+use mqfleet_test_support::{mosquitto::Mosquitto, program, worker::Worker};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{SOON, defs, mosquitto::Mosquitto, process::Worker};
+use super::{SOON, defs};
 
 const N: usize = 200;
 
@@ -85,7 +86,7 @@ async fn the_console_goes_in_the_middle_of_connecting() {
 
 #[test]
 fn a_worker_started_by_hand_says_so() {
-    let done = Command::new(env!("CARGO_BIN_EXE_mqfleet")).args(["worker", "0"]).stdin(Stdio::null()).output();
+    let done = Command::new(program()).args(["worker", "0"]).stdin(Stdio::null()).output();
     let done = done.expect("a worker");
     assert_eq!(done.status.code(), Some(1));
     let said = String::from_utf8_lossy(&done.stderr);

@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use mqfleet::fleet::ProbeKind;
+use mqfleet_test_support::{mosquitto::Mosquitto, worker::Worker};
 
-use super::{SOON, defs, mosquitto::Mosquitto, process::Worker};
+use super::{SOON, defs};
 
 /// mosquitto's listen backlog is 100: beyond it the kernel drops SYNs, which come again after 1 s.
 const IN_FLIGHT: usize = 90;

@@ -13,12 +13,12 @@ use mqfleet::{
     fleet::{Transport, WebSocket},
     wire::SlotTcp,
 };
-
-use super::{
-    SOON, def, defs,
+use mqfleet_test_support::{
     mosquitto::{Mosquitto, Setup, free_port},
-    process::Worker,
+    worker::Worker,
 };
+
+use super::{SOON, def, defs};
 
 /// Every connection is looked at within 5 s.
 const A_ROUND: Duration = Duration::from_secs(20);

@@ -9,12 +9,12 @@ use mqfleet::{
     fleet::{Conversation, Message, ProbeKind, Traffic},
     wire::SlotSample,
 };
-
-use super::{
-    SOON, def,
+use mqfleet_test_support::{
     mosquitto::Mosquitto,
-    process::{Def, Worker},
+    worker::{Def, Worker},
 };
+
+use super::{SOON, def};
 
 const MS: Duration = Duration::from_millis(1);
 

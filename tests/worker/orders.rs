@@ -10,13 +10,13 @@ use mqfleet::{
     fleet::{Probe, ProbeKind, Protocol, Secret},
     wire::ToWorker,
 };
-
-use super::{
-    SOON, def, defs,
+use mqfleet_test_support::{
     mosquitto::{Mosquitto, Setup},
-    process::Worker,
     script,
+    worker::Worker,
 };
+
+use super::{SOON, def, defs};
 
 #[tokio::test]
 async fn connect_disconnect_and_back() {

@@ -3,8 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use mqfleet::fleet::{Conversation, Message, ProbeKind, Subscription, Traffic};
+use mqfleet_test_support::{mosquitto::Mosquitto, worker::Worker};
 
-use super::{SOON, def, mosquitto::Mosquitto, process::Worker};
+use super::{SOON, def};
 
 /// These read like lines about something else; the last is longer than what the trace shows.
 const PAYLOADS: [&str; 4] = [

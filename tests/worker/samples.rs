@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use mqfleet::fleet::{ProbeKind, Protocol};
-
-use super::{
-    SOON, def,
+use mqfleet_test_support::{
     mosquitto::{Mosquitto, Setup},
-    process::Worker,
+    worker::Worker,
 };
+
+use super::{SOON, def};
 
 const MS: Duration = Duration::from_millis(1);
 

@@ -3,13 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use mqfleet::fleet::{Conversation, Message, Protocol, Subscription, Traffic};
-
-use super::{
-    SOON, def,
+use mqfleet_test_support::{
     mosquitto::Mosquitto,
-    process::{Def, Worker},
     script::{ACCEPT_V5, ACCEPT_V311, peer, swallowing},
+    worker::{Def, Worker},
 };
+
+use super::{SOON, def};
 
 /// The bound is 10 s.
 const PATIENCE: Duration = Duration::from_secs(30);

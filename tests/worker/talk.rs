@@ -12,13 +12,13 @@ use mqfleet::{
     event::Reason,
     fleet::{Conversation, Message, Protocol, Proxy, ProxyKind, Secret, Subscription, Traffic},
 };
-
-use super::{
-    SOON, def,
+use mqfleet_test_support::{
     mosquitto::{Mosquitto, Setup},
-    process::{Def, Worker},
     script::{ACCEPT_V5, ACCEPT_V311, server},
+    worker::{Def, Worker},
 };
+
+use super::{SOON, def};
 
 fn message(topic: &str, payload: &str) -> Message {
     Message { topic: topic.into(), payload: payload.as_bytes().into(), qos: 1, retain: false }

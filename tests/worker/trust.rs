@@ -7,14 +7,13 @@ use mqfleet::{
     fleet::{EndpointKey, Tls, Transport},
     wire::ToWorker,
 };
-
-use super::{
-    SOON,
+use mqfleet_test_support::{
     certs::{Authority, VALID},
-    def,
     mosquitto::{Mosquitto, Setup, free_port},
-    process::{Def, Worker},
+    worker::{Def, Worker},
 };
+
+use super::{SOON, def};
 
 fn secure(id: &str, port: u16, ca_file: Option<PathBuf>) -> Def {
     let mut one = def(id, port);

@@ -1,0 +1,6 @@
+//! Subcommands and files as their users meet them: what is said of them, in which words, and with which exit code.
+
+mod check;
+mod config;
+mod doctor;
+mod pipes;

@@ -1,0 +1,5 @@
+//! Holds the project to what its own documents say: layers, notices, and what the set-up installs.
+
+mod install_tools;
+mod layers;
+mod notice;
