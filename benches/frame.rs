@@ -105,7 +105,7 @@ fn measure(rows: usize, frames: usize, table: &mut Table) -> io::Result<()> {
             widths: Widths::of(&fleet),
             bytes_per_second: Some(1_000),
             recording: None,
-            role: None,
+            attached: None,
             timeline: None,
         };
         frame.time(|| terminal.draw(|frame| ui::draw(frame, &model, &context)).map(drop))?;
