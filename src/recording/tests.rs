@@ -14,7 +14,7 @@ use crate::{
     bus::Bus,
     clock::{Anchor, Moment},
     event::*,
-    fleet::{ClientKey, Endpoint, EndpointKey, ProbeKind, Settings},
+    fleet::{ClientKey, Endpoint, EndpointKey, Fleet, ProbeKind, Settings},
     lines,
     model::{Known, Row},
     report::Tally,
@@ -103,6 +103,47 @@ proptest! {
         let _ = tally.report(now, &begin());
         let told: Vec<Event> = known.standings(now).collect();
         prop_assert!(told.iter().all(|event| serde_json::to_string(&event.what).is_ok()));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
+
+    /// Who attaches to an agent in the middle sees what those see who were there all the time.
+    #[test]
+    fn what_is_known_is_told_whole_to_who_comes_late(before in events(0..80), after in events(0..40)) {
+        let shared = Arc::new(fleet());
+        let mut known = Known::new(shared.clone(), begin().moment());
+        before.iter().for_each(|event| known.apply(event));
+        let bytes = known.encode();
+        let mut late = Known::decode(&bytes, shared.clone()).expect("what was encoded");
+        let same = |known: &Known, late: &Known| {
+            // Maps have no order of their own.
+            let all = |known: &Known| {
+                let mut shortfalls: Vec<String> = shared.keys().map(|key| format!("{:?}", known.shortfalls(key))).collect();
+                shortfalls.push(format!("{:?}", known.rows()));
+                shortfalls.push(format!("{:?} {:?} {:?}", known.totals(), known.pulse(), known.log()));
+                shortfalls.push(format!("{:?} {:?} {:?}", known.latencies(), known.latency(), known.insights()));
+                shortfalls
+            };
+            all(known) == all(late)
+        };
+        prop_assert!(same(&known, &late));
+        for event in &after {
+            known.apply(event);
+            late.apply(event);
+        }
+        prop_assert!(same(&known, &late));
+        // What is cut or of another fleet is refused, and ends nobody.
+        for cut in [0, bytes.len() / 3, bytes.len().saturating_sub(1)] {
+            prop_assert!(Known::decode(&bytes[..cut], shared.clone()).is_none());
+        }
+        prop_assert!(Known::decode(&bytes, Fleet::none()).is_none());
+    }
+
+    #[test]
+    fn bytes_that_nobody_encoded_end_nobody(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        let _ = Known::decode(&bytes, Arc::new(fleet()));
     }
 }
 

@@ -20,6 +20,7 @@ if [ -e "$here/stale" ] || [ -e "$here/broken" ]; then exit 100; fi
 for package; do
     case "$package" in
     cmake | mosquitto) echo '#!/bin/sh' >"$here/$package" && /bin/chmod +x "$here/$package" ;;
+    openssh | openssh-server) echo '#!/bin/sh' >"$here/sshd" && /bin/chmod +x "$here/sshd" ;;
     ejabberd) echo '#!/bin/sh' >"$here/ejabberdctl" && /bin/chmod +x "$here/ejabberdctl" ;;
     libssl-dev | openssl-devel | openssl) : >"$here/openssl.pc" ;;
     pkg-config | pkgconf | pkgconf-pkg-config)
@@ -113,9 +114,12 @@ const APT: &str = "apt-get install -y -q --no-install-recommends";
 #[test]
 fn each_manager_gets_its_own_names_and_a_second_run_nothing() {
     let cases = [
-        ("apt-get", format!("{APT} cmake libssl-dev pkg-config mosquitto ejabberd")),
-        ("dnf", "dnf install -y cmake openssl-devel pkgconf-pkg-config mosquitto".into()),
-        ("pacman", "pacman -S --needed --noconfirm cmake openssl pkgconf mosquitto".into()),
+        ("apt-get", format!("{APT} cmake libssl-dev pkg-config mosquitto ejabberd openssh-server openssh-client")),
+        (
+            "dnf",
+            "dnf install -y cmake openssl-devel pkgconf-pkg-config mosquitto openssh-server openssh-clients".into(),
+        ),
+        ("pacman", "pacman -S --needed --noconfirm cmake openssl pkgconf mosquitto openssh".into()),
     ];
     for (manager, command) in cases {
         let machine = Machine::of_user(0);
@@ -137,7 +141,7 @@ fn a_build_does_not_ask_for_brokers() {
     let machine = Machine::of_user(0);
     machine.add("apt-get", MANAGER);
     assert_eq!(machine.run(&[]).ran, [format!("{APT} cmake libssl-dev pkg-config")]);
-    assert_eq!(machine.run(&["--tests"]).ran, [format!("{APT} mosquitto ejabberd")]);
+    assert_eq!(machine.run(&["--tests"]).ran, [format!("{APT} mosquitto ejabberd openssh-server openssh-client")]);
     assert_eq!(machine.remove("mosquitto").run(&["--tests"]).ran, [format!("{APT} mosquitto")]);
     assert_eq!(machine.remove("ejabberdctl").run(&["--tests"]).ran, [format!("{APT} ejabberd")]);
 }
@@ -196,7 +200,7 @@ fn package_lists_are_fetched_only_when_the_first_try_failed() {
 
 #[test]
 fn a_failed_or_impossible_install_says_what_to_do_by_hand() {
-    let by_hand = "Install by hand and start again: cmake, OpenSSL's headers with pkg-config, the mosquitto broker.";
+    let by_hand = "Install by hand and start again: cmake, OpenSSL's headers with pkg-config, the mosquitto broker, the OpenSSH server.";
 
     let broken = Machine::of_user(0);
     broken.add("pacman", MANAGER).add("broken", "");

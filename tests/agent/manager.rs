@@ -1,0 +1,59 @@
+//! What a service manager hears of an agent, and the unit that it is run by.
+
+use std::{
+    os::unix::net::UnixDatagram,
+    process::{Command, Stdio},
+};
+
+use mqfleet_test_support::{SOON, fleet_file::FleetFile, mosquitto::Mosquitto, process, program};
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+#[test]
+fn it_hears_that_the_agent_is_ready_lives_and_how_its_fleet_does() {
+    let broker = Mosquitto::start();
+    let file = FleetFile::presses(broker.port(), 7);
+    let home = TempDir::new().expect("a folder");
+    let path = home.path().join("notify");
+    let socket = UnixDatagram::bind(&path).expect("a socket");
+    socket.set_read_timeout(Some(SOON)).expect("a limit");
+    let mut command = Command::new(program());
+    command.args(["agent", file.path()]).envs(crate::folders(&home)).stdin(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "30000000").spawn().expect("it starts");
+    let mut heard = Vec::new();
+    let mut hear = |wanted: &str| {
+        while !heard.iter().any(|line: &String| line.contains(wanted)) {
+            let mut buffer = [0; 4_096];
+            let count = socket.recv(&mut buffer).unwrap_or_else(|e| panic!("{wanted}: {e}: {heard:?}"));
+            heard.push(String::from_utf8_lossy(&buffer[..count]).into_owned());
+        }
+    };
+    for wanted in ["READY=1", "WATCHDOG=1", "STATUS=7 of 7 up, 0 down"] {
+        hear(wanted);
+    }
+    process::signal(child.id(), Signal::TERM);
+    hear("STOPPING=1");
+    assert!(child.wait().expect("it is ours").success(), "a service that is stopped did not fail");
+}
+
+#[test]
+fn the_unit_is_hardened() {
+    let unit = std::fs::read_to_string("assets/mqfleet@.service").expect("the unit");
+    for wanted in
+        ["Type=notify", "WatchdogSec=", "DynamicUser=yes", "StateDirectory=", "RuntimeDirectory=", "LimitNOFILE="]
+    {
+        assert!(unit.contains(wanted), "{wanted}");
+    }
+    assert!(!unit.contains("ExecStartPre"), "it fails with credentials and a dynamic user (systemd#24291)");
+    let exposure = Command::new("systemd-analyze")
+        .args(["security", "--offline=true", "--no-pager", "--threshold=41", "assets/mqfleet@.service"])
+        .output();
+    match exposure {
+        Err(_) => println!("skipped: there is no systemd-analyze here"),
+        Ok(said) => {
+            let text = String::from_utf8_lossy(&said.stdout);
+            println!("{}", text.lines().last().unwrap_or_default());
+            assert!(said.status.success(), "{text}");
+        }
+    }
+}
