@@ -32,19 +32,19 @@ test: test-tools ## every test, in their short form (ARGS=name runs those named 
 .PHONY: brokers
 brokers: test-tools ## what is said at seven makes of brokers, as a table; installs those that are missing, some minutes
 	@.ci/install-brokers
-	$(MANY_FILES); cargo test --locked --test connections brokers:: -- --include-ignored --nocapture --test-threads=4 $(ARGS)
+	$(MANY_FILES); cargo test --locked --test connections -- --include-ignored --nocapture --test-threads=4 $(or $(ARGS),brokers::)
 
 .PHONY: chaos
 chaos: test-tools ## the fault tests in their long form, some minutes (ROUNDS=50)
 	$(MANY_FILES); MQFLEET_ROUNDS=$(ROUNDS) cargo test --locked --release --test fleet --test worker --test recording -- --nocapture --test-threads=1 $(ARGS)
-	$(MANY_FILES); MQFLEET_ROUNDS=$(ROUNDS) cargo test --locked --release --test connections ways:: -- --nocapture --test-threads=1 $(ARGS)
-	$(MANY_FILES); MQFLEET_SECONDS=$(SOAK) cargo test --locked --release --test worker hostile:: -- --ignored --nocapture $(ARGS)
+	$(MANY_FILES); MQFLEET_ROUNDS=$(ROUNDS) cargo test --locked --release --test connections -- --nocapture --test-threads=1 $(or $(ARGS),ways::)
+	$(MANY_FILES); MQFLEET_SECONDS=$(SOAK) cargo test --locked --release --test worker -- --ignored --nocapture $(or $(ARGS),hostile::)
 
 # rustix would read a vDSO that valgrind hides.
 .PHONY: valgrind
 valgrind: test-tools ## random packets against a whole worker under valgrind (SOAK=seconds)
 	$(MANY_FILES); RUSTFLAGS='--cfg rustix_use_libc' MQFLEET_SECONDS=$(SOAK) MQFLEET_TEST_WORKER='valgrind --error-exitcode=99 --leak-check=no -q' \
-		cargo test --locked --release --target-dir target/valgrind --test worker hostile::random -- --ignored --nocapture
+		cargo test --locked --release --target-dir target/valgrind --test worker -- --ignored --nocapture hostile::random
 
 .PHONY: bench
 bench: test-tools ## speed, memory and CPU on this machine, printed; one alone: cargo bench --bench scale

@@ -25,7 +25,7 @@
 //!
 //! # Layers
 //!
-//! Imports point down. `tests/layers.rs` reads this table and holds the code to it: a module uses
+//! Imports point down. `tests/project/layers.rs` reads this table and holds the code to it: a module uses
 //! only what its row names, and does without what its last column names.
 //!
 //! | floor | module | uses | does without |

@@ -124,6 +124,7 @@ async fn a_resolver_that_hangs_stalls_only_its_own_endpoint() {
     let (hangs, is_well) = (EndpointKey(0), EndpointKey(1));
     assert!(prober.ask(hangs, Duration::from_millis(500)));
     assert!(!prober.ask(hangs, Duration::from_millis(500)), "one probe an endpoint at once");
+    let mut took = Vec::new();
     for _ in 0..20 {
         let began = Instant::now();
         assert!(prober.ask(is_well, PATIENCE));
@@ -131,8 +132,12 @@ async fn a_resolver_that_hangs_stalls_only_its_own_endpoint() {
         if news.endpoint == hangs {
             continue;
         }
-        assert!(news.finding.is_ok() && began.elapsed() < Duration::from_millis(250), "{:?}", began.elapsed());
+        assert!(news.finding.is_ok(), "{news:?}");
+        took.push(began.elapsed());
     }
+    // The other would hold up all of them, a busy machine a few.
+    took.sort();
+    assert!(took[took.len() / 2] < Duration::from_millis(250), "{took:?}");
     // Again and again, and still one lookup.
     for _ in 0..20 {
         prober.ask(hangs, Duration::from_millis(20));

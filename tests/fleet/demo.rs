@@ -339,7 +339,7 @@ fn no_part_outlives_a_killed_parent() {
 }
 
 /// Prints what a demo costs under clients that connect, publish at QoS 1 and wait for the PUBACK, as
-/// the fleet's probes do: `cargo test --release --test demo figures -- --ignored --nocapture`.
+/// the fleet's probes do: `cargo test --release --test fleet demo::figures -- --ignored --nocapture`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "prints figures, asserts little"]
 async fn figures() {

@@ -2,12 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "what panics here is a failed test")]
 
 use std::{
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-        mpsc::{self, Receiver},
-    },
-    thread,
+    sync::mpsc::{self, Receiver},
     time::{Duration, Instant},
 };
 
@@ -15,6 +10,7 @@ use mqfleet_test_support::{
     fleet_file::FleetFile,
     headless::Headless,
     mosquitto::{Mosquitto, Setup},
+    witness::Witness,
 };
 
 /// Connects a second, as the fleet file allows them.
@@ -87,7 +83,7 @@ impl Wave {
     /// Holds every second that lies wholly within the wave, wherever it begins, against the rate.
     ///
     /// A machine that had other things to do may be at fault as well: what it held up comes on top
-    /// later, and too few, or many in a moment, count only where the witness ran.
+    /// later, and too few, or many in a moment, count only where it had time.
     fn assert_paced(&self, what: &str, clients: usize, witness: &Witness) {
         assert_eq!(self.0.len(), clients, "{what}: each once");
         let (first, last) = (self.0[0], self.0[clients - 1]);
@@ -95,9 +91,10 @@ impl Wave {
         let edges = self.0.iter().flat_map(|&t| [t, t + Duration::from_nanos(1)]);
         let seconds: Vec<(usize, Instant)> =
             edges.take_while(|&t| t + SECOND <= last).map(|t| (self.within(t, SECOND), t)).collect();
-        let served: Vec<&(usize, Instant)> = seconds.iter().filter(|(_, t)| witness.ran(*t, SECOND)).collect();
+        let served: Vec<&(usize, Instant)> = seconds.iter().filter(|(_, t)| witness.had_time(*t, SECOND)).collect();
         let moments = (0..).map(|n| first + n * Self::MOMENT).take_while(|t| *t + Self::MOMENT <= last);
-        let busiest = moments.filter(|t| witness.ran(*t, Self::MOMENT)).map(|t| self.within(t, Self::MOMENT)).max();
+        let busiest =
+            moments.filter(|t| witness.had_time(*t, Self::MOMENT)).map(|t| self.within(t, Self::MOMENT)).max();
         let (least, most) = (served.iter().map(|w| w.0).min(), seconds.iter().map(|w| w.0).max().unwrap());
         println!(
             "{what}: {clients} within {:?}; {least:?} to {most} in a second, at most {busiest:?} in {:?}; \
@@ -113,53 +110,5 @@ impl Wave {
         assert!(least.is_none_or(|n| n >= RATE * 90 / 100), "{what}: {least:?} connects in a second: it idles");
         let mean = RATE * Self::MOMENT.as_millis() as usize / 1_000;
         assert!(busiest.is_none_or(|n| n <= 3 * mean), "{what}: {busiest:?} connects in a moment: lock-step");
-    }
-}
-
-/// Notes when this machine had no time for a thread that wants nearly none: then it had none for
-/// programs either.
-struct Witness {
-    stalls: Arc<Mutex<Vec<(Instant, Duration)>>>,
-    done: Arc<AtomicBool>,
-}
-
-impl Witness {
-    const TICK: Duration = Duration::from_millis(2);
-    /// What a timer may be late on a machine at rest.
-    const FINE: Duration = Duration::from_millis(3);
-
-    fn start() -> Witness {
-        let witness = Witness { stalls: Arc::default(), done: Arc::default() };
-        let (stalls, done) = (witness.stalls.clone(), witness.done.clone());
-        thread::spawn(move || {
-            while !done.load(Ordering::Relaxed) {
-                let before = Instant::now();
-                thread::sleep(Self::TICK);
-                let late = before.elapsed().saturating_sub(Self::TICK);
-                if late > Self::FINE {
-                    stalls.lock().unwrap().push((before, late));
-                }
-            }
-        });
-        witness
-    }
-
-    /// For how long it could not run in this span and right before it.
-    fn lost(&self, from: Instant, span: Duration) -> Duration {
-        let before = from - Wave::MOMENT;
-        let (stalls, end) = (self.stalls.lock().unwrap(), from + span);
-        let within = stalls.iter().filter(|(at, late)| *at < end && *at + *late > before);
-        within.map(|(_, late)| *late).sum()
-    }
-
-    /// Whether it ran nearly all of that time.
-    fn ran(&self, from: Instant, span: Duration) -> bool {
-        self.lost(from, span) < span / 10
-    }
-}
-
-impl Drop for Witness {
-    fn drop(&mut self) {
-        self.done.store(true, Ordering::Relaxed);
     }
 }

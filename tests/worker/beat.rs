@@ -15,7 +15,7 @@ async fn a_worker_with_nothing_to_say_says_so_once_a_second() {
     assert!(worker.until(super::SOON, |w| w.beats == 4).await, "{} beats", worker.beats);
     let took = began.elapsed();
     // The console takes 5 s of silence for its end.
-    assert!(took > Duration::from_secs(2) && took < Duration::from_secs(8), "three beats in {took:?}");
+    assert!(took > Duration::from_secs(2) && took < 3 * Duration::from_secs(5), "three beats in {took:?}");
     assert_eq!(worker.reports, 0);
     // Up and idle it is no different.
     worker.connect([0]).await;

@@ -58,7 +58,8 @@ async fn nobody_listens() {
     for slot in 0..2 {
         assert_eq!(worker.cause(slot).reason, Reason::ConnectionRefused, "{:?}", worker.cause(slot));
     }
-    assert!(started.elapsed() < Duration::from_secs(3), "it took {:?}", started.elapsed());
+    // Long before the limit of a connect.
+    assert!(started.elapsed() < Duration::from_secs(15), "it took {:?}", started.elapsed());
 }
 
 #[tokio::test]

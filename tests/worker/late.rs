@@ -66,8 +66,8 @@ async fn all_that_a_frozen_broker_owes_is_late_and_then_true() {
     let is_late = |w: &Worker, slot| w.late.iter().any(|l| l.slot == slot);
     let all_late = worker.until(SOON, |w| (0..n).all(|slot| is_late(w, slot))).await;
     assert!(all_late, "{:?}", worker.late);
-    // The keep alive and then a second.
-    assert!(frozen.elapsed() < KEEP_ALIVE + 2 * KEEP_ALIVE / 5, "{:?}", frozen.elapsed());
+    // The keep alive and then a second, and never as late as the next.
+    assert!(frozen.elapsed() < 2 * KEEP_ALIVE, "{:?}", frozen.elapsed());
     worker.samples.clear();
     let late = worker.late.clone();
     assert_eq!(late.len(), n as usize, "each once: {late:?}");

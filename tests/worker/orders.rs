@@ -107,13 +107,13 @@ async fn a_connecting_client_can_be_disconnected_and_connected_again() {
     let broker = Mosquitto::start();
     broker.freeze();
     let mut one = def("one", broker.port());
-    one.connect_timeout = Duration::from_secs(5);
+    one.connect_timeout = Duration::from_secs(40);
     let mut worker = Worker::start(vec![one]).await;
     worker.connect([0]).await;
     worker.disconnect([0]).await;
     let started = Instant::now();
     assert!(worker.until(SOON, |w| w.is_ended(0)).await);
-    assert!(started.elapsed() < Duration::from_secs(4), "it took {:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(20), "it took {:?}", started.elapsed());
     worker.connect([0]).await;
     broker.thaw();
     assert!(worker.until(SOON, |w| w.is_up(0)).await);
@@ -133,11 +133,11 @@ async fn a_silent_broker_ends_as_a_timeout_each_time() {
         assert!(worker.until(SOON, |w| w.is_ended(0)).await);
         let took = started.elapsed();
         assert_eq!(worker.cause(0).reason, Reason::ConnectTimeout, "{:?}", worker.cause(0));
-        assert!(took >= Duration::from_millis(1_250) && took < Duration::from_secs(3), "it took {took:?}");
+        assert!(took >= Duration::from_millis(1_250) && took < Duration::from_secs(10), "it took {took:?}");
     }
 }
 
-/// Whatever the orders: every generation ends exactly once (the harness checks that none ends twice
+/// Whatever the orders: every generation ends exactly once ([`Worker`] checks that none ends twice
 /// and that nothing follows an end).
 #[tokio::test]
 async fn a_storm_of_orders_leaves_no_generation_open() {

@@ -42,17 +42,17 @@ async fn slow_names_are_waited_for_once() {
     let live = serve_tls(acceptor(&trust.ca.issue(&Wanted { names: &["slow.example"], ..Wanted::LOCALHOST }))).await;
     let endpoint = Endpoint { host: "slow.example".into(), ..secure(live, &trust.ca_file()) };
     let connector = Connector::new(Resolver::with(|_| {
-        std::thread::sleep(Duration::from_millis(300));
+        std::thread::sleep(Duration::from_secs(2));
         Ok(vec![[127, 0, 0, 1].into()])
     }));
     let began = Instant::now();
     let way = way(&endpoint);
     let all = (0..40).map(|_| echoes(&connector, &way));
     futures_util::future::join_all(all).await;
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
     // And the answer serves those that come next.
     let finding = echoes(&connector, &way).await;
-    assert!(finding.stages[0].took < Duration::from_millis(200), "{:?}", finding.stages);
+    assert!(finding.stages[0].took < Duration::from_secs(1), "{:?}", finding.stages);
 }
 
 #[tokio::test]

@@ -255,7 +255,7 @@ async fn a_websocket_is_closed_with_its_code() {
     layered.flush().await.unwrap();
     let began = Instant::now();
     layered.close().await;
-    assert!(began.elapsed() < Duration::from_millis(400), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     let (frames, rest) = heard.recv_timeout(PATIENCE).unwrap();
     assert_eq!(frames, [(BINARY, b"last words".to_vec()), (CLOSE, 1000_u16.to_be_bytes().to_vec())]);
     assert_eq!(rest, 0);

@@ -22,6 +22,7 @@ pub mod report;
 pub mod rmqtt;
 pub mod script;
 pub mod svg;
+pub mod witness;
 pub mod worker;
 
 use std::{env, sync::LazyLock, thread, time::Duration};

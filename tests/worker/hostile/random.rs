@@ -217,7 +217,7 @@ fn busy(n: usize, port: u16, is_tls: bool) -> Def {
 }
 
 #[tokio::test]
-#[ignore = "a soak: MQFLEET_SECONDS=60 cargo test --release --test hostile -- --ignored --nocapture"]
+#[ignore = "a soak: MQFLEET_SECONDS=60 cargo test --release --test worker hostile:: -- --ignored --nocapture"]
 async fn random_packets_never_end_a_worker() {
     let (seed, seconds) = (seed(), seconds());
     let started = Instant::now();
