@@ -18,11 +18,13 @@ pub use arguments::Cli;
 use arguments::{Command, Dress, PatientArgs, View};
 
 use crate::{
+    appearance::Appearance,
     check::{self, Host, Plan},
-    config::{self, FileErrors, Loaded},
-    console::{self, Look},
+    console,
     doctor::{self, Patient},
+    document::{self, FileErrors},
     fleet::{Client, EndpointKey, Fleet, Password, Settings},
+    fleet_file::{self, Loaded},
     headless::{self, Format},
     pool::Placement,
     recording::{Limits, Place, Player, Recorder, Recording},
@@ -40,8 +42,8 @@ impl PatientArgs {
     fn of_url(&self) -> Option<Client> {
         let mut client = Client::new(self.client.as_deref()?, EndpointKey(0), Arc::default());
         client.username = self.username.as_deref().map(Into::into);
-        let from_env = self.password_env.as_deref().map(config::password_from_env);
-        let from_file = self.password_file.as_deref().map(config::password_from_file);
+        let from_env = self.password_env.as_deref().map(fleet_file::password_from_env);
+        let from_file = self.password_file.as_deref().map(fleet_file::password_from_file);
         let password = from_env.or(from_file).map(|read| read.unwrap_or_else(|why| wrong_usage(&why)));
         client.password = password.map(Password::Fixed);
         Some(client)
@@ -72,7 +74,7 @@ impl PatientArgs {
 
 fn unknown_client(id: &str, fleet: &Fleet) -> String {
     let ids = || fleet.clients.iter().map(|client| &*client.id);
-    let near: Vec<&str> = match config::nearest(id, ids()) {
+    let near: Vec<&str> = match document::nearest(id, ids()) {
         Some(near) => vec![near],
         None => ids().filter(|known| known.starts_with(id)).take(3).collect(),
     };
@@ -87,8 +89,8 @@ fn unknown_client(id: &str, fleet: &Fleet) -> String {
 }
 
 impl Dress {
-    fn look(&self) -> Result<Look, FileErrors> {
-        Look::new(self.theme.as_deref(), self.ascii, |name| std::env::var(name).ok())
+    fn appearance(&self) -> Result<Appearance, FileErrors> {
+        Appearance::new(self.theme.as_deref(), self.ascii, |name| std::env::var(name).ok())
     }
 }
 
@@ -139,15 +141,15 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         #[cfg(feature = "demo")]
         Command::DemoSite => Ok(crate::demo::site_main()),
         Command::Init { file } => {
-            config::write_starter(&file)?;
+            fleet_file::write_starter(&file)?;
             let next = format!("{} written. Edit it, then: mqfleet check {0} --connect\n", file.display());
             stdio::print(&next).context("cannot print")?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Check { file, connect, format } => {
             let (name, loaded) = match file.to_str() {
-                Some("-") => (config::STDIN.to_owned(), config::check_stdin()),
-                _ => (file.display().to_string(), config::check(&file)),
+                Some("-") => (document::STDIN.to_owned(), fleet_file::check_stdin()),
+                _ => (file.display().to_string(), fleet_file::check(&file)),
             };
             let fleet = match (loaded.map(warned), format) {
                 (Err(errors), Format::Json) => return print_errors(&errors).context("cannot print"),
@@ -163,7 +165,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         }
         Command::Doctor { target, patient: which, format, timeout, ca_file, insecure } => {
             let (endpoints, patient) = if let Some(url) = doctor::url(&target) {
-                let endpoint = config::endpoint(&url, ca_file, insecure);
+                let endpoint = fleet_file::endpoint(&url, ca_file, insecure);
                 let (endpoint, warning) = endpoint.unwrap_or_else(|why| wrong_usage(&why));
                 if let Some(warning) = warning {
                     stdio::complain(&format!("warning: {warning}"));
@@ -200,10 +202,10 @@ fn dispatch(command: Command) -> Result<ExitCode> {
                 Speed::Max => wrong_usage("--speed max is for lines (--plain); a screen would show only the end"),
             };
             let [from, to] = [from, to].map(|place| place.map(|place| place.moment(&recording)));
-            let look = dress.look()?;
+            let appearance = dress.appearance()?;
             let code = block_on(async {
                 let player = Player::new(recording.clone(), from, to, speed, paused);
-                console::replay(player, look).await
+                console::replay(player, appearance).await
             })??;
             replay::tell_ending(&recording);
             Ok(code)
@@ -217,17 +219,17 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         }
         Command::Run { file, view } => {
             let fleet = Arc::new(load(&file)?);
-            let (look, log) = (view.dress.look()?, open_log(&view)?);
+            let (appearance, log) = (view.dress.appearance()?, open_log(&view)?);
             raise_file_limit();
             block_on(async {
                 let recorder = start_recorder(&view, &fleet)?;
                 let source = Source::start(fleet, fastrand::u64(..)).with_log(log).with_recorder(recorder);
-                show(source, &view, look, true).await
+                show(source, &view, appearance, true).await
             })?
         }
         #[cfg(feature = "demo")]
         Command::Demo { clients, seed, calm, view } => {
-            let (look, log) = (view.dress.look()?, open_log(&view)?);
+            let (appearance, log) = (view.dress.appearance()?, open_log(&view)?);
             raise_file_limit();
             block_on(async {
                 let demo = crate::demo::start(crate::demo::Options { clients, seed, calm }).await?;
@@ -235,7 +237,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
                 let shown = match start_recorder(&view, &fleet) {
                     Ok(recorder) => {
                         let source = Source::start(fleet, seed).with_beside(demo.events);
-                        show(source.with_log(log).with_recorder(recorder), &view, look, false).await
+                        show(source.with_log(log).with_recorder(recorder), &view, appearance, false).await
                     }
                     Err(error) => Err(error),
                 };
@@ -248,12 +250,12 @@ fn dispatch(command: Command) -> Result<ExitCode> {
 
 /// Shows a source as the flags want it. `strict`: clients that are not up at the end of a limited
 /// run make its exit code 3.
-async fn show(source: Source, view: &View, look: Look, strict: bool) -> Result<ExitCode> {
+async fn show(source: Source, view: &View, appearance: Appearance, strict: bool) -> Result<ExitCode> {
     if view.is_headless() {
         let options = headless::Options { format: view.format, samples: view.samples, duration: view.duration, strict };
         Ok(headless::run(source, options).await.context("cannot print")?)
     } else {
-        Ok(console::run(source, look).await?)
+        Ok(console::run(source, appearance).await?)
     }
 }
 
@@ -265,7 +267,7 @@ fn is_host(name: &str) -> bool {
 }
 
 fn load(file: &Path) -> Result<Fleet, FileErrors> {
-    config::load(file).map(warned)
+    fleet_file::load(file).map(warned)
 }
 
 /// The fleet, once its warnings are told.

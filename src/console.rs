@@ -2,7 +2,6 @@
 
 mod feed;
 mod input;
-mod look;
 mod report;
 mod screen;
 
@@ -16,11 +15,11 @@ use crossterm::event::EventStream;
 use futures_util::StreamExt;
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
-pub use look::Look;
 pub use screen::exit_on_panic;
 
 use crate::{
     action::Scope,
+    appearance::Appearance,
     clock::Moment,
     event::{Level, State},
     model::{Effect, Model},
@@ -74,11 +73,11 @@ const TICK: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// Where the terminal cannot be used, or the engine ends by itself.
-pub async fn run(mut source: Source, look: Look) -> Result<ExitCode, ConsoleError> {
+pub async fn run(mut source: Source, appearance: Appearance) -> Result<ExitCode, ConsoleError> {
     let mut signals = Signals::listen()?;
     let mut model = Model::new(source.fleet().clone(), source.anchor().moment());
     let started = Instant::now();
-    let end = match show(Feed::Live(&mut source), &mut model, &look, &mut signals).await {
+    let end = match show(Feed::Live(&mut source), &mut model, &appearance, &mut signals).await {
         Ok(end) => end,
         Err(error) => {
             source.stop().await;
@@ -105,29 +104,34 @@ pub async fn run(mut source: Source, look: Look) -> Result<ExitCode, ConsoleErro
 ///
 /// # Errors
 /// Where the terminal cannot be used.
-pub async fn replay(mut player: Player, look: Look) -> Result<ExitCode, ConsoleError> {
+pub async fn replay(mut player: Player, appearance: Appearance) -> Result<ExitCode, ConsoleError> {
     let mut signals = Signals::listen()?;
     let recording = player.recording();
     let mut model = Model::new(recording.fleet().clone(), recording.begin());
-    Ok(show(Feed::Recorded(&mut player), &mut model, &look, &mut signals).await?.code())
+    Ok(show(Feed::Recorded(&mut player), &mut model, &appearance, &mut signals).await?.code())
 }
 
 /// Has the terminal for as long as it shows something.
-async fn show(feed: Feed<'_>, model: &mut Model, look: &Look, signals: &mut Signals) -> Result<End, ConsoleError> {
+async fn show(
+    feed: Feed<'_>,
+    model: &mut Model,
+    appearance: &Appearance,
+    signals: &mut Signals,
+) -> Result<End, ConsoleError> {
     let mut screen = Screen::enter()?;
-    Console { feed, model, look, screen: &mut screen }.run(signals).await
+    Console { feed, model, appearance, screen: &mut screen }.run(signals).await
 }
 
 struct Console<'a> {
     feed: Feed<'a>,
     model: &'a mut Model,
-    look: &'a Look,
+    appearance: &'a Appearance,
     screen: &'a mut Screen,
 }
 
 impl Console<'_> {
     async fn run(&mut self, signals: &mut Signals) -> Result<End, ConsoleError> {
-        let after_news = if self.look.remote { AFTER_NEWS_REMOTE } else { AFTER_NEWS };
+        let after_news = if self.appearance.remote { AFTER_NEWS_REMOTE } else { AFTER_NEWS };
         let mut jobs = Jobs::listen()?;
         let mut keys = EventStream::new();
         let mut pace = Pace::new();
@@ -151,7 +155,7 @@ impl Console<'_> {
                 event = keys.next() => match event {
                     Some(Ok(event)) => {
                         let scope = self.feed.scope();
-                        let effect = input::handle(self.model, &self.look.keymap, scope, &event, Moment::now());
+                        let effect = input::handle(self.model, &self.appearance.keymap, scope, &event, Moment::now());
                         match effect {
                             Effect::Nothing => {}
                             Effect::Command(command) => self.feed.command(command).await,
@@ -242,9 +246,9 @@ impl Console<'_> {
             now,
             anchor,
             zone: *anchor.local(now).offset(),
-            theme: &self.look.theme,
-            glyphs: self.look.glyphs,
-            keymap: &self.look.keymap,
+            theme: &self.appearance.theme,
+            glyphs: self.appearance.glyphs,
+            keymap: &self.appearance.keymap,
             widths: facts.widths,
             bytes_per_second: self.model.frozen().is_none().then_some(facts.bytes_per_second),
             recording: self.feed.recording(),

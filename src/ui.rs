@@ -25,8 +25,8 @@ use ratatui::{
 };
 
 use crate::{
+    appearance::{Glyphs, Keymap, Theme},
     clock::{Anchor, Moment},
-    config::{Glyphs, Keymap, Theme},
     fleet::Fleet,
     model::{Mode, Model, Row, Timeline},
 };

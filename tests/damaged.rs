@@ -12,8 +12,8 @@ use std::{
 use chrono::FixedOffset;
 use mqfleet::{
     action::Action,
+    appearance::{Glyphs, Keymap, Theme},
     clock::{Anchor, Moment},
-    config::{Glyphs, Keymap, Theme},
     event::{
         Event, Finding, Late, Messages, Reason, Request, Sample, Shortfall, State, Tcp, TcpState, Transition, What,
     },

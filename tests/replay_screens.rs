@@ -18,8 +18,8 @@ use fleet_file::FleetFile;
 use mosquitto::Mosquitto;
 use mqfleet::{
     action::Action,
+    appearance::{Glyphs, Keymap, Theme},
     clock::{Anchor, Moment},
-    config::{self, Glyphs, Keymap, Theme},
     event::{Event, State},
     model::{Model, Motion},
     recording::{Content, Limits, News, Player, Recorder, Recording},
@@ -63,7 +63,7 @@ struct Marked {
 async fn live_run(path: &std::path::Path) -> Vec<Marked> {
     let mut broker = Mosquitto::start();
     let file = FleetFile::presses(broker.port(), CLIENTS as usize);
-    let fleet = Arc::new(config::load(file.path().as_ref()).expect("a fleet").fleet);
+    let fleet = Arc::new(mqfleet::fleet_file::load(file.path().as_ref()).expect("a fleet").fleet);
     let recorder = Recorder::start(path, Limits { size: None, age: None }, fleet.clone(), 1).expect("a recorder");
     let mut source = Source::start(fleet.clone(), 7).with_recorder(Some(recorder));
     let mut model = Model::new(fleet, source.anchor().moment());

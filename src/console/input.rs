@@ -5,8 +5,8 @@ use tui_input::backend::crossterm::to_input_request;
 
 use crate::{
     action::{Action, Scope},
+    appearance::Keymap,
     clock::Moment,
-    config::Keymap,
     event::Level,
     model::{Confirm, Effect, Mode, Model, Wish},
 };
