@@ -33,7 +33,7 @@ brokers: test-tools ## what is said at seven makes of brokers, as a table; insta
 
 .PHONY: chaos
 chaos: test-tools ## the fault tests in their long form, some minutes (ROUNDS=50)
-	$(MANY_FILES); MQFLEET_ROUNDS=$(ROUNDS) cargo test --locked --release --test fleet --test resets --test hostile --test storm --test worker --test ways --test recording --test credentials -- --nocapture --test-threads=1 $(ARGS)
+	$(MANY_FILES); MQFLEET_ROUNDS=$(ROUNDS) cargo test --locked --release --test fleet --test resets --test hostile --test storm --test worker --test ways --test recording --test credentials --test release -- --nocapture --test-threads=1 $(ARGS)
 	$(MANY_FILES); MQFLEET_SECONDS=$(SOAK) cargo test --locked --release --test hostile -- --ignored --nocapture $(ARGS)
 
 # rustix would read a vDSO that valgrind hides.

@@ -138,7 +138,7 @@ impl Console<'_> {
         let mut every_second = interval(TICK);
         every_second.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut facts = Facts::new(self.model, self.screen.written());
-        let test_panic = std::env::var("MQFLEET_TEST_PANIC").is_ok();
+        let test_panic = cfg!(debug_assertions) && std::env::var_os("MQFLEET_TEST_PANIC").is_some();
         loop {
             let wait = pace.next_frame();
             tokio::select! {

@@ -138,6 +138,9 @@
 
 // These panic where nobody reads any more; `stdio` has what does not.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
+#![warn(unreachable_pub)]
+// They are documentation for who works on them, who reads that of private items, too.
+#![allow(rustdoc::private_intra_doc_links)]
 #[cfg(not(target_os = "linux"))]
 compile_error!("mqfleet runs on Linux: it asks its kernel about connections, and waits as only that one can");
 
@@ -154,29 +157,38 @@ pub mod demo;
 pub mod doctor;
 pub mod document;
 pub mod endpoint;
+#[allow(unreachable_pub)]
 pub mod engine;
+#[allow(unreachable_pub)]
 pub mod event;
 pub mod fleet;
 pub mod fleet_file;
 pub mod headless;
 pub mod lifecycle;
 pub mod lines;
+#[allow(unreachable_pub)]
 pub mod model;
 pub mod mqtt;
+#[allow(unreachable_pub)]
 pub mod outbox;
 pub mod paho;
+#[allow(unreachable_pub)]
 pub mod pool;
 pub mod private;
+#[allow(unreachable_pub)]
 pub mod recording;
 pub mod replay;
 pub mod report;
 pub mod seal;
 pub mod signals;
+#[allow(unreachable_pub)]
 pub mod source;
 pub mod stdio;
 pub mod text;
 pub mod transport;
 pub mod ui;
+#[allow(unreachable_pub)]
 pub mod wire;
 pub mod words;
+#[allow(unreachable_pub)]
 pub mod worker;

@@ -42,6 +42,8 @@ pub(super) enum Command {
     ///
     /// The exit code is 0 where all is well, 3 where something is not, 2 for wrong usage.
     Doctor {
+        // The brackets are for who reads the help; no link is meant.
+        #[allow(rustdoc::broken_intra_doc_links)]
         /// The fleet file, or mqtt://, mqtts://, ws:// or wss://HOST[:PORT], or unix:///PATH, or HOST:PORT
         #[arg(value_name = "FILE|URL")]
         target: String,

@@ -25,14 +25,14 @@ pub(super) enum Told {
 
 impl Told {
     /// Whether there is nothing in it that would be missed before the next second is drawn.
-    pub fn is_only_figures(&self) -> bool {
+    pub(super) fn is_only_figures(&self) -> bool {
         matches!(self, Told::Events(events) if events.iter().all(|event| event.what.is_figure()))
     }
 }
 
 impl Feed<'_> {
     /// Which keys mean anything.
-    pub fn scope(&self) -> Scope {
+    pub(super) fn scope(&self) -> Scope {
         match self {
             Feed::Live(_) => Scope::Live,
             Feed::Recorded(_) => Scope::Replay,
@@ -40,7 +40,7 @@ impl Feed<'_> {
     }
 
     /// What time it is for the fleet.
-    pub fn now(&self) -> Moment {
+    pub(super) fn now(&self) -> Moment {
         match self {
             Feed::Live(_) => Moment::now(),
             Feed::Recorded(player) => player.now(),
@@ -48,7 +48,7 @@ impl Feed<'_> {
     }
 
     /// What the wall clock says to that.
-    pub fn anchor(&self) -> Anchor {
+    pub(super) fn anchor(&self) -> Anchor {
         match self {
             Feed::Live(_) => Anchor::now(),
             Feed::Recorded(player) => player.anchor(),
@@ -56,7 +56,7 @@ impl Feed<'_> {
     }
 
     /// Waits for what happens next. Cancelling it loses nothing.
-    pub async fn next(&mut self) -> Result<Told, ConsoleError> {
+    pub(super) async fn next(&mut self) -> Result<Told, ConsoleError> {
         match self {
             Feed::Live(source) => source.next().await.map(Told::Events).ok_or(ConsoleError::EngineEnded),
             Feed::Recorded(player) => Ok(Told::Played(player.next().await)),
@@ -64,7 +64,7 @@ impl Feed<'_> {
     }
 
     /// Another second is over here. A recording tells its own.
-    pub fn second(&self, model: &mut Model) {
+    pub(super) fn second(&self, model: &mut Model) {
         if let Feed::Live(source) = self {
             let now = Moment::now();
             model.look(now);
@@ -72,14 +72,14 @@ impl Feed<'_> {
         }
     }
 
-    pub async fn command(&self, command: Command) {
+    pub(super) async fn command(&self, command: Command) {
         if let Feed::Live(source) = self {
             source.command(command).await;
         }
     }
 
     /// Does what is wanted of a replay, and tells the user what cannot be done.
-    pub fn play(&mut self, playback: Playback, model: &mut Model) {
+    pub(super) fn play(&mut self, playback: Playback, model: &mut Model) {
         if let Feed::Recorded(player) = self {
             let zone = *player.anchor().local(player.now()).offset();
             if let Err(why) = player.command(playback, zone) {
@@ -89,7 +89,7 @@ impl Feed<'_> {
     }
 
     /// Whether a live run is recorded; `Some(false)` where it was to be, and the disk failed.
-    pub fn recording(&self) -> Option<bool> {
+    pub(super) fn recording(&self) -> Option<bool> {
         match self {
             Feed::Live(source) => source.is_recording(),
             Feed::Recorded(_) => None,
@@ -97,7 +97,7 @@ impl Feed<'_> {
     }
 
     /// Whether the news come by themselves, and can wait for the next frame that is due.
-    pub fn is_flowing(&self) -> bool {
+    pub(super) fn is_flowing(&self) -> bool {
         match self {
             Feed::Live(_) => true,
             Feed::Recorded(player) => player.motion() == Motion::Playing,
@@ -105,7 +105,7 @@ impl Feed<'_> {
     }
 
     /// Where the replay is, where it is one.
-    pub fn timeline(&self) -> Option<Timeline<'_>> {
+    pub(super) fn timeline(&self) -> Option<Timeline<'_>> {
         match self {
             Feed::Live(_) => None,
             Feed::Recorded(player) => Some(player.timeline()),

@@ -25,7 +25,7 @@ const LOOK_BACK: usize = 1_000;
 impl Redaction {
     /// Where the part of `line` begins that must be hidden, in bytes; `None` where all of it may be
     /// seen. `line_start` is the line's place in `text`; where the text `is_toml`, a key is a key.
-    pub fn hides(&self, text: &str, line_start: usize, line: &str, is_toml: bool) -> Option<usize> {
+    pub(crate) fn hides(&self, text: &str, line_start: usize, line: &str, is_toml: bool) -> Option<usize> {
         let before = &text[..line_start];
         if inside_string(before) || follows_open_secret(before) {
             return Some(0);

@@ -55,22 +55,22 @@ pub(crate) struct Draft {
 
 impl Draft {
     /// Something about the place `span`. The title says what is wrong with what.
-    pub fn at(span: Range<usize>, title: impl Into<String>) -> Draft {
+    pub(crate) fn at(span: Range<usize>, title: impl Into<String>) -> Draft {
         Draft { spans: vec![(span, String::new())], ..Draft::of_file(title) }
     }
 
     /// Something about a place in another file.
-    pub fn elsewhere(place: Elsewhere, title: impl Into<String>) -> Draft {
+    pub(crate) fn elsewhere(place: Elsewhere, title: impl Into<String>) -> Draft {
         Draft { elsewhere: Some(place), ..Draft::of_file(title) }
     }
 
     /// Something about the file as a whole.
-    pub fn of_file(title: impl Into<String>) -> Draft {
+    pub(crate) fn of_file(title: impl Into<String>) -> Draft {
         Draft { title: title.into(), elsewhere: None, spans: Vec::new(), help: Vec::new() }
     }
 
     /// What to say under the place meant.
-    pub fn label(mut self, label: impl Into<String>) -> Draft {
+    pub(crate) fn label(mut self, label: impl Into<String>) -> Draft {
         if let Some(first) = self.spans.first_mut() {
             first.1 = label.into();
         }
@@ -78,19 +78,19 @@ impl Draft {
     }
 
     /// Another place that has to do with it.
-    pub fn also(mut self, span: Range<usize>, label: impl Into<String>) -> Draft {
+    pub(crate) fn also(mut self, span: Range<usize>, label: impl Into<String>) -> Draft {
         self.spans.push((span, label.into()));
         self
     }
 
     /// What to do about it.
-    pub fn help(mut self, help: impl Into<String>) -> Draft {
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Draft {
         self.help.push(help.into());
         self
     }
 
     /// As [`Draft::help`], where there is something to say.
-    pub fn help_if(self, help: Option<String>) -> Draft {
+    pub(crate) fn help_if(self, help: Option<String>) -> Draft {
         match help {
             Some(help) => self.help(help),
             None => self,
@@ -116,7 +116,7 @@ pub(crate) struct Report<'t> {
 }
 
 impl<'t> Report<'t> {
-    pub fn new(file: &str, text: &'t str, redaction: Option<Redaction>) -> Report<'t> {
+    pub(crate) fn new(file: &str, text: &'t str, redaction: Option<Redaction>) -> Report<'t> {
         Report {
             file: scrub(file),
             text,
@@ -129,12 +129,12 @@ impl<'t> Report<'t> {
         }
     }
 
-    pub fn error(&mut self, draft: Draft) {
+    pub(crate) fn error(&mut self, draft: Draft) {
         self.error_of(|| draft);
     }
 
     /// As [`Report::error`], of which there may be very many: those that are not drawn are only counted.
-    pub fn error_of(&mut self, draft: impl FnOnce() -> Draft) {
+    pub(crate) fn error_of(&mut self, draft: impl FnOnce() -> Draft) {
         self.errors_total += 1;
         if self.errors.len() < SHOWN {
             let finding = self.finding(draft());
@@ -143,26 +143,26 @@ impl<'t> Report<'t> {
     }
 
     /// How many errors there are so far.
-    pub fn errors(&self) -> usize {
+    pub(crate) fn errors(&self) -> usize {
         self.errors_total
     }
 
     /// The title of the first error, if there is any.
-    pub fn first_error(&self) -> Option<&str> {
+    pub(crate) fn first_error(&self) -> Option<&str> {
         self.errors.first().map(|finding| finding.title.as_str())
     }
 
     /// Says that the text is not even TOML; known before anything else is reported.
-    pub fn is_no_toml(&mut self) {
+    pub(crate) fn is_no_toml(&mut self) {
         self.is_toml = false;
     }
 
-    pub fn warning(&mut self, draft: Draft) {
+    pub(crate) fn warning(&mut self, draft: Draft) {
         self.warning_of(|| draft);
     }
 
     /// As [`Report::warning`], of which there may be very many: some are kept.
-    pub fn warning_of(&mut self, draft: impl FnOnce() -> Draft) {
+    pub(crate) fn warning_of(&mut self, draft: impl FnOnce() -> Draft) {
         if self.warnings.len() < SHOWN {
             let finding = self.finding(draft());
             self.warnings.push(finding);
@@ -170,12 +170,12 @@ impl<'t> Report<'t> {
     }
 
     /// The file's own text at `span`, with whatever secret may be in it.
-    pub fn raw(&self, span: Range<usize>) -> &'t str {
+    pub(crate) fn raw(&self, span: Range<usize>) -> &'t str {
         self.text.get(span).unwrap_or_default()
     }
 
     /// What was found: `value` and the warnings where nothing is wrong, else the errors.
-    pub fn finish<T>(mut self, value: Option<T>) -> Result<(T, Vec<Warning>), FileErrors> {
+    pub(crate) fn finish<T>(mut self, value: Option<T>) -> Result<(T, Vec<Warning>), FileErrors> {
         match value {
             Some(value) if self.errors_total == 0 => {
                 let file = self.file;

@@ -58,7 +58,7 @@ pub(crate) fn parse<'t, T>(
 
 impl<'t> Table<'t> {
     /// Reports the keys that are not of this table.
-    pub fn check(&self, keys: Keys, report: &mut Report<'_>) {
+    pub(crate) fn check(&self, keys: Keys, report: &mut Report<'_>) {
         for (key, value) in self.in_order() {
             if keys.now.contains(&key.as_str()) {
                 continue;
@@ -87,17 +87,17 @@ impl<'t> Table<'t> {
         }
     }
 
-    pub fn get(&self, key: &str) -> Option<Value<'t>> {
+    pub(crate) fn get(&self, key: &str) -> Option<Value<'t>> {
         let value = self.entries.get(key)?;
         Some(Value { value: value.get_ref(), span: value.span(), key: key.to_owned() })
     }
 
-    pub fn key_span(&self, key: &str) -> Option<Range<usize>> {
+    pub(crate) fn key_span(&self, key: &str) -> Option<Range<usize>> {
         self.entries.get_key_value(key).map(|(key, _)| key.span())
     }
 
     /// Its keys and their values as they stand in the file.
-    pub fn in_order(&self) -> Vec<(String, Value<'t>)> {
+    pub(crate) fn in_order(&self) -> Vec<(String, Value<'t>)> {
         let mut entries: Vec<_> = self.entries.iter().collect();
         entries.sort_by_key(|(key, _)| key.span().start);
         entries
@@ -109,7 +109,7 @@ impl<'t> Table<'t> {
             .collect()
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 }
@@ -120,20 +120,20 @@ impl<'t> Value<'t> {
         report.error(Draft::at(self.span.clone(), format!("`{}` must be {must}, not {found}", self.key)).help_if(help));
     }
 
-    pub fn is_string(&self) -> bool {
+    pub(crate) fn is_string(&self) -> bool {
         self.value.is_str()
     }
 
-    pub fn is_array(&self) -> bool {
+    pub(crate) fn is_array(&self) -> bool {
         self.value.is_array()
     }
 
-    pub fn is_table(&self) -> bool {
+    pub(crate) fn is_table(&self) -> bool {
         self.value.is_table()
     }
 
     /// Its text; `must` says in an error what it should have been.
-    pub fn string(&self, report: &mut Report<'_>, must: &str) -> Option<&'t str> {
+    pub(crate) fn string(&self, report: &mut Report<'_>, must: &str) -> Option<&'t str> {
         let text = self.value.as_str();
         if text.is_none() {
             let help = match self.value {
@@ -146,7 +146,7 @@ impl<'t> Value<'t> {
         text
     }
 
-    pub fn boolean(&self, report: &mut Report<'_>) -> Option<bool> {
+    pub(crate) fn boolean(&self, report: &mut Report<'_>) -> Option<bool> {
         let value = self.value.as_bool();
         if value.is_none() {
             self.wrong(report, "true or false", None);
@@ -155,7 +155,7 @@ impl<'t> Value<'t> {
     }
 
     /// A whole number within `range`; `unit` says what it counts.
-    pub fn number(&self, report: &mut Report<'_>, range: Range<u64>, unit: &str) -> Option<u64> {
+    pub(crate) fn number(&self, report: &mut Report<'_>, range: Range<u64>, unit: &str) -> Option<u64> {
         let must = format!("a whole number of {unit}, {} to {}", thousands(range.start), thousands(range.end - 1));
         let Some(integer) = self.value.as_integer() else {
             self.wrong(report, must, None);
@@ -169,7 +169,7 @@ impl<'t> Value<'t> {
     }
 
     /// A time span with its unit, `least` to `most`.
-    pub fn duration(&self, report: &mut Report<'_>, least: Duration, most: Duration) -> Option<Duration> {
+    pub(crate) fn duration(&self, report: &mut Report<'_>, least: Duration, most: Duration) -> Option<Duration> {
         let text = match self.value {
             DeValue::String(text) => text.trim().to_owned(),
             DeValue::Integer(n) => n.as_str().to_owned(),
@@ -200,7 +200,7 @@ impl<'t> Value<'t> {
     }
 
     /// The table it is; `example` shows in an error how one is written.
-    pub fn table(&self, report: &mut Report<'_>, name: impl Into<String>, example: &str) -> Option<Table<'t>> {
+    pub(crate) fn table(&self, report: &mut Report<'_>, name: impl Into<String>, example: &str) -> Option<Table<'t>> {
         let Some(entries) = self.value.as_table() else {
             self.wrong(report, "a table", Some(format!("such as {example}")));
             return None;
@@ -209,13 +209,13 @@ impl<'t> Value<'t> {
     }
 
     /// The table it is, if it is one.
-    pub fn as_table(&self) -> Option<Table<'t>> {
+    pub(crate) fn as_table(&self) -> Option<Table<'t>> {
         let entries = self.value.as_table()?;
         Some(Table { entries, span: self.span.clone(), name: String::new() })
     }
 
     /// Its items, each under the key's own name; `example` shows in an error how a list is written.
-    pub fn list(&self, report: &mut Report<'_>, example: &str) -> Option<Vec<Value<'t>>> {
+    pub(crate) fn list(&self, report: &mut Report<'_>, example: &str) -> Option<Vec<Value<'t>>> {
         let Some(items) = self.value.as_array() else {
             self.wrong(report, "a list", Some(format!("such as {example}")));
             return None;
@@ -224,7 +224,7 @@ impl<'t> Value<'t> {
     }
 
     /// One of `words`, with what it stands for.
-    pub fn word<T: Copy>(&self, report: &mut Report<'_>, words: &[(&str, T)]) -> Option<T> {
+    pub(crate) fn word<T: Copy>(&self, report: &mut Report<'_>, words: &[(&str, T)]) -> Option<T> {
         let all = || words.iter().map(|(word, _)| format!("\"{word}\"")).collect::<Vec<_>>().join(", ");
         let text = self.string(report, &format!("one of {}", all()))?;
         let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);

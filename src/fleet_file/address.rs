@@ -23,7 +23,7 @@ pub(super) enum Scheme {
 }
 
 impl Scheme {
-    pub fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Scheme::Mqtt => "mqtt",
             Scheme::Mqtts => "mqtts",
@@ -44,11 +44,11 @@ impl Scheme {
         }
     }
 
-    pub fn is_tls(self) -> bool {
+    pub(super) fn is_tls(self) -> bool {
         matches!(self, Scheme::Mqtts | Scheme::Wss)
     }
 
-    pub fn is_websocket(self) -> bool {
+    pub(super) fn is_websocket(self) -> bool {
         matches!(self, Scheme::Ws | Scheme::Wss)
     }
 }

@@ -43,7 +43,7 @@ struct Filter {
 
 impl Talk {
     /// Lays the keys of `table` over what is given; each of them as a whole.
-    pub fn overlay(&mut self, table: &Table<'_>, report: &mut Report<'_>, around: &Surroundings<'_>) {
+    pub(super) fn overlay(&mut self, table: &Table<'_>, report: &mut Report<'_>, around: &Surroundings<'_>) {
         let note = |key: &str, report: &mut Report<'_>| {
             let value = table.get(key)?;
             let table = value.table(report, format!("`{key}`"), MESSAGE)?;
@@ -61,7 +61,7 @@ impl Talk {
     }
 
     /// Whether it differs from client to client of a table.
-    pub fn is_own(&self) -> bool {
+    pub(super) fn is_own(&self) -> bool {
         let is_own = |n: &Note| n.topic.is_own() || n.payload.as_ref().is_some_and(Template::is_own);
         self.will.iter().chain(&self.birth).any(is_own)
             || self.publish.as_ref().is_some_and(|(n, _)| is_own(n))
@@ -71,7 +71,7 @@ impl Talk {
     /// Reports what MQTT does not allow, and how many bytes a client's own conversation takes. One
     /// client stands for all of a table, since they differ in their numbers only: the last, whose is
     /// the longest.
-    pub fn check(&self, number: u64, id: &str, span: Range<usize>, report: &mut Report<'_>) -> u64 {
+    pub(super) fn check(&self, number: u64, id: &str, span: Range<usize>, report: &mut Report<'_>) -> u64 {
         let mut text = String::new();
         let filled = self.fill(number, id);
         let messages = filled.will.iter().chain(&filled.birth).chain(filled.publish.as_ref().map(|t| &t.message));
@@ -106,7 +106,7 @@ impl Talk {
         if self.is_own() { bytes as u64 } else { 0 }
     }
 
-    pub fn fill(&self, number: u64, id: &str) -> Conversation {
+    pub(super) fn fill(&self, number: u64, id: &str) -> Conversation {
         let mut text = String::new();
         let mut filled = |template: &Template| -> String {
             template.fill(number, id, &mut text);
@@ -126,7 +126,7 @@ impl Talk {
     }
 
     /// The same for all clients of a table, where it is.
-    pub fn common(&self) -> Option<Arc<Conversation>> {
+    pub(super) fn common(&self) -> Option<Arc<Conversation>> {
         (!self.is_own()).then(|| Arc::new(self.fill(0, "")))
     }
 }

@@ -34,13 +34,13 @@ pub(super) struct Papers {
 
 impl Papers {
     /// Whether they differ from client to client of a table.
-    pub fn is_own(&self) -> bool {
+    pub(super) fn is_own(&self) -> bool {
         let is_own = |password: &PasswordPattern| password.is_own();
         self.cert.is_own() || self.key.is_own() || self.key_password.as_ref().is_some_and(is_own)
     }
 
     /// The papers of one client, as its files are, and where the key's password is fetched from, if it is.
-    pub fn fill(&self, client: For<'_>, check: &mut Check<'_>, around: &Surroundings<'_>) -> Filled {
+    pub(super) fn fill(&self, client: For<'_>, check: &mut Check<'_>, around: &Surroundings<'_>) -> Filled {
         let mut text = String::new();
         let mut path = |template: &Template| {
             template.fill(client.number, client.id, &mut text);
@@ -109,7 +109,7 @@ pub(super) struct Check<'a> {
 }
 
 impl<'a> Check<'a> {
-    pub fn new(seen: &'a mut Seen, around: &Surroundings<'_>) -> Check<'a> {
+    pub(super) fn new(seen: &'a mut Seen, around: &Surroundings<'_>) -> Check<'a> {
         Check {
             seen,
             now: around.now,
@@ -183,17 +183,17 @@ impl<'a> Check<'a> {
     }
 
     /// Lets it open at most so many keys.
-    pub fn opening(self, keys: u64) -> Check<'a> {
+    pub(super) fn opening(self, keys: u64) -> Check<'a> {
         Check { left: keys, ..self }
     }
 
     /// Keys that may still be opened.
-    pub fn left(&self) -> u64 {
+    pub(super) fn left(&self) -> u64 {
         self.left
     }
 
     /// Tells what is wrong with one client's files, at the place that names it in an inventory.
-    pub fn tell_at(self, place: impl Fn() -> Elsewhere, report: &mut Report<'_>) {
+    pub(super) fn tell_at(self, place: impl Fn() -> Elsewhere, report: &mut Report<'_>) {
         let wrong_password = self.passwords.into_wrong().map(|wrong| (wrong.title, wrong.help));
         for (title, help) in self.wrong.into_iter().chain(wrong_password) {
             report.error_of(|| Draft::elsewhere(place(), title).help_if(help.map(str::to_owned)));
@@ -204,7 +204,7 @@ impl<'a> Check<'a> {
     }
 
     /// `password_span` is where the password of the keys is named.
-    pub fn tell(self, span: Range<usize>, password_span: Option<&Range<usize>>, report: &mut Report<'_>) {
+    pub(super) fn tell(self, span: Range<usize>, password_span: Option<&Range<usize>>, report: &mut Report<'_>) {
         self.passwords.tell(password_span.unwrap_or(&span), report);
         let more = |count: u64, files: &str| match count {
             1 => String::new(),

@@ -61,12 +61,12 @@ pub(super) struct Spot {
 
 impl Inventory {
     /// Whether each device says itself where it connects.
-    pub fn all_have_endpoints(&self) -> bool {
+    pub(super) fn all_have_endpoints(&self) -> bool {
         self.rows.iter().all(|row| row.endpoints.is_some())
     }
 
     /// The file, line and column of a spot.
-    pub fn place(&self, spot: Spot) -> Elsewhere {
+    pub(super) fn place(&self, spot: Spot) -> Elsewhere {
         place(&self.file, &self.bytes, spot)
     }
 }

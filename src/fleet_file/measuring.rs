@@ -22,7 +22,7 @@ pub(super) struct Measuring {
 
 impl Measuring {
     /// `keys` are those that its `probe` may have.
-    pub fn read(table: &Table<'_>, keys: Keys, report: &mut Report<'_>) -> Measuring {
+    pub(super) fn read(table: &Table<'_>, keys: Keys, report: &mut Report<'_>) -> Measuring {
         const WORDS: [(&str, ProbeKind); 4] = [
             ("heartbeat", ProbeKind::Heartbeat),
             ("ack", ProbeKind::Ack),
@@ -44,7 +44,7 @@ impl Measuring {
     }
 
     /// Puts what is given in the place of what there is.
-    pub fn lay_over(&self, settings: &mut Settings) {
+    pub(super) fn lay_over(&self, settings: &mut Settings) {
         settings.probe.kind = self.kind.unwrap_or(settings.probe.kind);
         settings.probe.every = self.every.unwrap_or(settings.probe.every);
         settings.slow_p99 = self.p99.or(settings.slow_p99);

@@ -76,12 +76,16 @@ pub(super) struct For<'a> {
 
 impl PasswordPattern {
     /// A password that is known; `span` is where its file is named.
-    pub fn known(secret: Secret, span: Range<usize>) -> PasswordPattern {
+    pub(super) fn known(secret: Secret, span: Range<usize>) -> PasswordPattern {
         PasswordPattern { source: Source::Common(Found::fixed(secret)), span }
     }
 
     /// Reads `password` or `key_password`.
-    pub fn read(value: &Value<'_>, report: &mut Report<'_>, around: &Surroundings<'_>) -> Option<PasswordPattern> {
+    pub(super) fn read(
+        value: &Value<'_>,
+        report: &mut Report<'_>,
+        around: &Surroundings<'_>,
+    ) -> Option<PasswordPattern> {
         let source = match value.is_string() {
             true => {
                 report.warning(Draft::at(value.span.clone(), "a password in plain text").help(BETTER));
@@ -99,12 +103,12 @@ impl PasswordPattern {
     }
 
     /// Whether it differs from client to client of a table.
-    pub fn is_own(&self) -> bool {
+    pub(super) fn is_own(&self) -> bool {
         !matches!(self.source, Source::Common(_))
     }
 
     /// The password of one client; where there is none, `check` knows why.
-    pub fn fill(&self, client: For<'_>, check: &mut PasswordCheck, around: &Surroundings<'_>) -> Option<Found> {
+    pub(super) fn fill(&self, client: For<'_>, check: &mut PasswordCheck, around: &Surroundings<'_>) -> Option<Found> {
         self.source.fill(client, check, around)
     }
 }
@@ -235,7 +239,7 @@ pub(super) struct PasswordCheck {
 
 impl PasswordCheck {
     /// The first that is wrong.
-    pub fn into_wrong(self) -> Option<Wrong> {
+    pub(super) fn into_wrong(self) -> Option<Wrong> {
         self.wrong
     }
 
@@ -249,7 +253,7 @@ impl PasswordCheck {
         self.open.get_or_insert_with(title);
     }
 
-    pub fn tell(self, span: &Range<usize>, report: &mut Report<'_>) {
+    pub(super) fn tell(self, span: &Range<usize>, report: &mut Report<'_>) {
         let more = |count: u64| match count {
             1 => String::new(),
             n => format!("; so it is with {} passwords of this table", thousands(n)),

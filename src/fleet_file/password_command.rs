@@ -27,7 +27,7 @@ pub(super) struct CommandPattern {
 
 impl CommandPattern {
     /// Reads `command`, a list of words, and `every`.
-    pub fn read(
+    pub(super) fn read(
         value: &Value<'_>,
         every: Option<Value<'_>>,
         report: &mut Report<'_>,
@@ -63,12 +63,12 @@ impl CommandPattern {
     }
 
     /// Whether it differs from client to client of a table.
-    pub fn is_own(&self) -> bool {
+    pub(super) fn is_own(&self) -> bool {
         self.program.is_own() || self.arguments.iter().any(Template::is_own)
     }
 
     /// The command for one client, of which it is told where it is for that one alone.
-    pub fn fill(&self, client: For<'_>, around: &Surroundings<'_>) -> PasswordCommand {
+    pub(super) fn fill(&self, client: For<'_>, around: &Surroundings<'_>) -> PasswordCommand {
         let fill = |template: &Template| {
             let mut text = String::new();
             template.fill_with_user(client.number, client.id, client.username, &mut text);

@@ -37,7 +37,7 @@ pub(super) struct Certificate {
 
 impl Certificate {
     /// Whether a key may be the one that belongs to it; that it is not is certain.
-    pub fn may_have(&self, key: &PKey<Private>) -> bool {
+    pub(super) fn may_have(&self, key: &PKey<Private>) -> bool {
         let public = self.first.as_ref().and_then(|certificate| certificate.public_key().ok());
         public.is_none_or(|public| public.public_eq(key))
     }
@@ -235,7 +235,7 @@ pub(in crate::fleet_file) mod tests {
     use crate::fleet_file::tests::{certificate, locked, pair, read, warnings};
 
     /// A revocation list whose successor is due so many days from now, as PEM.
-    pub fn crl(days: i64) -> Vec<u8> {
+    pub(crate) fn crl(days: i64) -> Vec<u8> {
         use openssl::{
             asn1::Asn1Time,
             bn::BigNum,

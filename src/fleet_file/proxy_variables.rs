@@ -22,7 +22,7 @@ pub(super) struct Unusable {
 }
 
 impl Unusable {
-    pub fn title(&self) -> String {
+    pub(super) fn title(&self) -> String {
         format!("the environment variable \"{}\" is not used: it {}", self.variable, self.why)
     }
 }
@@ -37,7 +37,12 @@ pub(super) struct ForEndpoints {
 
 impl ForEndpoints {
     /// The proxy that the environment names for this address; a variable that cannot be used is warned of.
-    pub fn named(&mut self, address: &Address, report: &mut Report<'_>, around: &Surroundings<'_>) -> Option<Proxy> {
+    pub(super) fn named(
+        &mut self,
+        address: &Address,
+        report: &mut Report<'_>,
+        around: &Surroundings<'_>,
+    ) -> Option<Proxy> {
         named(address, around.env).unwrap_or_else(|unusable| {
             if self.told.insert(unusable.variable) {
                 report.warning(Draft::of_file(unusable.title()).help(HELP).help(proxy::HELP));

@@ -92,7 +92,7 @@ impl Default for Given {
 
 impl Given {
     /// Lays the keys of `table` over what is given.
-    pub fn overlay(&mut self, table: &Table<'_>, report: &mut Report<'_>, around: &Surroundings<'_>) {
+    pub(super) fn overlay(&mut self, table: &Table<'_>, report: &mut Report<'_>, around: &Surroundings<'_>) {
         let get = |key: &str| table.get(key);
         let settings = &mut self.settings;
         if let Some((protocol, falls_back)) = get("protocol").and_then(|v| protocol(&v, report)) {
@@ -165,19 +165,19 @@ impl Given {
     }
 
     /// Adds the labels of `table` to those that are given.
-    pub fn overlay_labels(&mut self, table: &Table<'_>, report: &mut Report<'_>) {
+    pub(super) fn overlay_labels(&mut self, table: &Table<'_>, report: &mut Report<'_>) {
         if let Some(pairs) = table.get("labels").and_then(|v| texts(&v, report, "{ site = \"hall-3\" }")) {
             self.labels.extend(pairs.iter().map(|(name, value)| (Scrubbed::new(name), Scrubbed::new(value))));
         }
     }
 
     /// Lays what is given for the client's labels over what is given for all.
-    pub fn overlay_of_labels(&mut self, of_labels: &mut [OfLabel]) {
+    pub(super) fn overlay_of_labels(&mut self, of_labels: &mut [OfLabel]) {
         measuring::lay_over(of_labels, &self.labels, &mut self.settings);
     }
 
     /// The certificate and key, if any; they belong together.
-    pub fn papers(&self, report: &mut Report<'_>) -> Option<Papers> {
+    pub(super) fn papers(&self, report: &mut Report<'_>) -> Option<Papers> {
         let lonely = |span: &Range<usize>, has: &str, misses: &str| {
             Draft::at(span.clone(), format!("`{has}` without `{misses}`"))
                 .help("a client shows its certificate and proves with the key that it is its own")
@@ -206,7 +206,7 @@ impl Given {
     }
 
     /// Reports what this client's version of MQTT does not have; `table` is its own.
-    pub fn check_version(&self, table: &Table<'_>, report: &mut Report<'_>) {
+    pub(super) fn check_version(&self, table: &Table<'_>, report: &mut Report<'_>) {
         if self.settings.protocol == Protocol::V5 {
             return;
         }
@@ -219,7 +219,7 @@ impl Given {
     }
 
     /// The settings that the clients of a table share.
-    pub fn settings(&self) -> Settings {
+    pub(super) fn settings(&self) -> Settings {
         let strategy = match self.strategy {
             Word::Exponential => Strategy::Exponential { min: self.min, max: self.max },
             Word::Fixed => Strategy::Fixed { every: self.every.unwrap_or(self.min) },
@@ -230,7 +230,7 @@ impl Given {
     }
 
     /// Whether the clients may come to speak MQTT 3.1.1.
-    pub fn may_speak_old(&self) -> bool {
+    pub(super) fn may_speak_old(&self) -> bool {
         self.settings.may_speak_old()
     }
 

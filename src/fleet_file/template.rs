@@ -34,17 +34,25 @@ const WIDTH_MAX: usize = 20;
 
 impl Template {
     /// Reads a pattern. `host` tells this host's name, where it is asked for.
-    pub fn read(value: &Value<'_>, report: &mut Report<'_>, host: &dyn Fn() -> String) -> Option<Template> {
+    pub(super) fn read(value: &Value<'_>, report: &mut Report<'_>, host: &dyn Fn() -> String) -> Option<Template> {
         Template::read_as(value, report, host, Place::Anywhere)
     }
 
     /// As [`Template::read`], with `%u` for the client's user name.
-    pub fn read_with_user(value: &Value<'_>, report: &mut Report<'_>, host: &dyn Fn() -> String) -> Option<Template> {
+    pub(super) fn read_with_user(
+        value: &Value<'_>,
+        report: &mut Report<'_>,
+        host: &dyn Fn() -> String,
+    ) -> Option<Template> {
         Template::read_as(value, report, host, Place::WithUser)
     }
 
     /// As [`Template::read`], for a text in which `%s` and `%%` stay as they are until it is used.
-    pub fn read_numbered(value: &Value<'_>, report: &mut Report<'_>, host: &dyn Fn() -> String) -> Option<Template> {
+    pub(super) fn read_numbered(
+        value: &Value<'_>,
+        report: &mut Report<'_>,
+        host: &dyn Fn() -> String,
+    ) -> Option<Template> {
         Template::read_as(value, report, host, Place::Numbered)
     }
 
@@ -138,30 +146,30 @@ impl Template {
     }
 
     /// This very text, whatever is in it.
-    pub fn literal(text: String) -> Template {
+    pub(super) fn literal(text: String) -> Template {
         Template { parts: vec![Part::Text(text)] }
     }
 
     /// Whether it differs from client to client of a table.
-    pub fn is_own(&self) -> bool {
+    pub(super) fn is_own(&self) -> bool {
         self.parts.iter().any(|part| !matches!(part, Part::Text(_)))
     }
 
-    pub fn has_number(&self) -> bool {
+    pub(super) fn has_number(&self) -> bool {
         self.parts.iter().any(|p| matches!(p, Part::Number(_)))
     }
 
-    pub fn has_client(&self) -> bool {
+    pub(super) fn has_client(&self) -> bool {
         self.parts.contains(&Part::Client)
     }
 
     /// The text for one client, written over what `out` held.
-    pub fn fill(&self, number: u64, client: &str, out: &mut String) {
+    pub(super) fn fill(&self, number: u64, client: &str, out: &mut String) {
         self.fill_with_user(number, client, "", out);
     }
 
     /// As [`Template::fill`], with the client's user name.
-    pub fn fill_with_user(&self, number: u64, client: &str, user: &str, out: &mut String) {
+    pub(super) fn fill_with_user(&self, number: u64, client: &str, user: &str, out: &mut String) {
         out.clear();
         for part in &self.parts {
             match part {

@@ -13,7 +13,7 @@ use crate::event::Expiry;
 const HEAD: &str = "[endpoint.a]\nurl = \"mqtt://a\"\n[[client]]\nid = \"x\"\nendpoints = [\"a\"]\n";
 
 /// Reads [`HEAD`] and `more`, with these variables set.
-pub fn read(more: &str, base_dir: &Path, env: &[(&str, &str)]) -> Result<Loaded, FileErrors> {
+pub(super) fn read(more: &str, base_dir: &Path, env: &[(&str, &str)]) -> Result<Loaded, FileErrors> {
     let around = Surroundings {
         base_dir,
         name: "test",
@@ -31,7 +31,7 @@ fn password(loaded: &Loaded) -> Option<String> {
     of_client(&loaded.fleet.clients[0])
 }
 
-pub fn of_client(client: &crate::fleet::Client) -> Option<String> {
+pub(super) fn of_client(client: &crate::fleet::Client) -> Option<String> {
     use crate::fleet::{Password, PasswordSource};
     Some(match client.password.as_ref()? {
         Password::Fixed(secret) => secret.expose().to_owned(),
@@ -42,7 +42,7 @@ pub fn of_client(client: &crate::fleet::Client) -> Option<String> {
     })
 }
 
-pub fn warnings(loaded: &Loaded) -> String {
+pub(super) fn warnings(loaded: &Loaded) -> String {
     loaded.warnings.iter().map(Warning::to_string).collect()
 }
 
@@ -151,7 +151,7 @@ fn a_certificate_s_files_are_looked_at() {
 }
 
 /// A certificate good for so many days from now, as PEM, and its key.
-pub fn pair(days: i64) -> (Vec<u8>, PKey<Private>) {
+pub(super) fn pair(days: i64) -> (Vec<u8>, PKey<Private>) {
     use openssl::{asn1::Asn1Time, ec, hash::MessageDigest, nid::Nid, x509::X509};
     let group = ec::EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
     let key = PKey::from_ec_key(ec::EcKey::generate(&group).unwrap()).unwrap();
@@ -164,11 +164,11 @@ pub fn pair(days: i64) -> (Vec<u8>, PKey<Private>) {
     (builder.build().to_pem().unwrap(), key)
 }
 
-pub fn certificate(days: i64) -> Vec<u8> {
+pub(super) fn certificate(days: i64) -> Vec<u8> {
     pair(days).0
 }
 
-pub fn locked(key: &PKey<Private>, password: &str) -> Vec<u8> {
+pub(super) fn locked(key: &PKey<Private>, password: &str) -> Vec<u8> {
     key.private_key_to_pem_pkcs8_passphrase(Cipher::aes_256_cbc(), password.as_bytes()).unwrap()
 }
 

@@ -29,18 +29,18 @@ impl Script {
     /// A person needs no line a second about a fleet, and none about one that is as it was.
     const QUIET: Duration = Duration::from_secs(5);
 
-    pub fn new(fleet: Arc<Fleet>, format: Format, samples: bool, now: Moment) -> Script {
+    pub(crate) fn new(fleet: Arc<Fleet>, format: Format, samples: bool, now: Moment) -> Script {
         let known = Known::new(fleet.clone(), now);
         Script { fleet, format, samples, known, text: String::new(), said: (0, now), insight: None }
     }
 
-    pub fn start(&mut self, workers: usize, anchor: &Anchor) {
+    pub(crate) fn start(&mut self, workers: usize, anchor: &Anchor) {
         if self.format == Format::Json {
             self.push(lines::json_start(&self.fleet, workers, anchor, self.said.1));
         }
     }
 
-    pub fn event(&mut self, anchor: &Anchor, event: &Event) {
+    pub(crate) fn event(&mut self, anchor: &Anchor, event: &Event) {
         let late = |known: &Known| match &event.what {
             What::Late(late) => Some(known.row(late.client).late.is_some()),
             _ => None,
@@ -58,7 +58,7 @@ impl Script {
     }
 
     /// Another second is over.
-    pub fn second(&mut self, anchor: &Anchor, now: Moment) {
+    pub(crate) fn second(&mut self, anchor: &Anchor, now: Moment) {
         self.known.look(now);
         let insight = lines::insight(&self.known, anchor);
         if insight != self.insight {
@@ -79,7 +79,7 @@ impl Script {
     }
 
     /// The run is over: tells how the fleet stands, whatever was told before.
-    pub fn end(&mut self, anchor: &Anchor, now: Moment) {
+    pub(crate) fn end(&mut self, anchor: &Anchor, now: Moment) {
         self.known.look(now);
         self.push(match self.format {
             Format::Json => lines::json_summary(&self.known, anchor, now),

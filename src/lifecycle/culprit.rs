@@ -26,7 +26,7 @@ impl Suspect {
     /// back: no usual client waits longer with that.
     const SOON: Duration = Duration::from_secs(60);
     /// So many times in a row, each as long after coming up as the one before: no chance.
-    pub const TIMES: u32 = 3;
+    pub(super) const TIMES: u32 = 3;
 
     /// What it is after one more end like that.
     fn again(&self, uptime: Duration, at: Moment) -> Suspect {

@@ -23,7 +23,7 @@ pub(super) struct Finding<'a> {
 }
 
 impl<'a> Finding<'a> {
-    pub fn of(ts: String, endpoint: &'a str, finding: &'a event::Finding, now: DateTime<Utc>) -> Finding<'a> {
+    pub(super) fn of(ts: String, endpoint: &'a str, finding: &'a event::Finding, now: DateTime<Utc>) -> Finding<'a> {
         let mut stages_us = Stages::default();
         for stage in &finding.stages {
             let place = match stage.kind {
@@ -69,7 +69,7 @@ pub(super) struct Connack<'a> {
 }
 
 impl<'a> Connack<'a> {
-    pub fn of(ts: String, client: &'a str, connack: &'a event::Connack) -> Connack<'a> {
+    pub(super) fn of(ts: String, client: &'a str, connack: &'a event::Connack) -> Connack<'a> {
         Connack {
             ts,
             client,

@@ -24,7 +24,7 @@ pub(super) enum Within {
 
 impl Within {
     /// Where the byte after this one stands.
-    pub fn after(self, byte: u8, delimiter: u8) -> Within {
+    pub(super) fn after(self, byte: u8, delimiter: u8) -> Within {
         match (self, byte) {
             (Within::Begin | Within::Quote, b'"') => Within::Quotes,
             (Within::Quotes, b'"') => Within::Quote,

@@ -32,7 +32,7 @@ pub(super) const LABELS: &str = "labels";
 
 impl Field {
     /// The field that a column of this name has.
-    pub fn of(name: &str) -> Option<Field> {
+    pub(crate) fn of(name: &str) -> Option<Field> {
         let known = NAMES.iter().find(|(known, _)| *known == name).map(|(_, field)| field.clone());
         known.or_else(|| match name.split_once('.') {
             Some((LABELS, label)) if !label.is_empty() => Some(Field::Label(Scrubbed::new(label))),
@@ -41,11 +41,11 @@ impl Field {
     }
 
     /// The field that a column of nearly this name was meant to have.
-    pub fn near(name: &str) -> Option<&'static str> {
+    pub(crate) fn near(name: &str) -> Option<&'static str> {
         nearest(name, NAMES.iter().map(|(name, _)| *name))
     }
 
-    pub fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         match self {
             Field::Label(name) => format!("{LABELS}.{name}"),
             field => {
