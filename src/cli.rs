@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use chrono::Utc;
 use clap::{CommandFactory, Parser, error::ErrorKind};
 
 pub use arguments::Cli;
@@ -26,6 +27,7 @@ use crate::{
     fleet::{Client, EndpointKey, Fleet, Password, Settings},
     fleet_file::{self, Loaded},
     headless::{self, Format},
+    lines::{self, Check},
     pool::Placement,
     recording::{Limits, Place, Player, Recorder, Recording},
     replay::{self, Speed},
@@ -313,9 +315,7 @@ fn wrong_usage(why: &str) -> ! {
 
 /// What is wrong with a fleet file, for scripts.
 fn print_errors(errors: &FileErrors) -> std::io::Result<ExitCode> {
-    let line = serde_json::json!({
-        "type": "check", "schema": crate::lines::SCHEMA, "ok": false, "errors": errors.count(), "text": errors.render(false),
-    });
+    let line = lines::json_check(Utc::now(), &Check::Wrong { errors: errors.count(), text: &errors.render(false) });
     stdio::print(&format!("{line}\n"))?;
     Ok(ExitCode::from(2))
 }
@@ -337,14 +337,11 @@ fn print_check(fleet: &Fleet, file: &str, format: Format) -> std::io::Result<()>
                 plan.text()
             )
         }
-        Format::Json => format!(
-            "{}\n{}\n",
-            serde_json::json!({
-                "type": "check", "schema": crate::lines::SCHEMA, "ok": true, "fleet": fleet.name, "clients": clients, "endpoints": endpoints,
-                "workers": workers,
-            }),
-            plan.json()
-        ),
+        Format::Json => {
+            let now = Utc::now();
+            let check = Check::Right { fleet: &fleet.name, clients, endpoints, workers };
+            format!("{}\n{}\n", lines::json_check(now, &check), lines::json_plan(now, &plan.line()))
+        }
     };
     stdio::print(&said)?;
     for doubt in plan.doubts() {

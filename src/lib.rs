@@ -55,14 +55,14 @@
 //! | `words` | `clock`, `event`, `fleet`, `model`, `text` | `Moment::now` |
 //! | `ui` | `action`, `appearance`, `clock`, `event`, `fleet`, `model`, `text`, `words` | `Moment::now`, `Instant::now`, `&mut Model` |
 //! | `lines` | `clock`, `event`, `fleet`, `model`, `words` | `Moment::now` |
-//! | `report` | `clock`, `event`, `fleet`, `model`, `text`, `words` | `Moment::now`, `Instant::now`, `Mutex` |
+//! | `report` | `clock`, `event`, `fleet`, `lines`, `model`, `text`, `words` | `Moment::now`, `Instant::now`, `Mutex` |
 //! | `recording` | `clock`, `command`, `event`, `fleet`, `lines`, `model`, `outbox`, `private`, `text` | |
 //! | `source` | `clock`, `command`, `engine`, `event`, `fleet`, `lines`, `model`, `private`, `recording`, `text` | |
 //! | `headless` | `clock`, `event`, `fleet`, `lines`, `model`, `signals`, `source`, `stdio` | |
 //! | `console` | `action`, `appearance`, `clock`, `command`, `event`, `model`, `recording`, `signals`, `source`, `stdio`, `ui`, `words` | |
 //! | `replay` | `clock`, `event`, `headless`, `recording`, `report`, `signals`, `stdio` | |
 //! | `check` | `clock`, `event`, `fleet`, `headless`, `lines`, `model`, `pool`, `signals`, `source`, `stdio`, `text`, `words` | |
-//! | `doctor` | `clock`, `credentials`, `endpoint`, `event`, `fleet`, `headless`, `pool`, `stdio`, `text`, `transport`, `wire`, `words` | |
+//! | `doctor` | `clock`, `credentials`, `endpoint`, `event`, `fleet`, `headless`, `lines`, `pool`, `stdio`, `text`, `transport`, `wire`, `words` | |
 //! | `demo` | `clock`, `event`, `fleet`, `pool`, `stdio`, `text`, `wire` | |
 //! | `cli` | `appearance`, `check`, `console`, `demo`, `doctor`, `document`, `fleet`, `fleet_file`, `headless`, `lines`, `pool`, `recording`, `replay`, `report`, `seal`, `source`, `stdio`, `text`, `words`, `worker` | |
 //!
@@ -94,7 +94,7 @@
 //! | `rustix` | `check`, `cli`, `clock`, `console`, `credentials`, `demo`, `fleet_file`, `pool`, `private`, `seal`, `signals`, `transport`, `worker` |
 //! | `secrecy` | `fleet` |
 //! | `serde` | any |
-//! | `serde_json` | `check`, `cli`, `doctor`, `fleet_file`, `lines`, `recording`, `report` |
+//! | `serde_json` | `fleet_file`, `lines`, `recording`, `report` |
 //! | `thiserror` | any |
 //! | `tokio` | `check`, `cli`, `console`, `credentials`, `demo`, `doctor`, `endpoint`, `engine`, `headless`, `paho`, `pool`, `recording`, `replay`, `signals`, `source`, `transport`, `wire`, `worker` |
 //! | `tokio_openssl` | `transport` |
