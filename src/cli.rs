@@ -13,15 +13,17 @@ use std::{
 use anyhow::{Context, Result};
 use chrono::Utc;
 use clap::{CommandFactory, Parser, error::ErrorKind};
+use tracing::debug;
+use tracing_appender::non_blocking::WorkerGuard;
 
 pub use arguments::Cli;
 
-use arguments::{Command, Dress, PatientArgs, View};
+use arguments::{Command, DebugLog, Dress, PatientArgs, View};
 
 use crate::{
     appearance::Appearance,
     check::{self, Host, Plan},
-    console,
+    console, debug_log,
     doctor::{self, Patient},
     document::{self, FileErrors},
     fleet::{Client, EndpointKey, Fleet, Password, Settings},
@@ -137,7 +139,11 @@ pub fn main() -> ExitCode {
 fn dispatch(command: Command) -> Result<ExitCode> {
     match command {
         // A worker keeps one thread and a small runtime: there may be hundreds.
-        Command::Worker { index: _ } => Ok(worker::main()),
+        Command::Worker { index, debug_log } => {
+            let _log = debug_log.then(|| debug_log::start_in_worker(index));
+            debug!("worker starts");
+            Ok(worker::main())
+        }
         #[cfg(feature = "demo")]
         Command::DemoBroker => Ok(crate::demo::broker_main()),
         #[cfg(feature = "demo")]
@@ -220,6 +226,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Run { file, view } => {
+            let _debug_log = start_debug_log(&view.debug)?;
             let fleet = Arc::new(load(&file)?);
             let (appearance, log) = (view.dress.appearance()?, open_log(&view)?);
             raise_file_limit();
@@ -231,6 +238,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         }
         #[cfg(feature = "demo")]
         Command::Demo { clients, seed, calm, view } => {
+            let _debug_log = start_debug_log(&view.debug)?;
             let (appearance, log) = (view.dress.appearance()?, open_log(&view)?);
             raise_file_limit();
             block_on(async {
@@ -278,6 +286,16 @@ fn warned(loaded: Loaded) -> Fleet {
         stdio::complain(&warning.render(is_colored()));
     }
     loaded.fleet
+}
+
+/// Starts the developer's log, where it was asked for. What is returned is to be kept until all has ended.
+fn start_debug_log(args: &DebugLog) -> Result<Option<WorkerGuard>> {
+    let start = |path: &PathBuf| {
+        debug_log::start(path).with_context(|| format!("cannot open the debug log {}", path.display()))
+    };
+    let guard = args.path.as_ref().map(start).transpose()?;
+    debug!(version = env!("CARGO_PKG_VERSION"), "console starts");
+    Ok(guard)
 }
 
 fn open_log(view: &View) -> Result<Option<LogFile>> {

@@ -14,6 +14,7 @@ use std::{
 use crossterm::event::EventStream;
 use futures_util::StreamExt;
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
+use tracing::debug;
 
 pub use screen::exit_on_panic;
 
@@ -27,6 +28,7 @@ use crate::{
     signals::{Job, Jobs, Signals},
     source::Source,
     stdio::complain,
+    text::ellipsize,
     ui,
     words::figures,
 };
@@ -158,7 +160,10 @@ impl Console<'_> {
                         let effect = input::handle(self.model, &self.appearance.keymap, scope, &event, Moment::now());
                         match effect {
                             Effect::Nothing => {}
-                            Effect::Command(command) => self.feed.command(command).await,
+                            Effect::Command(command) => {
+                                debug!(command = ellipsize(&format!("{command:?}"), 200), "operator wants");
+                                self.feed.command(command).await;
+                            }
                             Effect::Playback(playback) => self.feed.play(playback, self.model),
                             Effect::Repaint => self.screen.repaint()?,
                             Effect::Suspend => self.suspend(),
@@ -208,6 +213,7 @@ impl Console<'_> {
 
     /// Gives the terminal back and stops until the shell says otherwise. The workers go on: who is up stays up.
     fn suspend(&mut self) {
+        debug!("console is suspended");
         screen::restore();
         let up = self.model.live().totals().of(State::Up);
         let text = match self.feed.scope() {

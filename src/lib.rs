@@ -36,6 +36,7 @@
 //! | `stdio` | | `Instant::now` |
 //! | `seal` | | |
 //! | `private` | | `Instant::now` |
+//! | `debug_log` | `private`, `text` | `Moment::now` |
 //! | `signals` | | |
 //! | `document` | `text` | `Moment::now` |
 //! | `appearance` | `action`, `document`, `event` | `Moment::now`, `Instant::now` |
@@ -48,7 +49,7 @@
 //! | `transport` | `clock`, `event`, `fleet`, `text` | |
 //! | `paho` | `clock`, `event`, `fleet`, `mqtt`, `text`, `transport`, `wire` | |
 //! | `endpoint` | `event`, `fleet`, `transport` | |
-//! | `pool` | `clock`, `event`, `fleet`, `text`, `wire` | |
+//! | `pool` | `clock`, `debug_log`, `event`, `fleet`, `text`, `wire` | |
 //! | `worker` | `clock`, `event`, `fleet`, `mqtt`, `paho`, `stdio`, `text`, `transport`, `wire` | |
 //! | `engine` | `clock`, `command`, `credentials`, `endpoint`, `event`, `fleet`, `lifecycle`, `outbox`, `pool`, `text`, `transport`, `wire` | |
 //! | `model` | `action`, `clock`, `command`, `event`, `fleet`, `text` | `Moment::now`, `Instant::now`, `Mutex` |
@@ -59,12 +60,12 @@
 //! | `recording` | `clock`, `command`, `event`, `fleet`, `lines`, `model`, `outbox`, `private`, `text` | |
 //! | `source` | `clock`, `command`, `engine`, `event`, `fleet`, `lines`, `model`, `private`, `recording`, `text` | |
 //! | `headless` | `clock`, `event`, `fleet`, `lines`, `model`, `signals`, `source`, `stdio` | |
-//! | `console` | `action`, `appearance`, `clock`, `command`, `event`, `model`, `recording`, `signals`, `source`, `stdio`, `ui`, `words` | |
+//! | `console` | `action`, `appearance`, `clock`, `command`, `event`, `model`, `recording`, `signals`, `source`, `stdio`, `text`, `ui`, `words` | |
 //! | `replay` | `clock`, `event`, `headless`, `recording`, `report`, `signals`, `stdio` | |
 //! | `check` | `clock`, `event`, `fleet`, `headless`, `lines`, `model`, `pool`, `signals`, `source`, `stdio`, `text`, `words` | |
 //! | `doctor` | `clock`, `credentials`, `endpoint`, `event`, `fleet`, `headless`, `lines`, `pool`, `stdio`, `text`, `transport`, `wire`, `words` | |
 //! | `demo` | `clock`, `event`, `fleet`, `pool`, `stdio`, `text`, `wire` | |
-//! | `cli` | `appearance`, `check`, `console`, `demo`, `doctor`, `document`, `fleet`, `fleet_file`, `headless`, `lines`, `pool`, `recording`, `replay`, `report`, `seal`, `source`, `stdio`, `text`, `words`, `worker` | |
+//! | `cli` | `appearance`, `check`, `console`, `debug_log`, `demo`, `doctor`, `document`, `fleet`, `fleet_file`, `headless`, `lines`, `pool`, `recording`, `replay`, `report`, `seal`, `source`, `stdio`, `text`, `words`, `worker` | |
 //!
 //! Other people's code is used by whom it is for, and by nobody else:
 //!
@@ -100,6 +101,9 @@
 //! | `tokio_openssl` | `transport` |
 //! | `tokio_util` | `demo`, `wire` |
 //! | `toml` | `document` |
+//! | `tracing` | any |
+//! | `tracing_appender` | `cli`, `debug_log` |
+//! | `tracing_subscriber` | `debug_log` |
 //! | `tui_input` | `console`, `model`, `ui` |
 //! | `tungstenite` | `transport` |
 //! | `unicode_segmentation` | `text` |
@@ -152,6 +156,7 @@ pub mod clock;
 pub mod command;
 pub mod console;
 pub mod credentials;
+pub mod debug_log;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod doctor;

@@ -124,7 +124,11 @@ pub(super) enum Command {
         to: Option<Place>,
     },
     #[command(hide = true)]
-    Worker { index: u32 },
+    Worker {
+        index: u32,
+        #[arg(long)]
+        debug_log: bool,
+    },
     #[cfg(feature = "demo")]
     #[command(hide = true)]
     DemoBroker,
@@ -190,7 +194,17 @@ pub(super) struct View {
     #[arg(long, value_name = "TIME", requires = "record", value_parser = Limits::parse_age)]
     pub record_max_age: Option<Duration>,
     #[command(flatten)]
+    pub debug: DebugLog,
+    #[command(flatten)]
     pub dress: Dress,
+}
+
+/// What developers are told.
+#[derive(Debug, Args)]
+pub(super) struct DebugLog {
+    /// Append what console, engine and workers decided, and when, to this file: for who looks into mqfleet itself
+    #[arg(long = "debug-log", value_name = "FILE")]
+    pub path: Option<PathBuf>,
 }
 
 /// What a console looks like.

@@ -2,6 +2,8 @@
 
 use std::{mem::discriminant, time::Duration};
 
+use tracing::debug;
+
 use crate::{
     clock::Moment,
     event::{Cause, Condition, Gate, Manner, Reason, State},
@@ -205,6 +207,7 @@ impl Lifecycle {
         let access = &mut self.accesses[endpoint.index()];
         if access.telling().is_some_and(|at| at <= now) {
             access.told = (now, access.gate());
+            debug!(endpoint = endpoint.0, gate = ?access.told.1, "gate changes");
             self.effects.push(Effect::Gate(now, endpoint, access.told.1.clone()));
         }
     }

@@ -11,6 +11,7 @@ use std::{
 };
 
 use tokio::{runtime::Handle, sync::Notify};
+use tracing::debug;
 
 use super::{
     carry,
@@ -339,6 +340,7 @@ impl Connection {
 
     fn end_in(&self, state: &mut State, end: End) {
         if !state.is_over {
+            debug!(connection = self.number, slot = self.slot, generation = self.generation, ?end, "connection ends");
             self.slots.end(self.slot, self.generation, end);
             self.over(state);
         }
