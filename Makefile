@@ -36,7 +36,7 @@ brokers: test-tools ## what is said at seven makes of brokers, as a table; insta
 
 .PHONY: chaos
 chaos: test-tools ## the fault tests in their long form, some minutes (ROUNDS=50)
-	$(MANY_FILES); MQFLEET_ROUNDS=$(ROUNDS) cargo test --locked --release --test fleet --test worker --test recording -- --nocapture --test-threads=1 $(ARGS)
+	$(MANY_FILES); MQFLEET_ROUNDS=$(ROUNDS) cargo test --locked --release --test fleet --test worker --test recording --test agent --test release -- --nocapture --test-threads=1 $(ARGS)
 	$(MANY_FILES); MQFLEET_ROUNDS=$(ROUNDS) cargo test --locked --release --test connections -- --nocapture --test-threads=1 $(or $(ARGS),ways::)
 	$(MANY_FILES); MQFLEET_SECONDS=$(SOAK) cargo test --locked --release --test worker -- --ignored --nocapture $(or $(ARGS),hostile::)
 

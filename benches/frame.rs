@@ -11,8 +11,8 @@ use std::{
 use chrono::FixedOffset;
 use mqfleet::{
     action::Action,
+    appearance::{Glyphs, Keymap, Theme},
     clock::{Anchor, Moment},
-    config::{Glyphs, Keymap, Theme},
     event::{Event, Reason, Sample, State, Transition, What},
     fleet::{Client, ClientKey, Endpoint, EndpointKey, Fleet, Probe, ProbeKind, Settings},
     model::{Known, Model},

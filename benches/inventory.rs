@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, fs, hint::black_box, os::unix::fs::PermissionsExt, path::Path, sync::Arc, time::Instant};
 
-use mqfleet::{clock::Moment, config, model::Model};
+use mqfleet::{clock::Moment, fleet_file::load, model::Model};
 use mqfleet_test_support::{
     fleet_file::FleetFile,
     process,
@@ -37,7 +37,7 @@ fn main() {
             black_box(bare(&inventory));
             bares.push_time(begin.elapsed());
             let begin = Instant::now();
-            let loaded = config::load(Path::new(file.path())).unwrap_or_else(|errors| panic!("{errors}"));
+            let loaded = load(Path::new(file.path())).unwrap_or_else(|errors| panic!("{errors}"));
             reads.push_time(begin.elapsed());
             assert_eq!((loaded.fleet.clients.len(), loaded.warnings.len()), (devices, 0));
             let mut model = Model::new(Arc::new(loaded.fleet), Moment::now());

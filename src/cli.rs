@@ -12,23 +12,30 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use chrono::Utc;
 use clap::{CommandFactory, Parser, error::ErrorKind};
+use tracing::debug;
+use tracing_appender::non_blocking::WorkerGuard;
 
 pub use arguments::Cli;
 
-use arguments::{Command, CtlOrder, Dress, Keep, PatientArgs, View, Whom};
+use arguments::{Command, CtlOrder, DebugLog, Dress, Keep, PatientArgs, View, Whom};
 
 use crate::{
     agent::{self, Purpose, Target},
+    appearance::Appearance,
     bus::Bus,
     check::{self, Host, Plan},
     clock::Anchor,
-    config::{self, FileErrors, Loaded},
-    console::{self, Look},
+    console,
     control::{self, Selection},
+    debug_log,
     doctor::{self, Patient},
+    document::{self, FileErrors},
     fleet::{Client, EndpointKey, Fleet, Password, Settings},
+    fleet_file::{self, Loaded},
     headless::{self, Format},
+    lines::{self, Check},
     listing,
     model::Filter,
     pool::Placement,
@@ -46,8 +53,8 @@ impl PatientArgs {
     fn of_url(&self) -> Option<Client> {
         let mut client = Client::new(self.client.as_deref()?, EndpointKey(0), Arc::default());
         client.username = self.username.as_deref().map(Into::into);
-        let from_env = self.password_env.as_deref().map(config::password_from_env);
-        let from_file = self.password_file.as_deref().map(config::password_from_file);
+        let from_env = self.password_env.as_deref().map(fleet_file::password_from_env);
+        let from_file = self.password_file.as_deref().map(fleet_file::password_from_file);
         let password = from_env.or(from_file).map(|read| read.unwrap_or_else(|why| wrong_usage(&why)));
         client.password = password.map(Password::Fixed);
         Some(client)
@@ -78,7 +85,7 @@ impl PatientArgs {
 
 fn unknown_client(id: &str, fleet: &Fleet) -> String {
     let ids = || fleet.clients.iter().map(|client| &*client.id);
-    let near: Vec<&str> = match config::nearest(id, ids()) {
+    let near: Vec<&str> = match document::nearest(id, ids()) {
         Some(near) => vec![near],
         None => ids().filter(|known| known.starts_with(id)).take(3).collect(),
     };
@@ -93,8 +100,8 @@ fn unknown_client(id: &str, fleet: &Fleet) -> String {
 }
 
 impl Dress {
-    fn look(&self) -> Result<Look, FileErrors> {
-        Look::new(self.theme.as_deref(), self.ascii, |name| std::env::var(name).ok())
+    fn appearance(&self) -> Result<Appearance, FileErrors> {
+        Appearance::new(self.theme.as_deref(), self.ascii, |name| std::env::var(name).ok())
     }
 }
 
@@ -139,21 +146,25 @@ pub fn main() -> ExitCode {
 fn dispatch(command: Command) -> Result<ExitCode> {
     match command {
         // A worker keeps one thread and a small runtime: there may be hundreds.
-        Command::Worker { index: _ } => Ok(worker::main()),
+        Command::Worker { index, debug_log } => {
+            let _log = debug_log.then(|| debug_log::start_in_worker(index));
+            debug!("worker starts");
+            Ok(worker::main())
+        }
         #[cfg(feature = "demo")]
         Command::DemoBroker => Ok(crate::demo::broker_main()),
         #[cfg(feature = "demo")]
         Command::DemoSite => Ok(crate::demo::site_main()),
         Command::Init { file } => {
-            config::write_starter(&file)?;
+            fleet_file::write_starter(&file)?;
             let next = format!("{} written. Edit it, then: mqfleet check {0} --connect\n", file.display());
             stdio::print(&next).context("cannot print")?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Check { file, connect, format } => {
             let (name, loaded) = match file.to_str() {
-                Some("-") => (config::STDIN.to_owned(), config::check_stdin()),
-                _ => (file.display().to_string(), config::check(&file)),
+                Some("-") => (document::STDIN.to_owned(), fleet_file::check_stdin()),
+                _ => (file.display().to_string(), fleet_file::check(&file)),
             };
             let fleet = match (loaded.map(warned), format) {
                 (Err(errors), Format::Json) => return print_errors(&errors).context("cannot print"),
@@ -169,7 +180,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         }
         Command::Doctor { target, patient: which, format, timeout, ca_file, insecure } => {
             let (endpoints, patient) = if let Some(url) = doctor::url(&target) {
-                let endpoint = config::endpoint(&url, ca_file, insecure);
+                let endpoint = fleet_file::endpoint(&url, ca_file, insecure);
                 let (endpoint, warning) = endpoint.unwrap_or_else(|why| wrong_usage(&why));
                 if let Some(warning) = warning {
                     stdio::complain(&format!("warning: {warning}"));
@@ -206,10 +217,10 @@ fn dispatch(command: Command) -> Result<ExitCode> {
                 Speed::Max => wrong_usage("--speed max is for lines (--plain); a screen would show only the end"),
             };
             let [from, to] = [from, to].map(|place| place.map(|place| place.moment(&recording)));
-            let look = dress.look()?;
+            let appearance = dress.appearance()?;
             let code = block_on(async {
                 let player = Player::new(recording.clone(), from, to, speed, paused);
-                console::replay(player, look).await
+                console::replay(player, appearance).await
             })??;
             replay::tell_ending(&recording);
             Ok(code)
@@ -222,14 +233,15 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Run { file, view } => {
+            let _debug_log = start_debug_log(&view.keep.debug)?;
             let fleet = Arc::new(load(&file)?);
-            let look = view.dress.look()?;
+            let appearance = view.dress.appearance()?;
             raise_file_limit();
             block_on(async {
                 let bus = Bus::new(Anchor::now());
                 let kept = keep(&fleet, &bus, &view.keep)?;
                 let (run, live) = Run::start_shown(fleet, fastrand::u64(..), bus);
-                show(kept(run), live, &view, look, true).await
+                show(kept(run), live, &view, appearance, true).await
             })?
         }
         Command::Agent { file, keep: kept, detached } => {
@@ -237,7 +249,8 @@ fn dispatch(command: Command) -> Result<ExitCode> {
                 // A session of its own: the end of the terminal's is not its end.
                 let _ = rustix::process::setsid();
             }
-            let mut loaded = config::load(&file)?;
+            let _debug_log = start_debug_log(&kept.debug)?;
+            let mut loaded = fleet_file::load(&file)?;
             let group = loaded.agent_group.take();
             let options = agent::Options { group, fleet: warned(loaded), seed: fastrand::u64(..) };
             raise_file_limit();
@@ -245,7 +258,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         }
         Command::Up { file, keep, dress } => {
             let fleet = load(&file)?;
-            let look = dress.look()?;
+            let look = dress.appearance()?;
             let target = Target::Path(agent::socket_of(&fleet));
             block_on(async {
                 agent::start(&file, keep.arguments()?, &target).await?;
@@ -257,7 +270,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Attach { target, read_only, dress, stdio: _ } => {
-            let look = dress.look()?;
+            let look = dress.appearance()?;
             let purpose = if read_only { Purpose::Watch } else { Purpose::Console };
             block_on(async {
                 let attached = agent::attach(&target.unwrap_or(Target::Only), purpose).await?;
@@ -277,7 +290,8 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         })?,
         #[cfg(feature = "demo")]
         Command::Demo { clients, seed, calm, view } => {
-            let look = view.dress.look()?;
+            let _debug_log = start_debug_log(&view.keep.debug)?;
+            let appearance = view.dress.appearance()?;
             raise_file_limit();
             block_on(async {
                 let mut demo = crate::demo::start(crate::demo::Options { clients, seed, calm }).await?;
@@ -291,7 +305,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
                                 bus.publish([event]);
                             }
                         });
-                        show(kept(run), live, &view, look, false).await
+                        show(kept(run), live, &view, appearance, false).await
                     }
                     Err(error) => Err(error),
                 };
@@ -322,7 +336,7 @@ impl Keep {
     /// As the command line has it, with files where they are for a process elsewhere.
     fn arguments(&self) -> Result<Vec<OsString>> {
         let mut arguments = Vec::new();
-        for (name, path) in [("--log", &self.log), ("--record", &self.record)] {
+        for (name, path) in [("--log", &self.log), ("--record", &self.record), ("--debug-log", &self.debug.path)] {
             if let Some(path) = path {
                 let path = std::path::absolute(path).with_context(|| format!("cannot find {}", path.display()))?;
                 arguments.extend([name.into(), path.into_os_string()]);
@@ -356,12 +370,12 @@ impl CtlOrder {
 
 /// Shows a run as the flags want it. `strict`: clients that are not up at the end of a limited
 /// run make its exit code 3.
-async fn show(run: Run, live: Live, view: &View, look: Look, strict: bool) -> Result<ExitCode> {
+async fn show(run: Run, live: Live, view: &View, appearance: Appearance, strict: bool) -> Result<ExitCode> {
     if view.is_headless() {
         let options = headless::Options { format: view.format, samples: view.samples, duration: view.duration, strict };
         Ok(headless::run(run, live, options).await.context("cannot print")?)
     } else {
-        Ok(console::run(run, live, look).await?)
+        Ok(console::run(run, live, appearance).await?)
     }
 }
 
@@ -373,7 +387,7 @@ fn is_host(name: &str) -> bool {
 }
 
 fn load(file: &Path) -> Result<Fleet, FileErrors> {
-    config::load(file).map(warned)
+    fleet_file::load(file).map(warned)
 }
 
 /// The fleet, once its warnings are told.
@@ -382,6 +396,16 @@ fn warned(loaded: Loaded) -> Fleet {
         stdio::complain(&warning.render(is_colored()));
     }
     loaded.fleet
+}
+
+/// Starts the developer's log, where it was asked for. What is returned is to be kept until all has ended.
+fn start_debug_log(args: &DebugLog) -> Result<Option<WorkerGuard>> {
+    let start = |path: &PathBuf| {
+        debug_log::start(path).with_context(|| format!("cannot open the debug log {}", path.display()))
+    };
+    let guard = args.path.as_ref().map(start).transpose()?;
+    debug!(version = env!("CARGO_PKG_VERSION"), "console starts");
+    Ok(guard)
 }
 
 /// Ends the program where there is nothing between `--from` and `--to`.
@@ -404,9 +428,7 @@ fn wrong_usage(why: &str) -> ! {
 
 /// What is wrong with a fleet file, for scripts.
 fn print_errors(errors: &FileErrors) -> std::io::Result<ExitCode> {
-    let line = serde_json::json!({
-        "type": "check", "schema": crate::lines::SCHEMA, "ok": false, "errors": errors.count(), "text": errors.render(false),
-    });
+    let line = lines::json_check(Utc::now(), &Check::Wrong { errors: errors.count(), text: &errors.render(false) });
     stdio::print(&format!("{line}\n"))?;
     Ok(ExitCode::from(2))
 }
@@ -428,14 +450,11 @@ fn print_check(fleet: &Fleet, file: &str, format: Format) -> std::io::Result<()>
                 plan.text()
             )
         }
-        Format::Json => format!(
-            "{}\n{}\n",
-            serde_json::json!({
-                "type": "check", "schema": crate::lines::SCHEMA, "ok": true, "fleet": fleet.name, "clients": clients, "endpoints": endpoints,
-                "workers": workers,
-            }),
-            plan.json()
-        ),
+        Format::Json => {
+            let now = Utc::now();
+            let check = Check::Right { fleet: &fleet.name, clients, endpoints, workers };
+            format!("{}\n{}\n", lines::json_check(now, &check), lines::json_plan(now, &plan.line()))
+        }
     };
     stdio::print(&said)?;
     for doubt in plan.doubts() {

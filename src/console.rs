@@ -2,7 +2,6 @@
 
 mod feed;
 mod input;
-mod look;
 mod report;
 mod screen;
 
@@ -15,20 +14,23 @@ use std::{
 use crossterm::event::EventStream;
 use futures_util::StreamExt;
 use tokio::time::sleep_until;
+use tracing::debug;
 
-pub use look::Look;
 pub use screen::exit_on_panic;
 
 use crate::{
     action::{Action, Scope},
     agent::{Attached, Role},
+    appearance::Appearance,
     clock::Moment,
+    command::Command,
     event::{Level, State},
     model::{Effect, Model},
     recording::Player,
     run::{Live, Run},
     signals::{Job, Jobs, Signals},
     stdio::complain,
+    text::ellipsize,
     ui,
     words::figures,
 };
@@ -77,11 +79,11 @@ const TICK: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// Where the terminal cannot be used, or the engine ends by itself.
-pub async fn run(run: Run, mut live: Live, look: Look) -> Result<ExitCode, ConsoleError> {
+pub async fn run(run: Run, mut live: Live, appearance: Appearance) -> Result<ExitCode, ConsoleError> {
     let mut signals = Signals::listen()?;
     let mut model = Model::new(live.fleet.clone(), live.begin.moment());
     let (started, begin) = (Instant::now(), live.begin);
-    let end = match show(Feed::Live(&mut live, begin), &mut model, &look, &mut signals).await {
+    let end = match show(Feed::Live(&mut live, begin), &mut model, &appearance, &mut signals).await {
         Ok(end) => end,
         Err(error) => {
             run.stop().await;
@@ -107,14 +109,14 @@ pub async fn run(run: Run, mut live: Live, look: Look) -> Result<ExitCode, Conso
 ///
 /// # Errors
 /// Where the terminal cannot be used, or the agent goes away.
-pub async fn attached(mut attached: Attached, look: Look) -> Result<ExitCode, ConsoleError> {
+pub async fn attached(mut attached: Attached, appearance: Appearance) -> Result<ExitCode, ConsoleError> {
     let mut signals = Signals::listen()?;
     let mut model = Model::new(attached.fleet.clone(), attached.begin.moment());
     let anchor = attached.begin;
     let known = attached.known.clone();
     let feed = Feed::Attached(&mut attached, anchor);
     model.restore(known, feed.now());
-    match show(feed, &mut model, &look, &mut signals).await {
+    match show(feed, &mut model, &appearance, &mut signals).await {
         Err(ConsoleError::AgentLost) => {
             let why = attached.commands.ended.borrow().clone();
             let why = why.ok_or(ConsoleError::AgentLost)?;
@@ -129,34 +131,39 @@ pub async fn attached(mut attached: Attached, look: Look) -> Result<ExitCode, Co
 ///
 /// # Errors
 /// Where the terminal cannot be used.
-pub async fn replay(mut player: Player, look: Look) -> Result<ExitCode, ConsoleError> {
+pub async fn replay(mut player: Player, appearance: Appearance) -> Result<ExitCode, ConsoleError> {
     let mut signals = Signals::listen()?;
     let recording = player.recording();
     let mut model = Model::new(recording.fleet().clone(), recording.begin());
-    Ok(show(Feed::Recorded(&mut player), &mut model, &look, &mut signals).await?.code())
+    Ok(show(Feed::Recorded(&mut player), &mut model, &appearance, &mut signals).await?.code())
 }
 
 /// Has the terminal for as long as it shows something.
-async fn show(feed: Feed<'_>, model: &mut Model, look: &Look, signals: &mut Signals) -> Result<End, ConsoleError> {
+async fn show(
+    feed: Feed<'_>,
+    model: &mut Model,
+    appearance: &Appearance,
+    signals: &mut Signals,
+) -> Result<End, ConsoleError> {
     let mut screen = Screen::enter()?;
-    Console { feed, model, look, screen: &mut screen }.run(signals).await
+    Console { feed, model, appearance, screen: &mut screen }.run(signals).await
 }
 
 struct Console<'a> {
     feed: Feed<'a>,
     model: &'a mut Model,
-    look: &'a Look,
+    appearance: &'a Appearance,
     screen: &'a mut Screen,
 }
 
 impl Console<'_> {
     async fn run(&mut self, signals: &mut Signals) -> Result<End, ConsoleError> {
-        let after_news = if self.look.remote { AFTER_NEWS_REMOTE } else { AFTER_NEWS };
+        let after_news = if self.appearance.remote { AFTER_NEWS_REMOTE } else { AFTER_NEWS };
         let mut jobs = Jobs::listen()?;
         let mut keys = EventStream::new();
         let mut pace = Pace::new();
         let mut facts = Facts::new(self.model, self.screen.written());
-        let test_panic = std::env::var("MQFLEET_TEST_PANIC").is_ok();
+        let test_panic = cfg!(debug_assertions) && std::env::var_os("MQFLEET_TEST_PANIC").is_some();
         loop {
             let wait = pace.next_frame();
             tokio::select! {
@@ -173,19 +180,10 @@ impl Console<'_> {
                 event = keys.next() => match event {
                     Some(Ok(event)) => {
                         let scope = self.feed.scope();
-                        let effect = input::handle(self.model, &self.look.keymap, scope, &event, Moment::now());
+                        let effect = input::handle(self.model, &self.appearance.keymap, scope, &event, Moment::now());
                         match effect {
                             Effect::Nothing => {}
-                            Effect::Command(command) => match self.feed.role() {
-                                // The agent would refuse it, and what was just said is not true then.
-                                Some(role) if !role.is_own => {
-                                    let take_over = self.look.keymap.keys(Action::TakeOver).first();
-                                    let then = take_over.map(|key| format!("; {key} takes over")).unwrap_or_default();
-                                    let text = format!("not done: {}{then}", words_of_role(role));
-                                    self.model.say(Level::Warning, text, Moment::now());
-                                }
-                                _ => self.feed.command(command).await,
-                            },
+                            Effect::Command(command) => self.command(command).await,
                             Effect::Playback(playback) => self.feed.play(playback, self.model),
                             Effect::Repaint => self.screen.repaint()?,
                             Effect::TakeOver => self.feed.take_over().await,
@@ -233,8 +231,24 @@ impl Console<'_> {
         }
     }
 
+    /// Gives a command, where that is this console's to do.
+    async fn command(&mut self, command: Command) {
+        debug!(command = ellipsize(&format!("{command:?}"), 200), "operator wants");
+        match self.feed.role() {
+            // The agent would refuse it, and what was just said is not true then.
+            Some(role) if !role.is_own => {
+                let take_over = self.appearance.keymap.keys(Action::TakeOver).first();
+                let then = take_over.map(|key| format!("; {key} takes over")).unwrap_or_default();
+                let text = format!("not done: {}{then}", words_of_role(role));
+                self.model.say(Level::Warning, text, Moment::now());
+            }
+            _ => self.feed.command(command).await,
+        }
+    }
+
     /// Gives the terminal back and stops until the shell says otherwise. The workers go on: who is up stays up.
     fn suspend(&mut self) {
+        debug!("console is suspended");
         screen::restore();
         let up = self.model.live().totals().of(State::Up);
         let text = match self.feed.scope() {
@@ -275,9 +289,9 @@ impl Console<'_> {
             now,
             anchor,
             zone: *anchor.local(now).offset(),
-            theme: &self.look.theme,
-            glyphs: self.look.glyphs,
-            keymap: &self.look.keymap,
+            theme: &self.appearance.theme,
+            glyphs: self.appearance.glyphs,
+            keymap: &self.appearance.keymap,
             widths: facts.widths,
             bytes_per_second: self.model.frozen().is_none().then_some(facts.bytes_per_second),
             recording: self.feed.recording(self.model),

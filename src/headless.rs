@@ -113,7 +113,7 @@ pub(crate) struct Printer {
 }
 
 impl Printer {
-    pub fn start() -> io::Result<Printer> {
+    pub(crate) fn start() -> io::Result<Printer> {
         let (texts, mut receiver) = mpsc::channel::<String>(1);
         let (sender, result) = oneshot::channel();
         std::thread::Builder::new().name("printer".into()).spawn(move || {
@@ -130,7 +130,7 @@ impl Printer {
     }
 
     /// Hands all of `text` over, once there is room; fails where nobody reads any more.
-    pub async fn send(&self, text: &mut String) -> Result<(), ()> {
+    pub(crate) async fn send(&self, text: &mut String) -> Result<(), ()> {
         let permit = self.texts.reserve().await.map_err(|_| ())?;
         permit.send(std::mem::take(text));
         Ok(())
@@ -138,7 +138,7 @@ impl Printer {
 
     /// Writes what is left. A reader that went away is not an error; one that does not read is
     /// waited for only for so long.
-    pub async fn finish(self, mut text: String) -> io::Result<()> {
+    pub(crate) async fn finish(self, mut text: String) -> io::Result<()> {
         let patience = Duration::from_secs(2);
         let ended = tokio::time::timeout(patience, async {
             let _ = self.send(&mut text).await;

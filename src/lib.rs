@@ -25,51 +25,97 @@
 //!
 //! # Layers
 //!
-//! Imports point down. `tests/project/layers.rs` reads this table and holds the code to it: a module uses
-//! only what its row names, and does without what its last column names.
+//! Imports point down: from the ground up, a module uses only what its row names, which stands in rows above it, and
+//! does without what its last column names. `tests/project/layers.rs` reads this table, and holds the code to it.
 //!
-//! | floor | module | uses | does without |
-//! |---|---|---|---|
-//! | 1 | `text` | | `tokio`, `ratatui`, `Instant::now` |
-//! | 1 | `clock` | | `tokio`, `ratatui` |
-//! | 1 | `fleet` | `text` | `tokio`, `ratatui`, `Instant::now` |
-//! | 1 | `event` | `clock`, `fleet`, `text` | `tokio`, `ratatui`, `Instant::now` |
-//! | 1 | `command` | `fleet` | `tokio`, `ratatui`, `Instant::now` |
-//! | 1 | `action` | | `tokio`, `ratatui`, `Instant::now` |
-//! | 2 | `lifecycle` | `clock`, `event`, `fleet`, `text` | `tokio`, `ratatui`, `Moment::now`, `Instant::now`, `Mutex` |
-//! | 2 | `model` | `action`, `clock`, `command`, `event`, `fleet`, `text` | `tokio`, `ratatui`, `Moment::now`, `Instant::now`, `Mutex` |
-//! | 2 | `credentials` | `event`, `fleet`, `text` | `ratatui` |
-//! | 3 | `config` | `action`, `credentials`, `event`, `fleet`, `text` | `tokio`, `Moment::now` |
-//! | 2 | `mailbox` | `clock`, `event`, `fleet`, `text` | `tokio`, `ratatui`, `Moment::now`, `Instant::now`, `Mutex` |
-//! | 3 | `bus` | `clock`, `event`, `mailbox`, `model` | `ratatui`, `paho`, `Moment::now` |
-//! | 2 | `wire` | `clock`, `event`, `fleet`, `text` | `ratatui` |
-//! | 2 | `mqtt` | `clock`, `fleet`, `text` | `tokio`, `ratatui`, `Moment::now`, `Instant::now`, `Mutex` |
-//! | 2 | `signals` | | `ratatui` |
-//! | 1 | `stdio` | | `tokio`, `ratatui`, `Instant::now` |
-//! | 2 | `seal` | | `tokio`, `ratatui` |
-//! | 1 | `private` | | `tokio`, `ratatui`, `Instant::now` |
-//! | 4 | `paho` | `clock`, `event`, `fleet`, `mqtt`, `text`, `transport`, `wire` | `ratatui` |
-//! | 3 | `words` | `clock`, `event`, `fleet`, `model`, `text` | `tokio`, `ratatui`, `Moment::now` |
-//! | 4 | `ui` | `action`, `clock`, `config`, `event`, `fleet`, `model`, `text`, `words` | `tokio`, `Moment::now`, `Instant::now`, `&mut Model` |
-//! | 4 | `lines` | `clock`, `event`, `fleet`, `model`, `text`, `words` | `tokio`, `ratatui`, `Moment::now` |
-//! | 3 | `pool` | `clock`, `event`, `fleet`, `text`, `wire` | `ratatui`, `paho` |
-//! | 3 | `transport` | `clock`, `event`, `fleet`, `text` | `ratatui`, `paho` |
-//! | 4 | `endpoint` | `event`, `fleet`, `transport` | `ratatui`, `paho` |
-//! | 5 | `worker` | `clock`, `event`, `fleet`, `mqtt`, `paho`, `stdio`, `text`, `transport`, `wire` | `ratatui` |
-//! | 5 | `engine` | `bus`, `clock`, `command`, `credentials`, `endpoint`, `event`, `fleet`, `lifecycle`, `pool`, `text`, `transport`, `wire` | `ratatui`, `paho` |
-//! | 4 | `report` | `clock`, `event`, `fleet`, `model`, `text`, `words` | `tokio`, `ratatui`, `Moment::now`, `Instant::now`, `Mutex` |
-//! | 5 | `recording` | `bus`, `clock`, `command`, `event`, `fleet`, `lines`, `model`, `private`, `text` | `ratatui`, `paho` |
-//! | 6 | `run` | `bus`, `clock`, `command`, `engine`, `event`, `fleet`, `lines`, `private`, `recording`, `text` | `ratatui`, `paho` |
-//! | 6 | `demo` | `clock`, `event`, `fleet`, `pool`, `stdio`, `text`, `wire` | `ratatui`, `paho` |
-//! | 7 | `agent` | `bus`, `clock`, `command`, `event`, `fleet`, `model`, `pool`, `private`, `recording`, `run`, `signals`, `stdio`, `text`, `wire` | `ratatui`, `paho` |
-//! | 8 | `console` | `action`, `agent`, `clock`, `command`, `config`, `event`, `model`, `recording`, `run`, `signals`, `stdio`, `ui`, `words` | `paho` |
-//! | 7 | `headless` | `clock`, `event`, `fleet`, `lines`, `model`, `run`, `signals`, `stdio` | `ratatui`, `paho` |
-//! | 8 | `replay` | `clock`, `event`, `headless`, `recording`, `report`, `signals`, `stdio` | `ratatui`, `paho` |
-//! | 8 | `check` | `bus`, `clock`, `event`, `fleet`, `headless`, `lines`, `model`, `pool`, `run`, `signals`, `stdio`, `text`, `words` | `ratatui`, `paho` |
-//! | 8 | `listing` | `clock`, `fleet`, `headless`, `model`, `words` | `tokio`, `ratatui`, `paho`, `Moment::now` |
-//! | 8 | `control` | `agent`, `command`, `event`, `fleet`, `model`, `stdio`, `wire`, `words` | `ratatui`, `paho` |
-//! | 8 | `doctor` | `clock`, `credentials`, `endpoint`, `event`, `fleet`, `headless`, `pool`, `stdio`, `text`, `transport`, `wire`, `words` | `ratatui`, `paho` |
-//! | 9 | `cli` | `agent`, `bus`, `check`, `clock`, `config`, `console`, `control`, `demo`, `doctor`, `fleet`, `headless`, `lines`, `listing`, `model`, `pool`, `recording`, `replay`, `report`, `run`, `seal`, `stdio`, `text`, `words`, `worker` | `ratatui`, `paho` |
+//! | module | uses | does without |
+//! |---|---|---|
+//! | `text` | | `Instant::now` |
+//! | `clock` | | |
+//! | `fleet` | `text` | `Instant::now` |
+//! | `event` | `clock`, `fleet`, `text` | `Instant::now` |
+//! | `command` | `fleet` | `Instant::now` |
+//! | `action` | | `Instant::now` |
+//! | `stdio` | | `Instant::now` |
+//! | `seal` | | |
+//! | `private` | | `Instant::now` |
+//! | `debug_log` | `private`, `text` | `Moment::now` |
+//! | `signals` | | |
+//! | `document` | `text` | `Moment::now` |
+//! | `appearance` | `action`, `document`, `event` | `Moment::now`, `Instant::now` |
+//! | `credentials` | `event`, `fleet`, `text` | |
+//! | `fleet_file` | `credentials`, `document`, `event`, `fleet`, `text` | `Moment::now` |
+//! | `lifecycle` | `clock`, `event`, `fleet`, `text` | `Moment::now`, `Instant::now`, `Mutex` |
+//! | `wire` | `clock`, `event`, `fleet`, `text` | |
+//! | `mqtt` | `clock`, `fleet`, `text` | `Moment::now`, `Instant::now`, `Mutex` |
+//! | `transport` | `clock`, `event`, `fleet`, `text` | |
+//! | `paho` | `clock`, `event`, `fleet`, `mqtt`, `text`, `transport`, `wire` | |
+//! | `endpoint` | `event`, `fleet`, `transport` | |
+//! | `pool` | `clock`, `debug_log`, `event`, `fleet`, `text`, `wire` | |
+//! | `worker` | `clock`, `event`, `fleet`, `mqtt`, `paho`, `stdio`, `text`, `transport`, `wire` | |
+//! | `model` | `action`, `clock`, `command`, `event`, `fleet`, `text` | `Moment::now`, `Instant::now`, `Mutex` |
+//! | `mailbox` | `clock`, `event`, `fleet`, `text` | `Moment::now`, `Instant::now`, `Mutex` |
+//! | `bus` | `clock`, `event`, `mailbox`, `model` | `Moment::now` |
+//! | `engine` | `bus`, `clock`, `command`, `credentials`, `endpoint`, `event`, `fleet`, `lifecycle`, `pool`, `text`, `transport`, `wire` | |
+//! | `words` | `clock`, `event`, `fleet`, `model`, `text` | `Moment::now` |
+//! | `ui` | `action`, `appearance`, `clock`, `event`, `fleet`, `model`, `text`, `words` | `Moment::now`, `Instant::now`, `&mut Model` |
+//! | `lines` | `clock`, `event`, `fleet`, `model`, `words` | `Moment::now` |
+//! | `report` | `clock`, `event`, `fleet`, `lines`, `model`, `text`, `words` | `Moment::now`, `Instant::now`, `Mutex` |
+//! | `recording` | `bus`, `clock`, `command`, `event`, `fleet`, `lines`, `model`, `private`, `text` | |
+//! | `run` | `bus`, `clock`, `command`, `engine`, `event`, `fleet`, `lines`, `private`, `recording`, `text` | |
+//! | `headless` | `clock`, `event`, `fleet`, `lines`, `model`, `run`, `signals`, `stdio` | |
+//! | `agent` | `bus`, `clock`, `command`, `event`, `fleet`, `model`, `pool`, `private`, `recording`, `run`, `signals`, `stdio`, `text`, `wire` | |
+//! | `console` | `action`, `agent`, `appearance`, `clock`, `command`, `event`, `model`, `recording`, `run`, `signals`, `stdio`, `text`, `ui`, `words` | |
+//! | `listing` | `clock`, `fleet`, `headless`, `model`, `words` | `Moment::now` |
+//! | `control` | `agent`, `command`, `event`, `fleet`, `model`, `stdio`, `wire`, `words` | |
+//! | `replay` | `clock`, `event`, `headless`, `recording`, `report`, `signals`, `stdio` | |
+//! | `check` | `bus`, `clock`, `event`, `fleet`, `headless`, `lines`, `model`, `pool`, `run`, `signals`, `stdio`, `text`, `words` | |
+//! | `doctor` | `clock`, `credentials`, `endpoint`, `event`, `fleet`, `headless`, `lines`, `pool`, `stdio`, `text`, `transport`, `wire`, `words` | |
+//! | `demo` | `clock`, `event`, `fleet`, `pool`, `stdio`, `text`, `wire` | |
+//! | `cli` | `agent`, `appearance`, `bus`, `check`, `clock`, `console`, `control`, `debug_log`, `demo`, `doctor`, `document`, `fleet`, `fleet_file`, `headless`, `lines`, `listing`, `model`, `pool`, `recording`, `replay`, `report`, `run`, `seal`, `stdio`, `text`, `words`, `worker` | |
+//!
+//! Other people's code is used by whom it is for, and by nobody else:
+//!
+//! | crate | used by |
+//! |---|---|
+//! | `annotate_snippets` | `document` |
+//! | `anyhow` | `cli`, `replay` |
+//! | `async_trait` | `demo` |
+//! | `chrono` | any |
+//! | `clap` | `cli`, `headless`, `report` |
+//! | `crossterm` | `appearance`, `console` |
+//! | `csv` | `fleet_file` |
+//! | `fastrand` | `agent`, `check`, `cli`, `demo`, `lifecycle`, `paho`, `transport`, `worker` |
+//! | `foreign_types` | `transport` |
+//! | `futures_util` | `console`, `demo`, `transport`, `wire` |
+//! | `humantime` | any |
+//! | `indexmap` | `check`, `demo` |
+//! | `libc` | `paho`, `transport` |
+//! | `openssl` | `fleet_file`, `transport` |
+//! | `openssl_probe` | `transport` |
+//! | `paho_mqtt` | `paho`, `worker` |
+//! | `paho_mqtt_sys` | |
+//! | `postcard` | `model`, `wire` |
+//! | `ratatui` | `appearance`, `console`, `ui` |
+//! | `rmqtt` | `demo` |
+//! | `rustc_hash` | `paho` |
+//! | `rustix` | `agent`, `check`, `cli`, `clock`, `console`, `credentials`, `demo`, `fleet_file`, `pool`, `private`, `seal`, `signals`, `transport`, `worker` |
+//! | `secrecy` | `fleet` |
+//! | `serde` | any |
+//! | `serde_json` | `fleet_file`, `lines`, `recording`, `report` |
+//! | `thiserror` | any |
+//! | `tokio` | `check`, `cli`, `console`, `credentials`, `demo`, `doctor`, `endpoint`, `engine`, `headless`, `paho`, `pool`, `recording`, `replay`, `signals`, `source`, `transport`, `wire`, `worker` |
+//! | `tokio_openssl` | `transport` |
+//! | `tokio_util` | `demo`, `wire` |
+//! | `toml` | `document` |
+//! | `tracing` | any |
+//! | `tracing_appender` | `cli`, `debug_log` |
+//! | `tracing_subscriber` | `debug_log` |
+//! | `tui_input` | `console`, `model`, `ui` |
+//! | `tungstenite` | `transport` |
+//! | `unicode_segmentation` | `text` |
+//! | `unicode_width` | `doctor`, `report`, `text`, `ui` |
+//! | `zstd` | `recording` |
 //!
 //! # Where this differs from what one might expect
 //!
@@ -103,37 +149,49 @@
 
 // These panic where nobody reads any more; `stdio` has what does not.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
+#![warn(unreachable_pub)]
+// They are documentation for who works on them, who reads that of private items, too.
+#![allow(rustdoc::private_intra_doc_links)]
 #[cfg(not(target_os = "linux"))]
 compile_error!("mqfleet runs on Linux: it asks its kernel about connections, and waits as only that one can");
 
 pub mod action;
 pub mod agent;
+pub mod appearance;
 pub mod bus;
 pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod command;
-pub mod config;
 pub mod console;
 pub mod control;
 pub mod credentials;
+pub mod debug_log;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod doctor;
+pub mod document;
 pub mod endpoint;
+#[allow(unreachable_pub)]
 pub mod engine;
+#[allow(unreachable_pub)]
 pub mod event;
 pub mod fleet;
+pub mod fleet_file;
 pub mod headless;
 pub mod lifecycle;
 pub mod lines;
 pub mod listing;
+#[allow(unreachable_pub)]
 pub mod mailbox;
+#[allow(unreachable_pub)]
 pub mod model;
 pub mod mqtt;
 pub mod paho;
+#[allow(unreachable_pub)]
 pub mod pool;
 pub mod private;
+#[allow(unreachable_pub)]
 pub mod recording;
 pub mod replay;
 pub mod report;
@@ -144,6 +202,8 @@ pub mod stdio;
 pub mod text;
 pub mod transport;
 pub mod ui;
+#[allow(unreachable_pub)]
 pub mod wire;
 pub mod words;
+#[allow(unreachable_pub)]
 pub mod worker;

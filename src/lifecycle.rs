@@ -16,6 +16,8 @@ use std::{
     time::Duration,
 };
 
+use tracing::debug;
+
 use crate::{
     clock::Moment,
     event::{Cause, Gate, Generation, Manner, Measured, Reason, Remedy, State, Step, Transition},
@@ -472,6 +474,8 @@ impl Lifecycle {
         // A try is counted when it has failed; until then it is the one after those.
         let attempt = machine.failures + u32::from(matches!(to, State::Connecting | State::Up));
         let endpoint = machine.endpoint;
+        let [was, is, why] = [from.name(), to.name(), reason.name()];
+        debug!(client = client.0, endpoint = endpoint.0, was, is, why, %detail, attempt, ?next_try, "client changes");
         let step = Transition { client, endpoint, from, to, reason, detail, attempt, next_try };
         self.effects.push(Effect::Transition(at, step));
     }

@@ -10,6 +10,7 @@ use std::{
 };
 
 use tokio::time::{Instant, timeout_at};
+use tracing::debug;
 
 use crate::{
     clock::Moment,
@@ -103,6 +104,13 @@ impl Connector {
     /// # Errors
     /// Where it failed, the last of the stages in `finding`, and why.
     pub async fn connect(&self, way: &Way<'_>, finding: &mut Finding) -> Result<Stream, Failure> {
+        let made = self.make(way, finding).await;
+        let (address, stages, failure) = (finding.address, &finding.stages, made.as_ref().err());
+        debug!(place = %way.endpoint.address(), ?address, ?stages, ?failure, "connection was tried");
+        made
+    }
+
+    async fn make(&self, way: &Way<'_>, finding: &mut Finding) -> Result<Stream, Failure> {
         let endpoint = way.endpoint;
         let mut pipe = match &endpoint.transport {
             Transport::Unix(path) => {

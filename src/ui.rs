@@ -26,8 +26,8 @@ use ratatui::{
 
 use crate::{
     action::Scope,
+    appearance::{Glyphs, Keymap, Theme},
     clock::{Anchor, Moment},
-    config::{Glyphs, Keymap, Theme},
     fleet::Fleet,
     model::{Mode, Model, Row, Timeline},
 };

@@ -11,9 +11,9 @@ use std::{
 use chrono::FixedOffset;
 use mqfleet::{
     action::Action,
+    appearance::{Glyphs, Keymap, Theme},
     bus::Bus,
     clock::{Anchor, Moment},
-    config::{self, Glyphs, Keymap, Theme},
     event::{State, What},
     model::{Model, Motion},
     recording::{Limits, News, Player, Recorder, Recording},
@@ -58,7 +58,7 @@ struct Marked {
 async fn live_run(path: &std::path::Path) -> Vec<Marked> {
     let mut broker = Mosquitto::start();
     let file = FleetFile::presses(broker.port(), CLIENTS as usize);
-    let fleet = Arc::new(config::load(file.path().as_ref()).expect("a fleet").fleet);
+    let fleet = Arc::new(mqfleet::fleet_file::load(file.path().as_ref()).expect("a fleet").fleet);
     let bus = Bus::new(Anchor::now());
     let limits = Limits { size: None, age: None };
     let recorder = Recorder::start(path, limits, fleet.clone(), 1, &bus).expect("a recorder");

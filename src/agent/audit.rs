@@ -30,12 +30,18 @@ struct Line<'a> {
 impl Audit {
     /// # Errors
     /// Where it cannot be opened.
-    pub fn open(path: &Path) -> std::io::Result<Audit> {
+    pub(super) fn open(path: &Path) -> std::io::Result<Audit> {
         private::append(path).map(Audit)
     }
 
     /// Notes a command; `refused` says why it was not carried out.
-    pub fn write(&mut self, fleet: &Fleet, who: &Who, command: &Command, refused: Option<&str>) -> std::io::Result<()> {
+    pub(super) fn write(
+        &mut self,
+        fleet: &Fleet,
+        who: &Who,
+        command: &Command,
+        refused: Option<&str>,
+    ) -> std::io::Result<()> {
         let (name, clients, endpoint) = parts(command);
         let names = clients.iter().take(10).map(|key| fleet.client(*key).name.as_str()).collect();
         let anchor = Anchor::now();

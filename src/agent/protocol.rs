@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Raised with every change of what is said, or of what is known of a fleet: the two ends must be of one kind.
-pub const PROTOCOL: u32 = 1;
+pub(super) const PROTOCOL: u32 = 1;
 
 /// The first thing each end says, the same in all protocols.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,14 +25,14 @@ pub(super) struct Hello {
 impl Hello {
     const MAGIC: [u8; 8] = *b"mqfagent";
 
-    pub fn new() -> Hello {
+    pub(super) fn new() -> Hello {
         let version = Scrubbed::new(env!("CARGO_PKG_VERSION"));
         Hello { magic: Self::MAGIC, protocol: PROTOCOL, version }
     }
 
     /// # Errors
     /// Where the other end is no mqfleet.
-    pub fn check(&self) -> Result<(), WireError> {
+    pub(super) fn check(&self) -> Result<(), WireError> {
         if self.magic == Self::MAGIC { Ok(()) } else { Err(WireError::Stranger) }
     }
 }

@@ -33,7 +33,7 @@ pub(super) struct Wishes {
 
 impl Wishes {
     /// Takes in a command that is carried out. Returns whether that changed anything.
-    pub fn note(&mut self, fleet: &Fleet, command: &Command) -> bool {
+    pub(super) fn note(&mut self, fleet: &Fleet, command: &Command) -> bool {
         let before = self.clone();
         let endpoint = |key: EndpointKey| fleet.endpoint(key).name.to_string();
         match command {
@@ -66,7 +66,7 @@ impl Wishes {
     }
 
     /// The fleet with those switched off or on that are to be.
-    pub fn apply(&self, mut fleet: Fleet) -> Fleet {
+    pub(super) fn apply(&self, mut fleet: Fleet) -> Fleet {
         let mut changed: HashMap<*const Settings, Arc<Settings>> = HashMap::new();
         for client in &mut fleet.clients {
             let start = client.settings.start_connected;
@@ -83,7 +83,7 @@ impl Wishes {
     }
 
     /// What is to be ordered before anybody connects.
-    pub fn orders(&self, fleet: &Fleet) -> Vec<Command> {
+    pub(super) fn orders(&self, fleet: &Fleet) -> Vec<Command> {
         let keys = || fleet.endpoint_keys().map(|key| (key, &*fleet.endpoint(key).name));
         let held = keys().filter(|(_, name)| self.held.contains(*name)).map(|(key, _)| Command::Hold(key));
         let rates = keys().filter_map(|(key, name)| Some(Command::SetRate(key, *self.rates.get(name)?)));
@@ -101,7 +101,7 @@ impl State {
     ///
     /// # Errors
     /// Where the folder cannot be made.
-    pub fn open(name: &str) -> io::Result<State> {
+    pub(super) fn open(name: &str) -> io::Result<State> {
         let var = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let folder = match var("STATE_DIRECTORY") {
             Some(folder) => folder,
@@ -115,7 +115,7 @@ impl State {
         Ok(State { folder })
     }
 
-    pub fn audit(&self) -> PathBuf {
+    pub(super) fn audit(&self) -> PathBuf {
         self.folder.join("audit.jsonl")
     }
 
@@ -123,7 +123,7 @@ impl State {
     ///
     /// # Errors
     /// Where it is there and cannot be read.
-    pub fn wishes(&self) -> io::Result<Wishes> {
+    pub(super) fn wishes(&self) -> io::Result<Wishes> {
         match self.read("wishes.json")? {
             None => Ok(Wishes::default()),
             Some(bytes) => Ok(serde_json::from_slice(&bytes)?),
@@ -134,7 +134,7 @@ impl State {
     ///
     /// # Errors
     /// Where the disk does not take it.
-    pub fn keep_wishes(&self, wishes: &Wishes) -> io::Result<()> {
+    pub(super) fn keep_wishes(&self, wishes: &Wishes) -> io::Result<()> {
         self.write("wishes.json", &serde_json::to_vec_pretty(wishes)?)
     }
 

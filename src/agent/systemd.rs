@@ -11,7 +11,7 @@ pub(super) struct Manager(Option<(UnixDatagram, SocketAddr)>);
 
 impl Manager {
     /// As `NOTIFY_SOCKET` has it: a path, or a name in the abstract namespace after `@`.
-    pub fn of_environment() -> Manager {
+    pub(super) fn of_environment() -> Manager {
         let address = std::env::var_os("NOTIFY_SOCKET").and_then(|name| {
             let name = name.into_encoded_bytes();
             match name.strip_prefix(b"@") {
@@ -23,14 +23,14 @@ impl Manager {
     }
 
     /// Tells it something, such as `READY=1`. Without a manager nobody hears it.
-    pub fn tell(&self, what: &str) {
+    pub(super) fn tell(&self, what: &str) {
         if let Some((socket, address)) = &self.0 {
             let _ = socket.send_to_addr(what.as_bytes(), address);
         }
     }
 
     /// How often it wants to hear `WATCHDOG=1`, if at all.
-    pub fn watchdog() -> Option<Duration> {
+    pub(super) fn watchdog() -> Option<Duration> {
         let is_ours = std::env::var("WATCHDOG_PID").map_or(true, |id| id == std::process::id().to_string());
         let limit = std::env::var("WATCHDOG_USEC").ok()?.parse().ok()?;
         is_ours.then_some(Duration::from_micros(limit))

@@ -38,14 +38,14 @@ pub(super) enum What {
 }
 
 impl Alike {
-    pub fn add(&mut self, fleet: &Fleet, what: What, client: ClientKey, endpoint: EndpointKey, why: &str) {
+    pub(super) fn add(&mut self, fleet: &Fleet, what: What, client: ClientKey, endpoint: EndpointKey, why: &str) {
         let kind = untimed(&unnamed(why, &fleet.client(client).name));
         let group = self.0.entry(Found { endpoint, what, kind });
         group.or_insert_with(|| Group { clients: Vec::new(), why: why.to_owned() }).clients.push(client);
     }
 
     /// A line for each thing that was found.
-    pub fn lines<'a>(&'a self, fleet: &'a Fleet) -> impl Iterator<Item = String> + 'a {
+    pub(super) fn lines<'a>(&'a self, fleet: &'a Fleet) -> impl Iterator<Item = String> + 'a {
         self.0.iter().map(|(found, group)| found.line(fleet, group))
     }
 }

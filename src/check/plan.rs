@@ -91,14 +91,20 @@ impl Plan {
         }
     }
 
-    /// The plan as one JSON object, for scripts.
-    pub fn json(&self) -> serde_json::Value {
-        let doubts = self.doubts().into_iter().map(|doubt| format!("{}: {}", doubt.title, doubt.help));
-        serde_json::json!({
-            "type": "plan", "schema": lines::SCHEMA, "clients": self.clients, "workers": self.workers,
-            "worker_clients": self.largest, "memory_bytes": self.memory, "worker_files": self.files,
-            "files_limit": self.host.files, "memory_available_bytes": self.host.memory, "ports": self.host.ports, "warnings": doubts.collect::<Vec<_>>(),
-        })
+    /// The plan as scripts read it.
+    pub fn line(&self) -> lines::Plan {
+        let warnings = self.doubts().into_iter().map(|doubt| format!("{}: {}", doubt.title, doubt.help));
+        lines::Plan {
+            clients: self.clients,
+            workers: self.workers,
+            worker_clients: self.largest,
+            memory_bytes: self.memory,
+            worker_files: self.files,
+            files_limit: self.host.files,
+            memory_available_bytes: self.host.memory,
+            ports: self.host.ports,
+            warnings: warnings.collect(),
+        }
     }
 
     /// Where the fleet takes more than there is.
@@ -311,12 +317,9 @@ mod tests {
         );
         let none = &Plan::new(&fleet, Host { files: Some(10), ..PLENTY }).doubts()[0];
         assert!(none.help.starts_with("a higher limit"), "{}", none.help);
-        let json = Plan::new(&fleet, Host { files: Some(1_024), ..PLENTY }).json();
-        assert_eq!(
-            (&json["type"], &json["worker_files"], &json["files_limit"]),
-            (&"plan".into(), &1_564.into(), &1_024.into())
-        );
-        assert!(json["warnings"][0].as_str().is_some_and(|text| text.contains("worker_size")));
+        let line = Plan::new(&fleet, Host { files: Some(1_024), ..PLENTY }).line();
+        assert_eq!((line.worker_files, line.files_limit), (1_564, Some(1_024)));
+        assert!(line.warnings[0].contains("worker_size"));
     }
 
     #[test]
@@ -327,7 +330,7 @@ mod tests {
         let doubts = plan(50_000_000).doubts();
         assert_eq!(doubts[0].title, "the fleet takes about 56 MB, and this host has 50 MB to give");
         assert!(doubts[0].help.contains("over TLS 45 kB"), "{doubts:?}");
-        assert_eq!(plan(50_000_000).json()["memory_available_bytes"], 50_000_000);
+        assert_eq!(plan(50_000_000).line().memory_available_bytes, Some(50_000_000));
     }
 
     #[test]

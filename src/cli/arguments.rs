@@ -43,6 +43,8 @@ pub(super) enum Command {
     ///
     /// The exit code is 0 where all is well, 3 where something is not, 2 for wrong usage.
     Doctor {
+        // The brackets are for who reads the help; no link is meant.
+        #[allow(rustdoc::broken_intra_doc_links)]
         /// The fleet file, or mqtt://, mqtts://, ws:// or wss://HOST[:PORT], or unix:///PATH, or HOST:PORT
         #[arg(value_name = "FILE|URL")]
         target: String,
@@ -180,7 +182,11 @@ pub(super) enum Command {
         to: Option<Place>,
     },
     #[command(hide = true)]
-    Worker { index: u32 },
+    Worker {
+        index: u32,
+        #[arg(long)]
+        debug_log: bool,
+    },
     #[cfg(feature = "demo")]
     #[command(hide = true)]
     DemoBroker,
@@ -254,6 +260,8 @@ pub(super) struct Keep {
     /// Keep so much time of the recording, for example 12h
     #[arg(long, value_name = "TIME", requires = "record", value_parser = Limits::parse_age)]
     pub record_max_age: Option<Duration>,
+    #[command(flatten)]
+    pub debug: DebugLog,
 }
 
 /// What an agent is told to do.
@@ -288,6 +296,14 @@ pub(super) struct Whom {
     pub filter: Option<String>,
     #[arg(long)]
     pub all: bool,
+}
+
+/// What developers are told.
+#[derive(Debug, Args)]
+pub(super) struct DebugLog {
+    /// Append what console, engine and workers decided, and when, to this file: for who looks into mqfleet itself
+    #[arg(long = "debug-log", value_name = "FILE")]
+    pub path: Option<PathBuf>,
 }
 
 /// What a console looks like.

@@ -29,14 +29,14 @@ pub(super) enum Told {
 
 impl Told {
     /// Whether there is nothing in it that would be missed before the next second is drawn.
-    pub fn is_only_figures(&self) -> bool {
+    pub(super) fn is_only_figures(&self) -> bool {
         matches!(self, Told::Events(events) if events.iter().all(|event| event.what.is_figure()))
     }
 }
 
 impl Feed<'_> {
     /// Which keys mean anything.
-    pub fn scope(&self) -> Scope {
+    pub(super) fn scope(&self) -> Scope {
         match self {
             Feed::Live(..) => Scope::Own,
             Feed::Attached(..) => Scope::Attached,
@@ -45,7 +45,7 @@ impl Feed<'_> {
     }
 
     /// What time it is for the fleet.
-    pub fn now(&self) -> Moment {
+    pub(super) fn now(&self) -> Moment {
         match self {
             Feed::Live(..) => Moment::now(),
             Feed::Attached(attached, _) => attached.now(),
@@ -54,7 +54,7 @@ impl Feed<'_> {
     }
 
     /// What the wall clock says to that.
-    pub fn anchor(&self) -> Anchor {
+    pub(super) fn anchor(&self) -> Anchor {
         match self {
             Feed::Live(_, anchor) | Feed::Attached(_, anchor) => *anchor,
             Feed::Recorded(player) => player.anchor(),
@@ -62,7 +62,7 @@ impl Feed<'_> {
     }
 
     /// Waits for what happens next. Cancelling it loses nothing.
-    pub async fn next(&mut self) -> Result<Told, ConsoleError> {
+    pub(super) async fn next(&mut self) -> Result<Told, ConsoleError> {
         match self {
             Feed::Live(live, anchor) => {
                 let events = live.events.next().await.ok_or(ConsoleError::EngineEnded)?;
@@ -78,7 +78,7 @@ impl Feed<'_> {
         }
     }
 
-    pub async fn command(&self, command: Command) {
+    pub(super) async fn command(&self, command: Command) {
         match self {
             Feed::Live(live, _) => {
                 let _ = live.commands.send(command).await; // a run that has ended ends its events
@@ -89,14 +89,14 @@ impl Feed<'_> {
     }
 
     /// Wants to be who commands.
-    pub async fn take_over(&self) {
+    pub(super) async fn take_over(&self) {
         if let Feed::Attached(attached, _) = self {
             attached.commands.take_over().await;
         }
     }
 
     /// Who commands the fleet, where that is not for this console alone to say.
-    pub fn role(&self) -> Option<Role> {
+    pub(super) fn role(&self) -> Option<Role> {
         match self {
             Feed::Attached(attached, _) => Some(attached.commands.role.borrow().clone()),
             Feed::Live(..) | Feed::Recorded(_) => None,
@@ -104,7 +104,7 @@ impl Feed<'_> {
     }
 
     /// Does what is wanted of a replay, and tells the user what cannot be done.
-    pub fn play(&mut self, playback: Playback, model: &mut Model) {
+    pub(super) fn play(&mut self, playback: Playback, model: &mut Model) {
         if let Feed::Recorded(player) = self {
             let zone = *player.anchor().local(player.now()).offset();
             if let Err(why) = player.command(playback, zone) {
@@ -114,7 +114,7 @@ impl Feed<'_> {
     }
 
     /// Whether a live run is recorded; `Some(false)` where it was to be, and the disk failed.
-    pub fn recording(&self, model: &Model) -> Option<bool> {
+    pub(super) fn recording(&self, model: &Model) -> Option<bool> {
         match self {
             Feed::Live(..) | Feed::Attached(..) => model.live().recording(),
             Feed::Recorded(_) => None,
@@ -122,7 +122,7 @@ impl Feed<'_> {
     }
 
     /// Whether the news come by themselves, and can wait for the next frame that is due.
-    pub fn is_flowing(&self) -> bool {
+    pub(super) fn is_flowing(&self) -> bool {
         match self {
             Feed::Live(..) | Feed::Attached(..) => true,
             Feed::Recorded(player) => player.motion() == Motion::Playing,
@@ -130,7 +130,7 @@ impl Feed<'_> {
     }
 
     /// Where the replay is, where it is one.
-    pub fn timeline(&self) -> Option<Timeline<'_>> {
+    pub(super) fn timeline(&self) -> Option<Timeline<'_>> {
         match self {
             Feed::Live(..) | Feed::Attached(..) => None,
             Feed::Recorded(player) => Some(player.timeline()),

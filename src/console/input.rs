@@ -5,14 +5,14 @@ use tui_input::backend::crossterm::to_input_request;
 
 use crate::{
     action::{Action, Scope},
+    appearance::Keymap,
     clock::Moment,
-    config::Keymap,
     event::Level,
     model::{Confirm, Effect, Mode, Model, Wish},
 };
 
 /// Hands an event of the terminal to the model; `scope` is whether that is of a live run or a replay.
-pub fn handle(model: &mut Model, keymap: &Keymap, scope: Scope, event: &Event, now: Moment) -> Effect {
+pub(super) fn handle(model: &mut Model, keymap: &Keymap, scope: Scope, event: &Event, now: Moment) -> Effect {
     match event {
         Event::Key(key) if key.kind != KeyEventKind::Release => handle_key(model, keymap, scope, key, now),
         Event::Paste(text) => {

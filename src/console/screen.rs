@@ -34,7 +34,7 @@ static ENTERED: AtomicBool = AtomicBool::new(false);
 static OUTPUT: Mutex<()> = Mutex::new(());
 
 /// The terminal, in raw mode and on its alternate screen for as long as this lives.
-pub struct Screen {
+pub(super) struct Screen {
     terminal: Terminal<Output>,
     buffer: Buffer,
     writer: Writer,
@@ -42,7 +42,7 @@ pub struct Screen {
 
 impl Screen {
     /// Takes the terminal over.
-    pub fn enter() -> io::Result<Screen> {
+    pub(super) fn enter() -> io::Result<Screen> {
         let buffer = Buffer::default();
         let output = Output { inner: CrosstermBackend::new(buffer.clone()), cursor_shown: None };
         let size = output.size()?;
@@ -64,7 +64,7 @@ impl Screen {
 
     /// Takes the terminal over again, after it was given back or somebody else had it: the next frame paints
     /// all of it.
-    pub fn resume(&mut self) -> io::Result<()> {
+    pub(super) fn resume(&mut self) -> io::Result<()> {
         // What was raw before may not be any more: a shell has been there.
         crossterm::terminal::disable_raw_mode()?;
         crossterm::terminal::enable_raw_mode()?;
@@ -76,38 +76,38 @@ impl Screen {
         self.terminal.clear()
     }
 
-    pub fn size(&self) -> io::Result<Size> {
+    pub(super) fn size(&self) -> io::Result<Size> {
         self.terminal.size()
     }
 
     /// Whether the last frame is still on its way out: the terminal is slower than we are.
-    pub fn is_busy(&self) -> bool {
+    pub(super) fn is_busy(&self) -> bool {
         self.writer.is_busy()
     }
 
     /// Draws a frame. Not to be called while the screen is busy.
-    pub fn draw(&mut self, render: impl FnOnce(&mut Frame)) -> io::Result<()> {
+    pub(super) fn draw(&mut self, render: impl FnOnce(&mut Frame)) -> io::Result<()> {
         self.terminal.draw(render)?;
         self.writer.write(self.buffer.take())
     }
 
     /// Forgets what is on the screen: the next frame paints all of it.
-    pub fn repaint(&mut self) -> io::Result<()> {
+    pub(super) fn repaint(&mut self) -> io::Result<()> {
         self.terminal.clear()
     }
 
     /// Completes when the writer has written what it had. Cancelling it loses nothing.
-    pub async fn idle(&self) {
+    pub(super) async fn idle(&self) {
         self.writer.state.done.notified().await;
     }
 
     /// Whether the terminal is gone.
-    pub fn is_lost(&self) -> bool {
+    pub(super) fn is_lost(&self) -> bool {
         self.writer.state.lost.load(Ordering::Relaxed)
     }
 
     /// Bytes written so far.
-    pub fn written(&self) -> u64 {
+    pub(super) fn written(&self) -> u64 {
         self.writer.state.bytes.load(Ordering::Relaxed)
     }
 }
@@ -119,7 +119,7 @@ impl Drop for Screen {
 }
 
 /// Gives the terminal back as it was. Does nothing where it is not ours; may be called from anywhere.
-pub fn restore() {
+pub(super) fn restore() {
     if !ENTERED.swap(false, Ordering::SeqCst) {
         return;
     }
@@ -153,7 +153,7 @@ fn wait_for_output() -> Option<MutexGuard<'static, ()>> {
 
 /// Writes to standard output what it takes: a terminal that is stuck or gone must not keep the
 /// program from ending.
-pub fn last_words(bytes: &[u8]) {
+pub(super) fn last_words(bytes: &[u8]) {
     let stdout = io::stdout();
     let mut fds = [PollFd::new(&stdout, PollFlags::OUT)];
     let patience = Timespec { tv_sec: 0, tv_nsec: 500_000_000 };

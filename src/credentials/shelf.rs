@@ -25,14 +25,14 @@ impl Shelf {
     const PAUSE: Duration = Duration::from_secs(1);
 
     /// What may be used without asking.
-    pub fn get(&self, source: &PasswordSource, now: Instant) -> Option<&Secret> {
+    pub(super) fn get(&self, source: &PasswordSource, now: Instant) -> Option<&Secret> {
         let PasswordSource::Command(command) = source else { return None };
         let is_good = |asked: Instant| command.every.is_none_or(|every| now.saturating_duration_since(asked) < every);
         self.secret.as_ref().filter(|_| self.asked.is_some_and(is_good))
     }
 
     /// When the source may be asked. It is asked then: its time begins.
-    pub fn ask(&mut self, source: &PasswordSource, now: Instant) -> Instant {
+    pub(super) fn ask(&mut self, source: &PasswordSource, now: Instant) -> Instant {
         let pause = if source.is_command() { Self::PAUSE } else { Duration::ZERO };
         let at = self.asked.map_or(now, |asked| now.max(asked + pause));
         self.asked = Some(at);
@@ -40,13 +40,13 @@ impl Shelf {
     }
 
     /// Keeps what the source said, where it may be used again.
-    pub fn put(&mut self, source: &PasswordSource, secret: Option<&Secret>) {
+    pub(super) fn put(&mut self, source: &PasswordSource, secret: Option<&Secret>) {
         self.task = None;
         self.secret = secret.filter(|_| source.is_command()).cloned();
     }
 
     /// A broker refused a secret: if it is this one, nobody gets it any more.
-    pub fn refuse(&mut self, is_refused: impl Fn(&Secret) -> bool) {
+    pub(super) fn refuse(&mut self, is_refused: impl Fn(&Secret) -> bool) {
         self.secret.take_if(|secret| is_refused(secret));
     }
 }

@@ -27,7 +27,7 @@ const PIECE: usize = 4 << 10;
 const GRAIN: Duration = Duration::from_millis(1);
 
 /// Carries one connection until either end closes, or it is cut.
-pub async fn carry(mut client: TcpStream, broker: u16, mut ticket: Ticket) {
+pub(super) async fn carry(mut client: TcpStream, broker: u16, mut ticket: Ticket) {
     let mut server = match TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, broker))).await {
         Ok(server) => server,
         // A broker that is just gone is part of the show; everything else is a limit of this machine.

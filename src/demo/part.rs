@@ -28,13 +28,13 @@ use crate::{
 };
 
 /// The hidden subcommand that runs [`super::broker_main`].
-pub const BROKER: &str = "demo-broker";
+pub(super) const BROKER: &str = "demo-broker";
 /// The hidden subcommand that runs [`super::site_main`].
-pub const SITE: &str = "demo-site";
+pub(super) const SITE: &str = "demo-site";
 
 /// What a part is told. The first after the greeting says how to start.
 #[derive(Debug, Serialize, Deserialize)]
-pub enum ToPart {
+pub(super) enum ToPart {
     Hello(Hello),
     /// Be the broker. The only user name and the only password it lets in; room for this many connections.
     Broker {
@@ -59,14 +59,14 @@ pub enum ToPart {
 /// A password on its way through the pipe: in clear there, nowhere else.
 #[derive(Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Exposed(String);
+pub(super) struct Exposed(String);
 
 impl Exposed {
-    pub fn new(secret: &Secret) -> Exposed {
+    pub(super) fn new(secret: &Secret) -> Exposed {
         Exposed(secret.expose().to_owned())
     }
 
-    pub fn into_secret(self) -> Secret {
+    pub(super) fn into_secret(self) -> Secret {
         Secret::new(self.0)
     }
 }
@@ -79,7 +79,7 @@ impl std::fmt::Debug for Exposed {
 
 /// What a part says.
 #[derive(Debug, Serialize, Deserialize)]
-pub enum FromPart {
+pub(super) enum FromPart {
     Hello(Hello),
     /// It listens on this port of 127.0.0.1.
     Ready {
@@ -93,13 +93,13 @@ pub enum FromPart {
 
 /// What a running part has to tell, or that it ended.
 #[derive(Debug)]
-pub enum News {
+pub(super) enum News {
     Notice(Scrubbed),
     Ended,
 }
 
 /// A running child process, killed when dropped.
-pub struct Part {
+pub(super) struct Part {
     process: Child,
     orders: wire::Sender,
     port: u16,
@@ -113,7 +113,7 @@ impl Part {
 
     /// Starts `program` as `role`, gives it its task and waits until it listens. What it says from
     /// then on goes to `news` together with `tag`; [`News::Ended`] is the last.
-    pub async fn start<T: Copy + Send + 'static>(
+    pub(super) async fn start<T: Copy + Send + 'static>(
         program: &Path,
         role: &'static str,
         task: ToPart,
@@ -171,22 +171,22 @@ impl Part {
     }
 
     /// The port it listens on, at 127.0.0.1.
-    pub fn port(&self) -> u16 {
+    pub(super) fn port(&self) -> u16 {
         self.port
     }
 
     /// Sends one order. A part that is gone cannot be told anything; its end is in the news.
-    pub async fn tell(&mut self, order: &ToPart) {
+    pub(super) async fn tell(&mut self, order: &ToPart) {
         let _ = self.orders.send(order).await;
     }
 
     /// Kills it (SIGKILL) and waits until the process is gone.
-    pub async fn kill(mut self) {
+    pub(super) async fn kill(mut self) {
         let _ = self.process.kill().await;
     }
 
     /// Closes the pipe, on which it leaves; kills it where it does not.
-    pub async fn stop(self) -> Option<ExitStatus> {
+    pub(super) async fn stop(self) -> Option<ExitStatus> {
         let Part { mut process, orders, .. } = self;
         drop(orders);
         match timeout(Self::LEAVE, process.wait()).await {
@@ -200,7 +200,7 @@ impl Part {
 }
 
 /// The child's end: the link on descriptor 0, and the task that came over it.
-pub async fn accept() -> Result<(wire::Sender, wire::Receiver, ToPart), WireError> {
+pub(super) async fn accept() -> Result<(wire::Sender, wire::Receiver, ToPart), WireError> {
     let end = io::stdin().as_fd().try_clone_to_owned()?;
     rustix::net::sockopt::socket_type(&end).map_err(|_| WireError::Stranger)?;
     let stream = StdUnixStream::from(end);
@@ -216,7 +216,7 @@ pub async fn accept() -> Result<(wire::Sender, wire::Receiver, ToPart), WireErro
 }
 
 /// Raises this process's limit of open files as far as it may; says why where that is below `need`.
-pub fn make_room(need: u64) -> Result<(), Scrubbed> {
+pub(super) fn make_room(need: u64) -> Result<(), Scrubbed> {
     let limit = getrlimit(Resource::Nofile);
     let room = match limit.maximum {
         Some(hard) => hard,

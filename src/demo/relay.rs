@@ -53,7 +53,7 @@ pub enum Cut {
 
 /// The relay's controls. Dropping them ends nothing; dropping the future of [`Relay::run`] ends all.
 #[derive(Clone)]
-pub struct Relay {
+pub(super) struct Relay {
     shared: Arc<Shared>,
 }
 
@@ -76,7 +76,7 @@ struct Connections {
 impl Relay {
     /// A relay of at most `most` connections. What the operator should know goes to `notices`, as
     /// far as there is room.
-    pub fn new(conditions: Conditions, most: usize, seed: u64, notices: mpsc::Sender<Scrubbed>) -> Relay {
+    pub(super) fn new(conditions: Conditions, most: usize, seed: u64, notices: mpsc::Sender<Scrubbed>) -> Relay {
         let connections =
             Connections { open: IndexMap::new(), next: 0, rng: fastrand::Rng::with_seed(seed), said: None };
         Relay {
@@ -90,18 +90,18 @@ impl Relay {
         }
     }
 
-    pub fn set_conditions(&self, conditions: Conditions) {
+    pub(super) fn set_conditions(&self, conditions: Conditions) {
         self.shared.conditions.send_replace(conditions);
     }
 
     /// Where connections lead from now on; with none they are closed at once. Those that are open
     /// stay with the broker they have.
-    pub fn set_broker(&self, port: Option<u16>) {
+    pub(super) fn set_broker(&self, port: Option<u16>) {
         self.shared.broker.send_replace(port);
     }
 
     /// Cuts one connection, picked at random. Returns whether there was one.
-    pub fn cut(&self, how: Cut) -> bool {
+    pub(super) fn cut(&self, how: Cut) -> bool {
         let mut connections = self.shared.lock();
         let count = connections.open.len();
         if count == 0 {
@@ -112,7 +112,7 @@ impl Relay {
     }
 
     /// Accepts and carries until dropped; the connections end with it.
-    pub async fn run(self, listener: TcpListener) {
+    pub(super) async fn run(self, listener: TcpListener) {
         let mut carriers = tokio::task::JoinSet::new();
         loop {
             let client = tokio::select! {
@@ -158,7 +158,7 @@ impl Shared {
 }
 
 /// A connection's entry in the list of those that can be cut.
-pub struct Ticket {
+pub(super) struct Ticket {
     shared: Arc<Shared>,
     number: u64,
     /// Where the connection's own randomness comes from.
@@ -183,11 +183,11 @@ impl Ticket {
     }
 
     /// The conditions as they are and as they become.
-    pub fn conditions(&self) -> watch::Receiver<Conditions> {
+    pub(super) fn conditions(&self) -> watch::Receiver<Conditions> {
         self.shared.conditions.subscribe()
     }
 
-    pub fn notice(&self, text: String) {
+    pub(super) fn notice(&self, text: String) {
         self.shared.notice(text);
     }
 }

@@ -54,7 +54,7 @@ impl Trouble {
 }
 
 /// What to read when nothing is wrong.
-pub const QUIET: &str = "no trouble: watch the sparklines";
+pub(super) const QUIET: &str = "no trouble: watch the sparklines";
 
 /// Something to do at a time since the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

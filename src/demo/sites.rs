@@ -81,20 +81,20 @@ impl fmt::Display for Site {
 
 /// What the broker of one run lets in.
 #[derive(Clone)]
-pub struct Credentials {
+pub(super) struct Credentials {
     pub username: &'static str,
     pub password: Secret,
 }
 
 impl Credentials {
-    pub fn new(seed: u64) -> Credentials {
+    pub(super) fn new(seed: u64) -> Credentials {
         let mut rng = fastrand::Rng::with_seed(seed ^ 0x9a55_303d);
         Credentials { username: "demo", password: Secret::new(format!("{:016x}", rng.u64(..))) }
     }
 }
 
 /// How many clients each site has; every site has one before any has two.
-pub fn shares(clients: u32) -> [u32; 4] {
+pub(super) fn shares(clients: u32) -> [u32; 4] {
     let mut shares = [0; 4];
     for site in placement(clients) {
         shares[site.index()] += 1;
@@ -113,7 +113,7 @@ fn placement(clients: u32) -> impl Iterator<Item = Site> {
 
 /// Who was planted into a fleet to be in trouble by itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Planted {
+pub(super) struct Planted {
     /// The clients, by index, that have a wrong password.
     pub refused: Vec<usize>,
     /// The two clients, by index, that have the same client ID.
@@ -121,7 +121,7 @@ pub struct Planted {
 }
 
 /// The fleet that fits the options, with the sites' relays at these ports of 127.0.0.1.
-pub fn fleet(options: &Options, ports: [u16; 4], credentials: &Credentials) -> (Fleet, Planted) {
+pub(super) fn fleet(options: &Options, ports: [u16; 4], credentials: &Credentials) -> (Fleet, Planted) {
     let shares = shares(options.clients);
     let endpoints = Site::ALL.map(|site| {
         let count = shares[site.index()];

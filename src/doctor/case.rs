@@ -40,7 +40,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Kind::Probe(stage) => stage.name(),
             Kind::Trial(step) => step.name(),
@@ -56,7 +56,7 @@ pub(super) enum Failure<'a> {
 }
 
 impl Failure<'_> {
-    pub fn kind(self) -> Kind {
+    pub(super) fn kind(self) -> Kind {
         match self {
             Failure::Probe(stage, _) => Kind::Probe(stage),
             Failure::Trial(step, _) => Kind::Trial(step),
@@ -65,19 +65,19 @@ impl Failure<'_> {
 }
 
 impl<'a> Case<'a> {
-    pub fn failure(&self) -> Option<Failure<'a>> {
+    pub(super) fn failure(&self) -> Option<Failure<'a>> {
         if let Some(failure) = &self.finding.failure {
             return Some(Failure::Probe(failure.stage, &failure.cause));
         }
         self.trial?.failure.as_ref().map(|(step, why)| Failure::Trial(*step, why))
     }
 
-    pub fn is_ok(&self) -> bool {
+    pub(super) fn is_ok(&self) -> bool {
         self.failure().is_none()
     }
 
     /// All stages in their order.
-    pub fn stages(&self) -> Vec<Stage> {
+    pub(super) fn stages(&self) -> Vec<Stage> {
         let failed = self.failure().map(|f| f.kind());
         let probe = self.finding.stages.iter().map(|s| (Kind::Probe(s.kind), s.took));
         let trial = self.trial.iter().flat_map(|t| &t.steps).map(|(step, took)| (Kind::Trial(*step), *took));
@@ -86,12 +86,12 @@ impl<'a> Case<'a> {
     }
 
     /// From the first stage's begin to the last one's end, without the pauses between.
-    pub fn took(&self) -> Duration {
+    pub(super) fn took(&self) -> Duration {
         self.stages().iter().map(|s| s.took).sum()
     }
 
     /// The address of the first hop, for the trial to go to the same place.
-    pub fn hop(&self) -> Option<IpAddr> {
+    pub(super) fn hop(&self) -> Option<IpAddr> {
         self.finding.address.map(|a| a.ip())
     }
 }

@@ -51,7 +51,7 @@ pub(super) enum Step {
 
 impl Step {
     /// The stable name, as scripts read it.
-    pub fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Step::Connect => "connect",
             Step::Connack => "connack",

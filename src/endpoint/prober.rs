@@ -3,6 +3,7 @@
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use tokio::task::{AbortHandle, JoinSet};
+use tracing::debug;
 
 use super::probe;
 use crate::{
@@ -43,6 +44,7 @@ impl Prober {
         if running.is_some() {
             return false;
         }
+        debug!(endpoint = key.0, ?limit, "endpoint is probed");
         let (endpoints, connector, known) =
             (self.endpoints.clone(), self.connector.clone(), self.known[key.index()].clone());
         *running = Some(self.probes.spawn(async move {
@@ -92,6 +94,7 @@ impl Prober {
                 let rest = addresses.iter().copied().filter(|a| Some(*a) != *address);
                 self.known[index] = address.iter().copied().chain(rest).map(|a| a.ip()).collect();
             }
+            debug!(endpoint = index, failure = ?news.finding.failure, took = ?news.finding.took(), "endpoint was probed");
             return news;
         }
     }

@@ -43,11 +43,11 @@ pub mod in_clear {
     pub(in crate::fleet) mod fields {
         use super::*;
 
-        pub fn serialize<S: Serializer>(fields: &[(Box<str>, Secret)], s: S) -> Result<S::Ok, S::Error> {
+        pub(crate) fn serialize<S: Serializer>(fields: &[(Box<str>, Secret)], s: S) -> Result<S::Ok, S::Error> {
             s.collect_seq(fields.iter().map(|(name, value)| (&**name, value.expose())))
         }
 
-        pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<(Box<str>, Secret)>, D::Error> {
+        pub(crate) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<(Box<str>, Secret)>, D::Error> {
             let fields = Vec::<(Box<str>, String)>::deserialize(d)?;
             Ok(fields.into_iter().map(|(name, value)| (name, Secret::new(value))).collect())
         }

@@ -16,11 +16,11 @@ pub(crate) struct Script {
     fleet: Arc<Fleet>,
     format: Format,
     samples: bool,
-    pub known: Known,
+    pub(crate) known: Known,
     /// Lines that are not printed yet.
-    pub text: String,
+    pub(crate) text: String,
     /// What the wall clock says to what is told.
-    pub anchor: Anchor,
+    pub(crate) anchor: Anchor,
     /// What was known when the fleet was last told in numbers, and when that was.
     said: (u64, Moment),
     /// What the unhealthy share, as it was told last.
@@ -32,19 +32,19 @@ impl Script {
     const QUIET: Duration = Duration::from_secs(5);
 
     /// Begins with a run, or a recording of one.
-    pub fn new(fleet: Arc<Fleet>, format: Format, samples: bool, begin: Anchor) -> Script {
+    pub(crate) fn new(fleet: Arc<Fleet>, format: Format, samples: bool, begin: Anchor) -> Script {
         let known = Known::new(fleet.clone(), begin.moment());
         let said = (0, begin.moment());
         Script { fleet, format, samples, known, text: String::new(), anchor: begin, said, insight: None }
     }
 
-    pub fn start(&mut self, workers: usize) {
+    pub(crate) fn start(&mut self, workers: usize) {
         if self.format == Format::Json {
             self.push(lines::json_start(&self.fleet, workers, &self.anchor, self.said.1));
         }
     }
 
-    pub fn event(&mut self, event: &Event) {
+    pub(crate) fn event(&mut self, event: &Event) {
         let late = |known: &Known| match &event.what {
             What::Late(late) => Some(known.row(late.client).late.is_some()),
             _ => None,
@@ -88,7 +88,7 @@ impl Script {
     }
 
     /// The run is over with this second: tells how the fleet stands, whatever was told before.
-    pub fn end(&mut self, second: &Event) {
+    pub(crate) fn end(&mut self, second: &Event) {
         self.take_in(second);
         self.push(match self.format {
             Format::Json => lines::json_summary(&self.known, &self.anchor, second.at),

@@ -38,7 +38,7 @@ impl Admission {
     const RECOVERY: f64 = 0.1;
     const LEAST: f64 = 1.0 / 64.0;
 
-    pub fn new(endpoint: &Endpoint, now: Moment) -> Admission {
+    pub(super) fn new(endpoint: &Endpoint, now: Moment) -> Admission {
         Admission {
             queue: Queue::default(),
             waiting: 0,
@@ -51,19 +51,19 @@ impl Admission {
         }
     }
 
-    pub fn enqueue(&mut self, worker: WorkerKey, client: ClientKey, ticket: u32) {
+    pub(super) fn enqueue(&mut self, worker: WorkerKey, client: ClientKey, ticket: u32) {
         self.queue.push(worker, client, ticket);
     }
 
     /// Drops the places of those that went elsewhere, where they are most of the queue.
-    pub fn tidy(&mut self, waits: impl Fn(ClientKey, u32) -> bool) {
+    pub(super) fn tidy(&mut self, waits: impl Fn(ClientKey, u32) -> bool) {
         if self.queue.len() > 2 * self.waiting as usize + 64 {
             self.queue.retain(waits);
         }
     }
 
     /// The next client that may connect now. Those for whom `waits` is false went elsewhere meanwhile.
-    pub fn admit(&mut self, now: Moment, waits: impl Fn(ClientKey, u32) -> bool) -> Option<ClientKey> {
+    pub(super) fn admit(&mut self, now: Moment, waits: impl Fn(ClientKey, u32) -> bool) -> Option<ClientKey> {
         let client = self.queue.next(waits)?;
         let now = nanos(now);
         if self.in_flight >= self.max_in_flight || self.due > now {
@@ -75,25 +75,25 @@ impl Admission {
     }
 
     /// A client came into the queue.
-    pub fn came(&mut self) {
+    pub(super) fn came(&mut self) {
         self.waiting += 1;
     }
 
     /// A client left the queue, whether to connect or to go elsewhere.
-    pub fn went(&mut self) {
+    pub(super) fn went(&mut self) {
         self.waiting -= 1;
     }
 
-    pub fn started(&mut self) {
+    pub(super) fn started(&mut self) {
         self.in_flight += 1;
     }
 
-    pub fn finished(&mut self) {
+    pub(super) fn finished(&mut self) {
         self.in_flight -= 1;
     }
 
     /// The broker has too much to do: half the rate.
-    pub fn slow_down(&mut self, now: Moment) {
+    pub(super) fn slow_down(&mut self, now: Moment) {
         if self.adjusted.is_none_or(|at| now.since(at) >= Self::ADJUST) {
             // Never below one connect a second: whoever waits would wait for nothing.
             self.share = (self.share / 2.0).max(Self::LEAST).max(1.0 / f64::from(self.rate));
@@ -102,7 +102,7 @@ impl Admission {
     }
 
     /// The broker took a client: some of the rate comes back.
-    pub fn recover(&mut self, now: Moment) {
+    pub(super) fn recover(&mut self, now: Moment) {
         if self.share < 1.0 && self.adjusted.is_none_or(|at| now.since(at) >= Self::ADJUST) {
             self.share = (self.share + Self::RECOVERY).min(1.0);
             self.adjusted = Some(now);
@@ -110,37 +110,37 @@ impl Admission {
     }
 
     /// Sets the rate anew, in connects a second; at least 1.
-    pub fn set_rate(&mut self, rate: u32) {
+    pub(super) fn set_rate(&mut self, rate: u32) {
         self.rate = rate.max(1);
         self.share = 1.0;
     }
 
     /// When the next in the queue may pass; `None` while nobody there is ready or a connect must end first.
-    pub fn next_opening(&self) -> Option<Moment> {
+    pub(super) fn next_opening(&self) -> Option<Moment> {
         let waiting = self.queue.len() > 0 && self.in_flight < self.max_in_flight;
         waiting.then(|| Moment(self.due.div_ceil(1_000)))
     }
 
-    pub fn waiting(&self) -> u32 {
+    pub(super) fn waiting(&self) -> u32 {
         self.waiting
     }
 
-    pub fn in_flight(&self) -> u32 {
+    pub(super) fn in_flight(&self) -> u32 {
         self.in_flight
     }
 
     /// The rate that was set, in connects a second.
-    pub fn rate_set(&self) -> u32 {
+    pub(super) fn rate_set(&self) -> u32 {
         self.rate
     }
 
     /// The rate that holds, in connects a second; at least 1.
-    pub fn rate(&self) -> u32 {
+    pub(super) fn rate(&self) -> u32 {
         ((f64::from(self.rate) * self.share).round() as u32).max(1)
     }
 
     /// How long the last in the queue has to wait, as far as the rate decides.
-    pub fn eta(&self) -> Duration {
+    pub(super) fn eta(&self) -> Duration {
         Duration::from_nanos(self.spacing().saturating_mul(u64::from(self.waiting)))
     }
 

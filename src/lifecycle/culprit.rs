@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tracing::debug;
+
 use crate::{
     clock::Moment,
     event::{Ask, Cause, Connack, Measured, Reason, Request, State, Unanswered},
@@ -26,7 +28,7 @@ impl Suspect {
     /// back: no usual client waits longer with that.
     const SOON: Duration = Duration::from_secs(60);
     /// So many times in a row, each as long after coming up as the one before: no chance.
-    pub const TIMES: u32 = 3;
+    pub(super) const TIMES: u32 = 3;
 
     /// What it is after one more end like that.
     fn again(&self, uptime: Duration, at: Moment) -> Suspect {
@@ -239,6 +241,7 @@ impl Lifecycle {
         if machine.settings.probe.kind == ProbeKind::Off || std::mem::replace(&mut machine.is_muted, true) {
             return;
         }
+        debug!(client = client.0, %detail, "probes are left out");
         let measured = Measured { client, by: ProbeKind::Heartbeat, detail: detail.clone() };
         self.effects.push(Effect::Measured(at, measured));
         let access = &mut self.accesses[machine.endpoint.index()];

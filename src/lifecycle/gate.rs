@@ -2,6 +2,8 @@
 
 use std::{mem::discriminant, time::Duration};
 
+use tracing::debug;
+
 use crate::{
     clock::Moment,
     event::{Cause, Condition, Gate, Manner, Reason, State},
@@ -41,7 +43,7 @@ impl Access {
     /// What changes all the time is told at most this often.
     const TELL: Duration = Duration::from_secs(1);
 
-    pub fn of_all(fleet: &Fleet, now: Moment) -> Vec<Access> {
+    pub(super) fn of_all(fleet: &Fleet, now: Moment) -> Vec<Access> {
         let mut strategies: Vec<Vec<Strategy>> = vec![Vec::new(); fleet.endpoints.len()];
         let mut patience = vec![Duration::ZERO; fleet.endpoints.len()];
         for client in &fleet.clients {
@@ -83,7 +85,7 @@ impl Access {
     }
 
     /// Why nobody may wait in its queue, and how long until that may change.
-    pub fn obstacle(&self, now: Moment) -> Option<(Reason, Scrubbed, Option<Duration>)> {
+    pub(super) fn obstacle(&self, now: Moment) -> Option<(Reason, Scrubbed, Option<Duration>)> {
         match self.gate().condition {
             Condition::Open => None,
             Condition::OnHold => Some((Reason::OperatorHold, Scrubbed::default(), None)),
@@ -98,7 +100,7 @@ impl Access {
         !self.is_on_hold && self.health.is_open()
     }
 
-    pub fn deadline(&self) -> Option<Moment> {
+    pub(super) fn deadline(&self) -> Option<Moment> {
         let opening = self.admission.next_opening().filter(|_| self.is_letting_through());
         [opening, self.health.deadline(), self.telling()].into_iter().flatten().min()
     }
@@ -205,6 +207,7 @@ impl Lifecycle {
         let access = &mut self.accesses[endpoint.index()];
         if access.telling().is_some_and(|at| at <= now) {
             access.told = (now, access.gate());
+            debug!(endpoint = endpoint.0, gate = ?access.told.1, "gate changes");
             self.effects.push(Effect::Gate(now, endpoint, access.told.1.clone()));
         }
     }

@@ -68,7 +68,7 @@ impl Health {
     /// An endpoint of which nothing is known. `strategies` are those of the clients that may use it:
     /// none of them should have to wait longer for a probe than for its own retry. `patience` is the longest
     /// that any of them waits for a connect: a way that it would go through is not shut.
-    pub fn new(strategies: impl Iterator<Item = Strategy>, patience: Duration, now: Moment) -> Health {
+    pub(super) fn new(strategies: impl Iterator<Item = Strategy>, patience: Duration, now: Moment) -> Health {
         let wait = strategies.map(|strategy| match strategy {
             Strategy::Exponential { max, .. } => max,
             Strategy::Fixed { every } => every,
@@ -81,7 +81,7 @@ impl Health {
     }
 
     /// How long a probe may take.
-    pub fn patience(&self) -> Duration {
+    pub(super) fn patience(&self) -> Duration {
         self.patience
     }
 
@@ -91,25 +91,25 @@ impl Health {
     }
 
     /// Whether connects may go out: it answered, and there is no doubt about it.
-    pub fn is_open(&self) -> bool {
+    pub(super) fn is_open(&self) -> bool {
         self.is_good() && self.probe == Probe::Idle
     }
 
     /// Whether it answered when it was asked last, be it in doubt since.
-    pub fn is_good(&self) -> bool {
+    pub(super) fn is_good(&self) -> bool {
         matches!(self.verdict, Verdict::Open { .. })
     }
 
-    pub fn is_unknown(&self) -> bool {
+    pub(super) fn is_unknown(&self) -> bool {
         matches!(self.verdict, Verdict::Unknown)
     }
 
-    pub fn is_shut(&self) -> bool {
+    pub(super) fn is_shut(&self) -> bool {
         matches!(self.verdict, Verdict::Shut { .. })
     }
 
     /// Why it is shut, and when it is asked next.
-    pub fn condition(&self) -> Condition {
+    pub(super) fn condition(&self) -> Condition {
         match &self.verdict {
             Verdict::Unknown if self.probe == Probe::Idle => Condition::Unknown,
             Verdict::Unknown => Condition::Probing,
@@ -122,19 +122,19 @@ impl Health {
     }
 
     /// How long it has been open without a break.
-    pub fn open_for(&self, now: Moment) -> Duration {
+    pub(super) fn open_for(&self, now: Moment) -> Duration {
         match self.verdict {
             Verdict::Open { since } if self.probe == Probe::Idle => now.since(since),
             _ => Duration::ZERO,
         }
     }
 
-    pub fn is_stale(&self, now: Moment) -> bool {
+    pub(super) fn is_stale(&self, now: Moment) -> bool {
         now.since(self.heard) > Self::STALE
     }
 
     /// Whether a probe has to be sent now; it counts as sent then.
-    pub fn ask(&mut self, now: Moment) -> bool {
+    pub(super) fn ask(&mut self, now: Moment) -> bool {
         let may = self.probe != Probe::Asked;
         if may {
             self.probe = Probe::Asked;
@@ -144,7 +144,7 @@ impl Health {
     }
 
     /// A probe got through.
-    pub fn open(&mut self, now: Moment) {
+    pub(super) fn open(&mut self, now: Moment) {
         if !self.is_good() {
             self.verdict = Verdict::Open { since: now };
         }
@@ -154,7 +154,7 @@ impl Health {
     }
 
     /// A probe failed: the next one is due in a while.
-    pub fn shut(&mut self, cause: Cause, now: Moment, random: &mut fastrand::Rng) {
+    pub(super) fn shut(&mut self, cause: Cause, now: Moment, random: &mut fastrand::Rng) {
         let since = if let Verdict::Shut { since, .. } = self.verdict { since } else { now };
         self.verdict = Verdict::Shut { since, cause };
         let wait = (now.since(since) / Self::PART).clamp(Self::LEAST, self.most);
@@ -162,19 +162,19 @@ impl Health {
     }
 
     /// A client came up, or the broker spoke to it. Where that contradicts a probe, it is asked again.
-    pub fn hear(&mut self, now: Moment) -> bool {
+    pub(super) fn hear(&mut self, now: Moment) -> bool {
         self.heard = now;
         self.is_shut() && self.ask(now)
     }
 
     /// A connect that began at `started` failed somewhere on the way. Whether to ask the endpoint
     /// before more of them go out: not where a later probe already knows better.
-    pub fn doubt(&mut self, started: Moment, now: Moment) -> bool {
+    pub(super) fn doubt(&mut self, started: Moment, now: Moment) -> bool {
         self.is_open() && started >= self.asked && self.ask(now)
     }
 
     /// A connection was lost. Whether there are so many that the endpoint has to be asked.
-    pub fn lose(&mut self, now: Moment) -> bool {
+    pub(super) fn lose(&mut self, now: Moment) -> bool {
         let (since, count) = &mut self.losses;
         if now.since(*since) > Self::MOMENT {
             (*since, *count) = (now, 0);
@@ -184,7 +184,7 @@ impl Health {
     }
 
     /// Lets time pass; a probe that is due counts as sent.
-    pub fn poll(&mut self, now: Moment) -> Due {
+    pub(super) fn poll(&mut self, now: Moment) -> Due {
         match self.probe {
             Probe::Due(at) if at <= now => {
                 self.ask(now);
@@ -196,7 +196,7 @@ impl Health {
     }
 
     /// When [`Health::poll`] has something to do next, if ever.
-    pub fn deadline(&self) -> Option<Moment> {
+    pub(super) fn deadline(&self) -> Option<Moment> {
         match self.probe {
             Probe::Idle => None,
             Probe::Due(at) => Some(at),

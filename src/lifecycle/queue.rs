@@ -34,15 +34,15 @@ struct Lane {
 impl Queue {
     /// How many workers connect side by side. With too many, each is woken for every single client,
     /// which costs more than the further cores bring: `cargo bench --bench fleet` tells.
-    pub const WIDTH: usize = 4;
+    pub(super) const WIDTH: usize = 4;
 
     /// Places, also those of clients that went elsewhere meanwhile.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.len
     }
 
     /// Puts a client of this worker behind all others of it.
-    pub fn push(&mut self, worker: WorkerKey, client: ClientKey, ticket: u32) {
+    pub(super) fn push(&mut self, worker: WorkerKey, client: ClientKey, ticket: u32) {
         if worker.index() >= self.lanes.len() {
             self.lanes.resize_with(worker.index() + 1, Lane::default);
         }
@@ -55,7 +55,7 @@ impl Queue {
     }
 
     /// Who comes next; drops the places on the way there for which `waits` is false.
-    pub fn next(&mut self, waits: impl Fn(ClientKey, u32) -> bool) -> Option<ClientKey> {
+    pub(super) fn next(&mut self, waits: impl Fn(ClientKey, u32) -> bool) -> Option<ClientKey> {
         loop {
             while self.turns.len() < Self::WIDTH
                 && let Some(worker) = self.others.pop_front()
@@ -85,7 +85,7 @@ impl Queue {
     }
 
     /// Takes out who [`Queue::next`] said comes next.
-    pub fn pop(&mut self) {
+    pub(super) fn pop(&mut self) {
         let Some(worker) = self.turns.pop_front() else { return };
         let lane = &mut self.lanes[worker.index()];
         if lane.places.pop_front().is_some() {
@@ -96,7 +96,7 @@ impl Queue {
     }
 
     /// Drops the places for which `waits` is false.
-    pub fn retain(&mut self, waits: impl Fn(ClientKey, u32) -> bool) {
+    pub(super) fn retain(&mut self, waits: impl Fn(ClientKey, u32) -> bool) {
         for lane in &mut self.lanes {
             lane.places.retain(|&(client, ticket)| waits(client, ticket));
             lane.left = lane.left.min(lane.places.len());

@@ -1,13 +1,14 @@
 //! Compares lines with what scripts are promised, word for word.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use chrono::TimeZone;
 
 use super::*;
 use crate::{
-    event::{Late, Reason, Sample, Tcp, TcpState, WorkerEvent},
-    fleet::{Client, ClientKey, Endpoint, EndpointKey, ProbeKind, Settings, WorkerKey},
+    event::{Event, Late, Reason, Sample, State, Tcp, TcpState, Transition, What, WorkerEvent},
+    fleet::{Client, ClientKey, Endpoint, EndpointKey, Fleet, ProbeKind, Settings, WorkerKey},
+    model::Known,
     text::Scrubbed,
 };
 

@@ -84,11 +84,11 @@ impl Unanswered {
     const MAX: usize = 8;
 
     #[cfg(test)]
-    pub fn heap(&self) -> usize {
+    pub(super) fn heap(&self) -> usize {
         self.list.capacity() * (size_of::<(Asked, Moment)>() + Asked::NAME_MAX)
     }
 
-    pub fn sent(&mut self, asked: Asked, at: Moment) {
+    pub(super) fn sent(&mut self, asked: Asked, at: Moment) {
         let last = self.list.last();
         let replaces = last.is_some_and(|(last, _)| !last.needs_answer() && !asked.needs_answer());
         if replaces || self.list.len() >= Self::MAX {
@@ -102,7 +102,7 @@ impl Unanswered {
     }
 
     /// As `sent`, for a message at QoS 0, of which a client may send many to the same topic: the first counts.
-    pub fn published(&mut self, to: &str, at: Moment) {
+    pub(super) fn published(&mut self, to: &str, at: Moment) {
         match self.list.last() {
             Some((Asked::Publish { topic, qos: 0, .. }, _)) if **topic == *to => {}
             _ => self.sent(Asked::Publish { topic: name(to), qos: 0, id: 0 }, at),
@@ -110,7 +110,7 @@ impl Unanswered {
     }
 
     /// The first that `is_it` was answered. A broker passed over what it need not answer before that.
-    pub fn answered(&mut self, is_it: impl Fn(&Asked) -> bool) {
+    pub(super) fn answered(&mut self, is_it: impl Fn(&Asked) -> bool) {
         if let Some(at) = self.list.iter().position(|(asked, _)| is_it(asked)) {
             // What the broker passed over it has taken.
             for (asked, _) in &self.list[..=at] {
@@ -134,22 +134,22 @@ impl Unanswered {
     }
 
     /// A message at QoS 0 that comes back on its topic, as an echo does, is answered as well.
-    pub fn came_back(&mut self, on: &str) {
+    pub(super) fn came_back(&mut self, on: &str) {
         self.answered(|asked| matches!(asked, Asked::Publish { topic, qos: 0, .. } if **topic == *on));
     }
 
     /// Brokers work in order: the first that waits for its answer, else the last sent at all.
-    pub fn first(&self) -> Option<&(Asked, Moment)> {
+    pub(super) fn first(&self) -> Option<&(Asked, Moment)> {
         self.list.iter().find(|(asked, _)| asked.needs_answer()).or(self.list.last())
     }
 
     /// Whether it is a message to a topic to which the broker has taken one.
-    pub fn is_familiar(&self, asked: &Asked) -> bool {
+    pub(super) fn is_familiar(&self, asked: &Asked) -> bool {
         matches!(asked, Asked::Publish { topic, .. } if self.familiar.contains(&hash(topic)))
     }
 
     /// The topic of the message with this identifier, where that is remembered.
-    pub fn topic(&self, with: u16) -> Option<&str> {
+    pub(super) fn topic(&self, with: u16) -> Option<&str> {
         self.list.iter().find_map(|(asked, _)| match asked {
             Asked::Publish { topic, .. } if asked.is_publish(with) => Some(&**topic),
             _ => None,

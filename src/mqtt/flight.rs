@@ -49,7 +49,7 @@ fn spare<T>(list: &mut Vec<T>) {
 
 impl Flight {
     #[cfg(test)]
-    pub fn heap(&self) -> usize {
+    pub(super) fn heap(&self) -> usize {
         self.ours.capacity() * size_of::<(u16, Turn)>() + self.theirs.capacity() * size_of::<u16>()
     }
 
@@ -70,7 +70,7 @@ impl Flight {
     }
 
     /// Paho sent a packet that is to be answered. One that is sent again goes on where it was.
-    pub fn asked(&mut self, id: u16, turn: Turn, is_again: bool) {
+    pub(super) fn asked(&mut self, id: u16, turn: Turn, is_again: bool) {
         match self.find(id) {
             Ok(at) if !is_again => self.ours[at].1 = turn,
             Ok(_) => {}
@@ -79,7 +79,7 @@ impl Flight {
     }
 
     /// Paho sent a PUBREL.
-    pub fn released(&mut self, id: u16) {
+    pub(super) fn released(&mut self, id: u16) {
         match self.turn(id) {
             Some(turn) => {
                 if let Turn::PubRel(more) = *turn {
@@ -91,7 +91,7 @@ impl Flight {
     }
 
     /// MQTT 5.0 §4.3.2.
-    pub fn puback(&mut self, id: u16) -> Result<(), Violation> {
+    pub(super) fn puback(&mut self, id: u16) -> Result<(), Violation> {
         match self.turn(id) {
             Some(Turn::PubAck) => self.end(id),
             other => return Err(wrong(Kind::PubAck, id, other)),
@@ -101,7 +101,7 @@ impl Flight {
 
     /// MQTT 5.0 §4.3.3. A code of failure ends it. Brokers of MQTT 3.1.1 may send it again, for which
     /// Paho is prepared unless it says that it failed; in MQTT 5 they must not (§4.4).
-    pub fn pubrec(&mut self, id: u16, has_failed: bool, may_repeat: bool) -> Result<(), Violation> {
+    pub(super) fn pubrec(&mut self, id: u16, has_failed: bool, may_repeat: bool) -> Result<(), Violation> {
         match self.turn(id) {
             Some(Turn::PubRec) if has_failed => self.end(id),
             Some(turn @ Turn::PubRec) => *turn = Turn::PubRel(0),
@@ -112,7 +112,7 @@ impl Flight {
     }
 
     /// MQTT 5.0 §4.3.3.
-    pub fn pubcomp(&mut self, id: u16) -> Result<(), Violation> {
+    pub(super) fn pubcomp(&mut self, id: u16) -> Result<(), Violation> {
         match self.turn(id) {
             Some(Turn::PubComp(0) | Turn::Done(0)) => self.end(id),
             Some(turn @ (Turn::PubComp(1..) | Turn::Done(1..))) => *turn = turn.once_less(),
@@ -122,7 +122,7 @@ impl Flight {
     }
 
     /// MQTT 3.1.1 §3.9.3, MQTT 5.0 §3.9.3: a code for each filter.
-    pub fn suback(&mut self, id: u16, codes: usize) -> Result<(), Violation> {
+    pub(super) fn suback(&mut self, id: u16, codes: usize) -> Result<(), Violation> {
         match self.turn(id) {
             Some(Turn::SubAck(count)) if codes.min(u16::MAX.into()) == usize::from(*count) => self.end(id),
             Some(Turn::SubAck(count)) => return Err(Violation::counts(Kind::SubAck, codes, *count)),
@@ -132,7 +132,7 @@ impl Flight {
     }
 
     /// MQTT 5.0 §3.11.3: a code for each filter; MQTT 3.1.1 §3.11.3 has none.
-    pub fn unsuback(&mut self, id: u16, codes: Option<usize>) -> Result<(), Violation> {
+    pub(super) fn unsuback(&mut self, id: u16, codes: Option<usize>) -> Result<(), Violation> {
         match (self.turn(id), codes) {
             (Some(Turn::UnsubAck(count)), Some(codes)) if codes.min(u16::MAX.into()) != usize::from(*count) => {
                 return Err(Violation::counts(Kind::UnsubAck, codes, *count));
@@ -146,7 +146,7 @@ impl Flight {
     /// A QoS 2 message of the broker's. Its identifier may come again before the PUBREL only as a
     /// repetition, and only in MQTT 3.1.1 (§4.4; MQTT 5.0 §4.4): of one in MQTT 5 Paho leaks the message.
     /// True for a new one.
-    pub fn publish(&mut self, id: u16, may_repeat: bool) -> Result<bool, Violation> {
+    pub(super) fn publish(&mut self, id: u16, may_repeat: bool) -> Result<bool, Violation> {
         match self.theirs.binary_search(&id) {
             Ok(_) if may_repeat => Ok(false),
             Ok(_) => Err(Violation::identifier(Kind::Publish, id, "which is in use")),
@@ -159,7 +159,7 @@ impl Flight {
 
     /// Frees the identifier. One that is unknown is as good: Paho answers it, as it has to (MQTT 3.1.1
     /// §4.3.3, MQTT 5.0 §4.3.3), and a session of before may have left it.
-    pub fn pubrel(&mut self, id: u16) {
+    pub(super) fn pubrel(&mut self, id: u16) {
         if let Ok(at) = self.theirs.binary_search(&id) {
             self.theirs.remove(at);
             spare(&mut self.theirs);

@@ -43,11 +43,11 @@ impl Kind {
         (Kind::Auth, "AUTH"),
     ];
 
-    pub fn of(first: u8) -> Kind {
+    pub(super) fn of(first: u8) -> Kind {
         Self::ALL[usize::from(first >> 4)].0
     }
 
-    pub fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         Self::ALL[self as usize].1
     }
 }

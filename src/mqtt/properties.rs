@@ -44,7 +44,7 @@ enum Form {
 }
 
 /// MQTT 5.0 §2.2.2.2, table 2-4, less what only a Will has. Where the table says DISCONNECT for
-/// [Session Expiry Interval](0x11), that is the client's only (§3.14.2.2.2).
+/// Session Expiry Interval (0x11), that is the client's only (§3.14.2.2.2).
 const TABLE: [(u8, &str, Form, &[Kind]); 26] = {
     use Form::*;
     use Kind::*;

@@ -10,11 +10,11 @@ pub(super) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    pub fn new(kind: Kind, rest: &'a [u8]) -> Reader<'a> {
+    pub(super) fn new(kind: Kind, rest: &'a [u8]) -> Reader<'a> {
         Reader { kind, rest }
     }
 
-    pub fn take(&mut self, count: usize) -> Result<&'a [u8], Violation> {
+    pub(super) fn take(&mut self, count: usize) -> Result<&'a [u8], Violation> {
         let Some((head, rest)) = self.rest.split_at_checked(count) else {
             return Err(Violation::malformed(self.kind, "that ends too early"));
         };
@@ -22,22 +22,22 @@ impl<'a> Reader<'a> {
         Ok(head)
     }
 
-    pub fn byte(&mut self) -> Result<u8, Violation> {
+    pub(super) fn byte(&mut self) -> Result<u8, Violation> {
         Ok(self.take(1)?[0])
     }
 
-    pub fn short(&mut self) -> Result<u16, Violation> {
+    pub(super) fn short(&mut self) -> Result<u16, Violation> {
         let bytes = self.take(2)?;
         Ok(u16::from_be_bytes([bytes[0], bytes[1]]))
     }
 
-    pub fn long(&mut self) -> Result<u32, Violation> {
+    pub(super) fn long(&mut self) -> Result<u32, Violation> {
         let bytes = self.take(4)?;
         Ok(u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
     }
 
     /// A packet identifier, which is never 0 (MQTT 3.1.1 §2.3.1, MQTT 5.0 §2.2.1).
-    pub fn identifier(&mut self) -> Result<u16, Violation> {
+    pub(super) fn identifier(&mut self) -> Result<u16, Violation> {
         match self.short()? {
             0 => Err(Violation::malformed(self.kind, "with packet identifier 0")),
             id => Ok(id),
@@ -45,7 +45,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A variable byte integer: four bytes at most, none too many (MQTT 5.0 §1.5.5).
-    pub fn variable(&mut self) -> Result<u32, Violation> {
+    pub(super) fn variable(&mut self) -> Result<u32, Violation> {
         let mut value = 0;
         for i in 0..4 {
             let byte = self.byte()?;
@@ -61,13 +61,13 @@ impl<'a> Reader<'a> {
     }
 
     /// Binary data (MQTT 5.0 §1.5.6).
-    pub fn binary(&mut self) -> Result<&'a [u8], Violation> {
+    pub(super) fn binary(&mut self) -> Result<&'a [u8], Violation> {
         let count = self.short()?;
         self.take(count.into())
     }
 
     /// A string: UTF-8, without surrogates and without U+0000 (MQTT 3.1.1 §1.5.3, MQTT 5.0 §1.5.4).
-    pub fn text(&mut self) -> Result<&'a str, Violation> {
+    pub(super) fn text(&mut self) -> Result<&'a str, Violation> {
         let bytes = self.binary()?;
         let Ok(text) = std::str::from_utf8(bytes) else {
             return Err(Violation::malformed(self.kind, "with text that is not UTF-8"));
@@ -79,16 +79,16 @@ impl<'a> Reader<'a> {
     }
 
     /// All that is left.
-    pub fn rest(&mut self) -> &'a [u8] {
+    pub(super) fn rest(&mut self) -> &'a [u8] {
         std::mem::take(&mut self.rest)
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }
 
     /// Nothing may be left.
-    pub fn end(&self) -> Result<(), Violation> {
+    pub(super) fn end(&self) -> Result<(), Violation> {
         match self.is_empty() {
             true => Ok(()),
             false => Err(Violation::malformed(self.kind, "with bytes behind its end")),

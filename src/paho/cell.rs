@@ -50,7 +50,7 @@ impl Cell {
     /// Since when a probe of this kind has no answer, and what is to be answered. A probe that is held up
     /// before it goes out (a full socket, too many messages in flight) counts from its order; one that was
     /// told to be late since then goes on to do so.
-    pub fn unanswered(&self, probe: ProbeKind) -> Option<(ProbeKind, Moment)> {
+    pub(super) fn unanswered(&self, probe: ProbeKind) -> Option<(ProbeKind, Moment)> {
         let ping = self.ping.map(|at| (ProbeKind::Heartbeat, at));
         let publish = self.publish.map(|(_, at)| at);
         let since = |ordered, sent: Option<Moment>| sent.filter(|_| self.told != Some(ordered)).unwrap_or(ordered);
@@ -65,14 +65,14 @@ impl Cell {
     }
 
     /// When the probe that is told to be late was ordered, where it did not go out until then.
-    pub fn held_up(&self) -> Option<Moment> {
+    pub(super) fn held_up(&self) -> Option<Moment> {
         let ordered = [self.probing, self.echo.map(|echo| echo.ordered)];
         self.told.filter(|told| ordered.contains(&Some(*told)))
     }
 
     /// How long a probe may take before it is late. One long round trip, as after an outage, does not make
     /// the next late ones look usual.
-    pub fn patience(&self) -> Duration {
+    pub(super) fn patience(&self) -> Duration {
         let [last, before] = self.round_trips;
         last.min(before).saturating_mul(LATE_TIMES).max(LATE)
     }

@@ -11,6 +11,7 @@ use std::{
 };
 
 use tokio::{runtime::Handle, sync::Notify};
+use tracing::debug;
 
 use super::{
     carry,
@@ -117,7 +118,7 @@ impl Connection {
     const KEPT: usize = 512;
 
     /// Makes it known to Paho, and has a task of `runtime` carry what goes over `stream`.
-    pub fn open(stream: Stream, purpose: Purpose, runtime: &Handle) -> Arc<Connection> {
+    pub(super) fn open(stream: Stream, purpose: Purpose, runtime: &Handle) -> Arc<Connection> {
         let Purpose { slots, slot, generation, protocol, maximum_packet_size, way } = purpose;
         let state = State {
             socket: Some(stream.socket().clone()),
@@ -159,29 +160,29 @@ impl Connection {
     }
 
     /// What the kernel says of it; `None` once it is closed, and for a Unix socket.
-    pub fn tcp(&self) -> Option<Tcp> {
+    pub(super) fn tcp(&self) -> Option<Tcp> {
         self.state().socket.as_ref()?.tcp()
     }
 
     /// When anything came from the broker last.
-    pub fn heard(&self) -> Moment {
+    pub(super) fn heard(&self) -> Moment {
         self.state().heard
     }
 
     /// When it will have been idle in one direction for as long as its keep alive; `None` where that is never.
-    pub fn idle_at(&self) -> Option<Moment> {
+    pub(super) fn idle_at(&self) -> Option<Moment> {
         let state = self.state();
         let is_kept = !state.keep_alive.is_zero() && !state.is_over && !state.is_closed;
         is_kept.then(|| state.sent.min(state.heard) + state.keep_alive)
     }
 
     /// Whether nothing is left of it but what Paho may still have to read.
-    pub fn is_gone(&self) -> bool {
+    pub(super) fn is_gone(&self) -> bool {
         self.state().socket.is_none()
     }
 
     /// Paho sends a packet.
-    pub fn send(&self, packet: &[u8]) {
+    pub(super) fn send(&self, packet: &[u8]) {
         let mut state = self.state();
         if state.is_closed {
             return;
@@ -209,7 +210,7 @@ impl Connection {
     }
 
     /// Whether Paho may send.
-    pub fn may_send(&self) -> bool {
+    pub(super) fn may_send(&self) -> bool {
         let mut state = self.state();
         let may = self.has_room(&state);
         state.is_held_up |= !may;
@@ -221,7 +222,7 @@ impl Connection {
     }
 
     /// Takes out what waits for the broker, for the task to write at once.
-    pub fn take_output(&self, output: &mut Vec<u8>) {
+    pub(super) fn take_output(&self, output: &mut Vec<u8>) {
         let mut state = self.state();
         *output = std::mem::take(&mut state.outbox);
         state.is_writing = true;
@@ -236,7 +237,7 @@ impl Connection {
     }
 
     /// The task has written all that it took.
-    pub fn put_out(&self) {
+    pub(super) fn put_out(&self) {
         let mut state = self.state();
         state.is_writing = false;
         self.freed(state);
@@ -254,7 +255,7 @@ impl Connection {
 
     /// Puts the next packet into `current`, or nothing where the connection is over; false where there is
     /// neither.
-    pub fn read(&self, current: &mut Current) -> bool {
+    pub(super) fn read(&self, current: &mut Current) -> bool {
         let mut state = self.state();
         state.is_queued = false;
         let waiting = &state.inbox[state.taken..];
@@ -286,7 +287,7 @@ impl Connection {
     }
 
     /// Paho has closed it.
-    pub fn closed(&self) {
+    pub(super) fn closed(&self) {
         let mut state = self.state();
         state.is_closed = true;
         let is_own = !state.is_over;
@@ -298,7 +299,7 @@ impl Connection {
     }
 
     /// Ends it at once, without a reason that anybody is told.
-    pub fn cut(&self) {
+    pub(super) fn cut(&self) {
         let mut state = self.state();
         state.is_cut = true;
         self.over(&mut state);
@@ -306,7 +307,7 @@ impl Connection {
         self.changed.notify_one();
     }
 
-    pub fn wants(&self) -> Wants {
+    pub(super) fn wants(&self) -> Wants {
         let mut state = self.state();
         state.is_paused = self.must_pause(&state);
         let room =
@@ -329,7 +330,7 @@ impl Connection {
     }
 
     /// The task is done.
-    pub fn gone(&self) {
+    pub(super) fn gone(&self) {
         let mut state = self.state();
         (state.socket, state.partial) = (None, 0);
         state.count();
@@ -339,6 +340,7 @@ impl Connection {
 
     fn end_in(&self, state: &mut State, end: End) {
         if !state.is_over {
+            debug!(connection = self.number, slot = self.slot, generation = self.generation, ?end, "connection ends");
             self.slots.end(self.slot, self.generation, end);
             self.over(state);
         }

@@ -63,35 +63,35 @@ pub(super) enum Ready {
 impl Connections {
     /// The most that may wait in all connections for Paho, for the network, or for the rest of a packet, in
     /// bytes. A connection that needs more than [`Connections::SPARED`] beyond it ends.
-    pub const HELD_MAX: usize = 64 << 20;
+    pub(super) const HELD_MAX: usize = 64 << 20;
     /// What a connection may hold all the same.
-    pub const SPARED: usize = 4 << 10;
+    pub(super) const SPARED: usize = 4 << 10;
 
     /// Makes a connection known under a number of its own.
-    pub fn add(&self, make: impl FnOnce(c_int) -> Arc<Connection>) -> Arc<Connection> {
+    pub(super) fn add(&self, make: impl FnOnce(c_int) -> Arc<Connection>) -> Arc<Connection> {
         let number = self.last.fetch_add(1, Ordering::Relaxed) + 1;
         let connection = make(number);
         self.known.write().unwrap_or_else(PoisonError::into_inner).insert(number, connection.clone());
         connection
     }
 
-    pub fn get(&self, number: c_int) -> Option<Arc<Connection>> {
+    pub(super) fn get(&self, number: c_int) -> Option<Arc<Connection>> {
         self.known.read().unwrap_or_else(PoisonError::into_inner).get(&number).cloned()
     }
 
-    pub fn remove(&self, number: c_int) -> Option<Arc<Connection>> {
+    pub(super) fn remove(&self, number: c_int) -> Option<Arc<Connection>> {
         self.known.write().unwrap_or_else(PoisonError::into_inner).remove(&number)
     }
 
     /// Puts a connection into the queue; who does so sees to it that it is not there yet.
-    pub fn push(&self, ready: Ready) {
+    pub(super) fn push(&self, ready: Ready) {
         let mut queue = self.queue();
         queue.ready.push_back(ready);
         self.notify(queue);
     }
 
     /// Has Paho's receive thread go round.
-    pub fn wake(&self) {
+    pub(super) fn wake(&self) {
         let mut queue = self.queue();
         queue.is_woken = true;
         self.notify(queue);
@@ -99,7 +99,7 @@ impl Connections {
 
     /// Has Paho look at the keep alive of a connection then, or [`GRID`] later; a second from now at the earliest:
     /// its receive thread comes by so often.
-    pub fn await_idle(&self, number: c_int, at: Moment) {
+    pub(super) fn await_idle(&self, number: c_int, at: Moment) {
         let at = Moment(at.0.next_multiple_of(GRID.as_micros() as u64));
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         let mut queue = self.queue();
@@ -111,7 +111,7 @@ impl Connections {
     }
 
     /// Those connections that were idle for as long as their keep alive, and those that may not be answered.
-    pub fn take_idle(&self) -> Vec<c_int> {
+    pub(super) fn take_idle(&self) -> Vec<c_int> {
         let now = Moment::now();
         let mut queue = self.queue();
         let mut idle = Vec::new();
@@ -133,7 +133,7 @@ impl Connections {
     }
 
     /// Paho has looked at the keep alives of these.
-    pub fn looked_at(&self, numbers: &[c_int]) {
+    pub(super) fn looked_at(&self, numbers: &[c_int]) {
         let again = Moment::now() + LOOK;
         for &number in numbers {
             if let Some(at) = self.get(number).and_then(|connection| connection.idle_at()) {
@@ -143,7 +143,7 @@ impl Connections {
     }
 
     /// Waits until there is something for Paho to do, and puts what it has to read into `current`.
-    pub fn next(&self, patience: Duration, current: &mut Current) -> Option<Ready> {
+    pub(super) fn next(&self, patience: Duration, current: &mut Current) -> Option<Ready> {
         self.cycled.store(Moment::now().0, Ordering::Relaxed);
         let deadline = Instant::now() + patience;
         loop {
@@ -173,12 +173,12 @@ impl Connections {
     }
 
     /// When Paho's receive thread last asked for something to do.
-    pub fn cycled(&self) -> Moment {
+    pub(super) fn cycled(&self) -> Moment {
         Moment(self.cycled.load(Ordering::Relaxed))
     }
 
     /// Takes note that a connection holds `now` bytes where it held `before`; false where there is no room.
-    pub fn hold(&self, before: usize, now: usize) -> bool {
+    pub(super) fn hold(&self, before: usize, now: usize) -> bool {
         if now <= before {
             self.held.fetch_sub(before - now, Ordering::Relaxed);
             return true;
@@ -188,7 +188,7 @@ impl Connections {
     }
 
     /// Whether there is no room for more.
-    pub fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         self.held.load(Ordering::Relaxed) > Self::HELD_MAX
     }
 

@@ -46,7 +46,7 @@ pub(super) struct Current {
 
 impl Current {
     /// Nothing is left of a connection that ended: reading from it fails.
-    pub fn begin(&mut self, number: c_int) {
+    pub(super) fn begin(&mut self, number: c_int) {
         (self.number, self.read) = (number, 0);
         self.packet.clear();
         self.packet.shrink_to(KEPT);

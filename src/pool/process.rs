@@ -16,6 +16,7 @@ use tokio::{
 };
 
 use crate::{
+    debug_log,
     fleet::{ClientKey, Fleet, Password, WorkerKey},
     pool::last_words::{LastWords, listen},
     text::Scrubbed,
@@ -58,6 +59,7 @@ impl Process {
         command
             .arg0("mqfleet")
             .args(["worker", &worker.0.to_string()])
+            .args(debug_log::is_on().then_some("--debug-log"))
             .env_clear()
             .envs(ENVIRONMENT.iter().filter_map(|name| Some((*name, std::env::var_os(name)?))))
             // The C library gives each thread a heap of its own, up to eight a core, and returns little of

@@ -137,7 +137,7 @@ pub(super) struct Gathered {
 }
 
 impl Gathered {
-    pub fn add(&mut self, record: &Record, end: Moment) {
+    pub(super) fn add(&mut self, record: &Record, end: Moment) {
         let (recovering, recovered) = record.mended();
         self.clients += 1;
         self.up += record.time_in(State::Up, end);
@@ -149,7 +149,7 @@ impl Gathered {
         self.down += u32::from(record.outage().is_some());
     }
 
-    pub fn figures(&self, name: String, latency: Option<LatencyFigures>) -> GroupFigures {
+    pub(super) fn figures(&self, name: String, latency: Option<LatencyFigures>) -> GroupFigures {
         let recovery = self.recovering.as_secs_f64() / self.recovered.max(1) as f64;
         GroupFigures {
             name,

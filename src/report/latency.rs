@@ -17,7 +17,7 @@ pub(super) struct Latencies {
 }
 
 impl Latencies {
-    pub fn new(fleet: &Fleet) -> Latencies {
+    pub(super) fn new(fleet: &Fleet) -> Latencies {
         let groups = Groups::of(fleet);
         Latencies {
             by_endpoint: vec![Histogram::default(); fleet.endpoints.len()],
@@ -27,7 +27,7 @@ impl Latencies {
     }
 
     /// Notes a round trip.
-    pub fn record(&mut self, client: ClientKey, endpoint: EndpointKey, rtt: Duration) {
+    pub(super) fn record(&mut self, client: ClientKey, endpoint: EndpointKey, rtt: Duration) {
         self.by_endpoint[endpoint.index()].record(rtt);
         for group in self.groups.of_client(client) {
             self.by_group[usize::from(*group)].record(rtt);
@@ -35,29 +35,29 @@ impl Latencies {
     }
 
     /// The clients that figures are told of together.
-    pub fn groups(&self) -> &Groups {
+    pub(super) fn groups(&self) -> &Groups {
         &self.groups
     }
 
     /// Labels that have too many values for that.
-    pub fn left_out<'a>(&self, fleet: &'a Fleet) -> BTreeSet<&'a Scrubbed> {
+    pub(super) fn left_out<'a>(&self, fleet: &'a Fleet) -> BTreeSet<&'a Scrubbed> {
         let mut labels: BTreeSet<&Scrubbed> = fleet.clients.iter().flat_map(|client| client.labels.keys()).collect();
         self.groups.all().iter().for_each(|group| _ = labels.remove(&group.label));
         labels
     }
 
-    pub fn of_fleet(&self) -> Option<LatencyFigures> {
+    pub(super) fn of_fleet(&self) -> Option<LatencyFigures> {
         let mut fleet = Histogram::default();
         self.by_endpoint.iter().for_each(|histogram| fleet.merge(histogram));
         LatencyFigures::of(&fleet)
     }
 
-    pub fn of_endpoint(&self, endpoint: usize) -> Option<LatencyFigures> {
+    pub(super) fn of_endpoint(&self, endpoint: usize) -> Option<LatencyFigures> {
         LatencyFigures::of(&self.by_endpoint[endpoint])
     }
 
     /// Of one of [`Groups::all`].
-    pub fn of_group(&self, group: usize) -> Option<LatencyFigures> {
+    pub(super) fn of_group(&self, group: usize) -> Option<LatencyFigures> {
         LatencyFigures::of(&self.by_group[group])
     }
 }

@@ -63,11 +63,11 @@ impl Outages {
     /// What begins so soon after another of its cause belongs to it.
     const APART: std::time::Duration = std::time::Duration::from_secs(10);
 
-    pub fn new(clients: usize) -> Outages {
+    pub(super) fn new(clients: usize) -> Outages {
         Outages { groups: Vec::new(), newest: HashMap::new(), present: vec![None; clients] }
     }
 
-    pub fn begin(&mut self, at: Moment, client: ClientKey, endpoint: EndpointKey, reason: Reason, detail: &str) {
+    pub(super) fn begin(&mut self, at: Moment, client: ClientKey, endpoint: EndpointKey, reason: Reason, detail: &str) {
         let known = self.newest.get(&(endpoint, reason)).copied();
         let place = known.filter(|&n| at.since(self.groups[n].last_begin) < Self::APART).unwrap_or_else(|| {
             self.groups.push(Group {
@@ -95,7 +95,7 @@ impl Outages {
     }
 
     /// Notes what a client that is down met.
-    pub fn explain(&mut self, client: ClientKey, to: State, reason: Reason) {
+    pub(super) fn explain(&mut self, client: ClientKey, to: State, reason: Reason) {
         let is_met = matches!(to, State::Backoff | State::Failed | State::Held)
             && !matches!(reason, Reason::EndpointUnknown | Reason::RetriesExhausted);
         if let Some((_, met)) = self.present[client.index()].as_mut().filter(|_| is_met) {
@@ -104,7 +104,7 @@ impl Outages {
     }
 
     /// Forgets what is over.
-    pub fn restart(&mut self) {
+    pub(super) fn restart(&mut self) {
         self.newest.retain(|_, place| self.groups[*place].open > 0);
         for group in &mut self.groups {
             (group.clients, group.met) = Default::default();
@@ -117,7 +117,7 @@ impl Outages {
         }
     }
 
-    pub fn end(&mut self, at: Moment, client: ClientKey) {
+    pub(super) fn end(&mut self, at: Moment, client: ClientKey) {
         if let Some((place, met)) = self.present[client.index()].take() {
             let group = &mut self.groups[place];
             group.open -= 1;
@@ -129,7 +129,7 @@ impl Outages {
     }
 
     /// All of them, the earliest first, as of `end`.
-    pub fn told(&self, fleet: &Fleet, end: Moment, anchor: &Anchor) -> Vec<Outage> {
+    pub(super) fn told(&self, fleet: &Fleet, end: Moment, anchor: &Anchor) -> Vec<Outage> {
         let mut met: Vec<HashMap<Reason, u32>> = self.groups.iter().map(|group| group.met.clone()).collect();
         for (place, reason) in self.present.iter().flatten() {
             if let Some(reason) = reason.filter(|reason| *reason != self.groups[*place].reason) {

@@ -6,7 +6,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
 use super::{ClientFigures, GroupFigures, Outage, Report, Share, Storm};
-use crate::words::figures;
+use crate::{lines, words::figures};
 
 /// What a summary looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -47,7 +47,7 @@ impl Report {
             report: &'a Report,
         }
         // Strings, numbers and options of them always have a JSON form.
-        let line = Line { r#type: "report", schema: 1, report: self };
+        let line = Line { r#type: "report", schema: lines::SCHEMA, report: self };
         serde_json::to_string(&line).unwrap_or_default() + "\n"
     }
 

@@ -44,11 +44,11 @@ impl Storms {
     const LULL: u64 = 2;
     const BEFORE: u64 = 10;
 
-    pub fn new(begin: Moment) -> Storms {
+    pub(super) fn new(begin: Moment) -> Storms {
         Storms { begin, seconds: BTreeMap::new() }
     }
 
-    pub fn step(&mut self, at: Moment, to: State, was_up: bool) {
+    pub(super) fn step(&mut self, at: Moment, to: State, was_up: bool) {
         let second = self.seconds.entry(at.since(self.begin).as_secs()).or_default();
         second.connects += u32::from(to == State::Connecting);
         second.connected += u32::from(to == State::Up);
@@ -56,7 +56,7 @@ impl Storms {
     }
 
     /// The most connects in a second, and when that was.
-    pub fn peak(&self, anchor: &Anchor) -> Option<(DateTime<Utc>, u32)> {
+    pub(super) fn peak(&self, anchor: &Anchor) -> Option<(DateTime<Utc>, u32)> {
         let (second, counts) = self.seconds.iter().rev().max_by_key(|(_, counts)| counts.connects)?;
         (counts.connects > 0).then(|| (wall(anchor, self.moment(*second)), counts.connects))
     }
@@ -67,7 +67,7 @@ impl Storms {
 
     /// Every storm in a fleet of so many clients: a second counts where a twentieth of them connects,
     /// and at least ten do.
-    pub fn told(&self, end: Moment, clients: usize, anchor: &Anchor) -> Vec<Storm> {
+    pub(super) fn told(&self, end: Moment, clients: usize, anchor: &Anchor) -> Vec<Storm> {
         let many = (clients / 20).max(10) as u32;
         let last = end.since(self.begin).as_secs();
         let mut spans: Vec<(u64, u64)> = Vec::new();

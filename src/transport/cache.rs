@@ -31,13 +31,13 @@ struct Slot<V> {
 type Mark = Option<(SystemTime, u64, u64)>;
 
 impl<K: Clone + Eq + Hash, V: Send + Sync + 'static> Cache<K, V> {
-    pub fn new() -> Cache<K, V> {
+    pub(super) fn new() -> Cache<K, V> {
         Cache { slots: Mutex::default() }
     }
 
     /// The value for `key`, made anew by `make` where one of the `files` has changed since. Files are
     /// looked at and read off the runtime's threads, and by one task for all that wait.
-    pub async fn get(
+    pub(super) async fn get(
         &self,
         key: &K,
         files: impl FnOnce() -> Vec<PathBuf> + Send + 'static,

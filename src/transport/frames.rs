@@ -38,7 +38,7 @@ pub(super) struct Framed {
 
 impl Framed {
     /// Takes a pipe on which the server has agreed to a WebSocket, and what came behind its answer.
-    pub fn new(pipe: Pipe, behind: Vec<u8>) -> Framed {
+    pub(super) fn new(pipe: Pipe, behind: Vec<u8>) -> Framed {
         Framed {
             pipe,
             inbound: Inbound::new(behind),
@@ -50,16 +50,16 @@ impl Framed {
         }
     }
 
-    pub fn pipe(&self) -> &Pipe {
+    pub(super) fn pipe(&self) -> &Pipe {
         &self.pipe
     }
 
-    pub fn pipe_mut(&mut self) -> &mut Pipe {
+    pub(super) fn pipe_mut(&mut self) -> &mut Pipe {
         &mut self.pipe
     }
 
     /// Sends the frame that closes it (§5.5.1) with code 1000.
-    pub fn poll_goodbye(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(super) fn poll_goodbye(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.is_closing {
             self.is_closing = true;
             self.outbound.close(&1000_u16.to_be_bytes())?;

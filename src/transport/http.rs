@@ -20,7 +20,7 @@ pub(super) struct Answer {
 
 impl Answer {
     /// The value of a header field, whatever the case of its name.
-    pub fn field(&self, name: &str) -> Option<&str> {
+    pub(super) fn field(&self, name: &str) -> Option<&str> {
         self.fields.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 }
@@ -38,7 +38,7 @@ pub(super) enum Silence {
 
 impl Silence {
     /// What happened, as the end of a sentence about the other side; nobody has scrubbed it.
-    pub fn words(&self) -> String {
+    pub(super) fn words(&self) -> String {
         match self {
             Silence::Broken(error) => reach::words(error),
             Silence::Closed => "it closed the connection".into(),

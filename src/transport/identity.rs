@@ -37,12 +37,12 @@ type Key = (PathBuf, PathBuf, Option<[u8; 32]>);
 pub(super) struct Identities(Cache<Key, Papers>);
 
 impl Identities {
-    pub fn new() -> Identities {
+    pub(super) fn new() -> Identities {
         Identities(Cache::new())
     }
 
     /// The certificate and key of a client, read anew where a file has changed.
-    pub async fn get(&self, identity: &Identity) -> Result<Arc<Papers>, Cause> {
+    pub(super) async fn get(&self, identity: &Identity) -> Result<Arc<Papers>, Cause> {
         let password = identity.key_password.as_ref().map(|p| openssl::sha::sha256(p.expose().as_bytes()));
         let key = (identity.cert_file.clone(), identity.key_file.clone(), password);
         let files = vec![identity.cert_file.clone(), identity.key_file.clone()];
@@ -53,7 +53,7 @@ impl Identities {
 
 impl Papers {
     /// Has a connection show these where the server asks for them.
-    pub fn give(&self, ssl: &mut SslRef) -> Result<(), ErrorStack> {
+    pub(super) fn give(&self, ssl: &mut SslRef) -> Result<(), ErrorStack> {
         ssl.set_certificate(&self.certificate)?;
         ssl.set_private_key(&self.key)?;
         for certificate in &self.chain {

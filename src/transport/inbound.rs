@@ -50,25 +50,25 @@ pub(super) enum Piece<'a> {
 
 impl Inbound {
     /// Begins with what was read already.
-    pub fn new(ahead: Vec<u8>) -> Inbound {
+    pub(super) fn new(ahead: Vec<u8>) -> Inbound {
         Inbound { ahead, taken: 0, state: State::Head, is_open: false }
     }
 
     /// Takes in what was read.
-    pub fn read(&mut self, bytes: &[u8]) {
+    pub(super) fn read(&mut self, bytes: &[u8]) {
         // What was taken goes first: what is left is part of a frame's head, however the reads fall.
         self.ahead.drain(..std::mem::take(&mut self.taken));
         self.ahead.extend_from_slice(bytes);
     }
 
     /// So many bytes of `Data` are dealt with.
-    pub fn took(&mut self, count: usize) {
+    pub(super) fn took(&mut self, count: usize) {
         self.skip(count);
         self.passed(count);
     }
 
     /// So many bytes of `Body` went by.
-    pub fn passed(&mut self, count: usize) {
+    pub(super) fn passed(&mut self, count: usize) {
         if let State::Data(left) = self.state {
             self.state = State::Data(left.saturating_sub(count as u64));
         }
@@ -90,7 +90,7 @@ impl Inbound {
     ///
     /// # Errors
     /// Where the other side does not keep to the protocol.
-    pub fn next(&mut self) -> Result<Piece<'_>, Cause> {
+    pub(super) fn next(&mut self) -> Result<Piece<'_>, Cause> {
         loop {
             match self.state {
                 State::Data(0) => self.state = State::Head,

@@ -24,16 +24,16 @@ pub(super) struct Outbound {
 
 impl Outbound {
     /// A message of these bytes.
-    pub fn data(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(super) fn data(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.push(OpCode::Data(Data::Binary), bytes)
     }
 
     /// The frame after which nothing comes.
-    pub fn close(&mut self, payload: &[u8]) -> io::Result<()> {
+    pub(super) fn close(&mut self, payload: &[u8]) -> io::Result<()> {
         self.push(OpCode::Control(Control::Close), payload)
     }
 
-    pub fn push(&mut self, opcode: OpCode, payload: &[u8]) -> io::Result<()> {
+    pub(super) fn push(&mut self, opcode: OpCode, payload: &[u8]) -> io::Result<()> {
         // From a source that nobody foresees (§5.3).
         let mut mask = [0; 4];
         rand_bytes(&mut mask)?;
@@ -45,7 +45,11 @@ impl Outbound {
     }
 
     /// Writes all of it.
-    pub fn poll_write(&mut self, to: &mut (impl AsyncWrite + Unpin), cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(super) fn poll_write(
+        &mut self,
+        to: &mut (impl AsyncWrite + Unpin),
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
         while self.sent < self.bytes.len() {
             match ready!(Pin::new(&mut *to).poll_write(cx, &self.bytes[self.sent..]))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),

@@ -17,7 +17,7 @@ pub(super) enum Pipe {
 }
 
 impl Pipe {
-    pub fn socket(&self) -> &Socket {
+    pub(super) fn socket(&self) -> &Socket {
         match self {
             Pipe::Socket(socket) => socket,
             Pipe::Secure(secure) => secure.pipe().socket(),

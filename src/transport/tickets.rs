@@ -54,7 +54,7 @@ impl Tickets {
     const MAX: usize = 20_000;
 
     /// Offers the session that is kept for `holder`, if any, and keeps what the server gives this time.
-    pub fn prepare(self: &Arc<Self>, ssl: &mut SslRef, holder: Holder) -> Result<(), ErrorStack> {
+    pub(super) fn prepare(self: &Arc<Self>, ssl: &mut SslRef, holder: Holder) -> Result<(), ErrorStack> {
         let mut tickets = self.lock();
         let mut known_session = None;
         let holder = match tickets.get_key_value(&holder) {

@@ -107,7 +107,7 @@ impl Setup {
     }
 
     /// Shakes hands. What was learnt goes into `session`, where it is examined, even if it fails.
-    pub async fn shake_hands(self, pipe: Pipe, session: &mut Option<Session>) -> Result<Secure, Cause> {
+    pub(super) async fn shake_hands(self, pipe: Pipe, session: &mut Option<Session>) -> Result<Secure, Cause> {
         let internal = |e: ErrorStack| because(Reason::Internal, &format!("OpenSSL: {}", stack_words(&e)));
         let verification = Arc::new(Mutex::new(Verification::default()));
         let ssl = self.ssl(&verification).map_err(internal)?;
@@ -157,12 +157,12 @@ fn offer(names: &[String]) -> Vec<u8> {
 }
 
 impl Secure {
-    pub fn pipe(&self) -> &Pipe {
+    pub(super) fn pipe(&self) -> &Pipe {
         self.stream.get_ref()
     }
 
     /// Whether the handshake only took up an earlier session.
-    pub fn is_resumed(&self) -> bool {
+    pub(super) fn is_resumed(&self) -> bool {
         self.ssl().session_reused()
     }
 

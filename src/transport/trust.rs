@@ -40,12 +40,12 @@ pub(super) struct Trust {
 pub(super) struct Trusts(Cache<Key, Trust>);
 
 impl Trusts {
-    pub fn new() -> Trusts {
+    pub(super) fn new() -> Trusts {
         Trusts(Cache::new())
     }
 
     /// The context for these settings, read anew where a file has changed. Sessions do not outlive it.
-    pub async fn get(&self, tls: &Tls) -> Result<Arc<Trust>, Cause> {
+    pub(super) async fn get(&self, tls: &Tls) -> Result<Arc<Trust>, Cause> {
         let key = Key { ca_file: tls.ca_file.clone(), crl_file: tls.crl_file.clone(), insecure: tls.insecure };
         let (ours, files) = (key.clone(), key.clone());
         self.0.get(&key, move || files.files(), move || ours.build()).await

@@ -86,7 +86,7 @@ impl Field {
         Field::Reason,
     ];
 
-    pub fn head(self) -> &'static str {
+    pub(super) fn head(self) -> &'static str {
         match self {
             Field::State => "STATE",
             Field::Client => "CLIENT",
@@ -100,7 +100,7 @@ impl Field {
     }
 
     /// What the table is sorted by when it is sorted by this column.
-    pub fn sorts(self) -> Option<Column> {
+    pub(super) fn sorts(self) -> Option<Column> {
         Some(match self {
             Field::State => Column::State,
             Field::Client => Column::Client,
@@ -113,7 +113,7 @@ impl Field {
         })
     }
 
-    pub fn is_number(self) -> bool {
+    pub(super) fn is_number(self) -> bool {
         matches!(self, Field::Latency | Field::Reconnects | Field::Since)
     }
 

@@ -36,7 +36,7 @@ impl Layout {
 
     /// Lays a screen out, unless it is too small for anything but one line. Whether the detail was
     /// asked for changes no height.
-    pub fn of(area: Rect, is_detail_asked: bool, is_replay: bool) -> Option<Layout> {
+    pub(super) fn of(area: Rect, is_detail_asked: bool, is_replay: bool) -> Option<Layout> {
         if area.width < Self::MIN.0 || area.height < Self::MIN.1 {
             return None;
         }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use ratatui::{buffer::Buffer, layout::Rect, style::Style, text::Span};
 use unicode_width::UnicodeWidthStr;
 
-use crate::{config::Glyphs, text::ellipsize};
+use crate::{appearance::Glyphs, text::ellipsize};
 
 pub(super) fn span<'a>(text: impl Into<Cow<'a, str>>, style: Style) -> Span<'a> {
     Span::styled(text, style)
@@ -71,16 +71,16 @@ struct Part<'a> {
 
 impl<'a> Strip<'a> {
     /// A strip with `gap` columns between its parts.
-    pub fn new(gap: u16) -> Strip<'a> {
+    pub(super) fn new(gap: u16) -> Strip<'a> {
         Strip { gap, parts: Vec::new() }
     }
 
-    pub fn left(&mut self, rank: u8, spans: impl IntoIterator<Item = Span<'a>>) {
+    pub(super) fn left(&mut self, rank: u8, spans: impl IntoIterator<Item = Span<'a>>) {
         self.add(rank, false, spans);
     }
 
     /// Parts at the right end stand in the order in which they were added.
-    pub fn right(&mut self, rank: u8, spans: impl IntoIterator<Item = Span<'a>>) {
+    pub(super) fn right(&mut self, rank: u8, spans: impl IntoIterator<Item = Span<'a>>) {
         self.add(rank, true, spans);
     }
 
@@ -96,7 +96,7 @@ impl<'a> Strip<'a> {
     }
 
     /// Draws what fits, and returns the free columns between the left and the right parts.
-    pub fn draw(mut self, buf: &mut Buffer, line: Rect) -> Rect {
+    pub(super) fn draw(mut self, buf: &mut Buffer, line: Rect) -> Rect {
         while self.width() > line.width && self.parts.len() > 1 {
             let place = (0..self.parts.len()).max_by_key(|&i| (self.parts[i].rank, i)).unwrap_or(0);
             self.parts.remove(place);

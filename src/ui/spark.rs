@@ -5,7 +5,7 @@ use std::time::Duration;
 use ratatui::{buffer::Buffer, layout::Rect};
 
 use crate::{
-    config::{Glyphs, Theme},
+    appearance::{Glyphs, Theme},
     model::Bucket,
     ui::paint::{nth_line, put, put_right},
     words::figures,

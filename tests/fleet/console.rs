@@ -202,6 +202,8 @@ fn every_way_out_restores_the_terminal_and_leaves_no_process() {
     assert!(cut.is_empty(), "cut off instead of disconnected: {cut:?}");
 }
 
+/// A release build has no switch for it; `release.rs` holds it to that.
+#[cfg(debug_assertions)]
 #[test]
 fn a_panic_restores_the_terminal_and_says_so() {
     let broker = Mosquitto::start();

@@ -182,7 +182,9 @@ fn no_secret_is_written_shown_or_handed_on_in_the_open() {
     let mut search = Search::default();
 
     // On the screen, with everything about each client, through the death of a worker.
-    let args = ["run", file.path(), "--log", log.to_str().expect("a path")];
+    let debug_log = folder.join("debug.log");
+    let [log_path, debug_path] = [&log, &debug_log].map(|path| path.to_str().expect("a path"));
+    let args = ["run", file.path(), "--log", log_path, "--debug-log", debug_path];
     let mut console = Console::start_with(200, 60, &args, &env);
     console.wait_for("six up, one refused, one held, one without a password", |screen| {
         ["6 up", "not authorized", "proxy wants a password", "no server"].iter().all(|words| screen.contains(words))
@@ -204,6 +206,10 @@ fn no_secret_is_written_shown_or_handed_on_in_the_open() {
     console.wait_exit();
     search.look("all that went to the terminal", &console.bytes());
     search.look("the log file", &fs::read(&log).expect("a log"));
+    let told = fs::read(&debug_log).expect("a debug log");
+    let text = String::from_utf8_lossy(&told);
+    assert!(text.contains(" worker 0 DEBUG ") && text.contains(" console DEBUG "), "{text}");
+    search.look("the debug log", &told);
 
     // Without one.
     let runs: [&[&str]; 7] = [

@@ -12,11 +12,12 @@ use std::{
 use chrono::FixedOffset;
 use mqfleet::{
     action::Action,
+    appearance::{Glyphs, Keymap, Theme},
     bus::Bus,
     clock::{Anchor, Moment},
-    config::{Glyphs, Keymap, Theme},
     event::{
-        Event, Finding, Late, Messages, Reason, Request, Sample, Shortfall, State, Tcp, TcpState, Transition, What,
+        Connack, Event, Finding, Late, Messages, Reason, Request, Sample, Shortfall, State, Tcp, TcpState, Transition,
+        What,
     },
     fleet::{Client, ClientKey, Endpoint, EndpointKey, Fleet, ProbeKind, Settings},
     lines,
@@ -86,6 +87,10 @@ fn happened(client: ClientKey, second: u64) -> What {
                 since_received: Duration::from_secs(1),
             },
         ),
+        3 if client.0 == 2 => {
+            let limits = Connack { session_expiry: Some(60), server_keep_alive: Some(20), ..Connack::default() };
+            What::Connack(client, Arc::new(limits))
+        }
         3 if client.0 < 2 => What::Finding(EndpointKey(client.0 as u16), Arc::new(Finding::default())),
         3 => {
             let (filter, detail) = (Scrubbed::new("cmd/#"), Scrubbed::default());
@@ -332,4 +337,44 @@ fn a_head_with_an_impossible_time_is_no_head() {
         assert_eq!(done.status.code(), Some(1), "{err}");
         assert!(err.contains("is no recording") && err.contains("9223372036854775807s"), "{err}");
     }
+}
+
+/// As lines were before keys were given one shape and one unit.
+fn with_old_keys(text: &str) -> String {
+    let mut old = String::new();
+    for line in text.lines() {
+        let line =
+            match line.split_once(r#","failed_stage":null,"addresses":[]"#) {
+                Some((before, after)) => {
+                    let after = after.replacen(r#""tls":null,"#, r#""tls":null,"cipher":null,"certificate":null,"#, 1);
+                    format!("{before}{}", after.replacen(r#""detail":"""#, r#""detail":null"#, 1))
+                }
+                None => line
+                    .replacen(r#""session_expiry_interval_s":60"#, r#""session_expiry_interval":60"#, 1)
+                    .replacen(r#""server_keep_alive_s":20"#, r#""server_keep_alive":20"#, 1),
+            };
+        old.push_str(&line);
+        old.push('\n');
+    }
+    old
+}
+
+#[test]
+fn a_recording_with_the_keys_of_before_replays_as_one_of_today() {
+    let old: Vec<Segment> = RECORDED.iter().map(|(label, text)| (*label, with_old_keys(text))).collect();
+    let (of_today, of_before): (String, String) =
+        (RECORDED.iter().map(|s| &*s.1).collect(), old.iter().map(|s| &*s.1).collect());
+    let changed = of_today.lines().zip(of_before.lines()).filter(|(new, old)| new != old).count();
+    assert_eq!(changed, 3, "two findings and a CONNACK");
+    let dir = TempDir::new().unwrap();
+    let told = [&RECORDED[..], &old].map(|segments| {
+        let path = dir.path().join("run");
+        fs::write(&path, file(segments)).unwrap();
+        let arguments = ["replay", "--format", "json", "--samples"];
+        let done = Command::new(env!("CARGO_BIN_EXE_mqfleet")).args(arguments).arg(&path).output().unwrap();
+        assert!(done.status.success() && done.stderr.is_empty(), "{done:?}");
+        String::from_utf8(done.stdout).unwrap()
+    });
+    assert!(told[0].contains(r#""server_keep_alive_s":20"#), "{}", told[0]);
+    assert_eq!(told[0], told[1]);
 }

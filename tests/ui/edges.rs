@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mqfleet::{
     action::Action,
-    config::Glyphs,
+    appearance::Glyphs,
     event::{Badge, Reason, State, What},
     fleet::{Client, EndpointKey, Settings, Tls, Transport},
     model::Mode,

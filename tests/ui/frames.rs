@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use chrono::FixedOffset;
 use mqfleet::{
     action::Action,
-    config::{Glyphs, Keymap, Theme},
+    appearance::{Glyphs, Keymap, Theme},
     event::{Reason, State},
     fleet::{Client, EndpointKey},
     ui::{self, Context, Widths},

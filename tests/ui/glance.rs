@@ -2,7 +2,7 @@
 
 use mqfleet::{
     action::Action,
-    config::Glyphs,
+    appearance::Glyphs,
     event::{Badge, Reason, State},
 };
 use ratatui::{buffer::Buffer, style::Color};

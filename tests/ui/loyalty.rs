@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use mqfleet::{
     action::Action,
-    config::Glyphs,
+    appearance::Glyphs,
     event::{Reason, State},
     fleet::ClientKey,
 };

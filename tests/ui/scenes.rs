@@ -8,8 +8,8 @@ use std::{
 use chrono::{DateTime, FixedOffset, Utc};
 use mqfleet::{
     action::Action,
+    appearance::{Glyphs, Keymap, Theme},
     clock::{Anchor, Moment},
-    config::{Glyphs, Keymap, Theme},
     event::{
         Cause, Certificate, Condition, Connack, Event, Failure, Finding, Gate, Late, Level, Messages, Reason, Sample,
         Session, Shortfall, Stage as Leg, StageKind, State, Tcp, TcpState, Transition, What, WorkerEvent,

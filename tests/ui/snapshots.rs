@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use mqfleet::config::{Glyphs, Theme};
+use mqfleet::appearance::{Glyphs, Theme};
 use mqfleet_test_support::svg;
 use ratatui::{
     buffer::Buffer,

@@ -3,7 +3,7 @@
 use super::{encoder::*, *};
 use fastrand::Rng;
 
-pub enum Step {
+pub(super) enum Step {
     Sent(Vec<u8>),
     Received(Vec<u8>),
 }
@@ -20,7 +20,7 @@ enum Due {
     PingResp,
 }
 
-pub struct Conversation {
+pub(super) struct Conversation {
     rng: Rng,
     protocol: Protocol,
     steps: usize,
@@ -34,13 +34,13 @@ pub struct Conversation {
 }
 
 impl Conversation {
-    pub fn new(protocol: Protocol, seed: u64) -> Conversation {
+    pub(super) fn new(protocol: Protocol, seed: u64) -> Conversation {
         let rng = Rng::with_seed(seed);
         let (brokers, clients, ours, theirs) = Default::default();
         Conversation { rng, protocol, steps: 0, brokers, clients, last_id: 0, ours, theirs }
     }
 
-    pub fn next(&mut self) -> Step {
+    pub(super) fn next(&mut self) -> Step {
         self.steps += 1;
         match (self.steps, self.rng.u8(0..10)) {
             (1, _) => Step::Sent(connect(self.protocol, None)),

@@ -3,14 +3,14 @@
 use super::*;
 
 /// A packet with this first byte.
-pub fn packet(first: u8, body: &[u8]) -> Vec<u8> {
+pub(super) fn packet(first: u8, body: &[u8]) -> Vec<u8> {
     let mut bytes = vec![first];
     variable(body.len(), &mut bytes);
     bytes.extend_from_slice(body);
     bytes
 }
 
-pub fn variable(mut value: usize, to: &mut Vec<u8>) {
+pub(super) fn variable(mut value: usize, to: &mut Vec<u8>) {
     loop {
         let byte = (value & 0x7f) as u8;
         value >>= 7;
@@ -22,13 +22,13 @@ pub fn variable(mut value: usize, to: &mut Vec<u8>) {
 }
 
 /// A string or binary data, with its length.
-pub fn text(content: impl AsRef<[u8]>) -> Vec<u8> {
+pub(super) fn text(content: impl AsRef<[u8]>) -> Vec<u8> {
     let content = content.as_ref();
     [&u16::try_from(content.len()).expect("a short text").to_be_bytes(), content].concat()
 }
 
 /// Properties with their length, in MQTT 5 only.
-pub fn listed(protocol: Protocol, properties: &[u8]) -> Vec<u8> {
+pub(super) fn listed(protocol: Protocol, properties: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     if protocol == Protocol::V5 {
         variable(properties.len(), &mut bytes);
@@ -37,35 +37,42 @@ pub fn listed(protocol: Protocol, properties: &[u8]) -> Vec<u8> {
     bytes
 }
 
-pub fn connect(protocol: Protocol, receive_maximum: Option<u16>) -> Vec<u8> {
+pub(super) fn connect(protocol: Protocol, receive_maximum: Option<u16>) -> Vec<u8> {
     let level = if protocol == Protocol::V5 { 5 } else { 4 };
     let announced = receive_maximum.map_or(Vec::new(), |n| [&[0x21][..], &n.to_be_bytes()].concat());
     let body = [text("MQTT"), vec![level, 0, 0, 30], listed(protocol, &announced), text("client")].concat();
     packet(0x10, &body)
 }
 
-pub fn publish(protocol: Protocol, flags: u8, topic: &str, id: u16, properties: &[u8], payload: &[u8]) -> Vec<u8> {
+pub(super) fn publish(
+    protocol: Protocol,
+    flags: u8,
+    topic: &str,
+    id: u16,
+    properties: &[u8],
+    payload: &[u8],
+) -> Vec<u8> {
     let id = if flags & 6 == 0 { Vec::new() } else { id.to_be_bytes().to_vec() };
     packet(0x30 | flags, &[text(topic), id, listed(protocol, properties), payload.to_vec()].concat())
 }
 
 /// A packet of an identifier and what follows it.
-pub fn about(first: u8, id: u16, rest: &[u8]) -> Vec<u8> {
+pub(super) fn about(first: u8, id: u16, rest: &[u8]) -> Vec<u8> {
     packet(first, &[&id.to_be_bytes(), rest].concat())
 }
 
-pub fn subscribe(protocol: Protocol, id: u16, filters: &[&str]) -> Vec<u8> {
+pub(super) fn subscribe(protocol: Protocol, id: u16, filters: &[&str]) -> Vec<u8> {
     let filters: Vec<u8> = filters.iter().flat_map(|f| [text(f), vec![1]].concat()).collect();
     about(0x82, id, &[listed(protocol, &[]), filters].concat())
 }
 
-pub fn unsubscribe(protocol: Protocol, id: u16, filters: &[&str]) -> Vec<u8> {
+pub(super) fn unsubscribe(protocol: Protocol, id: u16, filters: &[&str]) -> Vec<u8> {
     let filters: Vec<u8> = filters.iter().flat_map(text).collect();
     about(0xa2, id, &[listed(protocol, &[]), filters].concat())
 }
 
 /// What was received, written again: the same but for properties of no interest.
-pub fn again(protocol: Protocol, received: &Received) -> Vec<u8> {
+pub(super) fn again(protocol: Protocol, received: &Received) -> Vec<u8> {
     let with = |id: u8, words: Option<&str>| words.map_or(Vec::new(), |w| [vec![id], text(w)].concat());
     let said =
         |words: Option<&str>, server: Option<&str>| listed(protocol, &[with(0x1f, words), with(0x1c, server)].concat());

@@ -12,7 +12,7 @@ enum Command {
 }
 
 #[derive(Clone)]
-pub struct Paho {
+pub(super) struct Paho {
     is_v5: bool,
     responses: Vec<(u16, Command)>,
     /// `outboundMsgs`: QoS, and whether PUBCOMP is next.
@@ -22,13 +22,13 @@ pub struct Paho {
 }
 
 impl Paho {
-    pub fn new(protocol: Protocol) -> Paho {
+    pub(super) fn new(protocol: Protocol) -> Paho {
         let (responses, outbound, inbound) = Default::default();
         Paho { is_v5: protocol == Protocol::V5, responses, outbound, inbound }
     }
 
     /// What it sent, read from the bytes.
-    pub fn sends(&mut self, packet: &[u8]) {
+    pub(super) fn sends(&mut self, packet: &[u8]) {
         let data = body(packet);
         let id = |at: usize| u16::from_be_bytes([data[at], data[at + 1]]);
         let filters = |options: usize| {
@@ -52,7 +52,7 @@ impl Paho {
     }
 
     /// `MQTTPacket_Factory` and what is called with its packet.
-    pub fn receives(&mut self, packet: &[u8]) {
+    pub(super) fn receives(&mut self, packet: &[u8]) {
         let data = body(packet);
         match packet[0] >> 4 {
             2 => {

@@ -18,7 +18,7 @@ use crate::{
 
 impl Connection {
     /// Takes in what came from the broker; `partial` is what is left of it before.
-    pub fn take_in(&self, partial: &mut Vec<u8>, bytes: &[u8], at: Moment) {
+    pub(crate) fn take_in(&self, partial: &mut Vec<u8>, bytes: &[u8], at: Moment) {
         let mut state = self.state();
         // Two stamps of the kernel may be a microsecond the wrong way round, and an end never comes before its up.
         let at = at.max(state.heard);
@@ -121,7 +121,7 @@ impl Connection {
     }
 
     /// Nothing more comes from the broker: its stream ended, with an error or without.
-    pub fn ended(&self, error: Option<&io::Error>) {
+    pub(crate) fn ended(&self, error: Option<&io::Error>) {
         let at = Moment::now();
         let mut state = self.state();
         let cause = cause::ended(error, state.is_up);

@@ -40,13 +40,13 @@ impl<'a> Facts<'a> {
     /// Shortfalls that get a line each.
     const SHORTFALLS: usize = 4;
 
-    pub fn new(screen: &'a Screen<'a>, key: ClientKey, columns: u16) -> Facts<'a> {
+    pub(super) fn new(screen: &'a Screen<'a>, key: ClientKey, columns: u16) -> Facts<'a> {
         let (client, row) = (screen.fleet.client(key), screen.model.shown().row(key));
         Facts { screen, key, client, row, columns }
     }
 
     /// How it stands with the client, and what comes next.
-    pub fn course(&self) -> Vec<Fact> {
+    pub(super) fn course(&self) -> Vec<Fact> {
         let (screen, row, theme) = (self.screen, self.row, self.screen.theme);
         let again = match row.reconnects {
             0 => String::new(),
@@ -71,7 +71,7 @@ impl<'a> Facts<'a> {
     }
 
     /// Its record over the run.
-    pub fn record(&self) -> Vec<Fact> {
+    pub(super) fn record(&self) -> Vec<Fact> {
         let (screen, row, theme) = (self.screen, self.row, self.screen.theme);
         let (now, record) = (screen.now, &row.record);
         let Some(share) = record.share(now) else { return Vec::new() };
@@ -125,7 +125,7 @@ impl<'a> Facts<'a> {
     }
 
     /// What its connection is made of; the stages are left to bars where `has_bars`.
-    pub fn connection(&self, stages: &Stages, has_bars: bool) -> Vec<Fact> {
+    pub(super) fn connection(&self, stages: &Stages, has_bars: bool) -> Vec<Fact> {
         let (screen, row) = (self.screen, self.row);
         let endpoint = screen.fleet.endpoint(row.endpoint);
         let finding = screen.model.shown().finding(row.endpoint).map(|(_, finding)| finding);
@@ -174,7 +174,7 @@ impl<'a> Facts<'a> {
     }
 
     /// Who the client is.
-    pub fn identity(&self) -> Vec<Fact> {
+    pub(super) fn identity(&self) -> Vec<Fact> {
         let (client, settings) = (self.client, &self.client.settings);
         let protocol = match settings.protocol {
             Protocol::V311 => "MQTT 3.1.1",

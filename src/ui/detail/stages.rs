@@ -34,7 +34,7 @@ pub(super) struct Stages {
 }
 
 impl Stages {
-    pub fn of(screen: &Screen, row: &Row) -> Stages {
+    pub(super) fn of(screen: &Screen, row: &Row) -> Stages {
         let finding = screen.model.shown().finding(row.endpoint);
         Stages {
             probe: finding.map(|(_, finding)| probe(finding)).unwrap_or_default(),
@@ -44,14 +44,14 @@ impl Stages {
     }
 
     /// The lines that [`Stages::bars`] takes.
-    pub fn height(&self) -> u16 {
+    pub(super) fn height(&self) -> u16 {
         let with_head = |legs: &[Leg]| if legs.is_empty() { 0 } else { legs.len() + 1 };
         (with_head(&self.probe) + with_head(&self.own)) as u16
     }
 
     /// One bar a stage, all on one time line; those of the probe and those of the client each begin
     /// at its left end.
-    pub fn bars(&self, screen: &Screen, buf: &mut Buffer, area: Rect, names: u16) {
+    pub(super) fn bars(&self, screen: &Screen, buf: &mut Buffer, area: Rect, names: u16) {
         const FIGURE: u16 = 7;
         let theme = screen.theme;
         let end = |legs: &[Leg]| legs.last().map_or(Duration::ZERO, |leg| leg.begin + leg.took);
@@ -81,14 +81,14 @@ impl Stages {
     }
 
     /// The probe's stages on one line.
-    pub fn probe_line(&self, screen: &Screen) -> Vec<Span<'static>> {
+    pub(super) fn probe_line(&self, screen: &Screen) -> Vec<Span<'static>> {
         let mut spans = legs(screen, &self.probe);
         spans.push(span(format!("{} ago", figures::age(self.age)), screen.theme.dim));
         spans
     }
 
     /// The client's own stages on one line.
-    pub fn own_line(&self, screen: &Screen) -> Vec<Span<'static>> {
+    pub(super) fn own_line(&self, screen: &Screen) -> Vec<Span<'static>> {
         legs(screen, &self.own)
     }
 }

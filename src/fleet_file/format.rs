@@ -1,0 +1,130 @@
+//! Defines which keys a fleet file can have, table by table, and which of them this release understands; what they mean is their readers' matter.
+
+use crate::document::{Keys, Redaction};
+
+const AGENT_KEYS: &[&str] = &["group"];
+const FLEET_KEYS: &[&str] = &["name", "env", "worker_size"];
+const ENDPOINT_KEYS: &[&str] = &[
+    "url",
+    "connect_rate",
+    "max_connecting",
+    "ca_file",
+    "crl_file",
+    "insecure",
+    "server_name",
+    "tls_min",
+    "alpn",
+    "headers",
+    "proxy",
+    "bind",
+];
+const CLIENT_KEYS: &[&str] = &["id", "count", "start", "endpoints", "from", "columns"];
+const COMMON_KEYS: &[&str] = &[
+    "protocol",
+    "keep_alive",
+    "clean_start",
+    "connect_timeout",
+    "reconnect",
+    "probe",
+    "slow",
+    "username",
+    "password",
+    "start_connected",
+    "session_expiry",
+    "receive_maximum",
+    "maximum_packet_size",
+    "user_properties",
+    "follow_redirects",
+    "cert_file",
+    "key_file",
+    "key_password",
+    "labels",
+    "subscribe",
+    "will",
+    "birth",
+    "publish",
+];
+
+const IN_FLEET: (&str, &[&str]) = ("[fleet]", FLEET_KEYS);
+const IN_ENDPOINT: (&str, &[&str]) = ("[endpoint.NAME]", ENDPOINT_KEYS);
+const IN_CLIENT: (&str, &[&str]) = ("[[client]]", CLIENT_KEYS);
+const IN_BOTH: (&str, &[&str]) = ("[defaults] or [[client]]", COMMON_KEYS);
+
+pub(super) const TABLES: Keys = Keys {
+    now: &["fleet", "agent", "endpoint", "defaults", "label", "client"],
+    later: &[],
+    elsewhere: &[IN_FLEET, IN_ENDPOINT, IN_CLIENT, IN_BOTH],
+};
+pub(super) const FLEET: Keys = Keys { now: FLEET_KEYS, later: &[], elsewhere: &[IN_ENDPOINT, IN_CLIENT, IN_BOTH] };
+pub(super) const AGENT: Keys =
+    Keys { now: AGENT_KEYS, later: &[], elsewhere: &[IN_FLEET, IN_ENDPOINT, IN_CLIENT, IN_BOTH] };
+pub(super) const ENDPOINT: Keys = Keys { now: ENDPOINT_KEYS, later: &[], elsewhere: &[IN_FLEET, IN_CLIENT, IN_BOTH] };
+pub(super) const DEFAULTS: Keys = Keys { now: COMMON_KEYS, later: &[], elsewhere: &[IN_CLIENT, IN_ENDPOINT, IN_FLEET] };
+pub(super) const LABEL: Keys =
+    Keys { now: &["probe", "slow"], later: &[], elsewhere: &[IN_CLIENT, IN_BOTH, IN_ENDPOINT, IN_FLEET] };
+pub(super) const CLIENT: Keys = Keys {
+    now: &[
+        "id",
+        "count",
+        "start",
+        "endpoints",
+        "from",
+        "columns",
+        "protocol",
+        "keep_alive",
+        "clean_start",
+        "connect_timeout",
+        "reconnect",
+        "probe",
+        "slow",
+        "username",
+        "password",
+        "start_connected",
+        "session_expiry",
+        "receive_maximum",
+        "maximum_packet_size",
+        "user_properties",
+        "follow_redirects",
+        "cert_file",
+        "key_file",
+        "key_password",
+        "labels",
+        "subscribe",
+        "will",
+        "birth",
+        "publish",
+    ],
+    later: &[],
+    elsewhere: &[IN_ENDPOINT, IN_FLEET],
+};
+pub(super) const RECONNECT: Keys =
+    Keys { now: &["strategy", "min", "max", "every", "max_retries", "stable_after"], later: &[], elsewhere: &[] };
+pub(super) const PROBE: Keys = Keys { now: &["kind", "every", "topic"], later: &[], elsewhere: &[] };
+pub(super) const PROBE_OF_LABEL: Keys =
+    Keys { now: &["kind", "every"], later: &[], elsewhere: &[("`probe` of [defaults] or [[client]]", &["topic"])] };
+pub(super) const SLOW: Keys = Keys { now: &["p99"], later: &[], elsewhere: &[] };
+pub(super) const SUBSCRIPTION: Keys = Keys { now: &["topic", "qos"], later: &[], elsewhere: &[] };
+pub(super) const MESSAGE: Keys = Keys { now: &["topic", "payload", "qos", "retain"], later: &[], elsewhere: &[] };
+pub(super) const TRAFFIC: Keys =
+    Keys { now: &["topic", "payload", "qos", "retain", "every"], later: &[], elsewhere: &[] };
+pub(super) const PASSWORD: Keys =
+    Keys { now: &["env", "file", "credential", "command", "every"], later: &[], elsewhere: &[] };
+pub(super) const HEADER: Keys =
+    Keys { now: &["env", "file", "credential"], later: &[], elsewhere: &[("`password`", &["command", "every"])] };
+
+/// The lines of a fleet file that errors may show: those of its own keys, but for secrets.
+pub(super) const REDACTION: Redaction = Redaction {
+    shown: &[
+        TABLES.now,
+        FLEET_KEYS,
+        AGENT_KEYS,
+        ENDPOINT_KEYS,
+        CLIENT_KEYS,
+        COMMON_KEYS,
+        RECONNECT.now,
+        PROBE.now,
+        SLOW.now,
+        TRAFFIC.now,
+        PASSWORD.now,
+    ],
+};
