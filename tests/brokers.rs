@@ -17,6 +17,8 @@ mod rmqtt;
 mod server;
 #[path = "brokers/table.rs"]
 mod table;
+#[path = "brokers/trial.rs"]
+mod trial;
 
 #[path = "brokers/aedes.rs"]
 mod aedes;
