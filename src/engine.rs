@@ -252,12 +252,14 @@ impl Core {
         }
         for sample in report.samples {
             if let Some(client) = placement.client(worker, sample.slot) {
+                self.lifecycle.heard(client, sample.at);
                 let what = What::Sample(Sample { client, probe: sample.probe, rtt: sample.rtt });
                 self.news.push(Event { at: sample.at, what });
             }
         }
         for late in report.late {
             if let Some(client) = current(&self.lifecycle, late.slot, late.generation) {
+                self.lifecycle.late(client, late.since);
                 let what = What::Late(Late { client, probe: late.probe, since: late.since });
                 self.news.push(Event { at: Moment::now(), what });
             }
@@ -304,7 +306,7 @@ impl Core {
         for effect in self.lifecycle.drain() {
             match effect {
                 Effect::Transition(at, step) => {
-                    if matches!(step.reason, Reason::BadCredentials | Reason::NotAuthorized) {
+                    if matches!(step.reason, Reason::BadCredentials | Reason::NotAuthorized | Reason::NotLetIn) {
                         self.keyring.refused(step.client);
                     }
                     if matches!(step.to, State::Up | State::Off) {

@@ -459,7 +459,7 @@ impl Lifecycle {
             State::Queued => access.admission.went(),
             State::Up => {
                 access.up -= 1;
-                machine.left = at;
+                (access.left, machine.left) = (at, at);
             }
             _ => {}
         }

@@ -159,11 +159,20 @@ impl Inspector {
     }
 
     /// What Paho is to be given instead of a packet that was let through: a PUBREC without the
-    /// properties of MQTT 5.0 §3.5.2.2, of which Paho leaks its copy (`MQTTAsync_cycle`).
-    pub fn instead(&self, packet: &[u8], received: &Received) -> Option<[u8; 5]> {
-        let Received::PubRec { id, code, .. } = *received else { return None };
-        let [high, low] = id.to_be_bytes();
-        (self.protocol == Protocol::V5 && packet.len() > 5).then_some([0x50, 3, high, low, code])
+    /// properties of MQTT 5.0 §3.5.2.2, of which Paho leaks its copy (`MQTTAsync_cycle`), and a SUBACK of
+    /// MQTT 3.1.1 with the only code of a refusal that Paho knows there.
+    pub fn instead(&self, packet: &[u8], received: &Received) -> Option<Vec<u8>> {
+        match (self.protocol, received) {
+            (Protocol::V5, &Received::PubRec { id, code, .. }) if packet.len() > 5 => {
+                let [high, low] = id.to_be_bytes();
+                Some(vec![0x50, 3, high, low, code])
+            }
+            (Protocol::V311, Received::SubAck { codes, .. }) if codes.iter().any(|code| *code > 0x80) => {
+                let head = packet.len() - codes.len();
+                Some([&packet[..head], &codes.iter().map(|code| *code.min(&0x80)).collect::<Vec<u8>>()].concat())
+            }
+            _ => None,
+        }
     }
 
     /// Whether it is the turn of a well-formed packet, and what it changes.

@@ -23,6 +23,7 @@ mod cache;
 mod certificate;
 mod ended;
 mod frames;
+mod header;
 mod hop;
 mod http;
 mod identity;

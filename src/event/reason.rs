@@ -95,6 +95,7 @@ pub enum Reason {
     PublishRefused,
     SubscribeRefused,
     SuspectedDuplicate,
+    NotLetIn,
 }
 
 /// What waiting can do about a reason.
@@ -196,7 +197,8 @@ impl Reason {
 
     /// Whether the broker refused who the client is, by its credentials.
     pub fn is_of_credentials(self) -> bool {
-        matches!(self, Reason::ClientCertificateRefused | Reason::BadCredentials | Reason::NotAuthorized)
+        use Reason::*;
+        matches!(self, ClientCertificateRefused | BadCredentials | NotAuthorized | NotLetIn)
     }
 
     /// Whether a broker that ends a connection so may mean the packet that came just before.
@@ -227,9 +229,12 @@ impl Reason {
     pub fn remedy(self) -> Remedy {
         use Reason::*;
         match self {
-            ClientCertificateRefused | BadCredentials | NotAuthorized | PublishRefused | SubscribeRefused => {
-                Remedy::Later
-            }
+            ClientCertificateRefused
+            | BadCredentials
+            | NotAuthorized
+            | PublishRefused
+            | SubscribeRefused
+            | NotLetIn => Remedy::Later,
             ServerUnavailable
             | ServerBusy
             | ServerShuttingDown
@@ -338,6 +343,7 @@ impl Reason {
             PublishRefused => ("publish_refused", "publish refused"),
             SubscribeRefused => ("subscribe_refused", "subscribe refused"),
             SuspectedDuplicate => ("suspected_duplicate", "same client ID elsewhere, it seems"),
+            NotLetIn => ("not_let_in", "not let in, it seems"),
         }
     }
 }

@@ -133,12 +133,14 @@ pub struct WebSocket {
     /// More fields of the request; their values may be tokens.
     #[serde(with = "in_clear::fields")]
     pub headers: Vec<(Box<str>, Secret)>,
+    /// Those whose values stand in files, which are read anew for every connect.
+    pub header_files: Vec<(Box<str>, PathBuf)>,
 }
 
 impl WebSocket {
     /// A WebSocket at this path, without further fields.
     pub fn new(path: &str) -> WebSocket {
-        WebSocket { path: path.into(), headers: Vec::new() }
+        WebSocket { path: path.into(), headers: Vec::new(), header_files: Vec::new() }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{address, password, password::Wrong, proxy_variables, transport};
+use super::{address, headers::Headers, password, password::Wrong, proxy_variables, transport};
 use crate::{
     fleet::{Endpoint, Secret, Tls},
     text::Scrubbed,
@@ -20,7 +20,7 @@ pub fn endpoint(url: &str, ca_file: Option<PathBuf>, insecure: bool) -> Result<(
         let title = format!("{}:// has no certificate: --ca-file and --insecure say nothing", scheme.name());
         return Err(sentence(&title, "TLS is mqtts:// or wss://"));
     }
-    let transport = transport::of(&address, Tls { ca_file, insecure, ..Tls::default() }, Vec::new());
+    let transport = transport::of(&address, Tls { ca_file, insecure, ..Tls::default() }, Headers::default());
     let (proxy, warning) = match proxy_variables::named(&address, &|name| std::env::var_os(name)) {
         Ok(proxy) => (proxy, None),
         Err(unusable) => (None, Some(sentence(&unusable.title(), proxy_variables::HELP))),

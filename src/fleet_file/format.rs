@@ -19,7 +19,7 @@ const ENDPOINT_KEYS: &[&str] = &[
     "bind",
 ];
 const CLIENT_KEYS: &[&str] = &["id", "count", "start", "endpoints", "from", "columns"];
-const COMMON_KEYS: &[&str] = &[
+pub(super) const COMMON_KEYS: &[&str] = &[
     "protocol",
     "keep_alive",
     "clean_start",

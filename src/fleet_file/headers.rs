@@ -1,5 +1,7 @@
 //! Defines how the header fields that an endpoint's WebSocket is asked for with are read; no message ever holds a value, nor a name that may be one.
 
+use std::path::PathBuf;
+
 use super::{Surroundings, password};
 use crate::{
     document::{Draft, Report, Value, quoted},
@@ -15,10 +17,18 @@ const OUR_PREFIX: &str = "sec-websocket-";
 const BYTES_MAX: usize = 64 << 10;
 const EXAMPLE: &str = "{ Authorization = { env = \"TOKEN\" } }";
 
-/// Reads the fields, in the file's order.
-pub(super) fn read(value: &Value<'_>, report: &mut Report<'_>, around: &Surroundings<'_>) -> Vec<(Box<str>, Secret)> {
-    let mut fields: Vec<(Box<str>, Secret)> = Vec::new();
-    let Some(table) = value.table(report, "`headers`", EXAMPLE) else { return fields };
+/// Fields with their values, and those whose values stand in files.
+#[derive(Default)]
+pub(super) struct Headers {
+    pub known: Vec<(Box<str>, Secret)>,
+    pub files: Vec<(Box<str>, PathBuf)>,
+}
+
+/// Reads the fields, in the file's order. A value that comes from a file is only looked at here: it may be another
+/// one by the time it is used.
+pub(super) fn read(value: &Value<'_>, report: &mut Report<'_>, around: &Surroundings<'_>) -> Headers {
+    let (mut headers, mut names, mut bytes) = (Headers::default(), Vec::<String>::new(), 0);
+    let Some(table) = value.table(report, "`headers`", EXAMPLE) else { return headers };
     for (name, mut item) in table.in_order() {
         // From here on messages speak of `headers`: the name may be a value in the wrong place.
         item.key = value.key.clone();
@@ -27,14 +37,14 @@ pub(super) fn read(value: &Value<'_>, report: &mut Report<'_>, around: &Surround
             report.error(Draft::at(place, title).help(help));
             continue;
         }
-        if fields.iter().any(|(known, _)| known.eq_ignore_ascii_case(&name)) {
+        if names.iter().any(|known| known.eq_ignore_ascii_case(&name)) {
             report.error(
                 Draft::at(place, "a header is there twice")
                     .help("upper and lower case are the same in a header's name (RFC 9110 §5.1)"),
             );
             continue;
         }
-        let Some(text) = text(&name, &item, report, around) else { continue };
+        let Some((text, file)) = text(&name, &item, report, around) else { continue };
         // Blanks around a value are none of it (RFC 9110 §5.5).
         let text = text.trim_matches([' ', '\t']);
         if text.chars().any(|c| c.is_control() && c != '\t') {
@@ -44,15 +54,26 @@ pub(super) fn read(value: &Value<'_>, report: &mut Report<'_>, around: &Surround
             );
             continue;
         }
-        fields.push((name.into(), Secret::new(text.to_owned())));
+        bytes += name.len() + text.len() + 4;
+        match file {
+            Some(file) => headers.files.push((name.as_str().into(), file)),
+            None => headers.known.push((name.as_str().into(), Secret::new(text.to_owned()))),
+        }
+        names.push(name.to_string());
     }
-    if fields.iter().map(|(name, value)| name.len() + value.expose().len() + 4).sum::<usize>() > BYTES_MAX {
+    if bytes > BYTES_MAX {
         report.error(Draft::at(value.span.clone(), "`headers` has more than 64 KiB").help("no server takes so much"));
     }
-    fields
+    headers
 }
 
-fn text(name: &str, value: &Value<'_>, report: &mut Report<'_>, around: &Surroundings<'_>) -> Option<String> {
+/// A value, and the file where it stands.
+fn text(
+    name: &str,
+    value: &Value<'_>,
+    report: &mut Report<'_>,
+    around: &Surroundings<'_>,
+) -> Option<(String, Option<PathBuf>)> {
     if !value.is_string() {
         return password::header(value, report, around);
     }
@@ -64,7 +85,7 @@ fn text(name: &str, value: &Value<'_>, report: &mut Report<'_>, around: &Surroun
                 .help("better: { env = \"NAME\" }, { file = \"PATH\" } or { credential = \"NAME\" }"),
         );
     }
-    Some(text)
+    Some((text, None))
 }
 
 fn check_name(name: &str) -> Result<(), (String, &'static str)> {
@@ -110,10 +131,9 @@ mod tests {
             seen("{ Authorization = { env = 'TOKEN' }, X-Tenant = ' plant ', \"X-Api-Key\" = { file = 'token' } }")
                 .unwrap();
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        assert_eq!(
-            fields(&loaded),
-            [pair("Authorization", "Bearer hunter2"), pair("X-Tenant", "plant"), pair("X-Api-Key", "Bearer hunter2")]
-        );
+        assert_eq!(fields(&loaded), [pair("Authorization", "Bearer hunter2"), pair("X-Tenant", "plant")]);
+        let websocket = loaded.fleet.endpoints[1].transport.websocket().unwrap();
+        assert_eq!(websocket.header_files, [("X-Api-Key".into(), path)], "it is read for every connect");
         assert!(!format!("{loaded:?}").contains("hunter2"));
         assert_eq!(warnings(&loaded), "");
 

@@ -182,8 +182,12 @@ impl Source {
     }
 }
 
-/// Reads the value of a header from where its table says.
-pub(super) fn header(value: &Value<'_>, report: &mut Report<'_>, around: &Surroundings<'_>) -> Option<String> {
+/// Reads the value of a header from where its table says; with it the file where it stands, if any.
+pub(super) fn header(
+    value: &Value<'_>,
+    report: &mut Report<'_>,
+    around: &Surroundings<'_>,
+) -> Option<(String, Option<PathBuf>)> {
     let what = "header";
     let table = value.table(report, format!("`{}`", value.key), "{ env = \"TOKEN\" } or { file = \"token\" }")?;
     table.check(format::HEADER, report);
@@ -195,10 +199,10 @@ pub(super) fn header(value: &Value<'_>, report: &mut Report<'_>, around: &Surrou
     };
     match find(place, from.string(report, "a text in quotes")?, what, around) {
         Ok((text, path)) => {
-            if let Some(path) = path.filter(|path| place == Place::File && is_open(path)) {
-                report.warning(Draft::at(from.span.clone(), reachable(what, &path)).help("chmod 600 it"));
+            if let Some(path) = path.as_ref().filter(|path| place == Place::File && is_open(path)) {
+                report.warning(Draft::at(from.span.clone(), reachable(what, path)).help("chmod 600 it"));
             }
-            Some(text)
+            Some((text, path))
         }
         Err(wrong) => {
             report.error(wrong.at(from.span.clone()));

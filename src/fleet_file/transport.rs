@@ -9,13 +9,13 @@ use std::{
 use super::{
     Surroundings,
     address::{Address, Scheme},
-    headers,
+    headers::{self, Headers},
     pem::{self, Flaw},
 };
 use crate::{
     document::{Draft, Report, Table, Value, quoted},
     event::Expiry,
-    fleet::{Secret, Tls, TlsMinimum, Transport, WebSocket},
+    fleet::{Tls, TlsMinimum, Transport, WebSocket},
 };
 
 const TLS_KEYS: [&str; 6] = ["ca_file", "crl_file", "insecure", "alpn", "server_name", "tls_min"];
@@ -62,8 +62,9 @@ pub(super) fn read(
 }
 
 /// What carries MQTT to this address; of `tls` and `headers` that is left out which its scheme has not.
-pub(super) fn of(address: &Address, tls: Tls, headers: Vec<(Box<str>, Secret)>) -> Transport {
-    let websocket = || Arc::new(WebSocket { headers, ..WebSocket::new(&address.path) });
+pub(super) fn of(address: &Address, tls: Tls, headers: Headers) -> Transport {
+    let Headers { known, files } = headers;
+    let websocket = || Arc::new(WebSocket { headers: known, header_files: files, ..WebSocket::new(&address.path) });
     match address.scheme {
         Scheme::Mqtt => Transport::Tcp,
         Scheme::Mqtts => Transport::Tls(Arc::new(tls)),

@@ -21,6 +21,8 @@ pub(super) enum Suspect {
     Packet(Scrubbed, bool),
     /// The broker closed a connection that was up for so long, so often in a row, the first time then.
     Somebody { uptime: Duration, times: u32, since: Moment },
+    /// The client itself, which was never let in: the broker hung up on it, the first time in a row then.
+    Itself { since: Moment },
 }
 
 impl Suspect {
@@ -57,7 +59,7 @@ impl Lifecycle {
     ) -> Cause {
         match self.state(client) {
             State::Up => self.of_the_lost(client, cause, unanswered, at),
-            _ => self.of_the_refused(client, cause, unanswered),
+            _ => self.of_the_refused(client, cause, unanswered, at),
         }
     }
 
@@ -109,13 +111,19 @@ impl Lifecycle {
         }
     }
 
-    fn of_the_refused(&mut self, client: ClientKey, cause: Cause, unanswered: Option<&Unanswered>) -> Cause {
+    fn of_the_refused(
+        &mut self,
+        client: ClientKey,
+        cause: Cause,
+        unanswered: Option<&Unanswered>,
+        at: Moment,
+    ) -> Cause {
         let machine = &mut self.machines[client.index()];
-        machine.suspect = match std::mem::take(&mut machine.suspect) {
-            suspect @ Suspect::Packet(..) => suspect,
-            _ => Suspect::Nobody,
-        };
-        let (protocol, endpoint) = (machine.protocol, machine.endpoint);
+        let before = std::mem::take(&mut machine.suspect);
+        if let Suspect::Packet(..) = before {
+            machine.suspect = before.clone();
+        }
+        let (protocol, endpoint, began) = (machine.protocol, machine.endpoint, machine.since);
         let access = &self.accesses[endpoint.index()];
         let may_be_old = protocol == Protocol::V5 && !access.speaks_v5;
         let was_let_in = machine.was_let_in;
@@ -129,14 +137,24 @@ impl Lifecycle {
                 if access.up > 0 && !is_alone =>
             {
                 let others = if access.up == 1 { "another is".into() } else { format!("{} others are", access.up) };
-                let detail = match was_let_in {
-                    true => format!("it hung up, while {others} up"),
-                    false => format!("it hung up, while {others} up; or it does not let this client in"),
-                };
+                if was_let_in {
+                    let detail = format!("it hung up, while {others} up");
+                    return Cause { reason: Reason::BrokerFull, detail: Scrubbed::new(&detail) };
+                }
+                let since = if let Suspect::Itself { since } = before { since } else { at };
+                machine.suspect = Suspect::Itself { since };
+                // Nobody made room, and still there was some for one that came after this client.
+                if access.newcomer > since && access.left < since {
+                    let detail = "it hung up again, and let another in meanwhile: it may not take this client's ID, \
+                                  user name, password or certificate";
+                    return Cause { reason: Reason::NotLetIn, detail: Scrubbed::new(detail) };
+                }
+                let detail = format!("it hung up, while {others} up; or it does not let this client in");
                 return Cause { reason: Reason::BrokerFull, detail: Scrubbed::new(&detail) };
             }
             (Some(Ask::Connect), Reason::ConnectionLost) => {
-                let hints = match (access.is_plain, may_be_old) {
+                // With others up it is the right port.
+                let hints = match (access.is_plain && access.up == 0, may_be_old) {
                     (true, true) => format!("it may want TLS at this port, be full, or {OLD}"),
                     (true, false) => "it may want TLS at this port, or be full".to_owned(),
                     (false, true) => format!("it may be full, or {OLD}"),
@@ -145,6 +163,9 @@ impl Lifecycle {
                 format!("{detail} ({hints})")
             }
             (Some(Ask::Connect), Reason::ConnectTimeout) if may_be_old => format!("{detail} (it may {OLD})"),
+            (Some(Ask::Connect), Reason::ConnectTimeout) if access.up > 0 && access.health.heard() > began => {
+                format!("{detail}, though it answers others (it may be full)")
+            }
             (_, Reason::UnsupportedProtocolVersion) if protocol == Protocol::V5 => {
                 // Another broker may answer there than before.
                 self.accesses[endpoint.index()].speaks_v5 = false;
@@ -201,6 +222,7 @@ impl Lifecycle {
     pub(super) fn came_up(&mut self, client: ClientKey, connack: &Connack, at: Moment) -> (Reason, String) {
         let machine = &mut self.machines[client.index()];
         let access = &mut self.accesses[machine.endpoint.index()];
+        access.newcomer = machine.admitted.max(access.newcomer);
         let is_v5 = machine.protocol == Protocol::V5;
         if is_v5 {
             (access.speaks_v5, access.speaks_old) = (true, false);
@@ -247,8 +269,8 @@ impl Lifecycle {
         let access = &mut self.accesses[machine.endpoint.index()];
         if !std::mem::replace(&mut access.is_probe_told, true) {
             let text = format!(
-                "{} refuses a probe ({detail}): clients that it does so to are measured by their heartbeats from \
-                 now on; allow the topic, or set another one: probe = {{ topic = \"…\" }}",
+                "{} refuses a probe ({detail}): heartbeats measure instead; allow the topic, or set another one: \
+                 probe = {{ topic = \"…\" }}",
                 access.names.0
             );
             self.effects.push(Effect::Warning(at, Scrubbed::new(&text)));

@@ -29,6 +29,12 @@ pub(super) struct Access {
     pub is_plain: bool,
     /// How many clients are up there.
     pub up: u32,
+    /// When one of them left it last.
+    pub left: Moment,
+    /// When the last of those began to connect that came up there.
+    pub newcomer: Moment,
+    /// Since when the newest probe of a client that is up there has had no answer, though it is late.
+    pub asked_in_vain: Moment,
     /// Whether a client came up there with MQTT 5,
     pub speaks_v5: bool,
     /// and whether one that may speak either had to make do with 3.1.1.
@@ -70,6 +76,9 @@ impl Access {
                 names,
                 is_plain,
                 up: 0,
+                left: now,
+                newcomer: now,
+                asked_in_vain: now,
                 speaks_v5: false,
                 speaks_old: false,
                 is_probe_told: false,
@@ -94,6 +103,11 @@ impl Access {
                 Some((cause.reason, cause.detail, next_probe.map(|at| at.since(now))))
             }
         }
+    }
+
+    /// Whether it is there for clients that are up: they have not all asked it in vain.
+    fn is_alive(&self) -> bool {
+        self.up > 0 && self.asked_in_vain <= self.health.heard()
     }
 
     fn is_letting_through(&self) -> bool {
@@ -139,23 +153,36 @@ impl Lifecycle {
     /// A probe's finding: the endpoint can be reached, or why it cannot.
     pub fn probed(&mut self, endpoint: EndpointKey, finding: Result<(), Cause>, now: Moment) {
         let access = &mut self.accesses[endpoint.index()];
-        let is_alive = access.up > 0;
+        let is_alive = access.is_alive();
         let health = &mut access.health;
-        let was_good = health.is_good();
         match finding {
             // A broker that is full hangs up, or no longer takes connections: to clients that are up it is there.
-            Err(cause) if is_alive && was_good && cause.reason.may_be_full() => health.open(now),
-            Ok(()) if was_good => health.open(now), // a doubt is gone, and the queue moves on
-            Ok(()) => {
+            Err(cause) if !(is_alive && cause.reason.may_be_full()) => {
+                health.shut(cause, now, &mut self.random);
+                self.resettle(endpoint, false, now);
+            }
+            _ if health.is_good() => health.open(now), // a doubt is gone, and the queue moves on
+            _ => {
                 let was_shut = health.is_shut();
                 health.open(now);
                 self.resettle(endpoint, was_shut, now);
             }
-            Err(cause) => {
-                health.shut(cause, now, &mut self.random);
-                self.resettle(endpoint, false, now);
-            }
         }
+    }
+
+    /// A client's endpoint answered it.
+    pub fn heard(&mut self, client: ClientKey, at: Moment) {
+        let endpoint = self.machines[client.index()].endpoint;
+        if self.accesses[endpoint.index()].health.answered(at) {
+            self.effects.push(Effect::Probe(endpoint));
+        }
+    }
+
+    /// A client that is up has waited for an answer since then for longer than it should have to.
+    pub fn late(&mut self, client: ClientKey, since: Moment) {
+        let endpoint = self.machines[client.index()].endpoint;
+        let newest = &mut self.accesses[endpoint.index()].asked_in_vain;
+        *newest = since.max(*newest);
     }
 
     /// The operator lets nobody through to an endpoint. Who is connected stays so, and nobody fails over.

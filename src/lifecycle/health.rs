@@ -167,6 +167,20 @@ impl Health {
         self.is_shut() && self.ask(now)
     }
 
+    /// It answered a client that is up. Where that contradicts a probe, it is asked again: not where the probe
+    /// found what those who are up need no more, such as a certificate.
+    pub(super) fn answered(&mut self, at: Moment) -> bool {
+        self.heard = at.max(self.heard);
+        let is_denied =
+            matches!(&self.verdict, Verdict::Shut { since, cause } if cause.reason.may_be_full() && at > *since);
+        is_denied && self.ask(at)
+    }
+
+    /// When anything good was heard of it last.
+    pub(super) fn heard(&self) -> Moment {
+        self.heard
+    }
+
     /// A connect that began at `started` failed somewhere on the way. Whether to ask the endpoint
     /// before more of them go out: not where a later probe already knows better.
     pub(super) fn doubt(&mut self, started: Moment, now: Moment) -> bool {

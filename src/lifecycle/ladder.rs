@@ -114,6 +114,9 @@ impl Lifecycle {
         let machine = &self.machines[client.index()];
         let (endpoint, was_up, since) = (machine.endpoint, machine.state == State::Up, machine.since);
         let access = &mut self.accesses[endpoint.index()];
+        if was_up && reason == Reason::KeepAliveTimeout {
+            access.asked_in_vain = at;
+        }
         // Of one that was never let in it is not certain that there is no room for it.
         if reason.remedy() == Remedy::Busy && (reason != Reason::BrokerFull || machine.was_let_in) {
             access.admission.slow_down(at);

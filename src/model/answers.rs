@@ -274,6 +274,23 @@ mod tests {
         assert_eq!(answers.quantile(at(649), 1.0), Some(Duration::from_millis(800)));
     }
 
+    /// A row that shows the last 24 answers has nothing but slow ones in it after as many.
+    #[test]
+    fn what_was_slow_for_a_while_is_not_usual_yet() {
+        let every = Duration::from_secs(5);
+        let ms = Duration::from_millis;
+        let mut answers = Answers::new(at(0), every);
+        (0..720).for_each(|n| answers.record(at(n * 5), ms(90), every));
+        assert_eq!(answers.usual(), ms(90));
+        let mut usual_after = |count: u64| {
+            (0..count).for_each(|n| answers.record(at(3_600 + n * 5), ms(650), every));
+            answers.usual()
+        };
+        assert!(usual_after(24) < ms(105));
+        assert!(usual_after(76) < ms(150), "nor is it after a hundred");
+        assert_eq!(usual_after(400), ms(650));
+    }
+
     #[test]
     fn jitter_is_the_smoothed_difference_of_neighbours() {
         let mut answers = Answers::new(at(0), SECOND);

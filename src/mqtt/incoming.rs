@@ -115,7 +115,8 @@ fn suback(protocol: Protocol, mut reader: Reader<'_>) -> Result<Received<'_>, Vi
     }
     for &code in codes {
         match protocol {
-            Protocol::V311 if code != 0x80 && code > 2 => return Err(Violation::byte(kind, "with return code", code)),
+            // Only 0x80 is a refusal by the book, but some brokers refuse with the codes of MQTT 5 (ejabberd).
+            Protocol::V311 if (3..0x80).contains(&code) => return Err(Violation::byte(kind, "with return code", code)),
             Protocol::V311 => {}
             Protocol::V5 => check_code(kind, code, &[0, 1, 2])?,
         }

@@ -4,12 +4,12 @@ use openssl::{base64::encode_block, sha::sha1};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
-    because, ended,
+    because, ended, header,
     http::{self, Answer, Reading, Silence},
 };
 use crate::{
     event::{Cause, Reason},
-    fleet::{Endpoint, WebSocket},
+    fleet::{Endpoint, Secret, WebSocket},
     text::Scrubbed,
 };
 
@@ -26,7 +26,11 @@ pub(super) async fn upgrade(
     target: &Endpoint,
 ) -> Result<Vec<u8>, Cause> {
     let key = encode_block(&fastrand::u128(..).to_be_bytes());
-    let request = request(websocket, target, &key)?;
+    let mut headers = websocket.headers.clone();
+    for (name, path) in &websocket.header_files {
+        headers.push((name.clone(), header::of_file(name, path).await?));
+    }
+    let request = request(websocket, &headers, target, &key)?;
     match http::ask(stream, &request, Reading::Ahead).await {
         Ok((answer, behind)) => judged(Ok(answer), &key).map(|()| behind),
         // What TLS says of the client's certificate it says only now, in version 1.3.
@@ -39,8 +43,13 @@ fn is_of_certificate(error: &std::io::Error) -> bool {
     ended::told(error).is_some_and(|cause| cause.reason == Reason::ClientCertificateRefused)
 }
 
-fn request(websocket: &WebSocket, target: &Endpoint, key: &str) -> Result<String, Cause> {
-    let own = |name: &str| websocket.headers.iter().any(|(given, _)| given.eq_ignore_ascii_case(name));
+fn request(
+    websocket: &WebSocket,
+    headers: &[(Box<str>, Secret)],
+    target: &Endpoint,
+    key: &str,
+) -> Result<String, Cause> {
+    let own = |name: &str| headers.iter().any(|(given, _)| given.eq_ignore_ascii_case(name));
     // The port is always named, the usual one as well.
     let host = target.address();
     let scheme = if target.transport.tls().is_some() { "https" } else { "http" };
@@ -55,7 +64,7 @@ fn request(websocket: &WebSocket, target: &Endpoint, key: &str) -> Result<String
     request.push_str(&format!(
         "Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: {PROTOCOL}\r\n"
     ));
-    for (name, value) in &websocket.headers {
+    for (name, value) in headers {
         if [name, value.expose()].iter().any(|text| text.contains(['\r', '\n', '\0'])) {
             return Err(because(Reason::Internal, &format!("the header {name} would end its line")));
         }

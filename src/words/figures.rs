@@ -154,6 +154,8 @@ mod tests {
     #[test]
     fn a_step_against_the_usual_shows_change_and_not_level() {
         let usual = us(90_000);
+        // As little as a hundred slow answers make of it, so little lower they are drawn.
+        assert_eq!([90_000, 105_000, 150_000].map(|usual| step_against(us(usual), us(650_000), 8)), [7, 7, 6]);
         let steps = [20_000, 60_000, 90_000, 130_000, 180_000, 900_000].map(|rtt| step_against(usual, us(rtt), 8));
         assert_eq!(steps, [0, 1, 2, 3, 4, 7]);
         let fast = [100, 400, 900, 3_000].map(|rtt| step_against(us(150), us(rtt), 8));

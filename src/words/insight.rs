@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// What most of the unhealthy share: `187 of 190 down share endpoint eu-2: certificate expired, since 12:01`,
-/// or `220 down: 110 at eu-1, connection refused; 110 at eu-2, certificate expired`. How many are not well it
+/// or `220 down since 12:01: 110 at eu-1, connection refused; 110 at eu-2, certificate expired`. How many are not well it
 /// takes from the totals, as the header does. `clock` tells a moment's time of day.
 pub fn causes(known: &Known, clock: impl Fn(Moment) -> String) -> Option<String> {
     told(known.fleet(), known.insights(), known.totals(), &clock)
@@ -32,9 +32,15 @@ fn told(fleet: &Fleet, insights: &[Insight], totals: &Totals, clock: &dyn Fn(Mom
     match insights.as_slice() {
         [] => None,
         [one, other] if one.are_slow == other.are_slow => {
-            let parts = [one, other].map(|insight| part(fleet, insight));
+            let since = |insight: &Insight| insight.since.map(|at| format!(" since {}", clock(at))).unwrap_or_default();
+            let whens = [*one, *other].map(since);
+            let (both, each) = match &whens {
+                [first, second] if first == second => (first.clone(), Default::default()),
+                _ => (String::new(), whens),
+            };
+            let parts = [(*one, &each[0]), (*other, &each[1])].map(|(insight, since)| part(fleet, insight, since));
             let what = if one.are_slow { "slow" } else { "down" };
-            Some(format!("{} {what}: {}", figures::count(now(one)), parts.join("; ")))
+            Some(format!("{} {what}{both}: {}", figures::count(now(one)), parts.join("; ")))
         }
         several => {
             let sentences = several.iter().map(|insight| sentence(fleet, insight, now(insight), clock));
@@ -43,16 +49,16 @@ fn told(fleet: &Fleet, insights: &[Insight], totals: &Totals, clock: &dyn Fn(Mom
     }
 }
 
-/// One of two causes: `110 at eu-1, connection refused`.
-fn part(fleet: &Fleet, insight: &Insight) -> String {
+/// One of two causes: `110 at eu-1 since 12:01, connection refused`.
+fn part(fleet: &Fleet, insight: &Insight, since: &str) -> String {
     let count = figures::count(insight.clients);
     let (place, why) = match &insight.shared {
         Shared::Endpoint(endpoint, why) => (format!(" at {}", fleet.endpoint(*endpoint).name), *why),
         Shared::Label { label, value, why } => (format!(" in {label}={value}"), *why),
-        Shared::Reason(why) => return format!("{count} {}", why.words()),
+        Shared::Reason(why) => return format!("{count} {}{since}", why.words()),
         _ => return sentence(fleet, insight, insight.of, &|_| String::new()),
     };
-    format!("{count}{place}{}", why.map(|why| format!(", {}", why.words())).unwrap_or_default())
+    format!("{count}{place}{since}{}", why.map(|why| format!(", {}", why.words())).unwrap_or_default())
 }
 
 /// A cause as a sentence of its own; `of` clients are down, or slow.
@@ -192,8 +198,21 @@ mod tests {
         let tell = |insights: &[Insight]| told(&fleet(), insights, &totals, &|_| "12:01".to_owned());
         assert_eq!(
             tell(&two).as_deref(),
-            Some("221 down: 110 at eu-1, connection refused; 110 at eu-2, certificate expired")
+            Some("221 down since 12:01: 110 at eu-1, connection refused; 110 at eu-2, certificate expired")
         );
+        // One has been there for longer, and of the other it is not known.
+        let [earlier, mut later] = two;
+        let apart = |later: &Insight| {
+            let clock = |at: Moment| format!("12:0{}", at.0);
+            told(&fleet(), &[earlier.clone(), later.clone()], &totals, &clock)
+        };
+        later.since = Some(Moment(7));
+        let says =
+            "221 down: 110 at eu-1 since 12:01, connection refused; 110 at eu-2 since 12:07, certificate expired";
+        assert_eq!(apart(&later).as_deref(), Some(says));
+        later.since = None;
+        let says = "221 down: 110 at eu-1 since 12:01, connection refused; 110 at eu-2, certificate expired";
+        assert_eq!(apart(&later).as_deref(), Some(says));
         let all = insight(Shared::Reason(Why::Down(Reason::ConnectionRefused)), false, 220, 220);
         assert_eq!(tell(&[all]).as_deref(), Some("all 221 down: connection refused, since 12:01"));
         assert_eq!(tell(&[insight(site(None), true, 9, 9)]), None, "nobody is slow any more");

@@ -2,6 +2,7 @@
 
 mod server;
 mod table;
+mod trial;
 
 mod aedes;
 mod amqtt;

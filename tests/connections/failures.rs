@@ -106,6 +106,7 @@
 //! | `disconnected_over_a_message` | a broker says 0x90 to the birth message | failed | topic_invalid | operator | `broker disconnected press: topic not accepted: N ms after PUBLISH to status/press at QoS 1; not tried again` |
 //! | `broker_full` | a broker hangs up on CONNECT while another client is up | backoff | broker_full | retry | `broker refused press: broker full, it seems: it hung up, while another is up; or it does not let this client in; retry in N s` |
 //! | `broker_full_tls` | the way to it hangs up in the TLS handshake meanwhile | backoff | broker_full | retry | `broker refused press: broker full, it seems: it hung up, while another is up; or it does not let this client in; retry in N s` |
+//! | `not_let_in` | a broker hangs up on one client's CONNECT twice, and lets another in between | failed | not_let_in | slow | `broker refused press: not let in, it seems: it hung up again, and let another in meanwhile: it may not take this client's ID, user name, password or certificate; tried again in N min` |
 //! | `version_hung_up_on` | a broker of MQTT 3.1.1 hangs up on MQTT 5 | backoff | connection_lost | retry | `press could not connect to plant: connection lost: the broker closed the connection instead of answering CONNECT (it may want TLS at this port, be full, or speak MQTT 3.1.1 only: set protocol = "3.1.1"); retry in N s` |
 //! | `version_in_silence` | a broker of MQTT 3.1.1 does not answer MQTT 5 | backoff | connect_timeout | retry | `press could not connect to plant: connect timed out: no CONNACK within 1s (it may speak MQTT 3.1.1 only: set protocol = "3.1.1"); retry in N s` |
 //! | `version_found_by_itself` | a broker that answers neither, and `protocol = "auto"` | backoff | connection_lost | retry | `press could not connect to plant: connection lost: the broker closed the connection instead of answering CONNECT (it may want TLS at this port, or be full); retry in N s` |
@@ -246,7 +247,14 @@ impl Run {
     /// The same, of its first failure that is not for this reason, which may come before it.
     #[track_caller]
     fn expect_after(&mut self, reason: &str, name: &str) -> Value {
-        let step = self.step("another failure", |step| is_failure(step) && step["reason"] != reason);
+        self.expect_after_all(&[reason], name)
+    }
+
+    /// The same, of its first failure that is for none of these reasons.
+    #[track_caller]
+    fn expect_after_all(&mut self, reasons: &[&str], name: &str) -> Value {
+        let is_other = |step: &Value| !reasons.contains(&step["reason"].as_str().unwrap_or_default());
+        let step = self.step("another failure", |step| is_failure(step) && is_other(step));
         self.compare(name, step)
     }
 
@@ -301,7 +309,8 @@ impl Run {
         let nth = states(&self.program.heard().lines[..self.seen]).filter(|step| is_failure(step)).count();
         let is_failure = |words: &&str| {
             let passes = ["press connected to plant", ": endpoint not probed yet", ": starting"];
-            words.starts_with("press ") && !passes.iter().any(|p| words.ends_with(p)) || words.starts_with("broker ")
+            let is_brokers = ["broker refused press", "broker disconnected press"].iter().any(|w| words.starts_with(w));
+            words.starts_with("press ") && !passes.iter().any(|p| words.ends_with(p)) || is_brokers
         };
         let end = Instant::now() + SOON;
         loop {

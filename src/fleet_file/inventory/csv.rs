@@ -118,7 +118,11 @@ fn names(record: &ByteRecord, mapped: &[Mapped], cells: &mut Rows<'_, '_>, spot:
             Some(field) => fields.push((index, field)),
             None if mapped.iter().any(|m| m.column == *name) => {}
             None => {
-                if let Some(near) = Field::near(name) {
+                if let Some(shared) = Field::shared(name) {
+                    let all = Field::all();
+                    let title = format!("`{shared}` is no column: all devices of a table share it; there are {all}");
+                    cells.doubtful(spot(index), &title);
+                } else if let Some(near) = Field::near(name) {
                     cells.doubtful(spot(index), &format!("this column is not used: did you mean `{near}`?"));
                 }
             }

@@ -1,5 +1,6 @@
 //! Defines which fields of a client an inventory can have, and what they are called there; how its file is made up is the formats' matter.
 
+use super::super::format::COMMON_KEYS;
 use crate::{
     document::{Draft, Report, Value, nearest, quoted},
     text::Scrubbed,
@@ -43,6 +44,17 @@ impl Field {
     /// The field that a column of nearly this name was meant to have.
     pub(crate) fn near(name: &str) -> Option<&'static str> {
         nearest(name, NAMES.iter().map(|(name, _)| *name))
+    }
+
+    /// The setting of this name that a device cannot have of its own.
+    pub(crate) fn shared(name: &str) -> Option<&'static str> {
+        COMMON_KEYS.iter().copied().find(|key| *key == name && Field::of(key).is_none())
+    }
+
+    /// What columns can have, in words.
+    pub(crate) fn all() -> String {
+        let names: Vec<&str> = NAMES.iter().map(|(name, _)| *name).collect();
+        format!("{}, {LABELS}.NAME", names.join(", "))
     }
 
     pub(crate) fn name(&self) -> String {
@@ -89,10 +101,9 @@ fn take(name: &str, value: &Value<'_>, mapped: &mut Vec<Mapped>, report: &mut Re
         }
         Some(field) => mapped.push(Mapped { field, column: column.to_owned(), span: value.span.clone() }),
         None => {
-            let all = NAMES.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
-            let help = match Field::near(name) {
+            let help = match Field::near(name).filter(|_| Field::shared(name).is_none()) {
                 Some(near) => format!("did you mean `{near}`?"),
-                None => format!("`columns` can have: {all}, labels.NAME; what all clients share stands in the table"),
+                None => format!("`columns` can have: {}; what all clients share stands in the table", Field::all()),
             };
             let title = format!("an inventory has no field {}", quoted(name));
             report.error(Draft::at(value.span.clone(), title).help(help));

@@ -300,6 +300,15 @@ fn what_is_wrong_around_the_rows_is_told() {
     fs::set_permissions(files.0.path().join("d.csv"), Permissions::from_mode(0o644)).unwrap();
     let said = warnings(&files.read("from = 'd.csv'\nendpoints = ['a']").unwrap());
     assert!(said.contains("d.csv:1:4") && said.contains("did you mean `username`?"), "{said}");
+    files.put("e.csv", "id,keep_alive,publish,serial\na,5s,x,1\n");
+    let shared = warnings(&files.read("from = 'e.csv'\nendpoints = ['a']").unwrap());
+    for says in [
+        "e.csv:1:4",
+        "`keep_alive` is no column: all devices of a table share it; there are id, username,",
+        "`publish` is",
+    ] {
+        assert!(shared.contains(says) && !shared.contains("serial is"), "{shared}");
+    }
     assert!(said.contains("others than its owner can reach") && said.contains("which has passwords in it"), "{said}");
 }
 

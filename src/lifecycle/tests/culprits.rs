@@ -168,6 +168,89 @@ fn a_broker_that_hangs_up_while_others_are_up_is_full_and_never_shut() {
     }
 }
 
+/// A client of several at one endpoint that is hung up on, while another one is told of then and later.
+#[test]
+fn who_is_hung_up_on_while_others_are_let_in_is_not_let_in() {
+    // Whether another comes in between, and whether one leaves before.
+    for (comes, leaves, reason) in
+        [(true, false, Reason::NotLetIn), (true, true, Reason::BrokerFull), (false, false, Reason::BrokerFull)]
+    {
+        let mut l = Lifecycle::new(&fleet(3, 1_000, Settings::default()), 1, ms(0));
+        let [a, b, c] = [0, 1, 2].map(ClientKey);
+        l.worker_ready(WorkerKey(0), [a, b, c], ms(0));
+        l.start(a, ms(0));
+        let (t, _, g) = connects(&mut l, a, 0);
+        l.report(a, g, up(), ms(t));
+        let hangs_up = after(Reason::ConnectionLost, &Unanswered::new(Ask::Connect));
+        l.start(c, ms(t));
+        let (t, _, g) = connects(&mut l, c, t);
+        l.report(c, g, hangs_up.clone(), ms(t));
+        assert_eq!(last_step(&mut l).reason, Reason::BrokerFull);
+        if leaves {
+            l.disconnect(a, ms(t + 1));
+        }
+        // It comes in where the other one may be waiting.
+        let mut at = t + 1;
+        if comes {
+            l.start(b, ms(at));
+            let (t, _, g) = connects(&mut l, b, at);
+            l.report(b, g, up(), ms(t));
+            at = t;
+        }
+        let (t, _, g) = connects(&mut l, c, at);
+        l.report(c, g, hangs_up.clone(), ms(t));
+        let step = last_step(&mut l);
+        assert_eq!(step.reason, reason, "{comes}, {leaves}: {step:?}");
+        assert_eq!(step.to, if reason == Reason::NotLetIn { State::Failed } else { State::Backoff });
+    }
+}
+
+/// Clients that are up by their keep alives only are no witnesses.
+#[test]
+fn an_endpoint_that_is_silent_to_those_who_are_up_is_shut_when_its_probe_fails() {
+    let endpoint = EndpointKey(0);
+    let fails = |l: &mut Lifecycle, at| {
+        let cause = Cause { reason: Reason::ConnectTimeout, detail: Scrubbed::default() };
+        l.probed(endpoint, Err(cause), ms(at));
+        matches!(l.gate(endpoint).condition, Condition::Shut { .. })
+    };
+    let mut l = all_up(3, Settings::default());
+    assert!(!fails(&mut l, 100), "it is full");
+    l.late(ClientKey(0), ms(200));
+    l.heard(ClientKey(1), ms(300));
+    assert!(!fails(&mut l, 400), "it answers another");
+    l.late(ClientKey(1), ms(500));
+    assert!(fails(&mut l, 600));
+    // As soon as it answers anybody it is asked, and what it said to the others may be that it is full.
+    l.heard(ClientKey(2), ms(700));
+    assert!(l.drain().any(|effect| effect == Effect::Probe(endpoint)));
+    assert!(!fails(&mut l, 800));
+    // What those who are up need no more is no contradiction, however often they are answered.
+    let cause = Cause { reason: Reason::CertificateExpired, detail: Scrubbed::default() };
+    l.probed(endpoint, Err(cause), ms(900));
+    drop(l.drain());
+    l.heard(ClientKey(2), ms(1_000));
+    assert!(!l.drain().any(|effect| effect == Effect::Probe(endpoint)));
+}
+
+#[test]
+fn a_broker_that_answers_others_and_not_this_client_may_be_full() {
+    let connect = Unanswered::new(Ask::Connect);
+    for (answers, says) in [(Some(150), true), (Some(50), false), (None, false)] {
+        let mut l = all_up(2, Settings { protocol: Protocol::V311, ..Settings::default() });
+        let c = ClientKey(1);
+        l.reconnect(c, ms(100));
+        let (_, _, g) = connects(&mut l, c, 100);
+        if let Some(at) = answers {
+            l.heard(ClientKey(0), ms(at));
+        }
+        l.report(c, g, after(Reason::ConnectTimeout, &connect), ms(5_000));
+        let step = last_step(&mut l);
+        assert_eq!(step.reason, Reason::ConnectTimeout);
+        assert_eq!(step.detail.contains("though it answers others (it may be full)"), says, "{answers:?}: {step:?}");
+    }
+}
+
 #[test]
 fn a_broker_where_nobody_is_up_may_speak_an_older_version() {
     for (step, reason, says) in [

@@ -265,7 +265,7 @@ fn suback_and_unsuback() {
             (&[0x90, 0], "SUBACK that ends too early"),
             (&[0x90, 2, 0, 7], "SUBACK without reason codes"),
             (&[0x90, 3, 0, 7, 3], "SUBACK with return code 0x03"),
-            (&[0x90, 3, 0, 7, 0x87], "SUBACK with return code 0x87"),
+            (&[0x90, 4, 0, 7, 0x80, 0x7f], "SUBACK with return code 0x7f"),
             (&[0xb0, 1, 0], "UNSUBACK that ends too early"),
             (&[0xb0, 3, 0, 7, 0], "UNSUBACK with bytes behind its end"),
         ],

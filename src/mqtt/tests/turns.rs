@@ -135,11 +135,25 @@ fn paho_is_given_a_pubrec_without_properties() {
         let mut inspector = publishing(Protocol::V5, QOS2, 0x107);
         let packet = about(0x50, 0x107, rest);
         let received = inspector.received(&packet).expect("a PUBREC");
-        assert_eq!(inspector.instead(&packet, &received), instead);
+        assert_eq!(inspector.instead(&packet, &received), instead.map(Vec::from));
     }
     let mut inspector = publishing(Protocol::V311, QOS2, 7);
     let received = inspector.received(&[0x50, 0x82, 0x80, 0, 0, 7]).expect("a PUBREC");
     assert_eq!(inspector.instead(&[0x50, 0x82, 0x80, 0, 0, 7], &received), None);
+}
+
+/// ejabberd refuses with 0x8f there.
+#[test]
+fn paho_is_given_a_refusal_of_3_1_1_as_it_knows_it() {
+    for (protocol, head, packet, instead) in [
+        (Protocol::V311, 4, vec![0x90, 5, 0, 7, 0x8f, 1, 0xff], Some(vec![0x90, 5, 0, 7, 0x80, 1, 0x80])),
+        (Protocol::V311, 5, vec![0x90, 0x84, 0, 0, 7, 0x87, 2], Some(vec![0x90, 0x84, 0, 0, 7, 0x80, 2])),
+        (Protocol::V311, 4, vec![0x90, 4, 0, 7, 0x80, 2], None),
+        (Protocol::V5, 5, vec![0x90, 4, 0, 7, 0, 0x8f], None),
+    ] {
+        let received = Received::SubAck { id: 7, codes: &packet[head..], reason: None };
+        assert_eq!(up(protocol).instead(&packet, &received), instead);
+    }
 }
 
 #[test]

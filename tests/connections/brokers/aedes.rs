@@ -7,7 +7,7 @@ use rustix::process::Signal;
 
 use super::{
     server::{Server, installed, program},
-    table::{Broker, Cell, Column, Expected, PASSWORD, Ports},
+    table::{Broker, Cell, Column, PASSWORD, Ports, Right, Way},
 };
 
 pub const COLUMN: Column = Column {
@@ -19,7 +19,7 @@ pub const COLUMN: Column = Column {
         _ => None,
     },
     start: |certificate, key, limit| Box::new(Aedes::start(certificate, key, limit)),
-    differs,
+    right,
 };
 
 /// What a user of aedes writes: `authenticate`, `authorizePublish`, `authorizeSubscribe` and `preConnect`.
@@ -28,10 +28,13 @@ import fs from 'node:fs'; import net from 'node:net'; import tls from 'node:tls'
 import { createRequire } from 'node:module'
 const { Aedes } = createRequire(process.env.AEDES)('aedes')
 const [plain, secure, password, limit] = process.argv.slice(2)
+const taken = {}
 const broker = await Aedes.createBroker({
   preConnect: (client, packet, done) => {
-    const full = limit !== 'none' && broker.connectedClients >= Number(limit)
+    const door = client.conn.localPort
+    const full = limit !== 'none' && (taken[door] ?? 0) >= Number(limit)
     if (full) console.log('full, refused', packet.clientId)
+    else taken[door] = (taken[door] ?? 0) + 1
     done(null, !full)
   },
   authenticate: (client, user, given, done) => {
@@ -71,14 +74,14 @@ struct Aedes {
 
 impl Aedes {
     fn start(certificate: &Path, key: &Path, limit: Option<u32>) -> Aedes {
-        let ports = Ports { plain: free_port(), tls: Some(free_port()) };
+        let ports = Ports { plain: free_port(), tls: free_port() };
         let dir = Server::folder(&[("broker.mjs", PROGRAM.to_owned())]);
-        let [plain, tls] = [ports.plain, ports.tls.unwrap_or(0)].map(|port| port.to_string());
+        let [plain, tls] = [ports.plain, ports.tls].map(|port| port.to_string());
         let limit = limit.map_or("none".to_owned(), |limit| limit.to_string());
         let mut command = Command::new(program("node").expect("node"));
         command.arg(dir.path().join("broker.mjs")).args([&plain, &tls, PASSWORD, &limit]);
         command.env("AEDES", installed("aedes/package.json").expect("aedes")).env("CERT", certificate).env("KEY", key);
-        let server = Server::start(dir, &mut command, &[ports.plain, ports.tls.unwrap_or(ports.plain)]);
+        let server = Server::start(dir, &mut command, &[ports.plain, ports.tls]);
         Aedes { server, ports }
     }
 }
@@ -88,39 +91,51 @@ impl Broker for Aedes {
         self.ports
     }
 
-    fn log(&self) -> String {
-        self.server.log()
+    fn logs(&self) -> Vec<String> {
+        vec![self.server.log()]
     }
 
-    fn logs(&self, cell: Cell) -> Option<&'static str> {
-        Some(match cell {
-            Cell::Right => "accepts right-",
-            Cell::Wrong => "refuses wrong-",
-            Cell::Duplicate => "closed duplicate-",
-            Cell::ProbeRefused => "denies publish proberefused-",
-            Cell::SubscriptionRefused => "denies subscribe subscriptionrefused-",
-            Cell::Kicked => "kicks kicked-",
-            Cell::Full => "full, refused full-",
-            _ => return None,
-        })
-    }
-
-    fn kick(&mut self) -> bool {
+    fn kick(&mut self) {
         self.server.say("kick");
-        true
     }
 
-    fn kill(&mut self) -> bool {
+    fn kill(&mut self) {
         self.server.kill();
-        true
     }
 
-    fn stop(&mut self) -> bool {
+    fn stop(&mut self) {
         self.server.signal(Signal::TERM);
-        true
     }
 }
 
-fn differs(_: Cell) -> Option<Expected> {
-    None
+fn right(cell: Cell, way: Way) -> Result<Right, &'static str> {
+    Ok(match cell {
+        Cell::Right | Cell::Subscribed | Cell::Qos(_) => Right::up("accepts %c"),
+        Cell::Will => Right::up("closed %c"),
+        Cell::Wrong => Right::new("failed", "bad_credentials", "bad user name or password", "refuses %c"),
+        Cell::Duplicate => Right::suspected("closed %c"),
+        Cell::ProbeRefused => {
+            let says = match way.is_tls() {
+                true => {
+                    "the broker closed the connection without taking leave in TLS, * after PUBLISH to mqfleet/probe/%c at QoS 1 (its probe)"
+                }
+                false => "the broker closed the connection * after PUBLISH to mqfleet/probe/%c at QoS 1 (its probe)",
+            };
+            Right::muted(says, "denies publish %c")
+        }
+        Cell::SubscriptionRefused => {
+            let says = "the broker refused the subscription to forbidden/thing";
+            Right::new("shortfall", "", says, "denies subscribe %c")
+        }
+        Cell::Kicked => Right::cut(way, "kicks %c"),
+        // It leaves whom it does not let in without an answer.
+        Cell::Full => Right::new(
+            "backoff",
+            "connect_timeout",
+            "connect timed out: no CONNACK within 5s, though it answers others (it may be full)",
+            "full, refused %c",
+        ),
+        Cell::Stopped => Right::cut(way, "closed %c"),
+        Cell::Killed => Right::cut(way, "").and_logs_nothing("it is dead"),
+    })
 }

@@ -7,7 +7,7 @@ use rustix::process::Signal;
 
 use super::{
     server::{Server, installed},
-    table::{Broker, Cell, Column, Expected, PASSWORD, Ports},
+    table::{Broker, Cell, Column, PASSWORD, Ports, Right, Way},
 };
 
 pub const COLUMN: Column = Column {
@@ -15,7 +15,7 @@ pub const COLUMN: Column = Column {
     versions: &["3.1.1"],
     missing: || installed("amqtt/bin/amqtt").is_none().then_some("`make brokers` has not installed it"),
     start: |certificate, key, limit| Box::new(Amqtt::start(certificate, key, limit)),
-    differs,
+    right,
 };
 
 struct Amqtt {
@@ -25,7 +25,7 @@ struct Amqtt {
 
 impl Amqtt {
     fn start(certificate: &Path, key: &Path, limit: Option<u32>) -> Amqtt {
-        let ports = Ports { plain: free_port(), tls: Some(free_port()) };
+        let ports = Ports { plain: free_port(), tls: free_port() };
         // Who is denied may publish and subscribe to what the others' cells need, and to nothing else.
         let conf = format!(
             r##"
@@ -40,7 +40,7 @@ plugins:
     acl: {{fleet: ["#"], kicked: ["#"], denied: ["free/#"]}}
 "##,
             plain = ports.plain,
-            tls = ports.tls.unwrap_or(0),
+            tls = ports.tls,
             limit = limit.unwrap_or(0),
             certificate = certificate.display(),
             key = key.display(),
@@ -55,7 +55,7 @@ plugins:
         std::fs::write(dir.path().join("passwords"), users.concat()).expect("a file");
         let mut command = Command::new(installed("amqtt/bin/amqtt").expect("amqtt"));
         command.args(["-d", "-c", "broker.yaml"]);
-        let server = Server::start(dir, &mut command, &[ports.plain, ports.tls.unwrap_or(ports.plain)]);
+        let server = Server::start(dir, &mut command, &[ports.plain, ports.tls]);
         Amqtt { server, ports }
     }
 }
@@ -65,27 +65,47 @@ impl Broker for Amqtt {
         self.ports
     }
 
-    fn log(&self) -> String {
-        self.server.log()
+    fn logs(&self) -> Vec<String> {
+        vec![self.server.log()]
     }
 
-    fn kill(&mut self) -> bool {
+    fn kill(&mut self) {
         self.server.kill();
-        true
     }
 
-    fn stop(&mut self) -> bool {
+    fn stop(&mut self) {
         self.server.signal(Signal::TERM);
-        true
     }
 }
 
-fn differs(cell: Cell) -> Option<Expected> {
-    match cell {
+fn right(cell: Cell, way: Way) -> Result<Right, &'static str> {
+    const SERVES: &str = "%c Start messages handling";
+    Ok(match cell {
+        Cell::Right | Cell::Subscribed => Right::up(SERVES),
+        Cell::Qos(_) => Right::up("Broadcasting message from (client id=%c) on topic 'free/%c'"),
+        Cell::Will => Right::up("Broadcasting message from (client id=%c) on topic 'ends/%c'"),
+        Cell::Wrong => Right::new(
+            "failed",
+            "not_authorized",
+            "not authorized",
+            "Authentication failure: password mismatch for user 'fleet'",
+        ),
         // It leaves both connected.
-        Cell::Duplicate => Some(Expected { outcomes: &["nothing"], reasons: &[] }),
-        // It acknowledges what it does not let through, at times late.
-        Cell::ProbeRefused => Some(Expected { outcomes: &["answered", "late", "notice"], reasons: &[] }),
-        _ => None,
-    }
+        Cell::Duplicate => Right::new("nothing", "connected", "both are up", SERVES),
+        Cell::ProbeRefused => Right::acknowledged(SERVES),
+        Cell::SubscriptionRefused => {
+            let says = "the broker refused the subscription to forbidden/thing";
+            Right::new("shortfall", "", says, "%c handling subscription")
+        }
+        Cell::Kicked => return Err("it has no way to throw a client off"),
+        // It leaves whom it has no room for without an answer.
+        Cell::Full => Right::new(
+            "backoff",
+            "connect_timeout",
+            "connect timed out: no CONNACK within 5s, though it answers others (it may be full)",
+            "1/1 connections acquired",
+        ),
+        Cell::Stopped => Right::cut(way, "%c"),
+        Cell::Killed => Right::cut(way, "").and_logs_nothing("it is dead"),
+    })
 }

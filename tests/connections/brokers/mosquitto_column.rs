@@ -5,14 +5,14 @@ use std::{path::Path, process::Command};
 use mqfleet_test_support::mosquitto::{Mosquitto, Setup, free_port};
 use rustix::process::Rlimit;
 
-use super::table::{Broker, Cell, Column, Expected, PASSWORD, Ports};
+use super::table::{Broker, Cell, Column, PASSWORD, Ports, Right, Way};
 
 pub const COLUMN: Column = Column {
     name: "mosquitto",
     versions: &["3.1.1", "5"],
     missing: || None,
     start: |certificate, key, limit| Box::new(WithRules::start(certificate, key, limit)),
-    differs,
+    right,
 };
 
 struct WithRules {
@@ -42,7 +42,7 @@ impl WithRules {
         ];
         let setup = Setup { lines, verbose: true, ..Setup::default() };
         let broker = Mosquitto::with(setup);
-        let column = WithRules { ports: Ports { plain: broker.port(), tls: Some(tls) }, broker, _rules: dir };
+        let column = WithRules { ports: Ports { plain: broker.port(), tls }, broker, _rules: dir };
         for user in ["fleet", "kicked", "denied"] {
             column.control(&["createClient", user, "-p", PASSWORD]);
         }
@@ -60,7 +60,8 @@ impl WithRules {
         }
         // Its own limit stops working after the first refusal: it is given no more descriptors instead.
         if let Some(limit) = limit {
-            let files = Some(column.broker.files_at_rest() + u64::from(limit));
+            // With each connection its library for access rules opens a file.
+            let files = Some(column.broker.files_at_rest() + u64::from(limit) + 1);
             column.broker.limit_files(Rlimit { current: files, maximum: files });
         }
         column
@@ -81,40 +82,68 @@ impl Broker for WithRules {
         self.ports
     }
 
-    fn log(&self) -> String {
-        self.broker.log()
+    fn logs(&self) -> Vec<String> {
+        vec![self.broker.log()]
     }
 
-    fn logs(&self, cell: Cell) -> Option<&'static str> {
-        Some(match cell {
-            Cell::Right => "as right-5-tls (p5",
-            Cell::Duplicate => "already connected, closing old connection",
-            Cell::ProbeRefused => "Denied PUBLISH from proberefused-5-tls",
-            Cell::Stopped => "terminating",
-            _ => return None,
-        })
-    }
-
-    fn kick(&mut self) -> bool {
+    fn kick(&mut self) {
         self.control(&["disableClient", "kicked"]);
-        true
     }
 
-    fn kill(&mut self) -> bool {
+    fn kill(&mut self) {
         self.broker.kill9();
-        true
     }
 
-    fn stop(&mut self) -> bool {
+    fn stop(&mut self) {
         self.broker.stop();
-        true
     }
 }
 
-fn differs(cell: Cell) -> Option<Expected> {
-    match cell {
+fn right(cell: Cell, way: Way) -> Result<Right, &'static str> {
+    let refused = if way.is_v5() { "not authorized" } else { "" };
+    Ok(match cell {
+        Cell::Right => Right::up("New client connected from * as %c (p"),
+        Cell::Subscribed => Right::up("Sending SUBACK to %c"),
+        Cell::Qos(0) => Right::up("Received PUBLISH from %c (d0, q0"),
+        Cell::Qos(1) => Right::up("Received PUBLISH from %c (d0, q1"),
+        Cell::Qos(_) => Right::up("Received PUBLISH from %c (d0, q2"),
+        Cell::Will => Right::up("Sending PUBLISH to ears (d0, q1, r0, m*, 'ends/%c'"),
+        // It knows no name yet, and says 135 in MQTT 5.
+        Cell::Wrong if way.is_v5() => {
+            Right::new("failed", "not_authorized", "not authorized", "Sending CONNACK to 127.0.0.1 (0, 135)")
+        }
+        Cell::Wrong => Right::new("failed", "not_authorized", "not authorized", "Sending CONNACK to 127.0.0.1 (0, 5)"),
+        // Not in MQTT 5 either does its 2.0.11 say so to the client.
+        Cell::Duplicate => Right::suspected("Client %c already connected, closing old connection"),
+        Cell::ProbeRefused if way.is_v5() => {
+            Right::muted("PUBLISH to mqfleet/probe/%c: not authorized", "Denied PUBLISH from %c (d0, q1")
+        }
         // MQTT 3.1.1 has no word for no: it acknowledges what it does not let through.
-        Cell::ProbeRefused => Some(Expected { outcomes: &["answered", "notice", "late", "shortfall"], reasons: &[] }),
-        _ => None,
-    }
+        Cell::ProbeRefused => Right::acknowledged("Denied PUBLISH from %c (d0, q1"),
+        Cell::SubscriptionRefused => {
+            let says = match refused {
+                "" => "the broker refused the subscription to forbidden/thing",
+                _ => "the broker refused the subscription to forbidden/thing: not authorized",
+            };
+            Right::new("shortfall", "", says, "Sending SUBACK to %c")
+        }
+        Cell::Kicked if way.is_v5() => {
+            let log = "Client %c been disconnected by administrative action";
+            Right::new("backoff", "administrative_action", "kicked by administrator", log)
+        }
+        Cell::Kicked => Right::closed(way, "Client %c been disconnected by administrative action"),
+        // Its library for access rules has no descriptor left to read them. In MQTT 5 nobody is up there, and without
+        // TLS it cannot be told whether it speaks that at all.
+        Cell::Full if way.is_v5() && !way.is_tls() => {
+            let says = "connection lost: the broker closed the connection instead of answering CONNECT (it may be full, \
+                        or speak MQTT 3.1.1 only: set protocol = \"3.1.1\")";
+            Right::new("backoff", "connection_lost", says, "Client connection from 127.0.0.1 denied access by tcpd")
+        }
+        Cell::Full => {
+            let says = "broker full, it seems: it hung up, while another is up; or it does not let this client in";
+            Right::new("backoff", "broker_full", says, "Client connection from 127.0.0.1 denied access by tcpd")
+        }
+        Cell::Stopped => Right::closed(way, "terminating"),
+        Cell::Killed => Right::cut(way, "").and_logs_nothing("it is dead"),
+    })
 }

@@ -7,7 +7,7 @@ use rustix::process::Signal;
 
 use super::{
     server::{Server, program},
-    table::{Broker, Cell, Column, Expected, PASSWORD, Ports},
+    table::{Broker, Cell, Column, PASSWORD, Ports, Right, Way},
 };
 
 pub const COLUMN: Column = Column {
@@ -15,7 +15,7 @@ pub const COLUMN: Column = Column {
     versions: &["3.1.1"],
     missing: || program("nats-server").is_none().then_some("`make brokers` has not installed it"),
     start: |certificate, key, limit| Box::new(Nats::start(certificate, key, limit)),
-    differs,
+    right,
 };
 
 /// One server has one door for MQTT: there are two, which know nothing of each other.
@@ -29,11 +29,7 @@ impl Nats {
     fn start(certificate: &Path, key: &Path, limit: Option<u32>) -> Nats {
         let [plain, tls] = [free_port(), free_port()];
         let files = format!("tls {{ cert_file: '{}', key_file: '{}' }}", certificate.display(), key.display());
-        Nats {
-            plain: server(plain, "", limit),
-            tls: server(tls, &files, limit),
-            ports: Ports { plain, tls: Some(tls) },
-        }
+        Nats { plain: server(plain, "", limit), tls: server(tls, &files, limit), ports: Ports { plain, tls } }
     }
 }
 
@@ -75,42 +71,66 @@ impl Broker for Nats {
         self.ports
     }
 
-    fn log(&self) -> String {
-        self.plain.log() + &self.tls.log()
+    fn logs(&self) -> Vec<String> {
+        vec![self.plain.log(), self.tls.log()]
     }
 
     fn are_doors_apart(&self) -> bool {
         true
     }
 
-    fn kick(&mut self) -> bool {
+    fn kick(&mut self) {
         for server in [&self.plain, &self.tls] {
             let path = |name: &str| server.dir.path().join(name);
             fs::copy(path("without.conf"), path("nats.conf")).expect("a file");
             server.signal(Signal::HUP);
         }
-        true
     }
 
-    fn kill(&mut self) -> bool {
+    fn kill(&mut self) {
         self.plain.kill();
         self.tls.kill();
-        true
     }
 
-    fn stop(&mut self) -> bool {
+    fn stop(&mut self) {
         self.plain.signal(Signal::TERM);
         self.tls.signal(Signal::TERM);
-        true
     }
 }
 
-fn differs(cell: Cell) -> Option<Expected> {
-    match cell {
+fn right(cell: Cell, way: Way) -> Result<Right, &'static str> {
+    const CONNECTED: &str = "\"%c\" - Client connected";
+    Ok(match cell {
+        Cell::Right | Cell::Qos(0 | 1) | Cell::Will => Right::up(CONNECTED),
+        Cell::Wrong => {
+            Right::new("failed", "not_authorized", "not authorized", "\"%c\" - authentication error - User \"fleet\"")
+        }
         // It knows no QoS 2: it grants 1 where that is asked for, and hangs up on a PUBLISH of it.
-        Cell::Qos(2) => Some(Expected { outcomes: &["shortfall", "backoff"], reasons: &["", "connection_lost"] }),
+        Cell::Subscribed => {
+            let says = "subscribed to free/%c with QoS 1 only, 2 was asked for";
+            Right::new("shortfall", "", says, CONNECTED)
+        }
+        Cell::Qos(_) => {
+            let says = "publish refused: the broker closed the connection * after PUBLISH to free/%c at QoS 2, for the \
+                        second time: let the broker's access rules (ACL) allow it, or leave it out";
+            Right::new("failed", "publish_refused", says, "\"%c\" - publish QoS=2 not supported")
+        }
+        Cell::Duplicate => Right::suspected("\"%c\" - Client connection closed: Duplicate Client ID"),
         // It acknowledges what it does not let through.
-        Cell::ProbeRefused => Some(Expected { outcomes: &["answered", "notice"], reasons: &[] }),
-        _ => None,
-    }
+        Cell::ProbeRefused => {
+            Right::acknowledged("\"%c\" - Publish Violation - User \"denied\", Subject \"mqfleet.probe.%c\"")
+        }
+        Cell::SubscriptionRefused => {
+            let says = "the broker refused the subscription to forbidden/thing";
+            let log = "\"%c\" - Subscription Violation - User \"denied\", Subject \"forbidden.thing\"";
+            Right::new("shortfall", "", says, log)
+        }
+        Cell::Kicked => Right::closed(way, "Reloaded: authorization users"),
+        Cell::Full => {
+            let says = "broker full, it seems: it hung up, while another is up; or it does not let this client in";
+            Right::new("backoff", "broker_full", says, "maximum connections exceeded")
+        }
+        Cell::Stopped => Right::closed(way, "\"%c\" - Client connection closed: Server Shutdown"),
+        Cell::Killed => Right::cut(way, "").and_logs_nothing("it is dead"),
+    })
 }

@@ -11,7 +11,7 @@ use rustix::process::Signal;
 
 use super::{
     server::{Server, program},
-    table::{Broker, Cell, Column, Expected, PASSWORD, Ports},
+    table::{Broker, Cell, Column, PASSWORD, Ports, Right, Way},
 };
 
 pub const COLUMN: Column = Column {
@@ -19,7 +19,7 @@ pub const COLUMN: Column = Column {
     versions: &["3.1.1"],
     missing: || home().is_none().then_some("`make brokers` has not installed it"),
     start: |certificate, key, limit| Box::new(RabbitMq::start(certificate, key, limit)),
-    differs,
+    right,
 };
 
 /// Where Debian has its scripts.
@@ -38,7 +38,7 @@ struct RabbitMq {
 
 impl RabbitMq {
     fn start(certificate: &Path, key: &Path, limit: Option<u32>) -> RabbitMq {
-        let ports = Ports { plain: free_port(), tls: Some(free_port()) };
+        let ports = Ports { plain: free_port(), tls: free_port() };
         let limit = limit.map_or("{}".to_owned(), |limit| format!(r#"{{"max-connections":{limit}}}"#));
         let user = |name: &str| format!(r#"{{"name":"{name}","password":"{PASSWORD}","tags":"","limits":{limit}}}"#);
         let may = |name: &str| format!(r#"{{"user":"{name}","vhost":"/","configure":".*","write":".*","read":".*"}}"#);
@@ -59,7 +59,7 @@ impl RabbitMq {
              ssl_options.verify = verify_none\nmqtt.allow_anonymous = false\nload_definitions = definitions.json\n\
              log.file = broker.log\nlog.file.level = info\nlog.console = false\n",
             ports.plain,
-            ports.tls.unwrap_or(0),
+            ports.tls,
             key.display(),
             certificate = certificate.display(),
         );
@@ -92,15 +92,16 @@ impl RabbitMq {
         let script = home().expect("RabbitMQ").join("rabbitmq-server");
         let mut command = Command::new(script);
         command.envs(node.iter().cloned());
-        let server = Server::start(dir, &mut command, &[ports.plain, ports.tls.unwrap_or(ports.plain)]);
+        let server = Server::start(dir, &mut command, &[ports.plain, ports.tls]);
+        // It listens long before it lets anybody in.
+        server.wait_for("Server startup complete");
         RabbitMq { server, _epmd: epmd, ports, node }
     }
 
-    fn control(&self, arguments: &[&str]) -> bool {
+    fn control(&self, arguments: &[&str]) {
         let script = home().expect("RabbitMQ").join("rabbitmqctl");
         let done = Command::new(script).args(arguments).envs(self.node.iter().cloned()).output().expect("rabbitmqctl");
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&[done.stdout, done.stderr].concat()));
-        true
     }
 }
 
@@ -109,37 +110,62 @@ impl Broker for RabbitMq {
         self.ports
     }
 
-    fn log(&self) -> String {
-        self.server.log()
+    fn logs(&self) -> Vec<String> {
+        vec![self.server.log()]
     }
 
-    fn kick(&mut self) -> bool {
-        self.control(&["delete_user", "kicked"])
+    fn kick(&mut self) {
+        self.control(&["delete_user", "kicked"]);
     }
 
-    fn kill(&mut self) -> bool {
+    fn kill(&mut self) {
         self.server.kill();
-        true
     }
 
-    fn stop(&mut self) -> bool {
+    fn stop(&mut self) {
         self.server.signal(Signal::TERM);
-        true
     }
 }
 
-fn differs(cell: Cell) -> Option<Expected> {
-    match cell {
-        // It hangs up on what it does not allow.
-        Cell::SubscriptionRefused => {
-            Some(Expected { outcomes: &["backoff"], reasons: &["connection_lost", "connection_reset"] })
+fn right(cell: Cell, way: Way) -> Result<Right, &'static str> {
+    const ACCEPTS: &str = "accepting MQTT connection * client id: %c)";
+    Ok(match cell {
+        Cell::Right | Cell::Qos(0 | 1) | Cell::Will => Right::up(ACCEPTS),
+        Cell::Wrong => {
+            let log = "MQTT login failed for user 'fleet', authentication failed: Refused";
+            Right::new("failed", "bad_credentials", "bad user name or password", log)
         }
         // It knows no QoS 2: it grants 1 where that is asked for, and answers a PUBLISH of it with PUBACK.
-        Cell::Qos(2) => {
-            Some(Expected { outcomes: &["shortfall", "backoff", "up"], reasons: &["", "protocol_error", "connected"] })
+        Cell::Subscribed => {
+            let says = "subscribed to free/%c with QoS 1 only, 2 was asked for";
+            Right::new("shortfall", "", says, ACCEPTS)
         }
+        Cell::Qos(_) => {
+            let log = "will terminate because peer closed TCP connection";
+            Right::new("backoff", "protocol_violation", "protocol violation: *", log)
+        }
+        Cell::Duplicate => Right::suspected("MQTT disconnecting client * with duplicate id '%c'"),
+        // It hangs up on what it does not allow.
+        Cell::ProbeRefused => Right::muted(
+            "the broker closed the connection * after PUBLISH to mqfleet/probe/%c at QoS 1 (its probe)",
+            "access to topic 'mqfleet.probe.%c' in exchange 'amq.topic' in vhost '/' refused for user 'denied'",
+        ),
+        Cell::SubscriptionRefused => {
+            let says = "subscribe refused: the broker closed the connection * after SUBSCRIBE forbidden/thing, for the \
+                        second time: let the broker's access rules (ACL) allow it, or leave it out";
+            let log =
+                "access to topic 'forbidden.thing' in exchange 'amq.topic' in vhost '/' refused for user 'denied'";
+            Right::new("failed", "subscribe_refused", says, log)
+        }
+        Cell::Kicked => Right::closed(way, "elet*user 'kicked'"),
         // To it a user beyond the limit is one who may not connect (CONNACK 5).
-        Cell::Full => Some(Expected { outcomes: &["failed"], reasons: &["not_authorized"] }),
-        _ => None,
-    }
+        Cell::Full => Right::new(
+            "failed",
+            "not_authorized",
+            "not authorized",
+            "access refused for user 'fleet': user connection limit (1) is reached",
+        ),
+        Cell::Stopped => Right::closed(way, "SIGTERM received - shutting down"),
+        Cell::Killed => Right::cut(way, "").and_logs_nothing("it is dead"),
+    })
 }

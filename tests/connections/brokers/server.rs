@@ -49,6 +49,15 @@ impl Server {
         server
     }
 
+    /// Waits until it logs that.
+    pub fn wait_for(&self, words: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.log().contains(words) {
+            assert!(Instant::now() < deadline, "it does not log {words:?}:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// All that it said, on its outputs and in files of these names.
     pub fn log(&self) -> String {
         let read = |name: &str| fs::read(self.dir.path().join(name)).unwrap_or_default();

@@ -4,7 +4,7 @@ use std::{
     io::Read,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     thread,
     time::Duration,
@@ -102,6 +102,23 @@ fn broker_full() {
     run.expect_after("connection_lost", "broker_full");
     mended.store(true, Ordering::SeqCst);
     run.comes_up();
+}
+
+#[test]
+fn not_let_in() {
+    let times = AtomicU32::new(0);
+    let port = script::peer(move |_, packet| match packet[0] >> 4 {
+        1 if script::client_id(packet) == "first" => vec![ACCEPT_V5.to_vec()],
+        // Not before the other one was hung up on, which came at the same time.
+        1 if script::client_id(packet) == "second" && times.fetch_add(1, Ordering::SeqCst) >= 4 => {
+            vec![ACCEPT_V5.to_vec()]
+        }
+        1 => vec![CLOSE.to_vec()],
+        _ => Vec::new(),
+    });
+    let more = "[[client]]\nid = 'second'\nendpoints = ['plant']";
+    let mut run = beside_another(&url(port), "", more);
+    run.expect_after_all(&["connection_lost", "broker_full"], "not_let_in");
 }
 
 /// A broker of MQTT 3.1.1 only that does not say so.

@@ -200,6 +200,45 @@ async fn headers_reach_the_server_and_no_words() {
     assert_eq!(told(&result), (StageKind::WebSocket, Reason::Internal, "the header X would end its line"));
 }
 
+/// A token in a file may be another one by the next connect.
+#[tokio::test]
+async fn a_header_s_file_is_read_for_every_connect() {
+    let (tell, heard) = mpsc::channel();
+    let address = serve(move |mut stream: TcpStream| {
+        let tell = tell.clone();
+        async move {
+            tell.send(request(&mut stream).await?).unwrap();
+            stream.write_all(b"HTTP/1.1 401 Unauthorized\r\n\r\n").await
+        }
+    })
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("token");
+    let websocket = WebSocket { header_files: vec![("X-Token".into(), path.clone())], ..WebSocket::new("/") };
+    let endpoint = Endpoint { transport: Transport::WebSocket(Arc::new(websocket)), ..plain(address) };
+    for (text, sent) in [("hunter2\n", "hunter2"), (" Bearer x\r\n", "Bearer x")] {
+        std::fs::write(&path, text).unwrap();
+        let result = connect(&connector(), &way(&endpoint)).await;
+        assert_eq!(told(&result), (StageKind::WebSocket, Reason::WebSocketRefused, "401 Unauthorized"));
+        let request = heard.recv_timeout(PATIENCE).unwrap();
+        assert!(request.contains(&format!("\r\nX-Token: {sent}\r\n")), "{request}");
+    }
+    let name = path.display();
+    for (text, why) in [
+        (Some("a\r\nB: hunter2\n"), "has more than one line"),
+        (Some("\n"), "is empty"),
+        (None, "cannot be read: No such file or directory (os error 2)"),
+    ] {
+        match text {
+            Some(text) => std::fs::write(&path, text).unwrap(),
+            None => std::fs::remove_file(&path).unwrap(),
+        }
+        let result = connect(&connector(), &way(&endpoint)).await;
+        let says = format!("the file of the header X-Token, \"{name}\", {why}");
+        assert_eq!(told(&result), (StageKind::WebSocket, Reason::PasswordUnavailable, &*says));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_of_a_megabyte_passes_in_tls_both_ways() {
     let trust = Trust::new();

@@ -33,7 +33,7 @@ pub struct Setup<'a> {
     pub key: &'a Path,
     /// Who has to have signed a client's certificate.
     pub client_ca: &'a Path,
-    /// The user at `closed.example` who needs this password.
+    /// The user at `closed.example` who needs this password; so does [`DENIED`].
     pub user: &'a str,
     pub password: &'a str,
 }
@@ -41,6 +41,8 @@ pub struct Setup<'a> {
 /// The host where nobody is let in whom it does not know. Users of `localhost`, which is taken where a
 /// user name has no host, are let in with any password, but not without one.
 const CLOSED: &str = "closed.example";
+/// The user at `closed.example` who may publish and subscribe to `free/#` only.
+const DENIED: &str = "denied";
 
 impl Ejabberd {
     /// The time it may take to start on a busy machine; else some two seconds.
@@ -62,7 +64,7 @@ impl Ejabberd {
         let [plain, tls, mutual, ws, wss] = std::array::from_fn(|_| free_port());
         let path = |name: &str| dir.path().join(name).display().to_string();
         let conf = format!(
-            r#"
+            r##"
 hosts: [localhost, {CLOSED}]
 loglevel: info
 certfiles: ["{certificate}", "{key}"]
@@ -76,9 +78,15 @@ listen:
   - {{port: {mutual}, ip: "127.0.0.1", module: mod_mqtt, tls: true, tls_verify: true}}
   - {{port: {ws}, ip: "127.0.0.1", module: ejabberd_http, request_handlers: {{/mqtt: mod_mqtt}}}}
   - {{port: {wss}, ip: "127.0.0.1", module: ejabberd_http, request_handlers: {{/mqtt: mod_mqtt}}, tls: true}}
+acl:
+  outcast: {{user: "{DENIED}@{CLOSED}"}}
+access_rules:
+  others: [{{deny: outcast}}, {{allow: all}}]
 modules:
-  mod_mqtt: {{}}
-"#,
+  mod_mqtt: 
+    access_publish: {{"#": others, "free/#": all}}
+    access_subscribe: {{"#": others, "free/#": all}}
+"##,
             certificate = setup.certificate.display(),
             key = setup.key.display(),
             ca = setup.client_ca.display(),
@@ -86,10 +94,12 @@ modules:
         fs::write(path("ejabberd.yml"), conf).expect("a configuration file");
         // It ends when its standard input does, which no way of dying of ours can forget.
         let then = format!(
-            "ok = ejabberd_auth:try_register(<<\"{}\">>, <<\"{CLOSED}\">>, <<\"{}\">>),
-             spawn(fun() -> io:format(\"ready~n\"), io:get_line(\"\"), erlang:halt(0) end).",
-            setup.user, setup.password
-        );
+            "[ok = ejabberd_auth:try_register(U, <<\"{CLOSED}\">>, <<\"{}\">>) || U <- [<<\"{}\">>, <<\"{DENIED}\">>]],
+             spawn(fun() -> io:format(\"ready~n\"),
+                            case io:get_line(\"\") of \"stop~n\" -> init:stop(); _ -> erlang:halt(0) end end).",
+            setup.password, setup.user,
+        )
+        .replace("stop~n", "stop\\n");
         let child = Command::new("erl")
             .args(["-noshell", "+Bd", "-mnesia", "dir"])
             .arg(format!("{:?}", path("mnesia")))
@@ -109,6 +119,16 @@ modules:
             broker.wait("every port", |_| TcpStream::connect(("127.0.0.1", port)).is_ok());
         }
         broker
+    }
+
+    /// Asks it to end.
+    pub fn stop(&mut self) {
+        writeln!(self.child.stdin.as_mut().expect("its input"), "stop").expect("its input");
+    }
+
+    /// Ends it by SIGKILL.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("to kill it");
     }
 
     /// What it logged.
