@@ -21,9 +21,12 @@ fn at_no_size_is_a_question_answered_that_nobody_sees() {
         console.wait_for("the refusal", |s| s.contains("too small"));
         console.press("dy");
         console.press("60\r");
+        // Each key renews it: once it is gone, they all have been read.
+        console.wait_for("its end", |s| !s.contains("too small"));
     }
     console.resize(120, 40);
-    let screen = console.wait_text("60 up");
+    // The small screen counts as well; it has no clients.
+    let screen = console.wait_text("press-0001");
     assert!(!screen.contains("marked") && !screen.contains(" off"), "{screen}");
     console.press("*");
     console.wait_text("60 marked");
@@ -47,19 +50,28 @@ fn at_no_size_is_a_question_answered_that_nobody_sees() {
     assert_eq!(console.wait_exit().code, 0);
 }
 
-/// Keys that come before the question was on the screen do not answer it.
+/// Keys that come before the question was on the screen do not answer it. A busy machine may read and draw between
+/// two keys of a burst: then they did not.
 #[test]
 fn a_question_is_not_answered_before_it_is_seen() {
     let broker = Mosquitto::start();
     let file = FleetFile::presses(broker.port(), 10);
-    let mut console = start(&file);
-    console.wait_text("10 up");
-    console.press("*dy");
-    console.wait_text("the question is not on the screen");
-    console.press("y");
-    console.wait_text("10 off");
-    console.press("q");
-    assert_eq!(console.wait_exit().code, 0);
+    let was_refused = (0..10).any(|_| {
+        let mut console = start(&file);
+        console.wait_text("10 up");
+        console.press("*dy");
+        const REFUSAL: &str = "the question is not on the screen";
+        let screen = console.wait_for("an outcome", |s| s.contains(REFUSAL) || s.contains("10 off"));
+        let was_refused = screen.contains(REFUSAL);
+        if was_refused {
+            console.press("y");
+            console.wait_text("10 off");
+        }
+        console.press("q");
+        assert_eq!(console.wait_exit().code, 0);
+        was_refused
+    });
+    assert!(was_refused, "time and again it was answered by a key that came before");
 }
 
 #[test]

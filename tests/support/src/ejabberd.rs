@@ -45,8 +45,8 @@ const CLOSED: &str = "closed.example";
 const DENIED: &str = "denied";
 
 impl Ejabberd {
-    /// The time it may take to start on a busy machine; else some two seconds.
-    const PATIENCE: Duration = Duration::from_secs(60);
+    /// The time it may take to start on a busy machine; else some two seconds; several start at once.
+    const PATIENCE: Duration = Duration::from_secs(180);
 
     /// Whether it is installed. Where `make` installs it, it has to be; elsewhere it says what is skipped.
     pub fn is_there() -> bool {

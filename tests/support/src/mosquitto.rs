@@ -40,7 +40,7 @@ pub struct Setup {
 
 impl Mosquitto {
     /// The time a broker may take to start on a busy machine.
-    const PATIENCE: Duration = Duration::from_secs(10);
+    const PATIENCE: Duration = Duration::from_secs(60);
 
     /// Starts an open broker that logs connects and disconnects.
     pub fn start() -> Mosquitto {
