@@ -140,7 +140,6 @@ impl Console<'_> {
         let mut every_second = interval(TICK);
         every_second.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut facts = Facts::new(self.model, self.screen.written());
-        let test_panic = cfg!(debug_assertions) && std::env::var_os("MQFLEET_TEST_PANIC").is_some();
         loop {
             let wait = pace.next_frame();
             tokio::select! {
@@ -190,8 +189,10 @@ impl Console<'_> {
                     self.model.tick(Moment::now());
                     self.draw(&facts)?;
                     pace.drawn(self.rest());
-                    if test_panic && self.model.live().changes() > 0 {
-                        panic!("MQFLEET_TEST_PANIC is set");
+                    // There is no other way to it for the tests.
+                    #[cfg(debug_assertions)]
+                    if self.model.live().changes() > 0 && std::env::var_os("MQFLEET_TEST_PANIC").is_some() {
+                        panic!("as the tests want it");
                     }
                 }
                 told = self.feed.next() => {
