@@ -163,7 +163,6 @@ impl Console<'_> {
         let mut keys = EventStream::new();
         let mut pace = Pace::new();
         let mut facts = Facts::new(self.model, self.screen.written());
-        let test_panic = cfg!(debug_assertions) && std::env::var_os("MQFLEET_TEST_PANIC").is_some();
         loop {
             let wait = pace.next_frame();
             tokio::select! {
@@ -210,8 +209,10 @@ impl Console<'_> {
                     self.model.tick(Moment::now());
                     self.draw(&facts)?;
                     pace.drawn(self.rest());
-                    if test_panic && self.model.live().changes() > 0 {
-                        panic!("MQFLEET_TEST_PANIC is set");
+                    // There is no other way to it for the tests.
+                    #[cfg(debug_assertions)]
+                    if self.model.live().changes() > 0 && std::env::var_os("MQFLEET_TEST_PANIC").is_some() {
+                        panic!("as the tests want it");
                     }
                 }
                 told = self.feed.next() => {
