@@ -185,3 +185,122 @@ fn take(inbox: &mut Inbox) -> Taken {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+    use crate::{
+        clock::Moment,
+        event::{Level, Reason, Request, Sample, Shortfall, State, Transition, What, WorkerEvent},
+        fleet::{Client, ClientKey, Endpoint, EndpointKey, Fleet, ProbeKind, WorkerKey},
+        text::Scrubbed,
+    };
+
+    const CLIENTS: u32 = 100;
+
+    fn fleet() -> Arc<Fleet> {
+        Arc::new(Fleet {
+            name: Scrubbed::new("f"),
+            env: None,
+            worker_size: 500,
+            endpoints: vec![Endpoint::new("eu-1", "127.0.0.1", 1883)],
+            clients: (0..CLIENTS).map(|n| Client::new(&format!("c{n}"), EndpointKey(0), Arc::default())).collect(),
+        })
+    }
+
+    /// The n-th thing that a flapping fleet tells.
+    fn event(n: u64) -> Event {
+        let (client, endpoint) = (ClientKey((n / 8) as u32 % CLIENTS), EndpointKey(0));
+        let is_up = (n / 8 / u64::from(CLIENTS)).is_multiple_of(2);
+        let (from, to) = if is_up { (State::Off, State::Up) } else { (State::Up, State::Off) };
+        let words = Scrubbed::new("words");
+        let what = match n % 8 {
+            0 => What::State(Transition {
+                client,
+                endpoint,
+                from,
+                to,
+                reason: Reason::Start,
+                detail: words,
+                attempt: 1,
+                next_try: None,
+            }),
+            1 => What::Shortfall(Shortfall {
+                client,
+                request: Request::default(),
+                filter: words,
+                asked: 1,
+                granted: None,
+                detail: Scrubbed::default(),
+            }),
+            2 => What::Notice { level: Level::Info, text: words },
+            3 => What::Worker { worker: WorkerKey(0), event: WorkerEvent::Died, detail: words },
+            4 => What::Subscribed(client, Duration::from_micros(n)),
+            5 if n.is_multiple_of(801) => What::Second(chrono::Utc::now()),
+            _ => What::Sample(Sample { client, probe: ProbeKind::Ack, rtt: Duration::from_micros(n % 9_000) }),
+        };
+        Event { at: Moment(n), what }
+    }
+
+    fn rounds() -> u64 {
+        std::env::var("MQFLEET_ROUNDS").map_or(400_000, |_| 10_000_000)
+    }
+
+    #[test]
+    fn who_sleeps_delays_nobody_and_wakes_up_to_the_truth_within_a_bound() {
+        let begin = Anchor::of_line(Moment(0), chrono::Utc::now());
+        let bus = Bus::keeping(begin, Known::new(fleet(), Moment(0)));
+        let (mut sleeper, mut reader) = (bus.subscribe(), bus.subscribe());
+        let heard = Arc::new(AtomicU64::new(0));
+        let count = heard.clone();
+        let reading = std::thread::spawn(move || {
+            let mut known = Known::new(fleet(), Moment(0));
+            loop {
+                match reader.wait(Duration::from_secs(60)) {
+                    Taken::Events(events, _) => {
+                        count.fetch_add(events.len() as u64, Ordering::Relaxed);
+                        events.iter().for_each(|event| known.apply(event));
+                    }
+                    Taken::Closed => return known,
+                    Taken::Nothing => panic!("the bus is neither alive nor closed"),
+                }
+            }
+        });
+        for n in 0..rounds() {
+            bus.publish([event(n)]);
+            if n.is_multiple_of(50_000) {
+                let waiting = lock(&sleeper.0.inbox).mailbox.len();
+                assert!(waiting <= Mailbox::FULL, "{waiting} events wait");
+            }
+        }
+        // Who comes now needs not have been there.
+        let (late, _) = bus.subscribe_late().expect("it keeps what is known");
+        bus.close();
+        let known = reading.join().expect("the reader");
+        let Taken::Events(events, folded) = sleeper.wait(Duration::ZERO) else { panic!("nothing was kept") };
+        assert!(folded > 0 && events.len() <= Mailbox::FULL);
+        let mut woken = Known::new(fleet(), Moment(0));
+        events.iter().for_each(|event| woken.apply(event));
+        let states = |known: &Known| known.rows().iter().map(|row| (row.state, row.since)).collect::<Vec<_>>();
+        assert_eq!(states(&woken), states(&late), "who slept");
+        assert_eq!(woken.totals(), late.totals());
+        assert_eq!(states(&known), states(&late), "who read");
+        assert!(heard.load(Ordering::Relaxed) > 0);
+        assert!(matches!(sleeper.wait(Duration::ZERO), Taken::Closed));
+    }
+
+    #[tokio::test]
+    async fn who_goes_away_is_forgotten_and_who_comes_after_the_end_hears_of_it() {
+        let bus = Bus::new(Anchor::now());
+        let mut stays = bus.subscribe();
+        drop(bus.subscribe());
+        bus.publish([event(0)]);
+        assert_eq!(lock(&bus.0.state).subscribers.len(), 1);
+        assert_eq!(stays.next().await.map(|events| events.len()), Some(1));
+        bus.close();
+        assert_eq!((stays.next().await, bus.subscribe().next().await), (None, None));
+        assert!(bus.subscribe_late().is_none(), "it does not keep what is known");
+    }
+}

@@ -28,9 +28,15 @@ pub struct Mailbox {
 }
 
 impl Mailbox {
-    const FULL: usize = 65_536;
+    /// The most events that wait unfolded.
+    pub(crate) const FULL: usize = 65_536;
     /// The most notices and news of workers that are kept by folding.
     const NOTICES: usize = 256;
+
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.events.len()
+    }
 
     pub fn is_empty(&self) -> bool {
         self.events.is_empty()

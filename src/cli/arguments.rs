@@ -83,7 +83,7 @@ pub(super) enum Command {
     },
     /// Show the fleet of an agent in the console; q leaves it, and it goes on
     Attach {
-        /// The fleet's name, the path of an agent's socket, or ssh://[USER@]HOST[:PORT]/NAME; nothing for the only one
+        /// The fleet's name, the path of an agent's socket, or `ssh://[USER@]HOST[:PORT]/NAME`; nothing for the only one
         target: Option<Target>,
         /// Look only: the agent refuses whatever this console would change
         #[arg(long)]

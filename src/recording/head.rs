@@ -254,7 +254,7 @@ pub(super) enum Wrong {
     Newer { version: u32, program: Scrubbed },
 }
 
-/// The run and the fleet that [`lines`] told; `None` where that is nonsense.
+/// The run and the fleet that [`lines()`] told; `None` where that is nonsense.
 pub fn of_head(text: &[u8]) -> Option<(Header, Fleet)> {
     read(std::str::from_utf8(text).ok()?, usize::MAX).ok()
 }

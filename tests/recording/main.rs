@@ -6,15 +6,17 @@ mod replay;
 use std::{
     fs,
     path::Path,
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
     time::{Duration, Instant},
 };
 
 use mqfleet::{
     clock::{Anchor, Moment},
+    event::{State, What},
     recording::{Ending, Recording},
 };
 use mqfleet_test_support::{
+    SOON,
     console::Console,
     fleet_file::FleetFile,
     headless::Headless,
@@ -82,7 +84,7 @@ fn a_killed_program_leaves_all_but_the_last_second() {
         for entry in entries.by_ref() {
             let entry = entry.expect("no torn record is shown as data");
             lines += 1;
-            samples += u32::from(matches!(entry.what, mqfleet::event::What::Sample(_)));
+            samples += u32::from(matches!(entry.what, What::Sample(_)));
             last = last.max(entry.at);
         }
         assert_eq!(entries.skipped(), 0, "a line that is none");
@@ -103,6 +105,58 @@ fn a_killed_program_leaves_all_but_the_last_second() {
         let last_line = text(&summary.stdout).lines().last().expect("a line");
         assert!(last_line.contains(r#""type":"summary""#) && last_line.contains(r#""up":600"#), "{last_line}");
     }
+}
+
+/// Whoever reads the lines stops, while the broker goes and comes; log and recording have all of it.
+#[test]
+fn a_stuck_reader_of_the_lines_costs_neither_the_log_nor_the_recording_anything() {
+    let mut broker = Mosquitto::start();
+    let file = busy_fleet(broker.port());
+    let (path, log) = (file.dir.path().join("run.rec"), file.dir.path().join("run.log"));
+    let mut command = Command::new(program());
+    command.args(["run", file.path(), "--plain", "--record", path.to_str().unwrap(), "--log", log.to_str().unwrap()]);
+    // A pipe that nobody reads takes 64 kB.
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("the program starts");
+    let logged = |what: &str| fs::read_to_string(&log).unwrap_or_default().matches(what).count();
+    let wait_logged = |what: &str, count: usize| {
+        let end = Instant::now() + SOON;
+        while logged(what) < count {
+            assert!(Instant::now() < end, "{what}: {} of {count}", logged(what));
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    wait_logged(" connected to eu-1", 600);
+    let seconds = std::env::var("MQFLEET_ROUNDS").map_or(8, |_| 60);
+    let begin = Instant::now();
+    let mut losses = 0;
+    while begin.elapsed() < Duration::from_secs(seconds) {
+        std::thread::sleep(Duration::from_secs(2)); // of samples, which nobody can wait for here
+        broker.stop();
+        losses += 600;
+        wait_logged(" lost", losses);
+        broker.restart();
+        wait_logged(" connected to eu-1", 600 + losses);
+    }
+    process::signal(child.id(), Signal::TERM);
+    child.wait().expect("it is ours");
+
+    let recording = Recording::open(&path).expect("a recording");
+    assert_eq!(recording.ending(), Ending::Orderly);
+    let (mut samples, mut ups, mut downs, mut notices) = (0u32, 0, 0, Vec::new());
+    for entry in recording.entries() {
+        match entry.expect("an entry").what {
+            What::Sample(_) => samples += 1,
+            What::SamplesLost(count) => panic!("{count} samples were folded"),
+            What::State(step) if step.to == State::Up => ups += 1,
+            What::State(step) if step.from == State::Up => downs += 1,
+            What::Notice { text, .. } => notices.push(text),
+            _ => {}
+        }
+    }
+    assert!(notices.is_empty(), "{notices:?}");
+    println!("{samples} samples, {ups} ups, {downs} losses in the recording");
+    assert_eq!((ups, downs), (600 + losses, losses));
+    assert!(samples > 2_000, "{samples} samples: nothing is shown by so few");
 }
 
 /// A disk of 64 kB, where the test may mount one.
