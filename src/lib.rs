@@ -79,7 +79,7 @@
 //! | crate | used by |
 //! |---|---|
 //! | `annotate_snippets` | `document` |
-//! | `anyhow` | `cli`, `replay` |
+//! | `anyhow` | `agent`, `cli`, `replay` |
 //! | `async_trait` | `demo` |
 //! | `chrono` | any |
 //! | `clap` | `cli`, `headless`, `report` |
@@ -102,11 +102,11 @@
 //! | `rustix` | `agent`, `check`, `cli`, `clock`, `console`, `credentials`, `demo`, `fleet_file`, `pool`, `private`, `seal`, `signals`, `transport`, `worker` |
 //! | `secrecy` | `fleet` |
 //! | `serde` | any |
-//! | `serde_json` | `fleet_file`, `lines`, `recording`, `report` |
+//! | `serde_json` | `agent`, `fleet_file`, `lines`, `listing`, `recording`, `report` |
 //! | `thiserror` | any |
-//! | `tokio` | `check`, `cli`, `console`, `credentials`, `demo`, `doctor`, `endpoint`, `engine`, `headless`, `paho`, `pool`, `recording`, `replay`, `signals`, `source`, `transport`, `wire`, `worker` |
+//! | `tokio` | `agent`, `bus`, `check`, `cli`, `console`, `control`, `credentials`, `demo`, `doctor`, `endpoint`, `engine`, `headless`, `paho`, `pool`, `recording`, `replay`, `run`, `signals`, `transport`, `wire`, `worker` |
 //! | `tokio_openssl` | `transport` |
-//! | `tokio_util` | `demo`, `wire` |
+//! | `tokio_util` | `agent`, `demo`, `wire` |
 //! | `toml` | `document` |
 //! | `tracing` | any |
 //! | `tracing_appender` | `cli`, `debug_log` |

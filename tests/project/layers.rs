@@ -223,7 +223,7 @@ fn every_dependency_has_its_users() {
 fn the_check_can_fail() {
     let text = "use crate::{\n    pool::{self, Pool},\n    ui,\n};\nuse ratatui::style::Style;\nuse tokio;\n\
                 #[cfg(test)]\nmod tests;\nfn f() { crate::engine::x(Instant::now()); our_openssl::y(); ::toml::z() }\n\
-                #[cfg(test)]\nmod more {\n    use crate::{source, text};\n    use ratatui::text;\n}\n";
+                #[cfg(test)]\nmod more {\n    use crate::{run, text};\n    use ratatui::text;\n}\n";
     let wrong = offences(Path::new("src/lifecycle/x.rs"), text, &layers(), &crates());
     let wrong: Vec<&str> = wrong.iter().map(|w| w.strip_prefix("src/lifecycle/x.rs:").unwrap()).collect();
     assert_eq!(
@@ -232,7 +232,7 @@ fn the_check_can_fail() {
             "2: lifecycle must not use pool",
             "3: lifecycle must not use ui",
             "9: lifecycle must not use engine",
-            "12: lifecycle must not use source",
+            "12: lifecycle must not use run",
             "5: lifecycle must not use the crate ratatui",
             "6: lifecycle must not use the crate tokio",
             "9: lifecycle does without Instant::now",
