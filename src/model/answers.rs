@@ -8,7 +8,6 @@ use crate::{
     clock::Moment,
     event::{Counts, Part, Window},
     model::histogram::{BUCKETS, Histogram, bucket_of, corrected, micros, quantile},
-    model::sparse,
 };
 
 /// The answers of the last [`Answers::PARTS`] parts, the present one begun. A part is as long as
@@ -16,9 +15,9 @@ use crate::{
 /// answer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Answers {
-    /// Answers by bucket, and those that were left out waiting for another.
-    #[serde(with = "sparse::rows")]
-    counts: [[u8; BUCKETS]; Answers::PARTS],
+    /// Answers, and those that were left out waiting for another, by bucket: those that have any, in their order.
+    /// A client's answers fall into a dozen of them, and there are very many clients.
+    buckets: Vec<Bucket>,
     tallies: [Tally; Answers::PARTS],
     /// The number of the newest part.
     newest: u64,
@@ -30,6 +29,13 @@ pub struct Answers {
     jitter: f32,
     /// What is usual, in microseconds: a median that forgets over some hundred answers; 0 before the first.
     usual: f32,
+}
+
+/// A bucket's answers in each of the parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Bucket {
+    number: u16,
+    counts: [u8; Answers::PARTS],
 }
 
 /// The sums of one part.
@@ -58,7 +64,7 @@ impl Answers {
     pub(super) fn new(now: Moment, interval: Duration) -> Answers {
         let width = (interval * Self::PROBES).clamp(Self::SHORTEST, Self::LONGEST).as_micros() as u32;
         Answers {
-            counts: [[0; BUCKETS]; Self::PARTS],
+            buckets: Vec::new(),
             tallies: [Tally::default(); Self::PARTS],
             newest: now.0 / u64::from(width),
             width,
@@ -77,10 +83,7 @@ impl Answers {
         tally.answered = tally.answered.saturating_add(1);
         tally.max = tally.max.max(micros(rtt));
         for rtt in corrected(rtt, interval, most) {
-            let count = &mut self.counts[part][bucket_of(rtt)];
-            if let (Some(more), Some(counted)) = (count.checked_add(1), tally.counted.checked_add(1)) {
-                (*count, tally.counted) = (more, counted);
-            }
+            self.count(part, bucket_of(rtt), 1);
         }
         let rtt = micros(rtt).max(1);
         self.settle(rtt as f32);
@@ -89,6 +92,19 @@ impl Answers {
             self.jitter += (difference - self.jitter) / 16.0;
         }
         self.last = rtt;
+    }
+
+    /// Adds to a bucket's answers in a part, as far as there is room for them.
+    fn count(&mut self, part: usize, bucket: usize, more: u8) {
+        let place = self.buckets.binary_search_by_key(&bucket, |known| known.number.into());
+        let place = place.unwrap_or_else(|place| {
+            self.buckets.insert(place, Bucket { number: bucket as u16, counts: [0; Self::PARTS] });
+            place
+        });
+        let (count, counted) = (&mut self.buckets[place].counts[part], &mut self.tallies[part].counted);
+        if let (Some(sum), Some(all)) = (count.checked_add(more), counted.checked_add(more.into())) {
+            (*count, *counted) = (sum, all);
+        }
     }
 
     /// Moves what is usual by a step towards an answer, by smaller ones the more is known.
@@ -124,8 +140,11 @@ impl Answers {
         let first = (self.newest + 1).max((part + 1).saturating_sub(Self::PARTS as u64));
         for part in first..=part {
             let place = part as usize % Self::PARTS;
-            self.counts[place] = [0; BUCKETS];
             self.tallies[place] = Tally::default();
+            self.buckets.retain_mut(|bucket| {
+                bucket.counts[place] = 0;
+                bucket.counts != [0; Self::PARTS]
+            });
         }
         self.newest = self.newest.max(part);
         self.newest as usize % Self::PARTS
@@ -142,7 +161,7 @@ impl Answers {
         let first = (self.newest + 1).saturating_sub(Self::PARTS as u64);
         let part = |place: usize| {
             let Tally { answered, lost, max, .. } = self.tallies[place];
-            Part { counts: Counts::of(self.counts[place].iter().map(|n| u32::from(*n))), answered, lost, max }
+            Part { counts: Counts::of(self.sums(std::iter::once(place))), answered, lost, max }
         };
         let parts = (first..=self.newest).map(|n| part(n as usize % Self::PARTS)).collect();
         Window {
@@ -164,15 +183,19 @@ impl Answers {
         answers.jitter = if told.jitter.is_finite() { told.jitter.clamp(0.0, u32::MAX as f32) } else { 0.0 };
         answers.usual = if told.usual.is_finite() { told.usual.clamp(0.0, u32::MAX as f32) } else { 0.0 };
         for (part, n) in told.parts.iter().rev().zip((0..=answers.newest).rev()).take(Self::PARTS) {
-            let (counts, tally) =
-                (&mut answers.counts[n as usize % Self::PARTS], &mut answers.tallies[n as usize % Self::PARTS]);
+            let place = n as usize % Self::PARTS;
             for (bucket, count) in part.counts.buckets(BUCKETS) {
-                counts[bucket] = u8::try_from(count).unwrap_or(u8::MAX);
-                tally.counted = tally.counted.saturating_add(counts[bucket].into());
+                answers.count(place, bucket, u8::try_from(count).unwrap_or(u8::MAX));
             }
+            let tally = &mut answers.tallies[place];
             (tally.answered, tally.lost, tally.max) = (part.answered, part.lost, part.max);
         }
         answers
+    }
+
+    /// Whether it can be counted with; what comes from elsewhere may be nonsense.
+    pub(super) fn fits(&self) -> bool {
+        self.width > 0
     }
 
     /// How far back the window goes.
@@ -214,7 +237,11 @@ impl Answers {
     }
 
     fn sums(&self, parts: impl Iterator<Item = usize> + Clone) -> impl Iterator<Item = u32> {
-        (0..BUCKETS).map(move |bucket| parts.clone().map(|part| u32::from(self.counts[part][bucket])).sum())
+        let mut known = self.buckets.iter().peekable();
+        (0..BUCKETS).map(move |number| {
+            let bucket = known.next_if(|bucket| usize::from(bucket.number) == number);
+            bucket.map_or(0, |bucket| parts.clone().map(|part| u32::from(bucket.counts[part])).sum())
+        })
     }
 }
 

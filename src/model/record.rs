@@ -31,6 +31,11 @@ impl Record {
         Record { state: State::Off, past, strip: Strip::new(now) }
     }
 
+    /// Whether it can be counted with; what comes from elsewhere may be nonsense.
+    pub(super) fn fits(&self) -> bool {
+        self.strip.fits()
+    }
+
     /// Notes a step; until now the client was slow, or not.
     pub(super) fn step(&mut self, at: Moment, to: State, reason: Reason, was_slow: bool) {
         self.strip.advance(at, mask(self.seen(), was_slow));

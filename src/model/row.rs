@@ -114,6 +114,11 @@ impl Row {
     /// A client that was slow by its objective no longer is where its p99 is below this share of it.
     const WELL_BELOW: f64 = 0.8;
 
+    /// Whether it can be counted with; what comes from elsewhere may be nonsense.
+    pub(super) fn fits(&self) -> bool {
+        self.trend.fits() && self.record.fits() && self.answers().is_none_or(Answers::fits)
+    }
+
     /// A client of which nothing was heard yet.
     pub(super) fn new(client: &Client, now: Moment) -> Row {
         Row {

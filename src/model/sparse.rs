@@ -18,32 +18,6 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>, T: Deserialize<'de> + Copy 
     Ok(values)
 }
 
-/// As `#[serde(with = "sparse::rows")]`, for an array of arrays.
-pub(super) mod rows {
-    use super::{Deserialize, Deserializer, Serialize, Serializer, fill, runs};
-
-    pub fn serialize<S: Serializer, T: Serialize + PartialEq, const N: usize, const M: usize>(
-        values: &[[T; N]; M],
-        to: S,
-    ) -> Result<S::Ok, S::Error> {
-        runs(values.as_flattened(), to)
-    }
-
-    pub fn deserialize<
-        'de,
-        D: Deserializer<'de>,
-        T: Deserialize<'de> + Copy + Default,
-        const N: usize,
-        const M: usize,
-    >(
-        from: D,
-    ) -> Result<[[T; N]; M], D::Error> {
-        let mut values = [[T::default(); N]; M];
-        fill(values.as_flattened_mut(), from)?;
-        Ok(values)
-    }
-}
-
 fn runs<S: Serializer, T: Serialize + PartialEq>(values: &[T], to: S) -> Result<S::Ok, S::Error> {
     let runs = || values.chunk_by(|a, b| a == b);
     let mut seq = to.serialize_seq(Some(runs().count()))?;
@@ -72,15 +46,15 @@ mod tests {
     struct Some {
         #[serde(with = "super")]
         one: [u32; 40],
-        #[serde(with = "super::rows")]
-        two: [[u8; 300]; 3],
+        #[serde(with = "super")]
+        two: [u8; 300],
     }
 
     proptest! {
         #[test]
-        fn what_is_told_is_read(one in proptest::collection::vec(0u32..3, 40), set in proptest::collection::vec((0..3usize, 0..300usize, 1u8..), 0..20)) {
-            let mut some = Some { one: one.try_into().unwrap(), two: [[0; 300]; 3] };
-            set.into_iter().for_each(|(a, b, value)| some.two[a][b] = value);
+        fn what_is_told_is_read(one in proptest::collection::vec(0u32..3, 40), set in proptest::collection::vec((0..300usize, 1u8..), 0..20)) {
+            let mut some = Some { one: one.try_into().unwrap(), two: [0; 300] };
+            set.into_iter().for_each(|(n, value)| some.two[n] = value);
             let bytes = postcard::to_stdvec(&some).unwrap();
             prop_assert!(bytes.len() < 400);
             prop_assert_eq!(postcard::from_bytes::<Some>(&bytes).unwrap(), some);

@@ -60,7 +60,7 @@ impl Known {
         self.rows.len() == clients
             && self.endpoints.len() == endpoints
             && [0, endpoints].contains(&self.totals_by_endpoint().len())
-            && self.rows.iter().all(|row| row.endpoint.index() < endpoints)
+            && self.rows.iter().all(|row| row.fits() && row.endpoint.index() < endpoints)
             && self.shortfalls.keys().all(|client| client.index() < clients)
             && self.latencies.fits(endpoints, groups)
             && self.log().fits(clients, endpoints)

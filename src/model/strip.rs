@@ -41,6 +41,11 @@ impl Strip {
         Strip { slots: [0; Self::SLOTS], origin: now, newest: 0, width: Self::FIRST }
     }
 
+    /// Whether it can be counted with; what comes from elsewhere may be nonsense.
+    pub fn fits(&self) -> bool {
+        self.width >= Self::FIRST && self.width <= Self::LONGEST && self.newest <= Self::LAST
+    }
+
     /// Brings it up to `now`; since the last call the client was `what`.
     pub fn advance(&mut self, now: Moment, what: u8) {
         self.touch(what);

@@ -45,6 +45,11 @@ impl Trend {
         Trend { ring: [EMPTY; Self::LEN], newest: now.0 / u64::from(width), width }
     }
 
+    /// Whether it can be counted with; what comes from elsewhere may be nonsense.
+    pub(super) fn fits(&self) -> bool {
+        self.width > 0
+    }
+
     /// How long a bucket of a client with these settings is.
     pub fn width_of(settings: &Settings) -> Duration {
         interval(settings).max(Duration::from_secs(1))
