@@ -218,6 +218,8 @@ impl Console<'_> {
                 told = self.feed.next() => {
                     let told = told?;
                     let distance = match self.feed.is_flowing() {
+                        // The second's figures and the passing of time are one frame.
+                        true if told.is_second() => Duration::ZERO,
                         true if told.is_only_figures() => TICK,
                         true => after_news,
                         false => AFTER_KEY,
@@ -273,6 +275,8 @@ impl Console<'_> {
     fn rest(&self) -> Duration {
         const LONG: Duration = Duration::from_secs(86_400);
         match (self.model.frozen(), self.model.toast()) {
+            // A live run tells each second; where it does not, time passes all the same.
+            (None, _) if self.feed.is_flowing() => TICK + AFTER_NEWS,
             (None, _) => TICK,
             (Some(_), Some(toast)) => toast.until.since(Moment::now()) + AFTER_KEY,
             (Some(_), None) => LONG,

@@ -45,8 +45,6 @@ pub(super) enum ToAgent {
     Command(Command),
     /// Wants to command.
     TakeOver,
-    /// Reads the fleet file again.
-    Reload,
 }
 
 /// What somebody attaches for.

@@ -291,7 +291,6 @@ impl Connection {
                 self.shared.notice(Level::Info, &text);
                 Ok(())
             }
-            ToAgent::Reload => Err("this agent does not read its fleet file again: restart it".to_owned()),
             ToAgent::Command(command) => self.command(command).await,
         };
         self.sender.send(&FromAgent::Answer(answer.map_err(|why| Scrubbed::new(&why)))).await

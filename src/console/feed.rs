@@ -6,7 +6,7 @@ use crate::{
     clock::{Anchor, Moment},
     command::{Command, Playback},
     console::ConsoleError,
-    event::{Event, Level},
+    event::{Event, Level, What},
     model::{Model, Motion, Timeline},
     recording::{News, Player},
     run::Live,
@@ -28,6 +28,11 @@ pub(super) enum Told {
 }
 
 impl Told {
+    /// Whether another second is over with it.
+    pub(super) fn is_second(&self) -> bool {
+        matches!(self, Told::Events(events) if events.iter().any(|event| matches!(event.what, What::Second(_))))
+    }
+
     /// Whether there is nothing in it that would be missed before the next second is drawn.
     pub(super) fn is_only_figures(&self) -> bool {
         matches!(self, Told::Events(events) if events.iter().all(|event| event.what.is_figure()))
