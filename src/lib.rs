@@ -99,7 +99,7 @@
 //! | `ratatui` | `appearance`, `console`, `ui` |
 //! | `rmqtt` | `demo` |
 //! | `rustc_hash` | `paho` |
-//! | `rustix` | `agent`, `check`, `cli`, `clock`, `console`, `credentials`, `demo`, `fleet_file`, `pool`, `private`, `seal`, `signals`, `transport`, `worker` |
+//! | `rustix` | `agent`, `check`, `cli`, `clock`, `console`, `credentials`, `demo`, `fleet_file`, `pool`, `private`, `seal`, `signals`, `stdio`, `transport`, `worker` |
 //! | `secrecy` | `fleet` |
 //! | `serde` | any |
 //! | `serde_json` | `agent`, `fleet_file`, `lines`, `listing`, `recording`, `report` |

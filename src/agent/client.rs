@@ -4,7 +4,7 @@ use std::{collections::VecDeque, process::Stdio, sync::Arc, time::Duration};
 
 use rustix::process::geteuid;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite},
     process::Child,
     sync::{mpsc, oneshot, watch},
     time::timeout,
@@ -112,13 +112,37 @@ async fn over_ssh(host: &str, port: Option<u16>, name: &str, purpose: Purpose) -
     if !name.is_empty() {
         ssh.arg(name);
     }
-    let mut child =
-        ssh.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn().map_err(AgentError::Ssh)?;
-    let (Some(read), Some(write)) = (child.stdout.take(), child.stdin.take()) else {
+    // It asks for a password at the terminal itself; what else it says must not get onto our screen.
+    ssh.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let mut child = ssh.spawn().map_err(|error| AgentError::Ssh(format!("cannot run ssh: {error}")))?;
+    let (Some(read), Some(write), Some(said)) = (child.stdout.take(), child.stdin.take(), child.stderr.take()) else {
         return Err(AgentError::Wire(WireError::Closed));
     };
-    // ssh may ask for a password first.
-    greet(read, write, Far::Host { _ssh: child }, purpose).await
+    let said = tokio::spawn(last_words(said));
+    match greet(read, write, Far::Host { _ssh: child }, purpose).await {
+        // Why there is nobody at the other end, ssh knows, or mqfleet there.
+        Err(AgentError::Wire(error)) => match timeout(FAREWELL, said).await {
+            Ok(Ok(text)) if !text.is_empty() => Err(AgentError::Ssh(format!("{host}: {text}"))),
+            _ => Err(AgentError::Wire(error)),
+        },
+        greeted => greeted,
+    }
+}
+
+/// The longest that ssh is listened to after it has failed.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// What a program says until its end, as far as a person would read it.
+async fn last_words(mut said: impl AsyncRead + Unpin) -> Scrubbed {
+    const MOST: usize = 2_000;
+    let (mut text, mut buffer) = (Vec::new(), [0; 512]);
+    while let Ok(count @ 1..) = said.read(&mut buffer).await {
+        text.extend_from_slice(&buffer[..count]);
+        text.drain(..text.len().saturating_sub(MOST));
+    }
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<&str> = text.lines().map(|line| line.trim_start_matches("mqfleet: ").trim()).collect();
+    Scrubbed::new(lines.join("; ").trim_matches([' ', ';']))
 }
 
 /// What is at the other end.

@@ -36,8 +36,8 @@ pub enum AgentError {
     Refused(String),
     #[error("{0:?} names no agent: a name, a path to a socket, or ssh://[USER@]HOST[:PORT]/NAME")]
     Target(String),
-    #[error("cannot run ssh: {0}")]
-    Ssh(io::Error),
+    #[error("{0}")]
+    Ssh(String),
     #[error("there is no group {0:?} on this host, which [agent] group names")]
     Group(String),
 }

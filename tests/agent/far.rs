@@ -116,6 +116,10 @@ fn ssh_is_killed_and_no_client_blinks() {
     }
     let log = broker.log();
     assert_eq!(log.matches("New client connected").count(), 20, "nobody lost its connection");
+    // What is wrong there is said here.
+    let mut nobody = Console::start_with(100, 30, &["attach", "ssh://127.0.0.1/other"], &env);
+    nobody.wait_text("127.0.0.1: no agent answers at");
+    assert_eq!(nobody.wait_exit().code, 1);
     // And once in good order.
     let mut console = Console::start_with(100, 30, &["attach", "ssh://127.0.0.1/"], &env);
     console.wait_text("20 up");

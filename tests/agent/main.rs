@@ -299,24 +299,24 @@ fn a_console_that_is_stopped_delays_nobody_and_comes_back_to_the_truth() {
     let agent = Agent::start(&file);
     agent.wait_up(200);
     let mut consoles: Vec<Console> = (0..8).map(|_| agent.console(&["--read-only"])).collect();
-    consoles.iter().for_each(|console| drop(console.wait_text("200 up")));
+    consoles.iter().for_each(|console| drop(console.wait_text("● 200 up")));
     let before = process::memory(agent.child.id()).anon;
     consoles[0].signal(Signal::STOP);
     for _ in 0..rounds(2) {
         broker.stop();
-        consoles[1..].iter().for_each(|console| drop(console.wait_text("0 up")));
+        consoles[1..].iter().for_each(|console| drop(console.wait_text("● 0 up")));
         broker.restart();
-        consoles[1..].iter().for_each(|console| drop(console.wait_text("200 up")));
+        consoles[1..].iter().for_each(|console| drop(console.wait_text("● 200 up")));
     }
     if geteuid().is_root() {
         let grown = process::memory(agent.child.id()).anon.saturating_sub(before);
         assert!(grown < 64 << 20, "{} kB more", grown >> 10);
     }
     broker.stop();
-    consoles[1..].iter().for_each(|console| drop(console.wait_text("0 up")));
+    consoles[1..].iter().for_each(|console| drop(console.wait_text("● 0 up")));
     let begin = Instant::now();
     consoles[0].signal(Signal::CONT);
-    consoles[0].wait_text("0 up");
+    consoles[0].wait_text("● 0 up");
     println!("the truth was on the stopped console's screen after {:?}", begin.elapsed());
     for console in &mut consoles {
         console.press("q");
