@@ -40,6 +40,14 @@ pub struct Options {
     pub strict: bool,
 }
 
+/// Why a run ends.
+enum Cause {
+    Signal(i32),
+    Duration,
+    /// Whoever read our output went away: `mqfleet run | head` is no failed check.
+    Reader,
+}
+
 /// Prints what happens until a signal, the end of the duration, or the end of the reader.
 ///
 /// # Errors
@@ -51,12 +59,12 @@ pub async fn run(run: Run, mut live: Live, options: Options) -> io::Result<ExitC
     let out = Printer::start()?;
     let end = options.duration.map(|d| Instant::now() + d);
     script.start(run.workers());
-    let signal = loop {
+    let cause = loop {
         tokio::select! {
             biased;
-            signal = signals.next() => break Some(signal),
-            () = sleep_until(end.unwrap_or_else(Instant::now).into()), if end.is_some() => break None,
-            sent = out.send(&mut script.text), if !script.text.is_empty() => if sent.is_err() { break None },
+            signal = signals.next() => break Cause::Signal(signal),
+            () = sleep_until(end.unwrap_or_else(Instant::now).into()), if end.is_some() => break Cause::Duration,
+            sent = out.send(&mut script.text), if !script.text.is_empty() => if sent.is_err() { break Cause::Reader },
             // A reader that is slow slows down our listening; what waits for us is folded.
             events = live.events.next(), if script.text.len() < PRINT_AHEAD => {
                 let events = events.ok_or_else(engine_ended)?;
@@ -81,10 +89,10 @@ pub async fn run(run: Run, mut live: Live, options: Options) -> io::Result<ExitC
     }
     let wanted = fleet.clients.iter().filter(|c| c.settings.start_connected).count();
     let all_up = known.totals().of(State::Up) as usize >= wanted;
-    Ok(match signal {
-        Some(number) => ExitCode::from(128 + number as u8),
-        None if options.strict && !all_up => ExitCode::from(3),
-        None => ExitCode::SUCCESS,
+    Ok(match cause {
+        Cause::Signal(number) => ExitCode::from(128 + number as u8),
+        Cause::Duration if options.strict && !all_up => ExitCode::from(3),
+        Cause::Duration | Cause::Reader => ExitCode::SUCCESS,
     })
 }
 

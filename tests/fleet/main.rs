@@ -342,7 +342,8 @@ fn a_reader_that_goes_away_ends_the_run_and_its_workers() {
     }
     let workers = process::descendants(child.id());
     drop(out);
-    assert!(child.wait().unwrap().success());
+    let ended = child.wait().unwrap();
+    assert!(ended.success(), "{ended}");
     process::assert_gone(&workers);
 }
 
