@@ -149,13 +149,23 @@ impl Files {
         is_large || self.limits.part_age().is_some_and(|age| Moment::now().since(self.opened) >= age)
     }
 
-    /// Begins a new file; what is past the limits goes.
-    pub fn turn(&mut self) -> io::Result<()> {
+    /// Begins a new file with its first segment; what is past the limits goes. Whenever we die, what has the
+    /// recording's name can be read: the file gets it once its begin is in it.
+    pub fn turn(&mut self, segment: &[u8]) -> io::Result<()> {
         let now = Moment::now();
+        let next = older_file(&self.path, 0);
+        if fs::symlink_metadata(&next).is_ok() && is_recording(&next)? {
+            fs::remove_file(&next)?; // of a run that died while it began this one
+        }
+        let mut file = private::create(&next)?;
+        file.write_all(segment).inspect_err(|_| {
+            let _ = fs::remove_file(&next);
+        })?;
         self.ages.insert(self.file.metadata()?.ino(), Age::new(now));
         step_aside(&self.path)?;
-        self.file = private::create(&self.path)?;
-        (self.written, self.opened) = (0, now);
+        fs::rename(&next, &self.path)?;
+        (self.file, self.opened) = (file, now);
+        (self.written, self.entrance) = (segment.len() as u64, segment.len() as u64);
         self.tidy(now);
         Ok(())
     }
@@ -184,7 +194,7 @@ impl Files {
     }
 }
 
-/// An empty file counts: it is what is left where the disk was full from the start.
+/// One that ends within its first label counts: it is what is left where the disk was full from the start.
 fn is_recording(path: &Path) -> io::Result<bool> {
     if !fs::symlink_metadata(path)?.file_type().is_symlink() && !path.is_file() {
         return Ok(false); // a device or a pipe, of which reading may have no end
@@ -192,10 +202,12 @@ fn is_recording(path: &Path) -> io::Result<bool> {
     let mut begin = Vec::new();
     private::read(path)?.take(Label::LEN as u64).read_to_end(&mut begin)?;
     let is_label = <&[u8; Label::LEN]>::try_from(&*begin).is_ok_and(|bytes| Label::from_bytes(bytes).is_some());
-    Ok(begin.is_empty() || is_label)
+    let magic = &Label::default().to_bytes()[..12];
+    let ends_early = begin.len() < Label::LEN && begin.iter().zip(magic).all(|(byte, wanted)| byte == wanted);
+    Ok(ends_early || is_label)
 }
 
-/// The place of the `n`th older file; the newest of them is 1.
+/// The place of the `n`th older file; the newest of them is 1, and one that is just begun is 0.
 pub(super) fn older_file(path: &Path, n: usize) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".{n}"));
@@ -235,9 +247,10 @@ mod tests {
         let mut files = Files::create(&path, Limits { size: Some(size), age: None }).unwrap();
         for n in 0..100 {
             if files.is_full() {
-                files.turn().unwrap();
+                files.turn(&segment(20_000 + n)).unwrap();
+            } else {
+                files.write(&segment(20_000 + n)).unwrap();
             }
-            files.write(&segment(20_000 + n)).unwrap();
             let sizes: Vec<u64> =
                 fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().metadata().unwrap().len()).collect();
             assert!(sizes.iter().sum::<u64>() <= size + 20_100, "{sizes:?}");
@@ -246,6 +259,22 @@ mod tests {
         assert_eq!(older.len(), fs::read_dir(dir.path()).unwrap().count() - 1, "a gap");
         assert!(older.len() >= 5, "too much went: {older:?}");
         assert!(!files.is_full() || files.written > 0);
+    }
+
+    #[test]
+    fn a_file_has_its_begin_before_it_has_its_name_and_what_a_dead_run_left_of_one_goes() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let path = dir.path().join("run");
+        let mut files = Files::create(&path, Limits::default()).unwrap();
+        files.write(&segment(100)).unwrap();
+        let next = older_file(&path, 0);
+        fs::write(&next, &segment(100)[..20]).unwrap();
+        files.turn(&segment(101)).unwrap();
+        assert!(!next.exists());
+        assert_eq!(path.metadata().unwrap().len(), 101);
+        fs::write(&next, "mine").unwrap();
+        files.turn(&segment(102)).unwrap_err();
+        assert_eq!((fs::read_to_string(&next).unwrap(), path.metadata().unwrap().len()), ("mine".to_owned(), 101));
     }
 
     #[test]
@@ -277,16 +306,16 @@ mod tests {
         Files::create(&path, limits).unwrap().write(&segment(100)).unwrap();
         set_clock(&path);
         let mut files = Files::create(&path, limits).unwrap();
-        for n in 0..4 {
-            files.write(&segment(200 + n)).unwrap();
-            files.turn().unwrap();
+        files.write(&segment(200)).unwrap();
+        for n in 1..=4 {
+            files.turn(&segment(200 + n)).unwrap();
             older_files(&path).for_each(|path| set_clock(&path));
         }
         let sizes = || older_files(&path).map(|path| path.metadata().unwrap().len()).collect::<Vec<_>>();
         assert_eq!(sizes(), [203, 202, 201, 200]);
         // What has passed by the clock that nobody sets is another matter.
         files.ages.values_mut().take(1).for_each(|age| age.was += Duration::from_secs(3_601));
-        files.turn().unwrap();
+        files.turn(&segment(205)).unwrap();
         assert!(sizes().len() < 5, "{:?}", sizes());
     }
 

@@ -3,7 +3,10 @@
 use std::{
     io,
     path::PathBuf,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -39,13 +42,15 @@ pub(super) struct Keeper {
     pub header: Header,
     pub events: Subscription,
     pub bus: Bus,
+    /// Counts the segments that are written.
+    pub progress: Arc<AtomicU64>,
 }
 
 impl Keeper {
     /// Works until the bus is closed and all is written, or the disk fails. Returns what is to be said of
     /// what is missing.
     pub fn run(self) -> Option<String> {
-        let Keeper { path, files, fleet, header, mut events, bus } = self;
+        let Keeper { path, files, fleet, header, mut events, bus, progress } = self;
         let give_up = |error: &io::Error| {
             let text =
                 format!("recording is off: cannot write {}: {error}; what it holds so far is kept", path.display());
@@ -54,7 +59,7 @@ impl Keeper {
             bus.publish([Event { at, what: What::Recording(false) }, Event { at, what }]);
             Some(text)
         };
-        let mut writing = match Writing::new(files, fleet, header) {
+        let mut writing = match Writing::new(files, fleet, header, progress) {
             Ok(writing) => writing,
             Err(error) => return give_up(&error),
         };
@@ -97,6 +102,10 @@ struct Writing {
     draft: Draft,
     packer: zstd::bulk::Compressor<'static>,
     due: Instant,
+    /// Whether the draft is the begin of another file.
+    begins_file: bool,
+    /// Segments written.
+    progress: Arc<AtomicU64>,
     /// Whether the draft begins with an entrance, and how many bytes that had.
     is_entrance: bool,
     entrance: usize,
@@ -105,7 +114,7 @@ struct Writing {
 }
 
 impl Writing {
-    fn new(files: Files, fleet: Arc<Fleet>, header: Header) -> io::Result<Writing> {
+    fn new(files: Files, fleet: Arc<Fleet>, header: Header, progress: Arc<AtomicU64>) -> io::Result<Writing> {
         let mut packer = zstd::bulk::Compressor::new(zstd::DEFAULT_COMPRESSION_LEVEL)?;
         packer.include_checksum(true)?;
         let mut writing = Writing {
@@ -118,6 +127,8 @@ impl Writing {
             draft: Draft::default(),
             packer,
             due: Instant::now(),
+            begins_file: false,
+            progress,
             is_entrance: false,
             entrance: 0,
             since: 0,
@@ -186,12 +197,16 @@ impl Writing {
             (label.slow, label.down) = (totals.slow(), totals.all() - label.up - totals.of(State::Off));
         };
         let (_, segment) = self.draft.finish(&mut self.packer, mark)?;
-        self.files.write(&segment)?;
+        match std::mem::take(&mut self.begins_file) {
+            true => self.files.turn(&segment)?,
+            false => self.files.write(&segment)?,
+        }
+        self.progress.fetch_add(1, Ordering::Relaxed);
         if is_end {
             return Ok(());
         }
         if self.files.is_full() {
-            self.files.turn()?;
+            self.begins_file = true;
             (self.header.begin, self.header.wall) = (self.now, self.anchor.utc(self.now));
             self.enter(true);
         } else if self.since >= ENTRANCE_MIN.max(ENTRANCE_EVERY * self.entrance) {

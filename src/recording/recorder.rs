@@ -1,6 +1,14 @@
 //! Defines the recorder, the run's end of a recording that is being written: it hears what is published; how that is written is the keeper's matter.
 
-use std::{io, path::Path, sync::Arc, time::Duration};
+use std::{
+    io,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::sync::oneshot;
 
@@ -20,6 +28,8 @@ use crate::{
 pub struct Recorder {
     /// What the thread has to say of what it could not write.
     finished: oneshot::Receiver<Option<String>>,
+    /// Segments written so far.
+    progress: Arc<AtomicU64>,
 }
 
 impl Recorder {
@@ -37,24 +47,35 @@ impl Recorder {
         let program = Scrubbed::new(env!("CARGO_PKG_VERSION"));
         let header = Header { program, run: begin, begin, wall: anchor.utc(begin), workers };
         let events = bus.subscribe();
-        let keeper = Keeper { path: path.to_owned(), files, fleet, header, events, bus: bus.clone() };
+        let progress = Arc::new(AtomicU64::new(0));
+        let keeper = Keeper {
+            path: path.to_owned(),
+            files,
+            fleet,
+            header,
+            events,
+            bus: bus.clone(),
+            progress: progress.clone(),
+        };
         std::thread::Builder::new().name("recorder".into()).spawn(move || {
             let _ = done.send(keeper.run());
         })?;
         bus.publish([Event { at: begin, what: What::Recording(true) }]);
-        Ok(Recorder { finished })
+        Ok(Recorder { finished, progress })
     }
 
-    /// Waits until what is left is written, once the bus is closed, for at most two seconds, and returns what is
-    /// to be said of the rest.
-    pub async fn finish(self) -> Option<String> {
-        self.finish_within(Duration::from_secs(2)).await
-    }
-
-    pub(super) async fn finish_within(self, patience: Duration) -> Option<String> {
-        match tokio::time::timeout(patience, self.finished).await {
-            Ok(words) => words.unwrap_or_default(),
-            Err(_) => Some("the recording's disk hangs: its last events were not written".to_owned()),
+    /// Waits until what is left is written, once the bus is closed, as long as two seconds bring it on, and
+    /// returns what is to be said of the rest.
+    pub async fn finish(mut self) -> Option<String> {
+        let mut written = 0;
+        loop {
+            match tokio::time::timeout(Duration::from_secs(2), &mut self.finished).await {
+                Ok(words) => return words.unwrap_or_default(),
+                Err(_) if self.progress.load(Ordering::Relaxed) > written => {
+                    written = self.progress.load(Ordering::Relaxed);
+                }
+                Err(_) => return Some("the recording's disk hangs: its last events were not written".to_owned()),
+            }
         }
     }
 }

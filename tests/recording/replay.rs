@@ -107,12 +107,13 @@ fn keys_go_to_troubles_events_and_times() {
     console.wait_for("no question any more", |s| !s.contains("go to:"));
     console.press("[");
     console.wait_text("no trouble before this");
-    // Events of one client, in its detail view: none, queued, connecting, up, lost.
+    // Events of one client, in its detail view: none, queued, connecting, up, lost. What it waits for then is
+    // another thing each time: its turn, its own next try, or the endpoint.
     console.press("j\r");
     console.wait_text("nothing until it is told to connect");
-    for state in ["up", "wait", "up"] {
-        let badge =
-            |s: &str| s.lines().any(|line| line.contains("press-0001  ") && line.contains(&format!(" {state} ")));
+    for is_up in [true, false, true] {
+        let shows_up = |line: &str| line.contains(" up ") || line.contains(" slow ");
+        let badge = |s: &str| s.lines().any(|line| line.contains("press-0001  ") && shows_up(line) == is_up);
         // But for the head, which tells anew each second how much was written.
         let body = |s: &str| s.lines().skip(2).map(str::to_owned).collect::<Vec<_>>();
         for _ in 0..8 {
@@ -123,7 +124,7 @@ fn keys_go_to_troubles_events_and_times() {
             console.press(".");
             console.wait_for("a step", |s| body(s) != body(&before));
         }
-        console.wait_for(state, badge);
+        console.wait_for(if is_up { "up" } else { "lost" }, badge);
     }
     console.press("q");
     assert_eq!(console.wait_exit().code, 0);

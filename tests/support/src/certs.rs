@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicUsize, Ordering},
 };
 
 use mqfleet::fleet::Identity;
@@ -32,11 +33,14 @@ pub const NOT_YET: Validity = (3, 365);
 pub struct Authority {
     dir: TempDir,
     ca: Certified,
+    /// How many certificates it signed.
+    issued: AtomicUsize,
 }
 
 impl Authority {
     pub fn new(subject: &str) -> Authority {
-        let authority = Authority { dir: TempDir::new().unwrap(), ca: Certified::ca(subject) };
+        let authority =
+            Authority { dir: TempDir::new().unwrap(), ca: Certified::ca(subject), issued: AtomicUsize::new(0) };
         authority.put("ca", &authority.ca);
         authority
     }
@@ -51,10 +55,11 @@ impl Authority {
     }
 
     /// Signs a new key for `names`, as OpenSSL writes them (`DNS:localhost,IP:127.0.0.1`), and returns
-    /// certificate and key. `subject` names the files as well.
+    /// certificate and key. Each time these are other files: tests that share an authority do not meet in them.
     pub fn issue(&self, subject: &str, names: &str, (from, to): Validity) -> (PathBuf, PathBuf) {
         let names: Vec<&str> = names.split(',').map(|name| name.split_once(':').unwrap().1).collect();
-        self.put(subject, &self.ca.issue(&Wanted { subject, names: &names, from, to, is_ca: false }))
+        let name = format!("{subject}-{}", self.issued.fetch_add(1, Ordering::Relaxed));
+        self.put(&name, &self.ca.issue(&Wanted { subject, names: &names, from, to, is_ca: false }))
     }
 
     /// The same key, encrypted.

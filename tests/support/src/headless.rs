@@ -98,8 +98,9 @@ impl Headless {
             let counts = heard.counts.clone();
             if left.is_zero() || heard.ended {
                 let last = heard.of_type("state").last().map(ToString::to_string).unwrap_or_default();
+                let when = if heard.ended { "before the program ended".to_owned() } else { format!("within {SOON:?}") };
                 drop(heard);
-                panic!("not heard within {SOON:?}: {what}; states: {counts:?}; the last step: {last}");
+                panic!("not heard {when}: {what}; states: {counts:?}; the last step: {last}");
             }
             heard = self.heard.1.wait_timeout(heard, left).unwrap_or_else(PoisonError::into_inner).0;
         }
