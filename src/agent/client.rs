@@ -192,10 +192,18 @@ where
         Some((header.anchor(), fleet, known))
     });
     let (begin, fleet, known) = read.await.ok().flatten().ok_or(AgentError::Wire(WireError::Stranger))?;
+    // Who only wants to know has no role.
+    let role = match purpose {
+        Purpose::Snapshot => Role::default(),
+        _ => match receiver.recv().await? {
+            FromAgent::Role(role) => role,
+            _ => return Err(AgentError::Wire(WireError::Stranger)),
+        },
+    };
     let bus = Bus::new(begin);
     let events = bus.subscribe();
     let (orders, received) = mpsc::channel(64);
-    let (role_sender, role) = watch::channel(Role::default());
+    let (role_sender, role) = watch::channel(role);
     let (end_sender, ended) = watch::channel(None);
     let link = Link {
         receiver,
