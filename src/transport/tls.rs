@@ -62,6 +62,8 @@ pub(super) struct Secure {
     /// It has failed: OpenSSL is asked for nothing more (SSL_get_error(3)), since it may then say for ever
     /// that it wants to read, and the crate would ask for ever.
     is_broken: bool,
+    /// Why the last write failed, until it is known what the other side said before.
+    unwritten: Option<io::Error>,
 }
 
 impl Setup {
@@ -115,8 +117,14 @@ impl Setup {
         let done = Pin::new(&mut stream).connect().await;
         let Verification { refused, chain } =
             std::mem::take(&mut *verification.lock().unwrap_or_else(PoisonError::into_inner));
-        let secure =
-            Secure { stream, tls: self.tls, name: self.name, has_identity: self.papers.is_some(), is_broken: false };
+        let secure = Secure {
+            stream,
+            tls: self.tls,
+            name: self.name,
+            has_identity: self.papers.is_some(),
+            is_broken: false,
+            unwritten: None,
+        };
         let ssl = secure.ssl();
         if self.examine && (done.is_ok() || !chain.is_empty()) {
             let is_done = done.is_ok();
@@ -184,14 +192,19 @@ impl Secure {
         verdict::broken(error, random != [0; 32], &self.tls)
     }
 
-    /// The error of a write. The other side may have said why before the way broke: then that counts.
-    fn unwritten(mut self: Pin<&mut Self>, error: io::Error, cx: &mut Context<'_>) -> io::Error {
+    /// The error of a write. The other side may have said why before the way broke: then that counts. The way's end
+    /// is there to be read as well, but tokio may not know of it yet.
+    fn poll_unwritten(mut self: Pin<&mut Self>, error: io::Error, cx: &mut Context<'_>) -> Poll<io::Error> {
         let is_of_the_way = error.raw_os_error().is_some();
         match Pin::new(&mut self.stream).poll_peek(cx, &mut [0]) {
             Poll::Ready(Err(said)) if is_of_the_way && verdict::alert_in(&said).is_some() => {
-                Ended(verdict::lost(&said, self.shown(), &self.tls, &self.name)).into()
+                Poll::Ready(Ended(verdict::lost(&said, self.shown(), &self.tls, &self.name)).into())
             }
-            _ => self.ended(error),
+            Poll::Pending if is_of_the_way => {
+                self.unwritten = Some(error);
+                Poll::Pending
+            }
+            _ => Poll::Ready(self.ended(error)),
         }
     }
 
@@ -229,9 +242,16 @@ impl AsyncWrite for Secure {
         if self.is_broken {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        let done = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes));
-        self.is_broken = done.is_err();
-        Poll::Ready(done.map_err(|error| self.unwritten(error, cx)))
+        let error = match self.unwritten.take() {
+            Some(error) => error,
+            None => match ready!(Pin::new(&mut self.stream).poll_write(cx, bytes)) {
+                Err(error) => error,
+                written => return Poll::Ready(written),
+            },
+        };
+        let error = ready!(self.as_mut().poll_unwritten(error, cx));
+        self.is_broken = true;
+        Poll::Ready(Err(error))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -1,9 +1,10 @@
 //! Certificates for tests, in memory and as files: a CA, and what it issues for good or for bad; made anew each time, and known to nobody else.
 
 use std::{
+    collections::HashMap,
     fs,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::Mutex,
 };
 
 use mqfleet::fleet::Identity;
@@ -33,14 +34,14 @@ pub const NOT_YET: Validity = (3, 365);
 pub struct Authority {
     dir: TempDir,
     ca: Certified,
-    /// How many certificates it signed.
-    issued: AtomicUsize,
+    /// How often it signed for each subject.
+    issued: Mutex<HashMap<String, usize>>,
 }
 
 impl Authority {
     pub fn new(subject: &str) -> Authority {
         let authority =
-            Authority { dir: TempDir::new().unwrap(), ca: Certified::ca(subject), issued: AtomicUsize::new(0) };
+            Authority { dir: TempDir::new().unwrap(), ca: Certified::ca(subject), issued: Mutex::default() };
         authority.put("ca", &authority.ca);
         authority
     }
@@ -58,7 +59,10 @@ impl Authority {
     /// certificate and key. Each time these are other files: tests that share an authority do not meet in them.
     pub fn issue(&self, subject: &str, names: &str, (from, to): Validity) -> (PathBuf, PathBuf) {
         let names: Vec<&str> = names.split(',').map(|name| name.split_once(':').unwrap().1).collect();
-        let name = format!("{subject}-{}", self.issued.fetch_add(1, Ordering::Relaxed));
+        let name = match self.issued.lock().unwrap().entry(subject.to_owned()).and_modify(|n| *n += 1).or_insert(1) {
+            1 => subject.to_owned(),
+            n => format!("{subject}-{n}"),
+        };
         self.put(&name, &self.ca.issue(&Wanted { subject, names: &names, from, to, is_ca: false }))
     }
 
