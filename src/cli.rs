@@ -37,7 +37,6 @@ use crate::{
     headless::{self, Format},
     lines::{self, Check},
     listing,
-    model::Filter,
     pool::Placement,
     recording::{Limits, Place, Player, Recorder, Recording},
     replay::{self, Speed},
@@ -277,10 +276,10 @@ fn dispatch(command: Command) -> Result<ExitCode> {
                 console::attached(attached, look).await.map_err(Into::into)
             })?
         }
-        Command::Ls { target, filter, format } => {
+        Command::Ls { target, whom, format } => {
             let attached = block_on(agent::attach(&target.unwrap_or(Target::Only), Purpose::Snapshot))??;
-            let (now, filter) = (attached.now(), Filter::new(filter.as_deref().unwrap_or_default()));
-            let text = listing::of(&attached.known, &filter, format, &attached.begin, now);
+            let (now, whom) = (attached.now(), whom.unwrap_or_default());
+            let text = listing::of(&attached.known, &whom, format, &attached.begin, now);
             stdio::print(&text).context("cannot print")?;
             Ok(ExitCode::SUCCESS)
         }
@@ -355,7 +354,7 @@ impl Keep {
 impl CtlOrder {
     fn order(self) -> control::Order {
         use control::Order;
-        let whom = |Whom { clients, filter, all }| Selection { clients, filter, all };
+        let whom = |Whom { clients, whom, all }| Selection { clients, whom, all };
         match self {
             CtlOrder::Connect(who) => Order::Connect(whom(who)),
             CtlOrder::Reconnect(who) => Order::Reconnect(whom(who)),

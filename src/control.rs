@@ -6,10 +6,12 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::{
     agent::{AgentError, Attached},
+    clock::Moment,
     command::Command,
     event::{State, Transition, What},
     fleet::{ClientKey, EndpointKey, Fleet},
-    model::{Filter, Known},
+    model::Known,
+    query::Query,
     stdio, words,
 };
 
@@ -31,8 +33,8 @@ pub enum Order {
 pub struct Selection {
     /// These client IDs, and nobody else.
     pub clients: Vec<String>,
-    /// Those that the console's filter would show.
-    pub filter: Option<String>,
+    /// Those that are meant by this.
+    pub whom: Option<Query>,
     pub all: bool,
 }
 
@@ -43,16 +45,16 @@ pub enum ControlError {
     Client { fleet: String, id: String },
     #[error("{fleet} has no endpoint {name:?}; it has {known}")]
     Endpoint { fleet: String, name: String, known: String },
-    #[error("no client matches {0:?}")]
-    Nobody(String),
-    #[error("say which clients: their IDs, --filter TEXT, or --all")]
+    #[error("no client matches {0}")]
+    Nobody(Query),
+    #[error("say which clients: their IDs, --where QUERY, or --all")]
     NoSelection,
     #[error(transparent)]
     Agent(#[from] AgentError),
 }
 
 impl Selection {
-    fn keys(&self, known: &Known) -> Result<Vec<ClientKey>, ControlError> {
+    fn keys(&self, known: &Known, now: Moment) -> Result<Vec<ClientKey>, ControlError> {
         let fleet = known.fleet();
         if self.all {
             return Ok(fleet.keys().collect());
@@ -62,12 +64,11 @@ impl Selection {
             let key = fleet.keys().find(|key| *fleet.client(*key).id == **id);
             keys.insert(key.ok_or_else(|| ControlError::Client { fleet: fleet.name.to_string(), id: id.clone() })?);
         }
-        if let Some(text) = &self.filter {
-            let filter = Filter::new(text);
+        if let Some(whom) = &self.whom {
             let before = keys.len();
-            keys.extend(fleet.keys().filter(|key| filter.lets_through(known, *key)));
+            keys.extend(fleet.keys().filter(|key| whom.matches(&known.facts(*key, now))));
             if keys.len() == before {
-                return Err(ControlError::Nobody(text.clone()));
+                return Err(ControlError::Nobody(whom.clone()));
             }
         }
         if keys.is_empty() { Err(ControlError::NoSelection) } else { Ok(keys.into_iter().collect()) }
@@ -102,15 +103,15 @@ pub async fn run(
     };
     let (command, mut waiting, goal) = match &order {
         Order::Connect(selection) => {
-            let clients = selection.keys(known)?;
+            let clients = selection.keys(known, attached.now())?;
             (Command::Connect(clients.clone()), not_yet(&clients, State::Up), State::Up)
         }
         Order::Reconnect(selection) => {
-            let clients = selection.keys(known)?;
+            let clients = selection.keys(known, attached.now())?;
             (Command::Reconnect(clients.clone()), clients.into_iter().collect(), State::Up)
         }
         Order::Disconnect(selection) => {
-            let clients = selection.keys(known)?;
+            let clients = selection.keys(known, attached.now())?;
             (Command::Disconnect(clients.clone()), not_yet(&clients, State::Off), State::Off)
         }
         Order::Hold(name) => (Command::Hold(endpoint(&fleet, name)?), BTreeSet::new(), State::Up),

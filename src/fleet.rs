@@ -86,6 +86,23 @@ impl Fleet {
         (0..self.clients.len() as u32).map(ClientKey)
     }
 
+    /// How many workers hold it: as few as `worker_size` allows.
+    pub fn workers(&self) -> usize {
+        self.clients.len().div_ceil(self.worker_size.max(1))
+    }
+
+    /// The worker that holds a client. They are evenly filled in the fleet's order: of 501 clients, two workers hold
+    /// 251 and 250, not 500 and 1.
+    pub fn worker(&self, key: ClientKey) -> WorkerKey {
+        let count = self.workers().max(1);
+        let (size, rest) = (self.clients.len() / count, self.clients.len() % count);
+        // So many have one more.
+        let fuller = rest * (size + 1);
+        let index = key.index();
+        let worker = if index < fuller { index / (size + 1) } else { rest + (index - fuller) / size.max(1) };
+        WorkerKey(worker as u32)
+    }
+
     pub fn endpoint_keys(&self) -> impl Iterator<Item = EndpointKey> + use<> {
         (0..self.endpoints.len() as u16).map(EndpointKey)
     }

@@ -53,7 +53,8 @@
 //! | `endpoint` | `event`, `fleet`, `transport` | |
 //! | `pool` | `clock`, `debug_log`, `event`, `fleet`, `text`, `wire` | |
 //! | `worker` | `clock`, `event`, `fleet`, `mqtt`, `paho`, `stdio`, `text`, `transport`, `wire` | |
-//! | `model` | `action`, `clock`, `command`, `event`, `fleet`, `text` | `Moment::now`, `Instant::now`, `Mutex` |
+//! | `query` | `document`, `event`, `fleet`, `text` | `Moment::now`, `Instant::now`, `Mutex` |
+//! | `model` | `action`, `clock`, `command`, `event`, `fleet`, `query`, `text` | `Moment::now`, `Instant::now`, `Mutex` |
 //! | `mailbox` | `clock`, `event`, `fleet`, `text` | `Moment::now`, `Instant::now`, `Mutex` |
 //! | `bus` | `clock`, `event`, `mailbox`, `model` | `Moment::now` |
 //! | `engine` | `bus`, `clock`, `command`, `credentials`, `endpoint`, `event`, `fleet`, `lifecycle`, `pool`, `text`, `transport`, `wire` | |
@@ -66,13 +67,13 @@
 //! | `headless` | `clock`, `event`, `fleet`, `lines`, `model`, `run`, `signals`, `stdio` | |
 //! | `agent` | `bus`, `clock`, `command`, `event`, `fleet`, `model`, `pool`, `private`, `recording`, `run`, `signals`, `stdio`, `text`, `wire` | |
 //! | `console` | `action`, `agent`, `appearance`, `clock`, `command`, `event`, `model`, `recording`, `run`, `signals`, `stdio`, `text`, `ui`, `words` | |
-//! | `listing` | `clock`, `fleet`, `headless`, `model`, `words` | `Moment::now` |
-//! | `control` | `agent`, `command`, `event`, `fleet`, `model`, `stdio`, `wire`, `words` | |
+//! | `listing` | `clock`, `fleet`, `headless`, `model`, `query`, `words` | `Moment::now` |
+//! | `control` | `agent`, `clock`, `command`, `event`, `fleet`, `model`, `query`, `stdio`, `wire`, `words` | |
 //! | `replay` | `clock`, `event`, `headless`, `recording`, `report`, `signals`, `stdio` | |
 //! | `check` | `bus`, `clock`, `event`, `fleet`, `headless`, `lines`, `model`, `pool`, `run`, `signals`, `stdio`, `text`, `words` | |
 //! | `doctor` | `clock`, `credentials`, `endpoint`, `event`, `fleet`, `headless`, `lines`, `pool`, `stdio`, `text`, `transport`, `wire`, `words` | |
 //! | `demo` | `clock`, `event`, `fleet`, `pool`, `stdio`, `text`, `wire` | |
-//! | `cli` | `agent`, `appearance`, `bus`, `check`, `clock`, `console`, `control`, `debug_log`, `demo`, `doctor`, `document`, `fleet`, `fleet_file`, `headless`, `lines`, `listing`, `model`, `pool`, `recording`, `replay`, `report`, `run`, `seal`, `stdio`, `text`, `words`, `worker` | |
+//! | `cli` | `agent`, `appearance`, `bus`, `check`, `clock`, `console`, `control`, `debug_log`, `demo`, `doctor`, `document`, `fleet`, `fleet_file`, `headless`, `lines`, `listing`, `model`, `pool`, `query`, `recording`, `replay`, `report`, `run`, `seal`, `stdio`, `text`, `words`, `worker` | |
 //!
 //! Other people's code is used by whom it is for, and by nobody else:
 //!
@@ -97,6 +98,7 @@
 //! | `paho_mqtt_sys` | |
 //! | `postcard` | `model`, `wire` |
 //! | `ratatui` | `appearance`, `console`, `ui` |
+//! | `regex` | `query` |
 //! | `rmqtt` | `demo` |
 //! | `rustc_hash` | `paho` |
 //! | `rustix` | `agent`, `check`, `cli`, `clock`, `console`, `credentials`, `demo`, `fleet_file`, `pool`, `private`, `seal`, `signals`, `stdio`, `transport`, `worker` |
@@ -114,7 +116,8 @@
 //! | `tui_input` | `console`, `model`, `ui` |
 //! | `tungstenite` | `transport` |
 //! | `unicode_segmentation` | `text` |
-//! | `unicode_width` | `doctor`, `report`, `text`, `ui` |
+//! | `unicode_width` | `doctor`, `query`, `report`, `text`, `ui` |
+//! | `winnow` | `query` |
 //! | `zstd` | `recording` |
 //!
 //! # Where this differs from what one might expect
@@ -191,6 +194,7 @@ pub mod paho;
 #[allow(unreachable_pub)]
 pub mod pool;
 pub mod private;
+pub mod query;
 #[allow(unreachable_pub)]
 pub mod recording;
 pub mod replay;

@@ -8,7 +8,8 @@ use crate::{
     clock::{Anchor, Moment},
     fleet::ClientKey,
     headless::Format,
-    model::{Filter, Known},
+    model::Known,
+    query::Query,
     words::{self, figures},
 };
 
@@ -29,9 +30,9 @@ struct Line<'a> {
     labels: std::collections::BTreeMap<&'a str, &'a str>,
 }
 
-/// The clients that `filter` lets through, in the fleet file's order, a line for each; as text with a head.
-pub fn of(known: &Known, filter: &Filter, format: Format, anchor: &Anchor, now: Moment) -> String {
-    let keys = known.fleet().keys().filter(|key| filter.lets_through(known, *key));
+/// The clients that are meant, in the fleet file's order, a line for each; as text with a head.
+pub fn of(known: &Known, whom: &Query, format: Format, anchor: &Anchor, now: Moment) -> String {
+    let keys = known.fleet().keys().filter(|key| whom.matches(&known.facts(*key, now)));
     match format {
         Format::Json => keys.map(|key| json(known, key, anchor)).collect(),
         Format::Text => text(known, keys, now),

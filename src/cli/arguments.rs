@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::{
     agent::Target,
     headless::Format,
+    query::Query,
     recording::{Limits, Place},
     replay::Speed,
     report,
@@ -98,9 +99,9 @@ pub(super) enum Command {
     Ls {
         /// As for `attach`
         target: Option<Target>,
-        /// Only clients with this text in ID, endpoint, state, reason or label
-        #[arg(long, value_name = "TEXT")]
-        filter: Option<String>,
+        /// Only these clients: a query as in the console's filter, such as state:rej,wait or "p99>250ms"
+        #[arg(long = "where", visible_alias = "filter", value_name = "QUERY", value_parser = query)]
+        whom: Option<Query>,
         #[arg(long, value_enum, default_value = "text")]
         format: Format,
     },
@@ -291,9 +292,9 @@ pub(super) enum CtlOrder {
 pub(super) struct Whom {
     /// Their client IDs
     pub clients: Vec<String>,
-    /// Those with this text in ID, endpoint, state, reason or label
-    #[arg(long, value_name = "TEXT")]
-    pub filter: Option<String>,
+    /// Those that a query means, as in the console's filter: "endpoint:eu-2 down>5m"
+    #[arg(long = "where", visible_alias = "filter", value_name = "QUERY", value_parser = query)]
+    pub whom: Option<Query>,
     #[arg(long)]
     pub all: bool,
 }
@@ -315,4 +316,9 @@ pub(super) struct Dress {
     /// Use ASCII characters only
     #[arg(long)]
     pub ascii: bool,
+}
+
+/// Reads a query; where it is none, its place is shown below it.
+fn query(text: &str) -> Result<Query, String> {
+    Query::parse(text).map_err(|error| format!("\n\n{}", error.show(text)))
 }

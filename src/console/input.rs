@@ -104,8 +104,14 @@ fn type_line(model: &mut Model, key: &KeyEvent, now: Moment) -> Effect {
     match key.code {
         KeyCode::Enter => model.accept(),
         KeyCode::Esc => model.act(Action::Back, now),
-        KeyCode::Up => model.act(Action::Up, now),
-        KeyCode::Down => model.act(Action::Down, now),
+        KeyCode::Up | KeyCode::Down => {
+            model.recall(key.code == KeyCode::Up, now);
+            Effect::Nothing
+        }
+        KeyCode::Tab => {
+            model.complete(now);
+            Effect::Nothing
+        }
         _ => type_key(model, key, now),
     }
 }

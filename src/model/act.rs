@@ -15,6 +15,7 @@ use crate::{
         order::{Filter, Sort},
         view::{Frozen, Mode, Model},
     },
+    query::{self, Completion},
 };
 
 /// What the console has to do after an action.
@@ -93,6 +94,7 @@ impl Model {
             Action::Back => self.back(),
             Action::Filter => {
                 self.under.clear();
+                self.filter_line.open();
                 self.mode = Mode::Filter(Input::new(self.filter.text().to_owned()));
             }
             Action::SortNext => self.sort_by(Sort::by(self.sort.column.next(1))),
@@ -165,18 +167,63 @@ impl Model {
         }
     }
 
-    /// Follows the filter line. A client that the new filter hides cannot keep the cursor.
+    /// Follows the filter line. A client that the new filter hides cannot keep the cursor. What is no query, or not
+    /// yet, leaves the filter as it is.
     fn refilter(&mut self) {
-        if let Mode::Filter(input) = &self.mode {
-            self.filter = Filter::new(input.value());
-            self.rearrange_without_cursor();
+        let Mode::Filter(input) = &self.mode else { return };
+        self.filter_line.offered = Completion::default();
+        self.filter_line.error = None;
+        match Filter::parse(input.value()) {
+            Ok(filter) if filter.text() == self.filter.text() => {}
+            Ok(filter) => {
+                self.filter = filter;
+                self.rearrange_without_cursor();
+            }
+            Err(error) => self.filter_line.error = Some(error),
+        }
+    }
+
+    /// Completes the word at the cursor of the filter line as far as only one thing can be meant; of several, they are
+    /// offered.
+    pub fn complete(&mut self, now: Moment) {
+        self.held_until = now + Self::HOLD;
+        let Mode::Filter(input) = &self.mode else { return };
+        let text = input.value();
+        let cursor = text.char_indices().nth(input.cursor()).map_or(text.len(), |(at, _)| at);
+        let found = query::complete(text, cursor, self.shown());
+        let typed = &text[found.at.clone()];
+        let common = found.common();
+        if common.len() >= typed.len() && common != typed {
+            let head = format!("{}{common}", &text[..found.at.start]);
+            let cursor = head.chars().count();
+            let line = Input::new(format!("{head}{}", &text[found.at.end..])).with_cursor(cursor);
+            self.mode = Mode::Filter(line);
+            self.refilter();
+        }
+        if found.words.len() > 1 {
+            self.filter_line.offered = found;
+        }
+    }
+
+    /// Puts what was typed before (or after) into the filter line.
+    pub fn recall(&mut self, is_back: bool, now: Moment) {
+        self.held_until = now + Self::HOLD;
+        let Mode::Filter(input) = &self.mode else { return };
+        if let Some(text) = self.filter_line.recall(input.value(), is_back) {
+            self.mode = Mode::Filter(Input::new(text));
+            self.refilter();
         }
     }
 
     /// Ends the line that is being typed, and does what it says.
     pub fn accept(&mut self) -> Effect {
         match &self.mode {
-            Mode::Filter(_) => self.mode = Mode::Table,
+            // What is no query stays to be mended.
+            Mode::Filter(_) if self.filter_line.error.is_some() => {}
+            Mode::Filter(_) => {
+                self.filter_line.keep(self.filter.text());
+                self.mode = Mode::Table;
+            }
             Mode::GoTo(input) => {
                 let place = input.value().trim().to_owned();
                 self.close();
@@ -291,9 +338,9 @@ impl Model {
         if self.marks.is_empty() || matches!(self.mode, Mode::Detail) {
             return (cursor.into_iter().collect(), 0);
         }
-        let shown = self.shown();
+        let (shown, now) = (self.shown(), self.shown_at());
         // The client under the cursor may be on the screen even where the filter would hide it by now.
-        let is_shown = |&k: &ClientKey| cursor == Some(k) || self.filter.lets_through(shown, k);
+        let is_shown = |&k: &ClientKey| cursor == Some(k) || self.filter.lets_through(shown, k, now);
         let targets: Vec<_> = self.marks.iter().copied().filter(is_shown).collect();
         let hidden = self.marks.len() - targets.len();
         (targets, hidden)

@@ -3,9 +3,11 @@
 use std::cmp::Reverse;
 
 use crate::{
-    event::{Badge, Reason, State},
+    clock::Moment,
+    event::Badge,
     fleet::{ClientKey, Fleet},
     model::{known::Known, row::Row},
+    query::{Error, Query},
 };
 
 /// What the table can be sorted by, in the order of its columns.
@@ -102,10 +104,10 @@ pub(super) fn name_ranks(fleet: &Fleet) -> Vec<u32> {
     ranks
 }
 
-/// The clients that `filter` lets through, and `kept`, in the order of `sort`; ties are broken by
+/// The clients that `filter` lets through at `now`, and `kept`, in the order of `sort`; ties are broken by
 /// name, so that two runs of it never swap rows for no reason.
 pub(super) fn arrange(
-    known: &Known,
+    (known, now): (&Known, Moment),
     ranks: &[u32],
     filter: &Filter,
     kept: Option<ClientKey>,
@@ -115,7 +117,7 @@ pub(super) fn arrange(
     let mut keyed: Vec<(u64, u32, ClientKey)> = known
         .fleet()
         .keys()
-        .filter(|&k| kept == Some(k) || filter.lets_through(known, k))
+        .filter(|&k| kept == Some(k) || filter.lets_through(known, k, now))
         .map(|k| (sort_key(known, k, sort.column, ranks), ranks[k.index()], k))
         .collect();
     if sort.descending {
@@ -141,70 +143,27 @@ fn sort_key(known: &Known, key: ClientKey, column: Column, ranks: &[u32]) -> u64
     }
 }
 
-/// A text that a client shows, whatever the case: its ID, endpoint, reason or a label contains it, or the word
-/// of its state begins with it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Filter {
-    needle: String,
+/// A query with the text that it was typed as.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Filter {
+    text: String,
+    query: Query,
 }
 
 impl Filter {
-    pub fn new(text: &str) -> Filter {
-        Filter { needle: text.trim().to_lowercase() }
+    pub(super) fn parse(text: &str) -> Result<Filter, Error> {
+        Ok(Filter { text: text.trim().to_owned(), query: Query::parse(text)? })
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.needle.is_empty()
+    pub(super) fn is_empty(&self) -> bool {
+        self.query.is_empty()
     }
 
-    pub fn text(&self) -> &str {
-        &self.needle
+    pub(super) fn text(&self) -> &str {
+        &self.text
     }
 
-    pub fn lets_through(&self, known: &Known, key: ClientKey) -> bool {
-        if self.is_empty() {
-            return true;
-        }
-        let (row, client) = (known.row(key), known.fleet().client(key));
-        self.is_in(&client.name)
-            || self.is_in(&known.fleet().endpoint(row.endpoint).name)
-            || self.is_state(row)
-            || self.is_in_reason(row)
-            || client.labels.iter().any(|(name, value)| self.is_in_label(name, value))
-    }
-
-    /// Whether it begins a word for what the row's state is. Within a word it means nothing: `off` is not `backoff`.
-    fn is_state(&self, row: &Row) -> bool {
-        let down = row.is_down().then_some("down");
-        let words = row.badge().words().into_iter().chain(down);
-        words.into_iter().any(|word| word.starts_with(&self.needle))
-    }
-
-    /// Whether it is in the reason as the row shows it; what is well shows none.
-    fn is_in_reason(&self, row: &Row) -> bool {
-        let next = match row.state {
-            State::Up => return row.slow.is_some_and(|slow| self.is_in(slow.words())),
-            State::Connecting if row.reason == Reason::Start => return false,
-            State::Backoff | State::Failed if row.next_try.is_some() => "retry",
-            State::Held if row.next_try.is_some() => "probe",
-            _ => "",
-        };
-        self.is_in(row.reason.words()) || self.is_in(&row.detail) || self.is_in(next)
-    }
-
-    /// Whether it is in `name=value`.
-    fn is_in_label(&self, name: &str, value: &str) -> bool {
-        match self.needle.split_once('=') {
-            Some((end, begin)) => name.to_lowercase().ends_with(end) && value.to_lowercase().starts_with(begin),
-            None => self.is_in(name) || self.is_in(value),
-        }
-    }
-
-    fn is_in(&self, text: &str) -> bool {
-        if self.needle.is_ascii() {
-            let needle = self.needle.as_bytes();
-            return text.as_bytes().windows(needle.len()).any(|w| w.eq_ignore_ascii_case(needle));
-        }
-        text.to_lowercase().contains(&self.needle)
+    pub(super) fn lets_through(&self, known: &Known, key: ClientKey, now: Moment) -> bool {
+        self.is_empty() || self.query.matches(&known.facts(key, now))
     }
 }

@@ -17,6 +17,7 @@ use crate::{
     command::Command,
     event::{Badge, Connack, Event, Finding, Reason, Sample, Shortfall, State, Transition, What},
     fleet::{Client, ClientKey, Conversation, Endpoint, EndpointKey, Fleet, ProbeKind, Settings, Subscription},
+    query::Query,
     text::Scrubbed,
 };
 
@@ -296,7 +297,7 @@ fn the_newest_finding_of_an_endpoint_is_kept() {
 #[test]
 fn a_filter_finds_clients_by_what_makes_them_slow() {
     let mut known = subscriber();
-    let shows = |known: &Known, text: &str| order::Filter::new(text).lets_through(known, ClientKey(0));
+    let shows = |known: &Known, text: &str| Query::parse(text).unwrap().matches(&known.facts(ClientKey(0), ms(5)));
     assert!(!shows(&known, "slow") && !shows(&known, "subscription"));
     tell(&mut known, ms(5), less("cmd/#", Some(0)));
     assert!(shows(&known, "slow") && shows(&known, "subscription less") && !shows(&known, "p99"));

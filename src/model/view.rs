@@ -11,6 +11,7 @@ use crate::{
     fleet::{ClientKey, Fleet},
     model::{
         confirm::{Confirm, Wish},
+        filter_line::FilterLine,
         known::Known,
         order::{Filter, Sort, arrange, name_ranks},
         survey::Survey,
@@ -37,6 +38,7 @@ pub struct Model {
     /// How many of the marks are in `order`.
     pub(super) marks_shown: usize,
     pub(super) filter: Filter,
+    pub(super) filter_line: FilterLine,
     pub(super) sort: Sort,
     pub(super) held_until: Moment,
     pub(super) mode: Mode,
@@ -58,7 +60,7 @@ pub struct Model {
 #[derive(Clone, Debug)]
 pub enum Mode {
     Table,
-    /// The filter line is being typed; the filter follows at once.
+    /// The filter line is being typed; the filter follows at once, as far as it is a query.
     Filter(Input),
     /// The time to go to in a replay is being typed.
     GoTo(Input),
@@ -144,6 +146,7 @@ impl Model {
             marks: BTreeSet::new(),
             marks_shown: 0,
             filter: Filter::default(),
+            filter_line: FilterLine::default(),
             sort: Sort::default(),
             held_until: Moment(0),
             mode: Mode::Table,
@@ -200,8 +203,7 @@ impl Model {
     /// what the filter shows.
     pub(super) fn survey(&mut self) {
         let is_open = matches!(self.base(), Mode::Latency);
-        let now = self.frozen.as_ref().map_or(self.looked, |frozen| frozen.at);
-        let known = self.shown();
+        let (known, now) = (self.shown(), self.shown_at());
         let survey = is_open.then(|| match self.filter.is_empty() {
             true => Survey::of_fleet(known, now),
             false => Survey::of(known, &self.order, now),
@@ -212,6 +214,11 @@ impl Model {
     /// What is drawn: the present, or the moment of the freeze.
     pub fn shown(&self) -> &Known {
         self.frozen.as_ref().map_or(&self.live, |f| &f.known)
+    }
+
+    /// When that is, to a second or so.
+    pub(super) fn shown_at(&self) -> Moment {
+        self.frozen.as_ref().map_or(self.looked, |frozen| frozen.at)
     }
 
     /// The present, whatever is drawn.
@@ -257,6 +264,11 @@ impl Model {
 
     pub fn filter(&self) -> &str {
         self.filter.text()
+    }
+
+    /// What stands beside the filter while it is typed.
+    pub fn filter_line(&self) -> &FilterLine {
+        &self.filter_line
     }
 
     pub fn toast(&self) -> Option<&Toast> {
@@ -338,8 +350,9 @@ impl Model {
 
     fn rearrange_with(&mut self, kept: Option<ClientKey>) {
         let line = self.cursor_place().map(|p| p.saturating_sub(self.top));
+        let now = self.shown_at();
         let known = self.frozen.as_ref().map_or(&self.live, |f| &f.known);
-        arrange(known, &self.ranks, &self.filter, kept, self.sort, &mut self.order);
+        arrange((known, now), &self.ranks, &self.filter, kept, self.sort, &mut self.order);
         self.arranged = known.changes();
         self.count_marks();
         if let (Some(place), Some(line)) = (self.cursor_place(), line) {
@@ -365,7 +378,7 @@ impl Model {
     pub(super) fn move_cursor_to(&mut self, place: usize) {
         if let Some(last) = self.order.len().checked_sub(1) {
             let left = self.cursor.replace(self.order[place.min(last)]);
-            if left.is_some_and(|k| !self.filter.lets_through(self.shown(), k)) {
+            if left.is_some_and(|k| !self.filter.lets_through(self.shown(), k, self.shown_at())) {
                 self.arranged = Self::STALE; // nothing keeps that one in the table any more
             }
             self.scroll_to_cursor();

@@ -22,19 +22,14 @@ pub struct Placement {
 
 impl Placement {
     pub fn new(fleet: &Fleet) -> Placement {
-        let mut clients = fleet.keys();
-        // Evenly: of 501 clients, two workers hold 251 and 250, not 500 and 1.
-        let all = fleet.clients.len();
-        let count = all.div_ceil(fleet.worker_size.max(1));
-        let (size, rest) = (all / count.max(1), all % count.max(1));
-        let fill = |worker| clients.by_ref().take(size + usize::from(worker < rest)).collect::<Vec<_>>();
-        let workers: Vec<_> = (0..count).map(fill).collect();
-        let mut places = vec![(WorkerKey(0), 0); fleet.clients.len()];
-        for (worker, clients) in workers.iter().enumerate() {
-            for (slot, client) in clients.iter().enumerate() {
-                places[client.index()] = (WorkerKey(worker as u32), slot as Slot);
-            }
-        }
+        let mut workers = vec![Vec::new(); fleet.workers()];
+        let places = fleet.keys().map(|client| {
+            let worker = fleet.worker(client);
+            let clients = &mut workers[worker.index()];
+            clients.push(client);
+            (worker, (clients.len() - 1) as Slot)
+        });
+        let places = places.collect();
         Placement { workers, places }
     }
 
