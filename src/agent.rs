@@ -8,6 +8,7 @@
 mod audit;
 mod client;
 mod protocol;
+mod reload;
 mod server;
 mod socket;
 mod start;
@@ -15,7 +16,8 @@ mod state;
 mod systemd;
 
 pub use client::{Attached, Commands, attach};
-pub use protocol::{Purpose, Role, Who};
+pub use protocol::{Purpose, Reload, Role, Who};
+pub use reload::{Reread, Wrong};
 pub use server::{Options, run, socket_of};
 pub use socket::{AgentError, Target, relay};
 pub use start::start;

@@ -22,7 +22,7 @@ pub use arguments::Cli;
 use arguments::{Command, CtlOrder, DebugLog, Dress, Keep, PatientArgs, View, Whom};
 
 use crate::{
-    agent::{self, Purpose, Target},
+    agent::{self, Purpose, Reread, Target, Wrong},
     appearance::Appearance,
     bus::Bus,
     check::{self, Host, Plan},
@@ -251,7 +251,8 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             let _debug_log = start_debug_log(&kept.debug)?;
             let mut loaded = fleet_file::load(&file)?;
             let group = loaded.agent_group.take();
-            let options = agent::Options { group, fleet: warned(loaded), seed: fastrand::u64(..) };
+            let reread = Box::new(move || reread(&file));
+            let options = agent::Options { group, fleet: warned(loaded), seed: fastrand::u64(..), reread };
             raise_file_limit();
             block_on(agent::run(options, |fleet, bus| keep(fleet, bus, &kept)))?
         }
@@ -283,6 +284,10 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             stdio::print(&text).context("cannot print")?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Reload { target, timeout, take_over } => block_on(async {
+            let attached = agent::attach(&target.unwrap_or(Target::Only), Purpose::Console).await?;
+            control::run(attached, control::Order::Reload, timeout, take_over).await.map_err(Into::into)
+        })?,
         Command::Ctl { target, order, timeout, take_over } => block_on(async {
             let attached = agent::attach(&target, Purpose::Console).await?;
             control::run(attached, order.order(), timeout, take_over).await.map_err(Into::into)
@@ -395,6 +400,15 @@ fn warned(loaded: Loaded) -> Fleet {
         stdio::complain(&warning.render(is_colored()));
     }
     loaded.fleet
+}
+
+/// Reads the fleet file of a running agent anew.
+fn reread(file: &Path) -> Result<Reread, Wrong> {
+    let loaded = fleet_file::load(file);
+    let Loaded { fleet, agent_group: group, warnings } =
+        loaded.map_err(|errors| Wrong { text: errors.render(false), lines: errors.lines() })?;
+    let warnings = warnings.iter().map(|warning| warning.title().to_owned()).collect();
+    Ok(Reread { fleet, group, warnings })
 }
 
 /// Starts the developer's log, where it was asked for. What is returned is to be kept until all has ended.

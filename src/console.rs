@@ -8,6 +8,7 @@ mod screen;
 use std::{
     io,
     process::ExitCode,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -25,6 +26,7 @@ use crate::{
     clock::Moment,
     command::Command,
     event::{Level, State},
+    fleet::Fleet,
     model::{Effect, Model},
     recording::Player,
     run::{Live, Run},
@@ -205,7 +207,7 @@ impl Console<'_> {
                         pace.late();
                         continue;
                     }
-                    facts.refresh(self.screen.written());
+                    facts.refresh(self.model, self.screen.written());
                     self.model.tick(Moment::now());
                     self.draw(&facts)?;
                     pace.drawn(self.rest());
@@ -358,7 +360,9 @@ impl Pace {
 
 /// What costs a pass over the fleet, or a second of waiting, to know.
 struct Facts {
+    /// Of this fleet.
     widths: ui::Widths,
+    fleet: Arc<Fleet>,
     bytes_per_second: u64,
     refreshed: Instant,
     written: u64,
@@ -366,11 +370,14 @@ struct Facts {
 
 impl Facts {
     fn new(model: &Model, written: u64) -> Facts {
-        let widths = ui::Widths::of(model.fleet());
-        Facts { widths, bytes_per_second: 0, refreshed: Instant::now(), written }
+        let (widths, fleet) = (ui::Widths::of(model.fleet()), model.fleet().clone());
+        Facts { widths, fleet, bytes_per_second: 0, refreshed: Instant::now(), written }
     }
 
-    fn refresh(&mut self, written: u64) {
+    fn refresh(&mut self, model: &Model, written: u64) {
+        if !Arc::ptr_eq(&self.fleet, model.fleet()) {
+            (self.widths, self.fleet) = (ui::Widths::of(model.fleet()), model.fleet().clone());
+        }
         let age = self.refreshed.elapsed();
         if age >= Duration::from_millis(900) {
             self.bytes_per_second = ((written - self.written) as f64 / age.as_secs_f64()) as u64;

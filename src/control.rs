@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, process::ExitCode, time::Duration};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    agent::{AgentError, Attached},
+    agent::{AgentError, Attached, Reload},
     clock::Moment,
     command::Command,
     event::{State, Transition, What},
@@ -26,6 +26,8 @@ pub enum Order {
     Rate(String, u32),
     /// The fleet ends.
     Stop,
+    /// The fleet file is read anew.
+    Reload,
 }
 
 /// Which clients are meant.
@@ -96,7 +98,7 @@ pub async fn run(
     by_force: bool,
 ) -> Result<ExitCode, ControlError> {
     let known = &attached.known;
-    let fleet = attached.fleet.clone();
+    let fleet = known.fleet().clone();
     // Who is where it is to be already has nothing to do; a reconnect is one all the same.
     let not_yet = |clients: &[ClientKey], state: State| -> BTreeSet<ClientKey> {
         clients.iter().copied().filter(|client| known.row(*client).state != state).collect()
@@ -104,32 +106,42 @@ pub async fn run(
     let (command, mut waiting, goal) = match &order {
         Order::Connect(selection) => {
             let clients = selection.keys(known, attached.now())?;
-            (Command::Connect(clients.clone()), not_yet(&clients, State::Up), State::Up)
+            (Some(Command::Connect(clients.clone())), not_yet(&clients, State::Up), State::Up)
         }
         Order::Reconnect(selection) => {
             let clients = selection.keys(known, attached.now())?;
-            (Command::Reconnect(clients.clone()), clients.into_iter().collect(), State::Up)
+            (Some(Command::Reconnect(clients.clone())), clients.into_iter().collect(), State::Up)
         }
         Order::Disconnect(selection) => {
             let clients = selection.keys(known, attached.now())?;
-            (Command::Disconnect(clients.clone()), not_yet(&clients, State::Off), State::Off)
+            (Some(Command::Disconnect(clients.clone())), not_yet(&clients, State::Off), State::Off)
         }
-        Order::Hold(name) => (Command::Hold(endpoint(&fleet, name)?), BTreeSet::new(), State::Up),
-        Order::Release(name) => (Command::Release(endpoint(&fleet, name)?), BTreeSet::new(), State::Up),
-        Order::Rate(name, rate) => (Command::SetRate(endpoint(&fleet, name)?, *rate), BTreeSet::new(), State::Up),
-        Order::Stop => (Command::Stop, BTreeSet::new(), State::Up),
+        Order::Hold(name) => (Some(Command::Hold(endpoint(&fleet, name)?)), BTreeSet::new(), State::Up),
+        Order::Release(name) => (Some(Command::Release(endpoint(&fleet, name)?)), BTreeSet::new(), State::Up),
+        Order::Rate(name, rate) => (Some(Command::SetRate(endpoint(&fleet, name)?, *rate)), BTreeSet::new(), State::Up),
+        Order::Stop => (Some(Command::Stop), BTreeSet::new(), State::Up),
+        Order::Reload => (None, BTreeSet::new(), State::Up),
     };
     if by_force {
         attached.commands.ask(None).await?;
     }
     let asked = attached.now();
-    attached.commands.ask(Some(command)).await?;
+    match command {
+        Some(command) => attached.commands.ask(Some(command)).await?,
+        None => {
+            let Reload { words, later, connecting } = attached.commands.reload().await?;
+            later.iter().for_each(|line| stdio::complain(&format!("warning: {line}")));
+            stdio::print(&format!("{words}\n")).map_err(|error| ControlError::Agent(AgentError::Wire(error.into())))?;
+            waiting.extend(connecting);
+        }
+    }
     let mut last: std::collections::HashMap<ClientKey, Transition> = std::collections::HashMap::new();
     let end = Instant::now() + patience;
     while !waiting.is_empty() {
         let Ok(events) = timeout_at(end, attached.events.next()).await else { break };
         let Some(events) = events else { return Err(AgentError::Wire(crate::wire::WireError::Closed).into()) };
         for event in events.into_iter().filter(|event| event.at >= asked) {
+            attached.known.apply(&event);
             let What::State(step) = event.what else { continue };
             if step.to == goal {
                 waiting.remove(&step.client);
@@ -137,7 +149,8 @@ pub async fn run(
             last.insert(step.client, step);
         }
     }
-    for client in &waiting {
+    let fleet = attached.known.fleet().clone();
+    for client in waiting.iter().filter(|client| fleet.has(**client)) {
         let why = last.get(client).map(|step| words::reason(step.reason, &step.detail));
         let row = attached.known.row(*client);
         let why = why.unwrap_or_else(|| words::reason(row.reason, &row.detail));

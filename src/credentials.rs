@@ -148,6 +148,11 @@ impl Keyring {
         }
     }
 
+    /// The fleet is this one from now on: clients that changed were forgotten before.
+    pub fn revise(&mut self, fleet: Arc<Fleet>) {
+        self.fleet = fleet;
+    }
+
     /// Fetches what the client will connect with when its turn has come; `number` is what the news of it says.
     pub fn prepare(&mut self, client: ClientKey, number: u32) {
         self.go_on(Wish { client, purpose: Purpose::Turn(number), credentials: Credentials::default() });

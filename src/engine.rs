@@ -1,6 +1,7 @@
 //! Defines the engine: it joins pool and lifecycle, obeys commands and tells all that happens as one ordered, bounded stream of events; who listens is not its matter.
 
 mod renewals;
+mod revision;
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,7 +17,7 @@ use crate::{
     command::Command,
     credentials::{self, Keyring},
     endpoint::Prober,
-    engine::renewals::Renewals,
+    engine::{renewals::Renewals, revision::Revision},
     event::{Event, Finding, Late, Level, Messages, Order, Reason, Request, Sample, Shortfall, State, Step, What},
     fleet::{ClientKey, EndpointKey, Fleet, WorkerKey},
     lifecycle::{Effect, Lifecycle},
@@ -25,11 +26,14 @@ use crate::{
     wire::{self, Report, SlotMessages, SlotTcp, ToWorker},
 };
 
+pub use revision::{Revised, Reviser};
+
 /// A running engine. Dropping it ends it, and its workers with it; [`Engine::stop`] does so in good
 /// order.
 #[derive(Debug)]
 pub struct Engine {
     commands: mpsc::Sender<Command>,
+    revisions: mpsc::Sender<Revision>,
     task: JoinHandle<()>,
     workers: usize,
 }
@@ -43,6 +47,7 @@ impl Engine {
     /// Must be called inside a tokio runtime.
     pub fn start(fleet: Arc<Fleet>, seed: u64, bus: Bus) -> Engine {
         let (commands, command_receiver) = mpsc::channel(Self::COMMANDS);
+        let (revisions, revision_receiver) = mpsc::channel(1);
         let pool = Pool::start(&fleet);
         let workers = pool.placement().workers().len();
         let now = Moment::now();
@@ -58,8 +63,8 @@ impl Engine {
         let keyring = Keyring::new(fleet.clone());
         let core =
             Core { fleet, lifecycle, pool, keyring, prober, patience, renewals, news: Vec::new(), bus: Open(bus) };
-        let task = tokio::spawn(core.run(command_receiver));
-        Engine { commands, task, workers }
+        let task = tokio::spawn(core.run(command_receiver, revision_receiver));
+        Engine { commands, revisions, task, workers }
     }
 
     /// How many worker processes the fleet has.
@@ -70,6 +75,11 @@ impl Engine {
     /// Where commands go. Whether one worked is seen in the events.
     pub fn commands(&self) -> mpsc::Sender<Command> {
         self.commands.clone()
+    }
+
+    /// Where it is told of another fleet.
+    pub fn reviser(&self) -> Reviser {
+        Reviser(self.revisions.clone())
     }
 
     /// Disconnects everything, ends the workers and waits until they are gone.
@@ -106,7 +116,7 @@ impl Drop for Open {
 const SECOND: Duration = Duration::from_secs(1);
 
 impl Core {
-    async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+    async fn run(mut self, mut commands: mpsc::Receiver<Command>, mut revisions: mpsc::Receiver<Revision>) {
         let mut every_second = interval(SECOND);
         every_second.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -124,6 +134,7 @@ impl Core {
                     Some(Command::Stop) | None => break,
                     Some(command) => self.obey(command),
                 },
+                Some(revision) = revisions.recv() => self.revise(revision),
                 _ = every_second.tick() => self.tell_time(),
                 news = self.pool.next() => match news {
                     Some(news) => self.take_in(news),
@@ -183,10 +194,13 @@ impl Core {
 
     fn obey(&mut self, command: Command) {
         let now = Moment::now();
+        // Who gave it may not have heard yet that they are gone.
+        let is_there = |client: &ClientKey| self.fleet.has(*client);
+        let there = |clients: Vec<ClientKey>| clients.into_iter().filter(is_there).collect::<Vec<_>>();
         let (clients, act): (_, fn(&mut Lifecycle, ClientKey, Moment)) = match command {
-            Command::Connect(clients) => (clients, Lifecycle::connect),
-            Command::Reconnect(clients) => (clients, Lifecycle::reconnect),
-            Command::Disconnect(clients) => (clients, Lifecycle::disconnect),
+            Command::Connect(clients) => (there(clients), Lifecycle::connect),
+            Command::Reconnect(clients) => (there(clients), Lifecycle::reconnect),
+            Command::Disconnect(clients) => (there(clients), Lifecycle::disconnect),
             Command::Hold(endpoint) => return self.order(endpoint, Order::Hold, now),
             Command::Release(endpoint) => return self.order(endpoint, Order::Release, now),
             Command::SetRate(endpoint, to) => {

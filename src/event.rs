@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     clock::{Anchor, Moment},
-    fleet::{ClientKey, EndpointKey, ProbeKind, Protocol, WorkerKey},
+    fleet::{ClientKey, EndpointKey, Fleet, ProbeKind, Protocol, WorkerKey},
     text::Scrubbed,
 };
 
@@ -92,9 +92,41 @@ pub enum What {
     Second(DateTime<Utc>),
     /// The run is recorded from now on, or no more because the disk failed.
     Recording(bool),
+    /// The fleet is this one from now on ([`Fleet::revised`]): what comes after this may be about clients and
+    /// endpoints that were not there before. Whoever hears it a second time is told nothing new. To other processes
+    /// and into recordings it goes as what these have of a fleet, and not as an event.
+    #[serde(skip)]
+    Fleet(Arc<Fleet>),
 }
 
 impl What {
+    /// The client that it is about, where it is about one.
+    pub fn client(&self) -> Option<ClientKey> {
+        match self {
+            What::State(step) => Some(step.client),
+            What::Standing(standing) => Some(standing.client),
+            What::Sample(sample) => Some(sample.client),
+            What::Late(late) => Some(late.client),
+            What::Connack(client, _) | What::Subscribed(client, _) | What::Tcp(client, _) => Some(*client),
+            What::Shortfall(shortfall) => Some(shortfall.client),
+            What::Measured(measured) => Some(measured.client),
+            What::Messages(messages) => Some(messages.client),
+            What::Gate(..) | What::Finding(..) | What::Order(..) | What::Worker { .. } => None,
+            What::FleetStanding(_) | What::SamplesLost(_) | What::Notice { .. } | What::Trouble(_) => None,
+            What::Second(_) | What::Recording(_) | What::Fleet(_) => None,
+        }
+    }
+
+    /// The endpoint that it is about, where it is about one.
+    pub fn endpoint(&self) -> Option<EndpointKey> {
+        match self {
+            What::State(step) => Some(step.endpoint),
+            What::Standing(standing) => Some(standing.endpoint),
+            What::Gate(endpoint, _) | What::Finding(endpoint, _) | What::Order(endpoint, _) => Some(*endpoint),
+            _ => None,
+        }
+    }
+
     /// Whether it is a figure that comes again and again: it can wait for the next second to be seen.
     pub fn is_figure(&self) -> bool {
         matches!(self, What::Sample(_) | What::Tcp(..) | What::Messages(_) | What::Second(_))

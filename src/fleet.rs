@@ -3,6 +3,7 @@
 mod conversation;
 mod endpoint;
 mod password;
+mod revision;
 mod secret;
 mod settings;
 
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 pub use conversation::{Conversation, Message, Subscription, Traffic};
 pub use endpoint::{Endpoint, Proxy, ProxyKind, Tls, TlsMinimum, Transport, WebSocket};
 pub use password::{Credentials, Password, PasswordCommand, PasswordSource};
+pub use revision::{Difference, Parts};
 pub use secret::{Secret, in_clear};
 pub use settings::{Probe, ProbeKind, Protocol, Reconnect, Settings, Strategy};
 
@@ -49,8 +51,9 @@ impl WorkerKey {
     }
 }
 
-/// All that a run is about. Client and endpoint keys index `clients` and `endpoints`.
-#[derive(Clone, Debug)]
+/// All that a run is about. Client and endpoint keys index `clients` and `endpoints`, where those that the file has no
+/// longer keep their places: whoever goes through the fleet goes through its [`Fleet::keys`].
+#[derive(Clone, Debug, PartialEq)]
 pub struct Fleet {
     pub name: Scrubbed,
     /// The kind of installation (`prod`, `staging`, …).
@@ -82,34 +85,29 @@ impl Fleet {
         &self.endpoints[key.index()]
     }
 
-    pub fn keys(&self) -> impl Iterator<Item = ClientKey> + use<> {
-        (0..self.clients.len() as u32).map(ClientKey)
+    /// The clients that it has.
+    pub fn keys(&self) -> impl Iterator<Item = ClientKey> + Clone + '_ {
+        (0..).map(ClientKey).zip(&self.clients).filter(|(_, client)| !client.is_gone).map(|(key, _)| key)
     }
 
-    /// How many workers hold it: as few as `worker_size` allows.
-    pub fn workers(&self) -> usize {
-        self.clients.len().div_ceil(self.worker_size.max(1))
+    /// The endpoints that it has.
+    pub fn endpoint_keys(&self) -> impl Iterator<Item = EndpointKey> + Clone + '_ {
+        (0..).map(EndpointKey).zip(&self.endpoints).filter(|(_, endpoint)| !endpoint.is_gone).map(|(key, _)| key)
     }
 
-    /// The worker that holds a client. They are evenly filled in the fleet's order: of 501 clients, two workers hold
-    /// 251 and 250, not 500 and 1.
-    pub fn worker(&self, key: ClientKey) -> WorkerKey {
-        let count = self.workers().max(1);
-        let (size, rest) = (self.clients.len() / count, self.clients.len() % count);
-        // So many have one more.
-        let fuller = rest * (size + 1);
-        let index = key.index();
-        let worker = if index < fuller { index / (size + 1) } else { rest + (index - fuller) / size.max(1) };
-        WorkerKey(worker as u32)
+    /// Whether it has such a client.
+    pub fn has(&self, key: ClientKey) -> bool {
+        self.clients.get(key.index()).is_some_and(|client| !client.is_gone)
     }
 
-    pub fn endpoint_keys(&self) -> impl Iterator<Item = EndpointKey> + use<> {
-        (0..self.endpoints.len() as u16).map(EndpointKey)
+    /// Whether it has such an endpoint.
+    pub fn has_endpoint(&self, key: EndpointKey) -> bool {
+        self.endpoints.get(key.index()).is_some_and(|endpoint| !endpoint.is_gone)
     }
 }
 
 /// A client's own certificate and key.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Identity {
     /// The certificate and what chains it to an anchor, in PEM.
     pub cert_file: PathBuf,
@@ -125,7 +123,7 @@ pub struct Identity {
 pub type Labels = BTreeMap<Scrubbed, Scrubbed>;
 
 /// One MQTT client. What all clients of a table share is behind `settings`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Client {
     /// The client ID as it goes to the broker.
     pub id: Arc<str>,
@@ -144,6 +142,8 @@ pub struct Client {
     pub labels: Arc<Labels>,
     pub conversation: Arc<Conversation>,
     pub settings: Arc<Settings>,
+    /// Whether the fleet file has it no longer.
+    pub is_gone: bool,
 }
 
 impl Client {
@@ -161,6 +161,7 @@ impl Client {
             labels: Arc::default(),
             conversation: Arc::default(),
             settings,
+            is_gone: false,
         }
     }
 

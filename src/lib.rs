@@ -65,8 +65,8 @@
 //! | `recording` | `bus`, `clock`, `command`, `event`, `fleet`, `lines`, `model`, `private`, `text` | |
 //! | `run` | `bus`, `clock`, `command`, `engine`, `event`, `fleet`, `lines`, `private`, `recording`, `text` | |
 //! | `headless` | `clock`, `event`, `fleet`, `lines`, `model`, `run`, `signals`, `stdio` | |
-//! | `agent` | `bus`, `clock`, `command`, `event`, `fleet`, `model`, `pool`, `private`, `recording`, `run`, `signals`, `stdio`, `text`, `wire` | |
-//! | `console` | `action`, `agent`, `appearance`, `clock`, `command`, `event`, `model`, `recording`, `run`, `signals`, `stdio`, `text`, `ui`, `words` | |
+//! | `agent` | `bus`, `clock`, `command`, `engine`, `event`, `fleet`, `model`, `pool`, `private`, `recording`, `run`, `signals`, `stdio`, `text`, `wire` | |
+//! | `console` | `action`, `agent`, `appearance`, `clock`, `command`, `event`, `fleet`, `model`, `recording`, `run`, `signals`, `stdio`, `text`, `ui`, `words` | |
 //! | `listing` | `clock`, `fleet`, `headless`, `model`, `query`, `words` | `Moment::now` |
 //! | `control` | `agent`, `clock`, `command`, `event`, `fleet`, `model`, `query`, `stdio`, `wire`, `words` | |
 //! | `replay` | `clock`, `event`, `headless`, `recording`, `report`, `signals`, `stdio` | |
@@ -145,6 +145,10 @@
 //!   and the console draws them with the next second.
 //! - A write is never told to Paho to have failed: it would free the message twice. The end of the connection
 //!   is seen by reading.
+//! - A fleet may become another one while it runs, and every key stays what it is: who is new comes after all others,
+//!   and who is gone leaves an empty place ([`fleet::Fleet::revised`]). So an event that was on its way, a line of the log
+//!   and a recording mean the same client as before, nobody has to agree on when a key changes hands, and a mailbox may
+//!   fold several fleets into the last. The places are taken back when the agent starts anew.
 //! - In a replay the fleet's time is not the user's: the recording tells when a second of it is over,
 //!   and keys, toasts and re-sorting go by the clock on the wall.
 //! - A frame is encoded into memory and written by a thread of its own, so that a stalled terminal

@@ -8,6 +8,7 @@ mod gate;
 mod health;
 mod ladder;
 mod queue;
+mod revision;
 
 use std::{
     cmp::Reverse,
@@ -182,15 +183,10 @@ impl Lifecycle {
 
     /// All clients off, no worker there, nothing known of any endpoint. `seed` decides the jitter.
     pub fn new(fleet: &Fleet, seed: u64, now: Moment) -> Lifecycle {
-        let mut by_id: HashMap<&str, Vec<ClientKey>> = HashMap::new();
-        for key in fleet.keys() {
-            by_id.entry(&fleet.client(key).id).or_default().push(key);
-        }
-        let twins: HashMap<&str, Arc<[ClientKey]>> =
-            by_id.into_iter().filter(|(_, keys)| keys.len() > 1).map(|(id, keys)| (id, keys.into())).collect();
-        let machine = |client: &Client| Machine::new(client, twins.get(&*client.id).cloned(), now);
+        let mut twins = twins(fleet);
+        let mut machine = |(key, client): (ClientKey, &Client)| Machine::new(client, twins.remove(&key), now);
         Lifecycle {
-            machines: fleet.clients.iter().map(machine).collect(),
+            machines: (0..).map(ClientKey).zip(&fleet.clients).map(&mut machine).collect(),
             accesses: Access::of_all(fleet, now),
             timers: BinaryHeap::new(),
             random: fastrand::Rng::with_seed(seed),
@@ -479,6 +475,16 @@ impl Lifecycle {
         let step = Transition { client, endpoint, from, to, reason, detail, attempt, next_try };
         self.effects.push(Effect::Transition(at, step));
     }
+}
+
+/// All clients with the ID of each one that shares it with others.
+fn twins(fleet: &Fleet) -> HashMap<ClientKey, Arc<[ClientKey]>> {
+    let mut by_id: HashMap<&str, Vec<ClientKey>> = HashMap::new();
+    for key in fleet.keys() {
+        by_id.entry(&fleet.client(key).id).or_default().push(key);
+    }
+    let shared = by_id.into_values().filter(|keys| keys.len() > 1).map(Arc::<[ClientKey]>::from);
+    shared.flat_map(|keys| keys.iter().map(|key| (*key, keys.clone())).collect::<Vec<_>>()).collect()
 }
 
 #[cfg(test)]

@@ -14,7 +14,8 @@ use crate::{
 /// slowest of each client: state may be late, but never wrong, and memory stays within a few events a
 /// client. What came and went while the listener slept (an outage that healed) is not told, but for how
 /// long its users waited. What is late is so since the first probe without an answer. Of subscriptions
-/// the last answer about each filter is kept, and of notices and news of workers the last
+/// the last answer about each filter is kept, of fleets the last, which has all that those before it had, and of
+/// notices and news of workers the last
 /// `Mailbox::NOTICES`; how many more there were is a notice of its own.
 #[derive(Debug, Default)]
 pub struct Mailbox {
@@ -85,7 +86,7 @@ impl Mailbox {
         let mut subscribed: HashMap<ClientKey, Event> = HashMap::new();
         let mut measured: HashMap<ClientKey, Event> = HashMap::new();
         let mut notices: VecDeque<Event> = VecDeque::new();
-        let (mut second, mut recording) = (None, None);
+        let (mut second, mut recording, mut fleet) = (None, None, None);
         for event in self.events.drain(..) {
             match event.what {
                 What::Sample(sample) => {
@@ -153,6 +154,7 @@ impl Mailbox {
                 }
                 What::Second(_) => second = Some(event), // the newest is what time it is
                 What::Recording(_) => recording = Some(event),
+                What::Fleet(_) => fleet = Some(event),
                 What::Shortfall(ref shortfall) => {
                     shortfalls.insert((shortfall.client, shortfall.filter.clone()), event);
                 }
@@ -179,6 +181,7 @@ impl Mailbox {
         let newest = gates.len() + findings.len() + lates.len() + tcps.len() + connacks.len() + slowest.len();
         let newest = newest + shortfalls.len() + subscribed.len() + measured.len() + notices.len();
         let newest = newest + usize::from(second.is_some()) + usize::from(recording.is_some());
+        let newest = newest + usize::from(fleet.is_some());
         self.folded += (before - dropped - kept.len() - newest) as u64;
         if samples > 0 {
             kept.push(Event { at: last_sample, what: What::SamplesLost(samples) });
@@ -192,6 +195,8 @@ impl Mailbox {
         // What is of that time is before the end of the second.
         let place = second.iter().map(|second: &Event| kept.partition_point(|e| e.at <= second.at)).next();
         place.into_iter().zip(second).for_each(|(place, second)| kept.insert(place, second));
+        // Whatever is told after it may be about clients that only this one has.
+        kept.splice(0..0, fleet);
         self.folded_to = kept.len();
         self.events = kept;
     }

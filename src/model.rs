@@ -17,6 +17,7 @@ mod log;
 mod order;
 mod pulse;
 mod record;
+mod revision;
 mod row;
 mod sparse;
 mod standing;

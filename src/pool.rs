@@ -1,11 +1,11 @@
 //! Defines the pool: the worker processes of a fleet, where each client is placed, and their supervision; what the clients are told to do is the engine's matter.
 
+mod definitions;
 pub mod files;
 mod last_words;
 mod orders;
 mod placement;
 mod process;
-mod remotes;
 mod silence;
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
@@ -21,11 +21,11 @@ pub use placement::Placement;
 use crate::{
     clock::Moment,
     event::{Cause, Reason, WorkerEvent},
-    fleet::{ClientKey, EndpointKey, Fleet, WorkerKey},
+    fleet::{ClientKey, Difference, EndpointKey, Fleet, WorkerKey},
     pool::{
+        definitions::Definitions,
         orders::{Inbox, Orders},
         process::Process,
-        remotes::Remotes,
         silence::Silence,
     },
     text::Scrubbed,
@@ -58,9 +58,11 @@ pub enum PoolNews {
 #[derive(Debug)]
 pub struct Pool {
     placement: Arc<Placement>,
-    remotes: Remotes,
+    definitions: Definitions,
     orders: Vec<Orders>,
     news: mpsc::Receiver<PoolNews>,
+    /// For supervisors to come.
+    news_sender: mpsc::Sender<PoolNews>,
     stop: watch::Sender<bool>,
     supervisors: JoinSet<()>,
 }
@@ -75,38 +77,48 @@ impl Pool {
     /// Starts the workers that `fleet` needs.
     pub fn start(fleet: &Arc<Fleet>) -> Pool {
         let placement = Arc::new(Placement::new(fleet));
-        let remotes = Remotes::new(fleet);
+        let definitions = Definitions::new(fleet, &placement);
         let (news_sender, news) = mpsc::channel(Self::NEWS);
         if let Some(words) = files::shortage(&placement) {
             let _ = news_sender.try_send(PoolNews::Warning(Scrubbed::new(&words))); // there is room
         }
-        let (stop, stopped) = watch::channel(false);
-        let mut supervisors = JoinSet::new();
-        let mut all_orders = Vec::new();
-        for worker in placement.workers() {
+        let (orders, supervisors, stop) = (Vec::new(), JoinSet::new(), watch::Sender::new(false));
+        let mut pool = Pool { placement, definitions, orders, news, news_sender, stop, supervisors };
+        pool.start_workers();
+        pool
+    }
+
+    /// Starts those workers that are not there yet.
+    fn start_workers(&mut self) {
+        for worker in self.placement.workers().skip(self.orders.len()) {
             // An order to connect and one to disconnect for each slot, twice over. A worker that
             // leaves more than that lying does not read its orders any more.
-            let (orders, inbox) = orders::queue(4 * placement.clients_of(worker).len() + 16);
-            all_orders.push(orders);
+            let (orders, inbox) = orders::queue(4 * self.placement.room_of(worker) as usize + 16);
+            self.orders.push(orders);
             let supervisor = Supervisor {
                 worker,
-                fleet: fleet.clone(),
-                placement: placement.clone(),
-                remotes: remotes.clone(),
+                definitions: self.definitions.clone(),
                 inbox,
-                news: news_sender.clone(),
-                stop: stopped.clone(),
+                news: self.news_sender.clone(),
+                stop: self.stop.subscribe(),
             };
-            supervisors.spawn(supervisor.run());
+            self.supervisors.spawn(supervisor.run());
         }
-        Pool { placement, remotes, orders: all_orders, news, stop, supervisors }
+    }
+
+    /// The fleet is another one from now on: its clients get their places, and orders that are given from now on hold
+    /// for what it says.
+    pub fn revise(&mut self, fleet: &Arc<Fleet>, difference: &Difference) {
+        self.placement = Arc::new(self.placement.extended(fleet));
+        self.definitions.revise(fleet, &self.placement, difference);
+        self.start_workers();
     }
 
     pub fn placement(&self) -> &Arc<Placement> {
         &self.placement
     }
 
-    /// Waits for the next piece of news; `None` when all supervisors have ended.
+    /// Waits for the next piece of news.
     pub async fn next(&mut self) -> Option<PoolNews> {
         let news = self.news.recv().await;
         if let Some(PoolNews::Lost { worker, .. }) = &news {
@@ -117,7 +129,7 @@ impl Pool {
 
     /// Tells the workers where an endpoint's first hop is, for the connects that are ordered from now on.
     pub fn learn(&self, endpoint: EndpointKey, addresses: &Arc<[IpAddr]>) {
-        self.remotes.learn(endpoint, addresses);
+        self.definitions.learn(endpoint, addresses);
     }
 
     /// Gives an order about a client to its worker. A worker that leaves so many lying that one is
@@ -139,9 +151,7 @@ impl Pool {
 /// Keeps one worker process alive.
 struct Supervisor {
     worker: WorkerKey,
-    fleet: Arc<Fleet>,
-    placement: Arc<Placement>,
-    remotes: Remotes,
+    definitions: Definitions,
     inbox: Inbox,
     news: mpsc::Sender<PoolNews>,
     stop: watch::Receiver<bool>,
@@ -194,7 +204,7 @@ impl Supervisor {
                 0 | 1 => Duration::ZERO,
                 n => (Duration::from_millis(250) * (1 << n.min(6))).min(Self::MAX_PAUSE),
             };
-            let held = match self.placement.clients_of(self.worker).len() {
+            let held = match self.definitions.clients_of(self.worker) {
                 1 => "client waits".to_owned(),
                 n => format!("{n} clients wait"),
             };
@@ -267,15 +277,15 @@ impl Supervisor {
 
     /// Talks to the worker until the pool stops (`Ok`) or the worker fails.
     async fn serve(&mut self, process: &mut Process, first: bool) -> Result<(), Failure> {
-        let clients = self.placement.clients_of(self.worker);
         let mut seen = 0;
         let greeted = tokio::select! {
-            greeted = timeout(Self::HELLO, process.greet(&self.fleet, clients, self.remotes.since(&mut seen))) => greeted,
+            greeted = timeout(Self::HELLO, process.greet(self.definitions.since(self.worker, &mut seen))) => greeted,
             _ = self.stop.changed() => return Ok(()),
         };
         greeted.map_err(|_| late())??;
         let event = if first { WorkerEvent::Started } else { WorkerEvent::Restarted };
-        let detail = Scrubbed::new(&format!("process {}, {} clients", process.id(), clients.len()));
+        let detail =
+            Scrubbed::new(&format!("process {}, {} clients", process.id(), self.definitions.clients_of(self.worker)));
         let introduction = [PoolNews::Event { worker: self.worker, event, detail }, PoolNews::Ready(self.worker)];
         for news in introduction {
             if self.tell(news).await.is_err() {
@@ -311,7 +321,7 @@ impl Supervisor {
                         return Ok(());
                     }
                     let sent = timeout(Self::ORDERS, async {
-                        for order in self.remotes.since(&mut seen).into_iter().chain(batch.drain(..)) {
+                        for order in self.definitions.since(self.worker, &mut seen).into_iter().chain(batch.drain(..)) {
                             process.sender.feed(&order).await?;
                         }
                         process.sender.flush().await?;
@@ -352,11 +362,10 @@ mod tests {
         let (stop, stopped) = watch::channel(false);
         let (news, heard) = mpsc::channel(4);
         let (orders, inbox) = orders::queue(4);
-        let placement = Arc::new(Placement::new(&fleet));
-        let remotes = Remotes::new(&fleet);
-        let worker = WorkerKey(0);
         let fleet = Arc::new(fleet);
-        (Supervisor { worker, fleet, placement, remotes, inbox, news, stop: stopped }, orders, heard, stop)
+        let definitions = Definitions::new(&fleet, &Arc::new(Placement::new(&fleet)));
+        let worker = WorkerKey(0);
+        (Supervisor { worker, definitions, inbox, news, stop: stopped }, orders, heard, stop)
     }
 
     /// It runs, and says nothing: so does one whose loop spins, or waits for a lock that nobody gives back.

@@ -6,7 +6,8 @@
 //! segment is written whole, at least every half second: a death between two costs what was not yet
 //! written, a death within one leaves a torn segment, which no reader takes for data.
 //!
-//! A file begins with the head: `start`, then a line for each endpoint, settings and client. An
+//! A file begins with the head: `start`, then a line for each endpoint, settings and client; and so does a segment
+//! within it where the fleet became another one. An
 //! *entrance* is a segment that begins with lines marked `"snapshot":true`, which tell how everything
 //! stands. A file's first segment is one, and more follow from time to time, so that reading can start
 //! in the middle.

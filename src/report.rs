@@ -85,6 +85,12 @@ impl Tally {
                 self.known.apply(event);
                 self.sample(sample);
             }
+            What::Fleet(fleet) => {
+                self.known.apply(event);
+                self.latencies.revise(fleet);
+                self.outages.revise(fleet.clients.len());
+                self.fleet = fleet.clone();
+            }
             What::Second(_) => {} // a pass over the fleet, of which no figure comes
             _ => self.known.apply(event),
         }
@@ -137,24 +143,26 @@ impl Tally {
     pub fn report(mut self, end: Moment, anchor: &Anchor) -> Report {
         self.start();
         let end = end.max(self.begin);
-        let open = self.fleet.keys().filter_map(|client| Some((client, self.known.row(client).wait(end)?)));
+        let fleet = self.fleet.clone();
+        let open = fleet.keys().filter_map(|client| Some((client, self.known.row(client).wait(end)?)));
         for (client, wait) in open.collect::<Vec<_>>() {
             self.wait(client, wait);
         }
-        let (fleet, groups) = (&*self.fleet, self.latencies.groups());
+        let (fleet, groups) = (&*fleet, self.latencies.groups());
         let mut whole = Gathered::default();
         let mut by_endpoint = vec![Gathered::default(); fleet.endpoints.len()];
         let mut by_group = vec![Gathered::default(); groups.all().len()];
-        for (key, row) in fleet.keys().zip(self.known.rows()) {
+        for (key, row) in fleet.keys().map(|key| (key, self.known.row(key))) {
             whole.add(&row.record, end);
             by_endpoint[row.endpoint.index()].add(&row.record, end);
             for group in groups.of_client(key) {
                 by_group[usize::from(*group)].add(&row.record, end);
             }
         }
-        let endpoints = fleet.endpoints.iter().zip(&by_endpoint).enumerate();
+        let endpoints =
+            fleet.endpoint_keys().map(|key| (key.index(), (fleet.endpoint(key), &by_endpoint[key.index()])));
         let labels = groups.all().iter().zip(&by_group).enumerate();
-        let clients = fleet.clients.iter().zip(self.known.rows());
+        let clients = fleet.keys().map(|key| (fleet.client(key), self.known.row(key)));
         Report {
             fleet: fleet.name.to_string(),
             from: wall(anchor, self.begin),
@@ -179,7 +187,7 @@ impl Tally {
                 })
                 .collect(),
             outages: self.outages.told(fleet, end, anchor),
-            storms: self.storms.told(end, fleet.clients.len(), anchor),
+            storms: self.storms.told(end, fleet.keys().count(), anchor),
             peak_connects: self.storms.peak(anchor),
             probes_lost: self.known.probes_lost().saturating_sub(self.probes_lost),
             samples_lost: self.known.samples_lost().saturating_sub(self.samples_lost),

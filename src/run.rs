@@ -12,7 +12,7 @@ use crate::{
     bus::{Bus, Subscription},
     clock::Anchor,
     command::Command,
-    engine::Engine,
+    engine::{Engine, Reviser},
     fleet::Fleet,
     recording::Recorder,
 };
@@ -74,6 +74,11 @@ impl Run {
     /// Where commands go. They are carried out in their order; a full queue is waited for.
     pub fn commands(&self) -> mpsc::Sender<Command> {
         self.engine.commands()
+    }
+
+    /// Where the engine is told of another fleet.
+    pub fn reviser(&self) -> Reviser {
+        self.engine.reviser()
     }
 
     /// Disconnects everything, ends the workers, finishes the log and the recording. Returns what is

@@ -24,6 +24,15 @@ impl Signals {
         })
     }
 
+    /// The same without SIGHUP, for a program that takes it as [`Reloads`] has it.
+    ///
+    /// # Errors
+    /// Where the system refuses a handler.
+    pub fn listen_but_for_reloads() -> io::Result<Signals> {
+        let [interrupt, terminate] = [SignalKind::interrupt(), SignalKind::terminate()].map(signal);
+        Ok(Signals { hangup: None, interrupt: interrupt?, terminate: terminate? })
+    }
+
     /// Waits for one of them and tells its number.
     pub async fn next(&mut self) -> i32 {
         let hangup = async {
@@ -37,6 +46,22 @@ impl Signals {
             _ = self.interrupt.recv() => SignalKind::interrupt().as_raw_value(),
             _ = self.terminate.recv() => SignalKind::terminate().as_raw_value(),
         }
+    }
+}
+
+/// SIGHUP to a program that goes on with it, as services do: its files are to be read anew.
+pub struct Reloads(Signal);
+
+impl Reloads {
+    /// # Errors
+    /// Where the system refuses a handler.
+    pub fn listen() -> io::Result<Reloads> {
+        Ok(Reloads(signal(SignalKind::hangup())?))
+    }
+
+    /// Waits for one.
+    pub async fn next(&mut self) {
+        self.0.recv().await;
     }
 }
 

@@ -90,6 +90,11 @@ impl<'a> Screen<'a> {
         Screen { model, context, theme, glyphs, fleet: model.fleet(), now, width }
     }
 
+    /// How many clients the fleet has, or had at the freeze.
+    fn clients(&self) -> u64 {
+        self.model.shown().totals().all().into()
+    }
+
     /// Which keys mean anything.
     fn scope(&self) -> Scope {
         match (&self.context.timeline, &self.context.attached) {

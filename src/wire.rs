@@ -34,7 +34,7 @@ pub struct Hello {
 impl Hello {
     pub const MAGIC: [u8; 8] = *b"mqfleet\n";
     /// Raised with every change of a frame.
-    pub const VERSION: u16 = 6;
+    pub const VERSION: u16 = 7;
 
     pub fn new() -> Hello {
         Hello { magic: Self::MAGIC, version: Self::VERSION }
@@ -54,8 +54,14 @@ pub type Slot = u32;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum ToWorker {
     Hello(Hello),
-    /// The worker's clients, in slot order; sent in parts, before any order to connect.
-    Define(Vec<ClientDef>),
+    /// What some of the worker's clients are, from this slot on. All are told in slot order, in parts, before
+    /// anything else; then again whoever changes, which holds for the connects that are ordered from then on, and who
+    /// comes to the worker, in the next slot. It will never have more slots than there is `room` for.
+    Define {
+        room: Slot,
+        first: Slot,
+        clients: Vec<ClientDef>,
+    },
     /// What is known of an endpoint: before any connect to it, and again whenever it changes. It
     /// holds for the connects that are ordered from then on.
     Remote {

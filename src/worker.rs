@@ -116,9 +116,11 @@ async fn serve(carriers: &Handle, mut sender: Sender, mut receiver: Receiver, be
         defs = introduce(&mut receiver) => defs?,
         _ = terminate.recv() => return Ok(()),
     };
-    let Some((defs, first)) = defs else { return Ok(()) };
+    let Some((defs, room, first)) = defs else { return Ok(()) };
     let subject = |d: &ClientDef| Subject { topic: d.probe_topic.clone(), probe: d.probe.kind };
-    let (slots, marks) = Slots::new(defs.iter().map(subject).collect());
+    let mut subjects: Vec<Subject> = defs.iter().map(subject).collect();
+    subjects.resize(subjects.len().max(room as usize), Subject::nobody());
+    let (slots, marks) = Slots::new(subjects);
     let slots = Arc::new(slots);
     let (reach, answers) = Reach::new(carriers.clone());
     let driver = Driver::new(slots.clone(), defs, reach);
@@ -131,9 +133,10 @@ async fn serve(carriers: &Handle, mut sender: Sender, mut receiver: Receiver, be
     result
 }
 
-/// Greets the console and takes in the clients, up to the first thing else; `None` for an order to stop.
-async fn introduce(receiver: &mut Receiver) -> Result<Option<(Vec<ClientDef>, ToWorker)>, WorkerError> {
-    let mut defs = Vec::new();
+/// Greets the console and takes in the clients and for how many there is to be room, up to the first thing else; `None`
+/// for an order to stop.
+async fn introduce(receiver: &mut Receiver) -> Result<Option<(Vec<ClientDef>, Slot, ToWorker)>, WorkerError> {
+    let (mut defs, mut slots) = (Vec::new(), 0);
     let mut greeted = false;
     loop {
         match receiver.recv().await? {
@@ -143,9 +146,13 @@ async fn introduce(receiver: &mut Receiver) -> Result<Option<(Vec<ClientDef>, To
             }
             _ if !greeted => return Err(WorkerError::Protocol("it did not greet first")),
             ToWorker::Hello(_) => return Err(WorkerError::Protocol("it greeted twice")),
-            ToWorker::Define(part) => defs.extend(part),
+            ToWorker::Define { room, first, clients } if first as usize == defs.len() => {
+                slots = room;
+                defs.extend(clients);
+            }
+            ToWorker::Define { .. } => return Err(WorkerError::Protocol("a definition of a slot out of its order")),
             ToWorker::Stop => return Ok(None),
-            order => return Ok(Some((defs, order))),
+            order => return Ok(Some((defs, slots, order))),
         }
     }
 }
@@ -191,19 +198,21 @@ impl Worker {
                 Some(ToWorker::Connect { slot, generation, endpoint, manner, credentials })
                     if self.driver.has(slot) =>
                 {
-                    if let Some(credentials) = credentials {
-                        self.driver.renew(slot, *credentials);
-                    }
-                    self.driver.connect(slot, generation, endpoint, manner);
+                    self.driver.connect(slot, generation, endpoint, manner, credentials);
                 }
                 Some(ToWorker::Disconnect { slot }) if self.driver.has(slot) => self.driver.disconnect(slot),
                 Some(ToWorker::Stop) => return Ok(()),
                 Some(ToWorker::Connect { .. } | ToWorker::Disconnect { .. }) => {
                     return Err(WorkerError::Protocol("an order for a slot that was not defined"));
                 }
-                Some(ToWorker::Define(_) | ToWorker::Hello(_)) => {
-                    return Err(WorkerError::Protocol("a definition after the first order"));
+                Some(ToWorker::Define { first, clients, .. }) => {
+                    for (slot, client) in (first..).zip(clients) {
+                        if !self.driver.define(slot, client) {
+                            return Err(WorkerError::Protocol("a definition of a slot that there is no room for"));
+                        }
+                    }
                 }
+                Some(ToWorker::Hello(_)) => return Err(WorkerError::Protocol("it greeted twice")),
             }
             tokio::select! {
                 message = receiver.recv(), if !self.driver.outbox.is_crowded() => order = Some(message?),

@@ -43,23 +43,44 @@ impl Audit {
         refused: Option<&str>,
     ) -> std::io::Result<()> {
         let (name, clients, endpoint) = parts(command);
-        let names = clients.iter().take(10).map(|key| fleet.client(*key).name.as_str()).collect();
+        let endpoint = endpoint.map(|key| fleet.endpoint(key).name.as_str());
+        let names: Vec<&str> = clients.iter().take(10).map(|key| fleet.client(*key).name.as_str()).collect();
+        self.append(who, Done { command: name, clients: clients.len(), endpoint, names, outcome: refused })
+    }
+
+    /// Notes that the fleet file was to be read anew, and took in a fleet that differs in so many clients; `refused`
+    /// says why not.
+    pub(super) fn write_reload(&mut self, who: &Who, clients: usize, refused: Option<&str>) -> std::io::Result<()> {
+        let names = Vec::new();
+        self.append(who, Done { command: "reload", clients, endpoint: None, names, outcome: refused })
+    }
+
+    fn append(&mut self, who: &Who, done: Done) -> std::io::Result<()> {
         let anchor = Anchor::now();
         let line = Line {
             ts: anchor.utc(anchor.moment()).to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
             user: &who.user,
             terminal: &who.terminal,
             process: who.process,
-            command: name,
-            clients: clients.len(),
-            endpoint: endpoint.map(|key| fleet.endpoint(key).name.as_str()),
-            names,
-            outcome: refused.unwrap_or("done"),
+            command: done.command,
+            clients: done.clients,
+            endpoint: done.endpoint,
+            names: done.names,
+            outcome: done.outcome.unwrap_or("done"),
         };
         let mut text = serde_json::to_string(&line)?;
         text.push('\n');
         self.0.write_all(text.as_bytes())
     }
+}
+
+/// What was done, or why it was not.
+struct Done<'a> {
+    command: &'static str,
+    clients: usize,
+    endpoint: Option<&'a str>,
+    names: Vec<&'a str>,
+    outcome: Option<&'a str>,
 }
 
 fn parts(command: &Command) -> (&'static str, &[crate::fleet::ClientKey], Option<crate::fleet::EndpointKey>) {

@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use super::{
-    protocol::{FromAgent, Hello, PROTOCOL, Purpose, Role, SNAPSHOT, ToAgent},
+    protocol::{FromAgent, Hello, PROTOCOL, Purpose, Reload, Role, SNAPSHOT, ToAgent},
     socket::{self, AgentError, Target},
 };
 use crate::{
@@ -56,7 +56,7 @@ pub struct Commands {
 
 /// What is said to an agent, and who waits for its answer, if anybody.
 type Order = (ToAgent, Option<Answer>);
-type Answer = oneshot::Sender<Result<(), String>>;
+type Answer = oneshot::Sender<Result<Option<Reload>, String>>;
 
 impl Commands {
     /// Gives a command; that it was refused is told as an event.
@@ -74,8 +74,20 @@ impl Commands {
     /// # Errors
     /// Why the agent refused.
     pub async fn ask(&self, command: Option<Command>) -> Result<(), AgentError> {
+        self.say(command.map_or(ToAgent::TakeOver, ToAgent::Command)).await.map(drop)
+    }
+
+    /// Has the fleet file read anew.
+    ///
+    /// # Errors
+    /// Why the agent refused, or what is wrong with the file, on several lines.
+    pub async fn reload(&self) -> Result<Reload, AgentError> {
+        self.say(ToAgent::Reload).await?.ok_or(AgentError::Wire(WireError::Stranger))
+    }
+
+    async fn say(&self, what: ToAgent) -> Result<Option<Reload>, AgentError> {
         let (sender, answer) = oneshot::channel();
-        let _ = self.orders.send((command.map_or(ToAgent::TakeOver, ToAgent::Command), Some(sender))).await;
+        let _ = self.orders.send((what, Some(sender))).await;
         match answer.await {
             Ok(answer) => answer.map_err(AgentError::Refused),
             Err(_) => Err(AgentError::Wire(WireError::Closed)),
@@ -255,6 +267,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Link<R, W> {
         loop {
             let done = tokio::select! {
                 said = self.receiver.recv::<FromAgent>() => match said {
+                    Ok(FromAgent::Fleet(count)) => self.take_fleet(count).await.is_some(),
                     Ok(said) => self.take_in(said),
                     Err(_) => break,
                 },
@@ -273,6 +286,23 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Link<R, W> {
         self.bus.close();
     }
 
+    /// Takes in the fleet that it is from now on.
+    async fn take_fleet(&mut self, count: u64) -> Option<()> {
+        let head = take(&mut self.receiver, count).await.ok()?;
+        let read = tokio::task::spawn_blocking(move || recording::of_head(&head));
+        let (_, fleet) = read.await.ok()??;
+        // Keys stay what they are.
+        let is_later =
+            fleet.clients.len() >= self.fleet.clients.len() && fleet.endpoints.len() >= self.fleet.endpoints.len();
+        if !is_later {
+            return None;
+        }
+        self.fleet = Arc::new(fleet);
+        let at = Moment(Moment::now().0.saturating_add_signed(self.ahead));
+        self.bus.publish([Event { at, what: What::Fleet(self.fleet.clone()) }]);
+        Some(())
+    }
+
     fn take_in(&mut self, said: FromAgent) -> bool {
         match said {
             FromAgent::Events(events) => {
@@ -284,7 +314,8 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Link<R, W> {
             }
             FromAgent::Answer(answer) => {
                 let waiting = self.waiting.pop_front().flatten();
-                let answer = answer.map_err(|why| why.to_string());
+                let lines = |why: Vec<Scrubbed>| why.iter().map(Scrubbed::as_str).collect::<Vec<_>>().join("\n");
+                let answer = answer.map_err(lines);
                 match (waiting, answer) {
                     (Some(waiting), answer) => {
                         let _ = waiting.send(answer);
@@ -294,14 +325,14 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Link<R, W> {
                         let text = Scrubbed::new(&format!("refused: {why}"));
                         self.bus.publish([Event { at, what: What::Notice { level: Level::Warning, text } }]);
                     }
-                    (None, Ok(())) => {}
+                    (None, Ok(_)) => {}
                 }
             }
             FromAgent::Ended(why) => {
                 self.ended.send_replace(Some(why));
                 return false;
             }
-            FromAgent::Snapshot { .. } => return false,
+            FromAgent::Snapshot { .. } | FromAgent::Fleet(_) => return false,
         }
         true
     }

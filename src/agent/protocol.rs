@@ -6,12 +6,13 @@ use crate::{
     clock::Moment,
     command::Command,
     event::Event,
+    fleet::ClientKey,
     text::Scrubbed,
     wire::{self, WireError},
 };
 
 /// Raised with every change of what is said, or of what is known of a fleet: the two ends must be of one kind.
-pub(super) const PROTOCOL: u32 = 1;
+pub(super) const PROTOCOL: u32 = 2;
 
 /// The first thing each end says, the same in all protocols.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +46,8 @@ pub(super) enum ToAgent {
     Command(Command),
     /// Wants to command.
     TakeOver,
+    /// Wants the fleet file read anew, if this is who commands. Likewise answered.
+    Reload,
 }
 
 /// What somebody attaches for.
@@ -71,8 +74,10 @@ pub(super) enum FromAgent {
     },
     Events(Vec<Event>),
     Role(Role),
-    /// A command was carried out, or why not.
-    Answer(Result<(), Scrubbed>),
+    /// The fleet is another one from here on: so many bytes follow, as in a snapshot.
+    Fleet(u64),
+    /// What was asked for was done, a reload with what came of it; or why it was not, line by line.
+    Answer(Result<Option<Reload>, Vec<Scrubbed>>),
     /// The agent ends, and why.
     Ended(Scrubbed),
 }
@@ -83,6 +88,17 @@ pub(super) const PIECE: usize = 1 << 20;
 pub(super) const SNAPSHOT: u64 = 1 << 31;
 /// The most events in a frame; with long details they stay below [`wire::MAX_FRAME`].
 pub(super) const EVENTS: usize = wire::MAX_FRAME / (64 << 10) * 16;
+
+/// What came of reading a fleet file anew.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reload {
+    /// What differs, as a sentence.
+    pub words: Scrubbed,
+    /// What changed in the file, but holds only after a restart.
+    pub later: Vec<Scrubbed>,
+    /// Clients that are to connect because of it, by their keys in the fleet as it is now.
+    pub connecting: Vec<ClientKey>,
+}
 
 /// Who commands an agent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

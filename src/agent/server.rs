@@ -17,7 +17,8 @@ use tokio_util::bytes::Bytes;
 
 use super::{
     audit::{self, Audit},
-    protocol::{EVENTS, FromAgent, Hello, PIECE, PROTOCOL, Purpose, Role, ToAgent, Who},
+    protocol::{EVENTS, FromAgent, Hello, PIECE, PROTOCOL, Purpose, Reload, Role, ToAgent, Who},
+    reload::{Reread, Wrong},
     socket::{self, AgentError, Listening},
     state::{State, Wishes},
     systemd::Manager,
@@ -26,26 +27,31 @@ use crate::{
     bus::{Bus, Subscription},
     clock::{Anchor, Moment},
     command::Command,
+    engine::Reviser,
     event::{self, Event, Level, What},
     fleet::Fleet,
     model::Known,
     recording::{self, Header},
     run::Run,
-    signals::Signals,
+    signals::{Reloads, Signals},
     stdio,
     text::Scrubbed,
     wire::{self, WireError},
 };
 
 /// What an agent is told at its start.
-#[derive(Debug)]
 pub struct Options {
     pub fleet: Fleet,
     /// Whose members may attach, beside its own user.
     pub group: Option<String>,
     /// Decides the jitter of retries.
     pub seed: u64,
+    /// Reads the fleet file anew.
+    pub reread: Box<dyn Fn() -> Result<Reread, Wrong> + Send + Sync>,
 }
+
+/// Why nothing is done for some.
+const READ_ONLY: &str = "this console is for reading only";
 
 /// How long who connects may take to say who it is.
 const MANNERS: Duration = Duration::from_secs(5);
@@ -53,10 +59,15 @@ const MANNERS: Duration = Duration::from_secs(5);
 const FAREWELL: Duration = Duration::from_millis(500);
 
 /// What all connections share.
-struct Shared {
-    fleet: Arc<Fleet>,
-    bus: Bus,
-    commands: mpsc::Sender<Command>,
+pub(super) struct Shared {
+    pub(super) bus: Bus,
+    pub(super) commands: mpsc::Sender<Command>,
+    pub(super) reviser: Reviser,
+    pub(super) reread: Box<dyn Fn() -> Result<Reread, Wrong> + Send + Sync>,
+    pub(super) group: Option<String>,
+    /// Held while the fleet file is read and taken in.
+    pub(super) reloading: tokio::sync::Mutex<()>,
+    pub(super) manager: Manager,
     workers: usize,
     /// Who commands, with the number of its connection.
     writer: watch::Sender<Option<(u64, Who)>>,
@@ -65,10 +76,10 @@ struct Shared {
     stop: watch::Sender<Option<String>>,
 }
 
-struct Kept {
-    state: State,
-    wishes: Wishes,
-    audit: Audit,
+pub(super) struct Kept {
+    pub(super) state: State,
+    pub(super) wishes: Wishes,
+    pub(super) audit: Audit,
 }
 
 /// Holds the fleet until a signal, or who commands, ends it. `keep` starts what is kept of the run (a log, a
@@ -82,8 +93,8 @@ where
     K: FnOnce(Run) -> Run,
 {
     use anyhow::Context;
-    let mut signals = Signals::listen()?;
-    let Options { fleet, group, seed } = options;
+    let (mut signals, mut reloads) = (Signals::listen_but_for_reloads()?, Reloads::listen()?);
+    let Options { fleet, group, seed, reread } = options;
     let name = fleet.name.to_string();
     let listening = socket::listen(&name, group.as_deref())?;
     let state = State::open(&name).context("cannot make the state folder")?;
@@ -102,16 +113,26 @@ where
     let shared = Arc::new(Shared {
         commands: run.commands(),
         workers: run.workers(),
-        fleet,
+        reviser: run.reviser(),
+        reread,
+        group,
+        reloading: tokio::sync::Mutex::default(),
+        manager: Manager::of_environment(),
         bus,
         writer: watch::Sender::new(None),
         kept: Mutex::new(Kept { state, wishes, audit }),
         stop: watch::Sender::new(None),
     });
-    let manager = Manager::of_environment();
     stdio::complain(&format!("mqfleet: agent of {name}, at {}; mqfleet attach {name}", listening.path.display()));
-    manager.tell("READY=1");
-    let beat = tokio::spawn(beat(manager, said, shared.clone()));
+    shared.manager.tell("READY=1");
+    let beat = tokio::spawn(beat(said, shared.clone()));
+    let by_signal = shared.clone();
+    let reloading = tokio::spawn(async move {
+        loop {
+            reloads.next().await;
+            by_signal.reload(&itself()).await.ok(); // why not is among the events
+        }
+    });
     let mut stop = shared.stop.subscribe();
     let code = tokio::select! {
         signal = signals.next() => {
@@ -121,6 +142,7 @@ where
         _ = stop.wait_for(Option::is_some) => ExitCode::SUCCESS,
         error = accept(&listening, &shared) => return Err(error.into()),
     };
+    reloading.abort();
     drop(listening); // nobody else comes
     // A service that is stopped by its manager ended as it should.
     let code = if std::env::var_os("NOTIFY_SOCKET").is_some() { ExitCode::SUCCESS } else { code };
@@ -137,7 +159,8 @@ where
 }
 
 /// Tells the service manager how the fleet does, as long as the engine tells the time.
-async fn beat(manager: Manager, mut events: Subscription, shared: Arc<Shared>) {
+async fn beat(mut events: Subscription, shared: Arc<Shared>) {
+    let manager = &shared.manager;
     let watchdog = Manager::watchdog();
     while let Some(events) = events.next().await {
         if !events.iter().any(|event| matches!(event.what, What::Second(_))) {
@@ -221,10 +244,7 @@ impl Connection {
                 _ = writer.changed() => self.tell_role(&mut writer).await?,
                 news = events.next() => match news {
                     Some(news) => {
-                        for part in news.chunks(EVENTS) {
-                            self.sender.feed(&FromAgent::Events(part.to_vec())).await?;
-                        }
-                        self.sender.flush().await?;
+                        self.send_events(news).await?;
                     }
                     None => {
                         let why = self.shared.stop.borrow().clone().unwrap_or_else(|| "its engine ended".to_owned());
@@ -235,30 +255,47 @@ impl Connection {
         }
     }
 
+    /// Sends what happened; another fleet goes as the head of a recording.
+    async fn send_events(&mut self, news: Vec<Event>) -> Result<(), WireError> {
+        for same in
+            news.chunk_by(|one, next| !matches!((&one.what, &next.what), (What::Fleet(_), _) | (_, What::Fleet(_))))
+        {
+            if let [Event { what: What::Fleet(fleet), .. }] = same {
+                let (fleet, header) = (fleet.clone(), self.shared.header());
+                let made = tokio::task::spawn_blocking(move || Bytes::from(recording::head(&header, &fleet)));
+                let bytes = made.await.map_err(|_| WireError::Closed)?;
+                self.sender.feed(&FromAgent::Fleet(bytes.len() as u64)).await?;
+                self.feed_pieces(bytes).await?;
+                continue;
+            }
+            for part in same.chunks(EVENTS) {
+                self.sender.feed(&FromAgent::Events(part.to_vec())).await?;
+            }
+        }
+        self.sender.flush().await
+    }
+
+    async fn feed_pieces(&mut self, mut bytes: Bytes) -> Result<(), WireError> {
+        while !bytes.is_empty() {
+            let piece = bytes.split_to(bytes.len().min(PIECE));
+            self.sender.feed_bytes(piece).await?;
+        }
+        Ok(())
+    }
+
     async fn send_snapshot(&mut self, known: Known) -> Result<(), WireError> {
         let shared = self.shared.clone();
         // A pass over the fleet: not on a thread that others wait for.
         let made = tokio::task::spawn_blocking(move || {
-            let begin = shared.bus.begin();
-            let header = Header {
-                program: Scrubbed::new(env!("CARGO_PKG_VERSION")),
-                run: begin.moment(),
-                begin: begin.moment(),
-                wall: begin.utc(begin.moment()),
-                workers: shared.workers,
-            };
-            (Bytes::from(recording::head(&header, &shared.fleet)), Bytes::from(known.encode()))
+            let head = recording::head(&shared.header(), known.fleet());
+            (Bytes::from(head), Bytes::from(known.encode()))
         });
         let (fleet, known) = made.await.map_err(|_| WireError::Closed)?;
         let (now, boot) = (Moment::now(), super::client::boot());
         let snapshot = FromAgent::Snapshot { fleet: fleet.len() as u64, known: known.len() as u64, now, boot };
         self.sender.feed(&snapshot).await?;
-        for mut bytes in [fleet, known] {
-            while !bytes.is_empty() {
-                let piece = bytes.split_to(bytes.len().min(PIECE));
-                self.sender.feed_bytes(piece).await?;
-            }
-        }
+        self.feed_pieces(fleet).await?;
+        self.feed_pieces(known).await?;
         self.sender.flush().await
     }
 
@@ -284,29 +321,44 @@ impl Connection {
     async fn obey(&mut self, said: ToAgent) -> Result<(), WireError> {
         let answer = match said {
             ToAgent::Attach(_) => return Err(WireError::Stranger),
-            ToAgent::TakeOver if self.purpose != Purpose::Console => Err("this console is for reading only".to_owned()),
+            ToAgent::TakeOver if self.purpose != Purpose::Console => Err(READ_ONLY.to_owned()),
             ToAgent::TakeOver => {
                 self.take_over(true);
                 let text = format!("{} commands from now on", self.who);
                 self.shared.notice(Level::Info, &text);
-                Ok(())
+                Ok(None)
             }
-            ToAgent::Command(command) => self.command(command).await,
+            ToAgent::Command(command) => self.command(command).await.map(|()| None),
+            ToAgent::Reload => self.reload().await.map(Some),
         };
-        self.sender.send(&FromAgent::Answer(answer.map_err(|why| Scrubbed::new(&why)))).await
+        let lines = |why: String| why.lines().map(Scrubbed::new).collect();
+        self.sender.send(&FromAgent::Answer(answer.map_err(lines))).await
     }
 
-    async fn command(&mut self, command: Command) -> Result<(), String> {
-        let fleet = self.shared.fleet.clone();
-        if !is_of(&command, &fleet) {
-            return Err("it is about clients or endpoints that this fleet has not".to_owned());
-        }
-        let allowed = match (&*self.shared.writer.borrow(), self.purpose) {
-            (_, Purpose::Watch | Purpose::Snapshot) => Err("this console is for reading only".to_owned()),
+    /// Whether this is who commands; or why not.
+    fn is_allowed(&self) -> Result<(), String> {
+        match (&*self.shared.writer.borrow(), self.purpose) {
+            (_, Purpose::Watch | Purpose::Snapshot) => Err(READ_ONLY.to_owned()),
             (Some((number, _)), _) if *number == self.number => Ok(()),
             (Some((_, who)), _) => Err(format!("{who} commands; take over first")),
             (None, _) => Err("nobody commands; take over first".to_owned()),
-        };
+        }
+    }
+
+    async fn reload(&mut self) -> Result<Reload, String> {
+        if let Err(why) = self.is_allowed() {
+            self.shared.audit_reload(&self.who, 0, Some(&why));
+            return Err(why);
+        }
+        self.shared.reload(&self.who).await
+    }
+
+    async fn command(&mut self, command: Command) -> Result<(), String> {
+        let fleet = self.shared.fleet();
+        if !is_of(&command, &fleet) {
+            return Err("it is about clients or endpoints that this fleet has not".to_owned());
+        }
+        let allowed = self.is_allowed();
         let refused = allowed.as_ref().err().map(String::as_str);
         {
             let mut kept = self.shared.kept();
@@ -334,11 +386,27 @@ impl Connection {
 }
 
 impl Shared {
-    fn kept(&self) -> MutexGuard<'_, Kept> {
+    pub(super) fn kept(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn notice(&self, level: Level, text: &str) {
+    /// The fleet as it is now.
+    pub(super) fn fleet(&self) -> Arc<Fleet> {
+        self.bus.known(|known| known.fleet().clone()).unwrap_or_else(Fleet::none) // this bus keeps it
+    }
+
+    fn header(&self) -> Header {
+        let begin = self.bus.begin();
+        Header {
+            program: Scrubbed::new(env!("CARGO_PKG_VERSION")),
+            run: begin.moment(),
+            begin: begin.moment(),
+            wall: begin.utc(begin.moment()),
+            workers: self.workers,
+        }
+    }
+
+    pub(super) fn notice(&self, level: Level, text: &str) {
         let what = What::Notice { level, text: Scrubbed::new(text) };
         self.bus.publish([Event { at: Moment::now(), what }]);
     }
@@ -348,12 +416,18 @@ impl Shared {
 fn is_of(command: &Command, fleet: &Fleet) -> bool {
     match command {
         Command::Connect(clients) | Command::Reconnect(clients) | Command::Disconnect(clients) => {
-            clients.iter().all(|client| client.index() < fleet.clients.len())
+            clients.iter().all(|client| client.index() < fleet.clients.len()) // be they gone since
         }
-        Command::Hold(key) | Command::Release(key) => key.index() < fleet.endpoints.len(),
-        Command::SetRate(key, rate) => key.index() < fleet.endpoints.len() && *rate > 0,
+        Command::Hold(key) | Command::Release(key) => fleet.has_endpoint(*key),
+        Command::SetRate(key, rate) => fleet.has_endpoint(*key) && *rate > 0,
         Command::Stop => true,
     }
+}
+
+/// This process, where a signal is what it was told by.
+fn itself() -> Who {
+    let user = rustix::process::geteuid().as_raw();
+    Who { user: Scrubbed::new(&socket::user_name(user)), terminal: Scrubbed::default(), process: std::process::id() }
 }
 
 /// Who is at the other end, as the kernel has it (`SO_PEERCRED`, unix(7)).

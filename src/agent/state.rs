@@ -65,6 +65,12 @@ impl Wishes {
         *self != before
     }
 
+    /// The fleet file says other limits for these endpoints than it did before: that is the newer word.
+    pub(super) fn yield_to(&mut self, fleet: &Fleet, adjusted: &[EndpointKey]) -> bool {
+        let names = adjusted.iter().map(|key| &*fleet.endpoint(*key).name);
+        names.filter(|name| self.rates.remove(*name).is_some()).count() > 0
+    }
+
     /// The fleet with those switched off or on that are to be.
     pub(super) fn apply(&self, mut fleet: Fleet) -> Fleet {
         let mut changed: HashMap<*const Settings, Arc<Settings>> = HashMap::new();

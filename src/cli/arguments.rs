@@ -120,6 +120,21 @@ pub(super) enum Command {
         #[arg(long, global = true)]
         take_over: bool,
     },
+    /// Have a running agent read its fleet file anew, and wait until it is done
+    ///
+    /// Clients that did not change keep their connections. A file that is wrong changes nothing, and what is wrong is
+    /// said. The exit code is 0 where all is done, 3 where some clients are not up, 1 where the agent refuses or the
+    /// file is wrong.
+    Reload {
+        /// As for `attach`
+        target: Option<Target>,
+        /// The longest to wait for it
+        #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
+        timeout: Duration,
+        /// Take the command over where a console has it
+        #[arg(long)]
+        take_over: bool,
+    },
     /// Write a commented fleet file to start from
     Init {
         /// Where to; an existing file is never overwritten

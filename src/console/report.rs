@@ -14,7 +14,7 @@ pub(super) fn text(model: &Model, run: Duration) -> String {
         let _ = write!(out, " {} {}", totals.wearing(badge), badge.word());
     }
     out.push('\n');
-    let reconnects: u64 = known.rows().iter().map(|r| u64::from(r.reconnects)).sum();
+    let reconnects: u64 = known.fleet().keys().map(|key| u64::from(known.row(key).reconnects)).sum();
     let _ = write!(out, "reconnects: {reconnects}");
     if let Some(latency) = known.latency() {
         let _ = write!(out, ", latency {}", figures::percentiles(&latency));

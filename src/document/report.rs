@@ -311,6 +311,21 @@ impl FileErrors {
         self.total
     }
 
+    /// The errors in a line each, for a log: where, and what.
+    pub fn lines(&self) -> Vec<String> {
+        let line = |finding: &Finding| match (&finding.elsewhere, finding.places.first()) {
+            (Some(Elsewhere { file, line, column }), _) => format!("{file}:{line}:{column}: {}", finding.title),
+            (None, Some(place)) => {
+                let column = place.shown[..place.span.start].chars().count() + 1; // as it is drawn
+                format!("{}:{}:{column}: {}", self.file, place.line, finding.title)
+            }
+            (None, None) => finding.title.clone(),
+        };
+        let more = self.total - self.errors.len();
+        let more = (more > 0).then(|| format!("{}: … and {more} more errors", self.file));
+        self.errors.iter().map(line).chain(more).collect()
+    }
+
     /// The errors as text for a terminal, with ANSI colours where `colours`.
     pub fn render(&self, colours: bool) -> String {
         let mut out = String::new();

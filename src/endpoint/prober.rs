@@ -8,7 +8,7 @@ use tracing::debug;
 use super::probe;
 use crate::{
     event::Finding,
-    fleet::{Endpoint, EndpointKey},
+    fleet::{Endpoint, EndpointKey, Parts},
     transport::Connector,
 };
 
@@ -52,6 +52,17 @@ impl Prober {
             News { endpoint: key, finding }
         }));
         true
+    }
+
+    /// The endpoints are these from now on; of those that are others than before nothing is known.
+    pub fn revise(&mut self, endpoints: Arc<[Endpoint]>, difference: &Parts<EndpointKey>) {
+        self.endpoints = endpoints;
+        self.known.resize(self.endpoints.len(), Arc::default());
+        self.running.resize(self.endpoints.len(), None);
+        for &key in difference.changed.iter().chain(&difference.removed) {
+            self.cancel(key);
+            self.known[key.index()] = Arc::default();
+        }
     }
 
     /// Ends the endpoint's probe, if there is one; no news of it will come.

@@ -17,6 +17,12 @@ impl Renewals {
         Renewals(fleet.endpoints.iter().map(|endpoint| (endpoint.name.clone(), None)).collect())
     }
 
+    /// The fleet is another one: of certificates that it knew it tells nothing twice.
+    pub fn revise(&mut self, fleet: &Fleet) {
+        let new = fleet.endpoints.iter().skip(self.0.len()).map(|endpoint| (endpoint.name.clone(), None));
+        self.0.extend(new.collect::<Vec<_>>());
+    }
+
     /// What is to be said of the certificate that a probe was shown. Where it was refused, that is
     /// said by the clients that are held.
     pub fn notice(&mut self, endpoint: EndpointKey, finding: &Finding, now: DateTime<Utc>) -> Option<What> {

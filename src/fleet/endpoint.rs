@@ -8,7 +8,7 @@ use super::{Secret, in_clear};
 use crate::text::Scrubbed;
 
 /// One address that a broker listens on.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Endpoint {
     pub name: Scrubbed,
     /// For a Unix socket `localhost`, as in `Host` of HTTP over one.
@@ -24,6 +24,8 @@ pub struct Endpoint {
     pub connect_rate: u32,
     /// Connects in flight at once; at least 1.
     pub max_connecting: u32,
+    /// Whether the fleet file has it no longer.
+    pub is_gone: bool,
 }
 
 impl Endpoint {
@@ -43,6 +45,7 @@ impl Endpoint {
             bind: Arc::default(),
             connect_rate: Self::CONNECT_RATE,
             max_connecting: Self::MAX_CONNECTING,
+            is_gone: false,
         }
     }
 
@@ -60,7 +63,7 @@ impl Endpoint {
 }
 
 /// What carries MQTT's packets to an endpoint.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Transport {
     /// `mqtt://`
     Tcp,
@@ -126,7 +129,7 @@ pub enum TlsMinimum {
 }
 
 /// What an endpoint's WebSocket is asked for with.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WebSocket {
     /// With its query, from the slash on.
     pub path: Box<str>,
@@ -145,7 +148,7 @@ impl WebSocket {
 }
 
 /// A proxy between this host and the endpoint.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Proxy {
     pub kind: ProxyKind,
     pub host: Box<str>,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Secret, in_clear};
 
 /// A client's password, or where it is to be had.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Password {
     /// It stands in the fleet file or in the environment, and stays what it is.
     Fixed(Secret),

@@ -19,6 +19,13 @@ impl Secret {
     }
 }
 
+/// Whether a fleet file says another one than it said before: nobody learns anything from how long that takes.
+impl PartialEq for Secret {
+    fn eq(&self, other: &Secret) -> bool {
+        self.expose() == other.expose()
+    }
+}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[secret]")

@@ -13,7 +13,6 @@ use crate::{
 
 /// What is to be printed of a run.
 pub(crate) struct Script {
-    fleet: Arc<Fleet>,
     format: Format,
     samples: bool,
     pub(crate) known: Known,
@@ -33,14 +32,14 @@ impl Script {
 
     /// Begins with a run, or a recording of one.
     pub(crate) fn new(fleet: Arc<Fleet>, format: Format, samples: bool, begin: Anchor) -> Script {
-        let known = Known::new(fleet.clone(), begin.moment());
+        let known = Known::new(fleet, begin.moment());
         let said = (0, begin.moment());
-        Script { fleet, format, samples, known, text: String::new(), anchor: begin, said, insight: None }
+        Script { format, samples, known, text: String::new(), anchor: begin, said, insight: None }
     }
 
     pub(crate) fn start(&mut self, workers: usize) {
         if self.format == Format::Json {
-            self.push(lines::json_start(&self.fleet, workers, &self.anchor, self.said.1));
+            self.push(lines::json_start(self.known.fleet(), workers, &self.anchor, self.said.1));
         }
     }
 
@@ -58,8 +57,8 @@ impl Script {
             return self.second(event.at);
         }
         let line = match self.format {
-            Format::Json => lines::json(&self.fleet, &self.anchor, event, self.samples),
-            Format::Text => lines::plain(&self.fleet, &self.anchor, event),
+            Format::Json => lines::json(self.known.fleet(), &self.anchor, event, self.samples),
+            Format::Text => lines::plain(self.known.fleet(), &self.anchor, event),
         };
         line.into_iter().for_each(|line| self.push(line));
     }

@@ -17,7 +17,9 @@ pub(super) struct Admission {
     waiting: u32,
     in_flight: u32,
     max_in_flight: u32,
-    /// Connects a second, as set; at least 1.
+    /// Connects a second, as the fleet file has it,
+    own_rate: u32,
+    /// and as set; at least 1.
     rate: u32,
     /// What a busy broker leaves of the rate, above 0 and at most 1.
     share: f64,
@@ -44,6 +46,7 @@ impl Admission {
             waiting: 0,
             in_flight: 0,
             max_in_flight: endpoint.max_connecting.max(1),
+            own_rate: endpoint.connect_rate.max(1),
             rate: endpoint.connect_rate.max(1),
             share: 1.0,
             adjusted: None,
@@ -113,6 +116,15 @@ impl Admission {
     pub(super) fn set_rate(&mut self, rate: u32) {
         self.rate = rate.max(1);
         self.share = 1.0;
+    }
+
+    /// The limits are these from now on. A rate that the operator set holds until the fleet file says another one.
+    pub(super) fn revise(&mut self, fresh: Admission) {
+        self.max_in_flight = fresh.max_in_flight;
+        if self.own_rate != fresh.own_rate {
+            self.own_rate = fresh.own_rate;
+            self.set_rate(fresh.own_rate);
+        }
     }
 
     /// When the next in the queue may pass; `None` while nobody there is ready or a connect must end first.

@@ -105,7 +105,7 @@ impl Lifecycle {
         })
     }
 
-    fn move_to(&mut self, client: ClientKey, target: EndpointKey, now: Moment) {
+    pub(super) fn move_to(&mut self, client: ClientKey, target: EndpointKey, now: Moment) {
         let machine = &mut self.machines[client.index()];
         let here = machine.endpoint.index();
         match machine.state {

@@ -52,7 +52,7 @@ impl Access {
     pub(super) fn of_all(fleet: &Fleet, now: Moment) -> Vec<Access> {
         let mut strategies: Vec<Vec<Strategy>> = vec![Vec::new(); fleet.endpoints.len()];
         let mut patience = vec![Duration::ZERO; fleet.endpoints.len()];
-        for client in &fleet.clients {
+        for client in fleet.keys().map(|key| fleet.client(key)) {
             for endpoint in client.endpoints.iter() {
                 let longest = &mut patience[endpoint.index()];
                 *longest = client.settings.connect_timeout.max(*longest);
@@ -86,6 +86,20 @@ impl Access {
             }
         };
         fleet.endpoints.iter().zip(strategies).zip(patience).map(access).collect()
+    }
+
+    /// The endpoint is that of `fresh` from now on; who is there, and how it stands, is as before.
+    pub(super) fn revise(&mut self, fresh: Access) {
+        self.health.revise(fresh.health);
+        self.admission.revise(fresh.admission);
+        (self.names, self.is_plain) = (fresh.names, fresh.is_plain);
+    }
+
+    /// Another broker may be at the other end: nothing is known of it yet.
+    pub(super) fn reset(&mut self, now: Moment) {
+        self.health.reset(now);
+        (self.speaks_v5, self.speaks_old, self.is_probe_told) = (false, false, false);
+        (self.left, self.newcomer, self.asked_in_vain) = (now, now, now);
     }
 
     fn gate(&self) -> Gate {

@@ -80,6 +80,17 @@ impl Health {
         Health { verdict, probe, asked: now, heard: now, losses: (now, 0), most, patience }
     }
 
+    /// Other clients may use it, or the same otherwise.
+    pub(super) fn revise(&mut self, fresh: Health) {
+        (self.most, self.patience) = (fresh.most, fresh.patience);
+    }
+
+    /// Nothing is known of it any more, and nobody asks.
+    pub(super) fn reset(&mut self, now: Moment) {
+        (self.verdict, self.probe) = (Verdict::Unknown, Probe::Idle);
+        (self.asked, self.heard, self.losses) = (now, now, (now, 0));
+    }
+
     /// How long a probe may take.
     pub(super) fn patience(&self) -> Duration {
         self.patience

@@ -85,6 +85,11 @@ enum Line<'a> {
     Second {
         ts: String,
     },
+    /// The fleet file was read anew: so many clients there are from now on.
+    Fleet {
+        ts: String,
+        clients: usize,
+    },
     Recording {
         ts: String,
         is_on: bool,
@@ -212,7 +217,7 @@ pub fn json_start(fleet: &Fleet, workers: usize, anchor: &Anchor, at: Moment) ->
         version: env!("CARGO_PKG_VERSION"),
         schema: SCHEMA,
         fleet: &fleet.name,
-        clients: fleet.clients.len(),
+        clients: fleet.keys().count(),
         workers,
     }))
 }
@@ -263,6 +268,7 @@ fn line<'a>(fleet: &'a Fleet, anchor: &Anchor, event: &'a Event) -> Line<'a> {
         }
         What::Second(_) => Line::Second { ts },
         What::Recording(is_on) => Line::Recording { ts, is_on: *is_on },
+        What::Fleet(fleet) => Line::Fleet { ts, clients: fleet.keys().count() },
         What::Messages(messages) => Line::Messages {
             ts,
             client: &fleet.client(messages.client).name,

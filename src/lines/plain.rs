@@ -20,7 +20,7 @@ pub fn plain(fleet: &Fleet, anchor: &Anchor, event: &Event) -> Option<String> {
             let _ = write!(line, " {}", words::transition(fleet, step));
         }
         What::Sample(_) | What::Late(_) | What::Tcp(..) | What::Gate(..) | What::Measured(_) => return None,
-        What::Second(_) | What::Recording(_) => return None,
+        What::Second(_) | What::Recording(_) | What::Fleet(_) => return None,
         What::Messages(_) | What::Standing(_) | What::FleetStanding(_) => return None,
         What::Finding(..) | What::Connack(..) | What::Subscribed(..) => return None,
         What::Shortfall(shortfall) => {

@@ -101,7 +101,6 @@ impl Subject for Facts<'_> {
                 return (answered + lost > 0).then(|| share(f64::from(lost) / f64::from(answered + lost)));
             }
             Field::Availability => return row.record.share(now).map(share),
-            Field::Worker => return Some(self.known.fleet().worker(self.key).0.into()),
             Field::Reconnects => return Some(row.reconnects.into()),
             Field::Attempt => return Some(row.attempt.into()),
             Field::Received => return Some(row.received),

@@ -16,7 +16,7 @@ pub struct Group {
     pub size: u32,
 }
 
-/// The groups of a fleet, worked out once: labels do not change.
+/// The groups of a fleet, worked out once.
 #[derive(Clone, Debug, Default)]
 pub struct Groups {
     groups: Vec<Group>,
@@ -32,7 +32,7 @@ impl Groups {
 
     pub fn of(fleet: &Fleet) -> Groups {
         let mut sizes: BTreeMap<&Scrubbed, BTreeMap<&Scrubbed, u32>> = BTreeMap::new();
-        for client in &fleet.clients {
+        for client in fleet.keys().map(|key| fleet.client(key)) {
             for (label, value) in client.labels.iter() {
                 *sizes.entry(label).or_default().entry(value).or_default() += 1;
             }
@@ -59,6 +59,11 @@ impl Groups {
 
     pub fn all(&self) -> &[Group] {
         &self.groups
+    }
+
+    /// The place of the one for the same label and value.
+    pub fn place_of(&self, group: &Group) -> Option<usize> {
+        self.groups.iter().position(|known| (&known.label, &known.value) == (&group.label, &group.value))
     }
 
     /// The places of a client's groups in [`Groups::all`].

@@ -108,7 +108,7 @@ impl Insight {
     /// once a second.
     pub(super) fn of(known: &Known) -> Vec<Insight> {
         let (mut down, mut slow, mut returning) = (Vec::new(), Vec::new(), 0);
-        for (row, key) in known.rows().iter().zip(known.fleet().keys()) {
+        for (row, key) in known.fleet().keys().map(|key| (known.row(key), key)) {
             if row.is_down() {
                 down.push(Sick { key, why: Why::Down(row.reason), endpoint: row.endpoint, since: row.since });
             } else if let Some(why) = row.slow {
@@ -177,7 +177,7 @@ fn by_endpoints(known: &Known, sick: &[Sick], are_slow: bool) -> Option<Vec<Insi
     let size = |n: usize| known.totals_by_endpoint().get(n).map_or(0, Totals::all) as usize;
     let is_dead = |n: usize| counts[n] >= Insight::FEW && counts[n] >= needed(size(n));
     // Where most of the others are sick as well, it is not these two.
-    let (there, others) = (counts[first] + counts[second], known.rows().len() - size(first) - size(second));
+    let (there, others) = (counts[first] + counts[second], known.totals().all() as usize - size(first) - size(second));
     let is_most = there >= needed(sick.len()) && (sick.len() - there) * 2 < others;
     (is_most && is_dead(first) && is_dead(second)).then(|| {
         let at = |n: usize| {
@@ -303,7 +303,7 @@ fn place(known: &Known, sick: &[Sick], needed: usize) -> Option<Place> {
     let endpoints = endpoints.map(|(key, counts)| (Place::Endpoint(key), counts));
     let groups = (0..).zip(by_group.into_iter().zip(known.groups().all().iter().map(|group| group.size)));
     let groups = groups.map(|(n, counts)| (Place::Group(n), counts));
-    let all = fleet.clients.len();
+    let all = known.totals().all() as usize;
     let mut best: Option<(f64, Place)> = None;
     for (place, (count, size)) in endpoints.chain(groups) {
         let size = (size as usize).max(count);

@@ -78,13 +78,14 @@ impl Known {
     /// A fleet of which nothing has happened yet: every client is off.
     pub fn new(fleet: Arc<Fleet>, now: Moment) -> Known {
         let rows: Vec<Row> = fleet.clients.iter().map(|client| Row::new(client, now)).collect();
+        let totals = Totals::count(fleet.keys().map(|key| &rows[key.index()]));
         let groups = Groups::of(&fleet);
         Known {
             latencies: Latencies::new(&fleet, &groups, now),
             groups: Arc::new(groups),
             endpoints: vec![EndpointRow::default(); fleet.endpoints.len()],
             shortfalls: HashMap::new(),
-            totals: Totals::count(rows.iter()),
+            totals,
             fleet,
             rows,
             by_endpoint: Vec::new(),
@@ -114,7 +115,7 @@ impl Known {
         longest.max(Duration::from_secs(1)).saturating_mul(Trend::LEN as u32)
     }
 
-    pub fn fleet(&self) -> &Fleet {
+    pub fn fleet(&self) -> &Arc<Fleet> {
         &self.fleet
     }
 
@@ -139,6 +140,7 @@ impl Known {
         &self.rows[client.index()]
     }
 
+    /// All rows by key, also of clients that the fleet has no longer.
     pub fn rows(&self) -> &[Row] {
         &self.rows
     }
@@ -263,7 +265,7 @@ impl Known {
     /// by endpoint, and asks what the unhealthy have in common. It is a pass over the fleet, for once a second.
     pub fn look(&mut self, now: Moment) {
         self.by_endpoint = vec![Totals::default(); self.fleet.endpoints.len()];
-        for (row, client) in self.rows.iter_mut().zip(&self.fleet.clients) {
+        for (row, client) in self.rows.iter_mut().zip(&self.fleet.clients).filter(|(_, client)| !client.is_gone) {
             if row.is_aged(row.overdue(client, now)) {
                 let slow = row.judge(client, now);
                 turn(&mut self.totals, row, slow, now);
@@ -323,6 +325,10 @@ impl Known {
             What::Recording(is_on) => return self.recording = Some(*is_on),
             _ => self.changes += 1,
         }
+        // Of those that are gone the log tells what was on its way.
+        if event.what.client().is_some_and(|client| !self.fleet.has(client)) {
+            return self.log.write(event);
+        }
         match &event.what {
             What::State(step) => self.apply_step(event.at, step),
             What::Standing(standing) => self.apply_standing(event.at, standing),
@@ -361,6 +367,7 @@ impl Known {
             }
             What::Late(late) => self.apply_late(event.at, late),
             What::Tcp(client, tcp) => self.apply_tcp(event.at, *client, *tcp),
+            What::Fleet(fleet) => self.apply_fleet(event.at, fleet),
             What::Worker { .. } | What::Notice { .. } | What::Order(..) | What::Second(_) | What::Recording(_) => {}
         }
         self.log.write(event);

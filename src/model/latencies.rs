@@ -76,7 +76,7 @@ impl Latencies {
 
     pub(super) fn new(fleet: &Fleet, groups: &Groups, now: Moment) -> Latencies {
         // A window has at least two answers of a usual client.
-        let mut every: Vec<Duration> = fleet.clients.iter().filter_map(|c| probed(&c.settings)).collect();
+        let mut every: Vec<Duration> = fleet.keys().filter_map(|key| probed(&fleet.client(key).settings)).collect();
         let middle = every.len() / 2;
         let usual = if every.is_empty() { Self::SHORTEST } else { *every.select_nth_unstable(middle).1 };
         let width = (usual * 2 / Rolling::PARTS as u32).max(Self::SHORTEST).as_micros() as u64;
@@ -100,6 +100,14 @@ impl Latencies {
             }
             self.heat.record(at, rtt);
         }
+    }
+
+    /// The fleet is another one from now on: what is there in both goes on.
+    pub(super) fn revise(&mut self, fleet: &Fleet, before: &Groups, groups: &Groups, now: Moment) {
+        let none = Rolling { parts: Default::default(), newest: now.0 / self.width };
+        self.by_endpoint.resize(fleet.endpoints.len(), none.clone());
+        let rolling = |group| before.place_of(group).and_then(|n| self.by_group.get(n)).unwrap_or(&none).clone();
+        self.by_group = groups.all().iter().map(rolling).collect();
     }
 
     /// Whether it is of a fleet with so many endpoints and groups.

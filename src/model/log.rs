@@ -127,6 +127,7 @@ impl Log {
             What::Sample(_)
             | What::Second(_)
             | What::Recording(_)
+            | What::Fleet(_)
             | What::Late(_)
             | What::Tcp(..)
             | What::SamplesLost(_)

@@ -93,11 +93,11 @@ fn urgency(row: &Row) -> u64 {
     }
 }
 
-/// The place of each client when sorted by name, worked out once: names do not change.
+/// The place of each client when sorted by name.
 pub(super) fn name_ranks(fleet: &Fleet) -> Vec<u32> {
     let mut keys: Vec<ClientKey> = fleet.keys().collect();
     keys.sort_by(|a, b| fleet.client(*a).name.cmp(&fleet.client(*b).name).then(a.cmp(b)));
-    let mut ranks = vec![0; keys.len()];
+    let mut ranks = vec![0; fleet.clients.len()];
     for (rank, key) in keys.into_iter().enumerate() {
         ranks[key.index()] = rank as u32;
     }

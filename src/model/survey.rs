@@ -48,7 +48,7 @@ impl Survey {
         let mut histogram = known.latencies().fleet(now);
         histogram.merge(&known.waits(known.fleet().keys(), now));
         let places = places(known, now);
-        Survey { clients: known.rows().len(), is_filtered: false, histogram, span, slices, lost, places }
+        Survey { clients: known.totals().all() as usize, is_filtered: false, histogram, span, slices, lost, places }
     }
 
     pub(super) fn of(known: &Known, clients: &[ClientKey], now: Moment) -> Survey {

@@ -165,6 +165,9 @@ impl Model {
     /// Takes in one event. The order of the table follows with the next [`Model::tick`].
     pub fn apply(&mut self, event: &Event) {
         self.live.apply(event);
+        if let What::Fleet(_) = event.what {
+            self.revise(event.at);
+        }
         if let What::Second(_) = event.what {
             self.looked = event.at;
             if self.survey.is_some() {
@@ -177,8 +180,26 @@ impl Model {
     /// user looks at stays.
     pub fn restore(&mut self, known: Known, now: Moment) {
         (self.live, self.looked) = (known, now);
+        self.revise(now);
         self.rearrange();
         self.survey();
+    }
+
+    /// The fleet is another one: nothing is to point to somebody who is not there any more.
+    fn revise(&mut self, now: Moment) {
+        self.ranks = name_ranks(self.live.fleet());
+        self.arranged = Self::STALE;
+        let fleet = self.live.fleet().clone();
+        self.marks.retain(|client| fleet.has(*client));
+        let Some(gone) = self.cursor.filter(|cursor| !fleet.has(*cursor)) else { return };
+        self.cursor = None;
+        self.count_marks();
+        self.under.retain(|mode| !matches!(mode, Mode::Detail));
+        if let Mode::Detail = self.mode {
+            self.mode = self.under.pop().unwrap_or(Mode::Table);
+            let name = fleet.clients.get(gone.index()).map_or("it", |client| &client.name);
+            self.say(Level::Warning, format!("{name} is not in the fleet any more"), now);
+        }
     }
 
     /// Lets the user's time pass, which in a replay is another than the fleet's: re-sorts where something
@@ -190,7 +211,7 @@ impl Model {
         if now >= self.held_until.max(self.rested) && self.arranged != self.shown().changes() {
             self.rearrange();
             // Sorting costs some 100 ns a client: of a core, a percent or so.
-            self.rested = now + Self::REST * self.fleet().clients.len() as u32;
+            self.rested = now + Self::REST * self.live.totals().all();
         }
     }
 
@@ -230,7 +251,7 @@ impl Model {
         self.frozen.as_ref()
     }
 
-    pub fn fleet(&self) -> &Fleet {
+    pub fn fleet(&self) -> &Arc<Fleet> {
         self.live.fleet()
     }
 
@@ -364,7 +385,7 @@ impl Model {
     pub(super) fn count_marks(&mut self) {
         self.marks_shown = match self.marks.len() {
             0 => 0,
-            all if self.order.len() == self.fleet().clients.len() => all,
+            all if self.order.len() == self.shown().totals().all() as usize => all,
             _ => self.order.iter().filter(|k| self.marks.contains(k)).count(),
         };
     }

@@ -6,7 +6,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
@@ -57,15 +57,42 @@ impl Echoes {
 }
 
 /// What the table must know of a client.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Subject {
     /// The topic of its probes.
     pub topic: Arc<str>,
     pub probe: ProbeKind,
 }
 
+impl Subject {
+    /// Of a slot that is free: nobody is measured.
+    pub fn nobody() -> Subject {
+        Subject { topic: Arc::default(), probe: ProbeKind::Off }
+    }
+}
+
+/// A subject, and the one that took its place: who reads it waits for nobody, and those before the last are few.
+struct Defined {
+    subject: Subject,
+    then: OnceLock<Box<Defined>>,
+}
+
+impl Defined {
+    fn new(subject: Subject) -> Defined {
+        Defined { subject, then: OnceLock::new() }
+    }
+
+    fn last(&self) -> &Defined {
+        let mut last = self;
+        while let Some(then) = last.then.get() {
+            last = then;
+        }
+        last
+    }
+}
+
 pub struct Slots {
-    subjects: Box<[Subject]>,
+    subjects: Box<[Defined]>,
     cells: Box<[Mutex<Cell>]>,
     marked: Box<[AtomicBool]>,
     marks: mpsc::Sender<Slot>,
@@ -93,7 +120,7 @@ impl Slots {
         let n = subjects.len();
         let (marks_in, marks) = mpsc::channel(n.max(1));
         let slots = Slots {
-            subjects: subjects.into(),
+            subjects: subjects.into_iter().map(Defined::new).collect(),
             cells: (0..n).map(|_| Mutex::default()).collect(),
             marked: (0..n).map(|_| AtomicBool::new(false)).collect(),
             marks: marks_in,
@@ -105,6 +132,23 @@ impl Slots {
             muted: (0..n).map(|_| AtomicBool::new(false)).collect(),
         };
         (slots, marks)
+    }
+
+    /// How many slots there is room for.
+    pub fn len(&self) -> usize {
+        self.cells.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.cells.is_empty()
+    }
+
+    /// A slot's client is this one from now on: to be called while it has no connection.
+    pub fn define(&self, slot: Slot, subject: Subject) {
+        let last = self.subjects[slot as usize].last();
+        if last.subject != subject {
+            let _ = last.then.set(Box::new(Defined::new(subject))); // one thread alone defines
+        }
     }
 
     /// Opens a cell for a new generation, ordered at this time; what is told of the one before changes
@@ -253,7 +297,7 @@ impl Slots {
     }
 
     pub(super) fn subject(&self, slot: Slot) -> &Subject {
-        &self.subjects[slot as usize]
+        &self.subjects[slot as usize].last().subject
     }
 
     pub(super) fn cell(&self, slot: Slot) -> MutexGuard<'_, Cell> {

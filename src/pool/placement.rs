@@ -12,25 +12,60 @@ use crate::wire::Slot;
 /// through side by side, mostly do so in different workers. How many connections a worker may take
 /// with it when it dies is for `worker_size` to say, and for nothing here: a fleet that fits into one
 /// worker gets one, and whoever wants smaller losses sets it lower.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Placement {
-    /// The clients of each worker, in slot order.
-    workers: Vec<Vec<ClientKey>>,
+    /// The clients of each worker, in slot order, and for how many it has room.
+    workers: Vec<(Vec<ClientKey>, usize)>,
     /// The place of each client.
     places: Vec<(WorkerKey, Slot)>,
 }
 
 impl Placement {
     pub fn new(fleet: &Fleet) -> Placement {
-        let mut workers = vec![Vec::new(); fleet.workers()];
-        let places = fleet.keys().map(|client| {
-            let worker = fleet.worker(client);
-            let clients = &mut workers[worker.index()];
-            clients.push(client);
-            (worker, (clients.len() - 1) as Slot)
-        });
-        let places = places.collect();
+        let mut clients = fleet.keys();
+        // Evenly: of 501 clients, two workers hold 251 and 250, not 500 and 1.
+        let all = fleet.clients.len();
+        let count = all.div_ceil(fleet.worker_size.max(1));
+        let (size, rest) = (all / count.max(1), all % count.max(1));
+        let fill = |worker| {
+            let room = size + usize::from(worker < rest);
+            (clients.by_ref().take(room).collect::<Vec<_>>(), room)
+        };
+        let workers: Vec<_> = (0..count).map(fill).collect();
+        let mut places = vec![(WorkerKey(0), 0); fleet.clients.len()];
+        for (worker, (clients, _)) in workers.iter().enumerate() {
+            for (slot, client) in clients.iter().enumerate() {
+                places[client.index()] = (WorkerKey(worker as u32), slot as Slot);
+            }
+        }
         Placement { workers, places }
+    }
+
+    /// The same with the clients that a later fleet has besides: in workers that have room, which are those that
+    /// were started for such, or else in new ones with as much room as there may be. Nobody moves, and nobody takes
+    /// the place of who is gone: what a worker still says of that one must not be taken for another's.
+    #[must_use]
+    pub fn extended(&self, fleet: &Fleet) -> Placement {
+        let mut extended = self.clone();
+        let Placement { workers, places } = &mut extended;
+        let mut worker = 0;
+        for client in (places.len() as u32..fleet.clients.len() as u32).map(ClientKey) {
+            while workers.get(worker).is_some_and(|(clients, room)| clients.len() >= *room) {
+                worker += 1;
+            }
+            if worker == workers.len() {
+                workers.push((Vec::new(), fleet.worker_size.max(1)));
+            }
+            let clients = &mut workers[worker].0;
+            places.push((WorkerKey(worker as u32), clients.len() as Slot));
+            clients.push(client);
+        }
+        extended
+    }
+
+    /// How many slots a worker has, be they taken or not.
+    pub fn room_of(&self, worker: WorkerKey) -> Slot {
+        self.workers[worker.index()].1 as Slot
     }
 
     pub fn workers(&self) -> impl ExactSizeIterator<Item = WorkerKey> + use<> {
@@ -38,7 +73,7 @@ impl Placement {
     }
 
     pub fn clients_of(&self, worker: WorkerKey) -> &[ClientKey] {
-        &self.workers[worker.index()]
+        &self.workers[worker.index()].0
     }
 
     /// A client's worker, and its slot there.
@@ -48,7 +83,7 @@ impl Placement {
 
     /// The client in a worker's slot, if there is such a slot.
     pub fn client(&self, worker: WorkerKey, slot: Slot) -> Option<ClientKey> {
-        self.workers[worker.index()].get(slot as usize).copied()
+        self.workers[worker.index()].0.get(slot as usize).copied()
     }
 }
 

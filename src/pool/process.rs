@@ -17,10 +17,10 @@ use tokio::{
 
 use crate::{
     debug_log,
-    fleet::{ClientKey, Fleet, Password, WorkerKey},
+    fleet::WorkerKey,
     pool::last_words::{LastWords, listen},
     text::Scrubbed,
-    wire::{self, ClientDef, DEFINE_PART, FromWorker, Hello, ToWorker, WireError},
+    wire::{self, FromWorker, Hello, ToWorker, WireError},
 };
 
 /// A running worker and the link to it.
@@ -84,23 +84,14 @@ impl Process {
     }
 
     /// Exchanges hellos and tells the worker its clients, and what is known of the endpoints.
-    pub async fn greet(
-        &mut self,
-        fleet: &Fleet,
-        clients: &[ClientKey],
-        remotes: Vec<ToWorker>,
-    ) -> Result<(), WireError> {
+    pub async fn greet(&mut self, definitions: Vec<ToWorker>) -> Result<(), WireError> {
         self.sender.send(&ToWorker::Hello(Hello::new())).await?;
         match self.receiver.recv().await? {
             FromWorker::Hello(hello) => wire::check_hello(&hello)?,
             FromWorker::Report(_) | FromWorker::Beat => return Err(WireError::Stranger),
         }
-        for part in clients.chunks(DEFINE_PART) {
-            let defs = part.iter().map(|&key| define(fleet, key)).collect();
-            self.sender.feed(&ToWorker::Define(defs)).await?;
-        }
-        for remote in remotes {
-            self.sender.feed(&remote).await?;
+        for definition in definitions {
+            self.sender.feed(&definition).await?;
         }
         self.sender.flush().await
     }
@@ -164,29 +155,6 @@ fn describe(status: ExitStatus) -> String {
         (Some(code), _) => format!("exited with code {code}"),
         (None, Some(signal)) => format!("killed by signal {signal}"),
         (None, None) => "ended".to_owned(),
-    }
-}
-
-fn define(fleet: &Fleet, key: ClientKey) -> ClientDef {
-    let client = fleet.client(key);
-    let settings = &client.settings;
-    ClientDef {
-        id: client.id.clone(),
-        protocol: settings.protocol,
-        keep_alive: settings.keep_alive,
-        clean_start: settings.clean_start,
-        session_expiry: settings.session_expiry,
-        receive_maximum: settings.receive_maximum,
-        maximum_packet_size: settings.maximum_packet_size,
-        user_properties: settings.user_properties.clone(),
-        connect_timeout: settings.connect_timeout,
-        probe: settings.probe,
-        probe_topic: client.probe_topic(),
-        username: client.username.clone(),
-        // What is fetched comes with the order to connect.
-        password: client.password.as_ref().and_then(Password::fixed).cloned(),
-        identity: client.identity.as_deref().cloned(),
-        conversation: client.conversation.clone(),
     }
 }
 

@@ -17,7 +17,6 @@ pub enum Field {
     LabelNamed,
     /// Any label.
     Label,
-    Worker,
     Protocol,
     Transport,
     Probe,
@@ -76,7 +75,7 @@ const fn row(
 }
 
 /// All fields, each at its own place.
-pub const FIELDS: [Info; 29] = {
+pub const FIELDS: [Info; 28] = {
     use Kind::{Choice, Count, Share, Text, Time};
     [
         row(
@@ -101,7 +100,6 @@ pub const FIELDS: [Info; 29] = {
         ),
         row(Field::LabelNamed, "label.NAME", &[], Text, "label.site:hall-3", "value of one label"),
         row(Field::Label, "label", &["group"], Text, "label=hall-3", "value of any label"),
-        row(Field::Worker, "worker", &[], Count, "worker:3", "number of the worker process that holds it"),
         row(Field::Protocol, "protocol", &["version", "ver"], Choice, "protocol:3.1.1", "MQTT version it is set to"),
         row(Field::Transport, "transport", &[], Choice, "transport:wss", "scheme of the endpoint's URL"),
         row(Field::Probe, "probe", &[], Choice, "probe:heartbeat", "by what it is measured"),

@@ -45,7 +45,7 @@ fn a_query_is_printed_in_full() {
         ("\"not\" \"or\"", "\"not\" \"or\""),
         ("OR-1", "OR-1"),
         ("label.\"a b\":x", "label.\"a b\":x"),
-        ("worker:1,2", "worker=1,2"),
+        ("reconnects:1,2", "reconnects=1,2"),
         ("reason:not-authorized", "reason:not-authorized"),
         ("press-0001 (eu-1)", "press-0001 eu-1"),
     ] {

@@ -9,7 +9,7 @@ use super::reader::{Recording, RecordingError};
 use crate::{
     clock::{Anchor, Moment},
     event::{Event, What},
-    fleet::{ClientKey, EndpointKey, Fleet},
+    fleet::Fleet,
 };
 
 /// One thing that a recording tells.
@@ -55,6 +55,13 @@ impl Lines {
         }
         lines
     }
+
+    /// It begins with this fleet.
+    pub fn begin_with(&mut self, fleet: &Arc<Fleet>) {
+        if let Some(&Entry { at, wall, .. }) = self.standing.first().or(self.entries.first()) {
+            self.entries.insert(0, Entry { at, wall, what: What::Fleet(fleet.clone()) });
+        }
+    }
 }
 
 /// A recording's entries, in their order; after an error there are no more.
@@ -73,7 +80,15 @@ pub struct Entries {
 impl Entries {
     /// Everything from this segment on, and how things stood there where it is an entrance.
     pub(super) fn new(recording: Arc<Recording>, first: usize) -> Entries {
-        let entries = Vec::new().into_iter().chain(Vec::new());
+        // Of another fleet than at the begin, that comes first.
+        let fleet = recording.fleet_at(first);
+        let wall = recording.header().wall;
+        let other = (!Arc::ptr_eq(fleet, recording.fleet())).then(|| Entry {
+            at: recording.begin(),
+            wall,
+            what: What::Fleet(fleet.clone()),
+        });
+        let entries = other.into_iter().collect::<Vec<_>>().into_iter().chain(Vec::new());
         Entries { recording, next: first, entries, is_first: true, skipped: 0 }
     }
 
@@ -146,27 +161,8 @@ fn parse(line: &str, fleet: &Fleet) -> Parsed {
     }
 }
 
-/// Whether an event is only about clients and endpoints that the fleet has.
+/// Whether an event is only about clients and endpoints that the fleet has, or had.
 pub fn is_of(what: &What, fleet: &Fleet) -> bool {
-    let client = |key: ClientKey| key.index() < fleet.clients.len();
-    let endpoint = |key: EndpointKey| key.index() < fleet.endpoints.len();
-    match what {
-        What::State(step) => client(step.client) && endpoint(step.endpoint),
-        What::Standing(standing) => client(standing.client) && endpoint(standing.endpoint),
-        What::Sample(sample) => client(sample.client),
-        What::Late(late) => client(late.client),
-        What::Gate(key, _) | What::Finding(key, _) => endpoint(*key),
-        What::Connack(key, _) | What::Subscribed(key, _) | What::Tcp(key, _) => client(*key),
-        What::Shortfall(shortfall) => client(shortfall.client),
-        What::Measured(measured) => client(measured.client),
-        What::Messages(messages) => client(messages.client),
-        What::Worker { .. }
-        | What::FleetStanding(_)
-        | What::SamplesLost(_)
-        | What::Notice { .. }
-        | What::Trouble(_)
-        | What::Second(_)
-        | What::Recording(_) => true,
-        What::Order(key, _) => endpoint(*key),
-    }
+    what.client().is_none_or(|key| key.index() < fleet.clients.len())
+        && what.endpoint().is_none_or(|key| key.index() < fleet.endpoints.len())
 }

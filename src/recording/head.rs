@@ -87,6 +87,9 @@ struct EndpointLine<'a> {
     proxy_scheme: Option<Cow<'a, str>>,
     connect_rate: u32,
     max_connecting: u32,
+    /// Whether the fleet has it no longer: what was recorded before may name it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    gone: bool,
 }
 
 /// What clients have in common; a client's line names it by its place among these.
@@ -141,6 +144,9 @@ struct ClientLine<'a> {
     will: Option<Topic<'a>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     birth: Option<Topic<'a>>,
+    /// As of an endpoint.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    gone: bool,
 }
 
 fn is_empty(labels: &Labels) -> bool {
@@ -345,6 +351,7 @@ impl<'a> EndpointLine<'a> {
                 .map(|proxy| proxy.kind.scheme().into()),
             connect_rate: endpoint.connect_rate,
             max_connecting: endpoint.max_connecting,
+            gone: endpoint.is_gone,
         }
     }
 
@@ -368,6 +375,7 @@ impl<'a> EndpointLine<'a> {
             proxy: self.proxy.as_ref().map(proxy),
             connect_rate: self.connect_rate,
             max_connecting: self.max_connecting,
+            is_gone: self.gone,
             ..Endpoint::new(&self.endpoint, host, self.port)
         }
     }
@@ -444,6 +452,7 @@ impl<'a> ClientLine<'a> {
             publish: publish.as_ref().map(|p| Publish { topic: Topic::of(&p.message), every: p.every }),
             will: will.as_ref().map(Topic::of),
             birth: birth.as_ref().map(Topic::of),
+            gone: client.is_gone,
         }
     }
 
@@ -464,6 +473,7 @@ impl<'a> ClientLine<'a> {
             password: self.password.then(|| Password::Fixed(Secret::new(String::new()))),
             labels: labels.unwrap_or_else(|| Arc::new(self.labels.into_owned())),
             conversation: shared.unwrap_or_else(|| Arc::new(conversation)),
+            is_gone: self.gone,
             ..Client::new(&self.client, EndpointKey(0), settings)
         }
     }

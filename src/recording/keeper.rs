@@ -109,6 +109,8 @@ struct Writing {
     /// Whether the draft begins with an entrance, and how many bytes that had.
     is_entrance: bool,
     entrance: usize,
+    /// Whether it begins with the head of another fleet.
+    has_head: bool,
     /// Bytes of lines since then.
     since: usize,
 }
@@ -131,6 +133,7 @@ impl Writing {
             progress,
             is_entrance: false,
             entrance: 0,
+            has_head: false,
             since: 0,
         };
         writing.enter(true);
@@ -160,9 +163,20 @@ impl Writing {
                     self.push(event.at, &line)?;
                 }
                 What::Recording(_) => {} // whoever reads it knows
+                What::Fleet(ref fleet) => self.turn_to(fleet)?,
                 _ => self.push(event.at, &lines::json_kept(&self.fleet, &self.anchor, event, false))?,
             }
         }
+        Ok(())
+    }
+
+    /// The fleet is another one: a segment begins with its head, and how it stands.
+    fn turn_to(&mut self, fleet: &Arc<Fleet>) -> io::Result<()> {
+        self.flush(false)?;
+        self.draft = Draft::default(); // at the most an entrance of the fleet before
+        self.fleet = fleet.clone();
+        self.has_head = true;
+        self.enter(true);
         Ok(())
     }
 
@@ -188,11 +202,12 @@ impl Writing {
         }
         let totals = *self.known.totals();
         let is_entrance = std::mem::take(&mut self.is_entrance);
+        let has_head = std::mem::take(&mut self.has_head);
         if self.draft.is_empty() {
             self.draft.push_head(self.now, ""); // an end without news has its time, too
         }
         let mark = |label: &mut Label| {
-            (label.is_entrance, label.is_end) = (is_entrance, is_end);
+            (label.is_entrance, label.is_end, label.has_head) = (is_entrance, is_end, has_head);
             label.up = totals.of(State::Up);
             (label.slow, label.down) = (totals.slow(), totals.all() - label.up - totals.of(State::Off));
         };
@@ -215,11 +230,11 @@ impl Writing {
         Ok(())
     }
 
-    /// Begins the draft with how everything stands, and before that the head, where a file begins.
+    /// Begins the draft with how everything stands, and before that the head, where a file or another fleet begins.
     fn enter(&mut self, with_head: bool) {
         self.due = Instant::now() + FLUSH;
         if with_head {
-            self.draft.push_head(self.header.begin, &head::lines(&self.header, &self.fleet));
+            self.draft.push_head(self.now, &head::lines(&self.header, &self.fleet));
         }
         self.known.look(self.now);
         for event in self.known.standings(self.now) {

@@ -73,7 +73,8 @@ pub struct Segment {
 #[derive(Debug)]
 pub struct Recording {
     header: Header,
-    fleet: Arc<Fleet>,
+    /// The fleet, and those that it became, each with the segment where it begins: the first of all with the first.
+    fleets: Vec<(usize, Arc<Fleet>)>,
     files: Vec<(PathBuf, File)>,
     segments: Vec<Segment>,
     ending: Ending,
@@ -96,24 +97,37 @@ impl Recording {
         }
         let ending = newest.ending;
         older.reverse();
-        let (mut files, mut segments, mut first) = (Vec::new(), Vec::new(), None);
+        let (mut files, mut segments, mut header) = (Vec::new(), Vec::new(), None);
+        let mut fleets: Vec<(usize, Arc<Fleet>)> = Vec::new();
         for scan in older.into_iter().chain([newest]) {
+            for (segment, fleet) in scan.fleets {
+                // Each file begins with a head, mostly with that of the same fleet.
+                if fleets.last().is_none_or(|(_, known)| **known != fleet) {
+                    fleets.push((segments.len() + segment, Arc::new(fleet)));
+                }
+            }
             segments.extend(scan.segments.iter().map(|segment| Segment { file: files.len(), ..*segment }));
             files.push((scan.path, scan.file));
-            first.get_or_insert((scan.header, scan.fleet));
+            header.get_or_insert(scan.header);
         }
-        let Some((header, fleet)) = first else { unreachable!("the newest file is always there") };
-        Ok(Arc::new(Recording { header, fleet: Arc::new(fleet), files, segments, ending }))
+        let Some(header) = header else { unreachable!("the newest file is always there") };
+        Ok(Arc::new(Recording { header, fleets, files, segments, ending }))
     }
 
     pub fn header(&self) -> &Header {
         &self.header
     }
 
-    /// The fleet as far as it is known: no passwords (an empty one stands for one that was there), no
+    /// The fleet at the begin, as far as it is known: no passwords (an empty one stands for one that was there), no
     /// payloads, no certificates.
     pub fn fleet(&self) -> &Arc<Fleet> {
-        &self.fleet
+        self.fleet_at(0)
+    }
+
+    /// The fleet at the begin of a segment.
+    pub(super) fn fleet_at(&self, segment: usize) -> &Arc<Fleet> {
+        let place = self.fleets.partition_point(|(begin, _)| *begin <= segment);
+        &self.fleets[place.saturating_sub(1)].1
     }
 
     pub fn begin(&self) -> Moment {
@@ -149,14 +163,20 @@ impl Recording {
 
     /// The last segment from which everything can be read that must be known at `at`.
     pub(super) fn entrance_to(&self, at: Moment) -> usize {
-        let since = Moment(at.0.saturating_sub(Known::memory(&self.fleet).as_micros() as u64));
+        let memory = self.fleets.iter().map(|(_, fleet)| Known::memory(fleet)).max().unwrap_or_default();
+        let since = Moment(at.0.saturating_sub(memory.as_micros() as u64));
         let entrance = self.segments.iter().rposition(|s| s.label.is_entrance && s.label.first <= since);
         entrance.unwrap_or(0)
     }
 
     /// What a segment tells.
     pub(super) fn lines(&self, segment: usize) -> Result<Lines, RecordingError> {
-        Ok(Lines::read(&self.read(&self.segments[segment])?, &self.fleet))
+        let fleet = self.fleet_at(segment);
+        let mut lines = Lines::read(&self.read(&self.segments[segment])?, fleet);
+        if segment > 0 && self.fleets.iter().any(|(begin, _)| *begin == segment) {
+            lines.begin_with(fleet);
+        }
+        Ok(lines)
     }
 
     fn read(&self, segment: &Segment) -> Result<String, RecordingError> {
@@ -170,7 +190,8 @@ struct Scan {
     path: PathBuf,
     file: File,
     header: Header,
-    fleet: Fleet,
+    /// Those whose heads are in it, with their segments.
+    fleets: Vec<(usize, Fleet)>,
     segments: Vec<Segment>,
     ending: Ending,
 }
@@ -210,12 +231,18 @@ impl Scan {
             Wrong::NoHead(why) => RecordingError::NoRecording { path: path.to_owned(), why },
             Wrong::Newer { version, program } => RecordingError::Newer { path: path.to_owned(), program, version },
         })?;
+        let mut fleets = vec![(0, fleet)];
+        for (n, segment) in segments.iter().enumerate().skip(1).filter(|(_, segment)| segment.label.has_head) {
+            // Where that is damaged, whoever reads on hears of it, and what comes before it can be read.
+            let head = unpack(&file, segment).ok().and_then(|text| head::read(&text, clients_max(&segment.label)).ok());
+            fleets.extend(head.map(|(_, fleet)| (n, fleet)));
+        }
         let ending = match torn {
             Some(label) => Ending::Torn { bytes: len - offset, lost: label.map(|label| (label.lines, label.last)) },
             None if segments.last().is_some_and(|last| last.label.is_end) => Ending::Orderly,
             None => Ending::Open,
         };
-        Ok(Scan { path: path.to_owned(), file, header, fleet, segments, ending })
+        Ok(Scan { path: path.to_owned(), file, header, fleets, segments, ending })
     }
 }
 

@@ -122,7 +122,7 @@ impl Work {
         let is_before = |entry: &Entry, mark: Mark| end.map_or(entry.at <= time, |end| mark < end);
         let first = self.first_segment(time, end);
         // Until the goal is reached.
-        let mut under_way = Some(Known::new(self.recording.fleet().clone(), self.recording.begin()));
+        let mut under_way = Some(Known::new(self.recording.fleet_at(first).clone(), self.recording.begin()));
         let mut anchor = self.recording.header().anchor();
         let mut reached = Mark { segment: first, entries: 0 };
         for segment in first..self.recording.segments().len() {

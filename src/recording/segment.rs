@@ -12,6 +12,8 @@ pub struct Label {
     pub is_entrance: bool,
     /// Whether it is the last one of a run that ended in good order.
     pub is_end: bool,
+    /// Whether it begins with the head of another fleet than that of the segments before it.
+    pub has_head: bool,
     /// Bytes of the zstd frame that follows.
     pub packed: u32,
     /// Bytes of the lines in it.
@@ -50,7 +52,12 @@ impl Label {
         out.extend(Self::MAGIC.to_le_bytes());
         out.extend((Self::CONTENT as u32).to_le_bytes());
         out.extend(Self::NAME);
-        out.extend([Self::VERSION, u8::from(self.is_entrance) | u8::from(self.is_end) << 1, 0, 0]);
+        out.extend([
+            Self::VERSION,
+            u8::from(self.is_entrance) | u8::from(self.is_end) << 1 | u8::from(self.has_head) << 2,
+            0,
+            0,
+        ]);
         for number in [self.packed, self.unpacked, self.lines, self.lost, self.up, self.slow, self.down] {
             out.extend(number.to_le_bytes());
         }
@@ -73,6 +80,7 @@ impl Label {
         let label = Label {
             is_entrance: bytes[13] & 1 != 0,
             is_end: bytes[13] & 2 != 0,
+            has_head: bytes[13] & 4 != 0,
             packed: u32_at(16),
             unpacked: u32_at(20),
             lines: u32_at(24),
@@ -175,6 +183,7 @@ mod tests {
         let label = Label {
             is_entrance: true,
             is_end: true,
+            has_head: true,
             packed: 812,
             unpacked: 70_000,
             lines: 400,

@@ -26,6 +26,15 @@ impl Latencies {
         }
     }
 
+    /// The fleet is another one from now on: what is there in both goes on.
+    pub(super) fn revise(&mut self, fleet: &Fleet) {
+        self.by_endpoint.resize(fleet.endpoints.len(), Histogram::default());
+        let groups = Groups::of(fleet);
+        let known = |group| self.groups.place_of(group).map(|n| self.by_group[n].clone()).unwrap_or_default();
+        self.by_group = groups.all().iter().map(known).collect();
+        self.groups = groups;
+    }
+
     /// Notes a round trip.
     pub(super) fn record(&mut self, client: ClientKey, endpoint: EndpointKey, rtt: Duration) {
         self.by_endpoint[endpoint.index()].record(rtt);
@@ -41,7 +50,7 @@ impl Latencies {
 
     /// Labels that have too many values for that.
     pub(super) fn left_out<'a>(&self, fleet: &'a Fleet) -> BTreeSet<&'a Scrubbed> {
-        let mut labels: BTreeSet<&Scrubbed> = fleet.clients.iter().flat_map(|client| client.labels.keys()).collect();
+        let mut labels: BTreeSet<&Scrubbed> = fleet.keys().flat_map(|key| fleet.client(key).labels.keys()).collect();
         self.groups.all().iter().for_each(|group| _ = labels.remove(&group.label));
         labels
     }

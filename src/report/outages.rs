@@ -67,6 +67,11 @@ impl Outages {
         Outages { groups: Vec::new(), newest: HashMap::new(), present: vec![None; clients] }
     }
 
+    /// There are so many clients from now on, with those that are gone.
+    pub(super) fn revise(&mut self, clients: usize) {
+        self.present.resize(clients, None);
+    }
+
     pub(super) fn begin(&mut self, at: Moment, client: ClientKey, endpoint: EndpointKey, reason: Reason, detail: &str) {
         let known = self.newest.get(&(endpoint, reason)).copied();
         let place = known.filter(|&n| at.since(self.groups[n].last_begin) < Self::APART).unwrap_or_else(|| {

@@ -94,6 +94,9 @@ impl Keeper {
         }
         for event in events {
             event.set_clock(&mut self.anchor);
+            if let What::Fleet(fleet) = &event.what {
+                self.fleet = fleet.clone();
+            }
             if let Some(line) = lines::plain(&self.fleet, &self.anchor, event) {
                 self.take(format!("{line}\n").as_bytes());
             }

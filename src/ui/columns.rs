@@ -24,12 +24,12 @@ impl Widths {
     /// Looks at every client. Overlong names do not count in full: they are shortened.
     pub fn of(fleet: &Fleet) -> Widths {
         let longest = |names: &mut dyn Iterator<Item = &str>| names.map(columns_of).max().unwrap_or(0).min(40);
-        let client = longest(&mut fleet.clients.iter().map(|c| c.name.as_str()));
-        let endpoint = longest(&mut fleet.endpoints.iter().map(|e| e.name.as_str()));
-        let widths = fleet.clients.iter().map(|client| Trend::width_of(&client.settings));
+        let client = longest(&mut fleet.keys().map(|key| fleet.client(key).name.as_str()));
+        let endpoint = longest(&mut fleet.endpoint_keys().map(|key| fleet.endpoint(key).name.as_str()));
+        let widths = fleet.keys().map(|key| Trend::width_of(&fleet.client(key).settings));
         let trend =
             widths.fold((Duration::MAX, Duration::ZERO), |(least, most), width| (least.min(width), most.max(width)));
-        Widths { client, endpoint: if fleet.endpoints.len() > 1 { endpoint.max(1) } else { 0 }, trend }
+        Widths { client, endpoint: if fleet.endpoint_keys().count() > 1 { endpoint.max(1) } else { 0 }, trend }
     }
 
     /// The trend's head with the time that so many cells of it stand for, the longest one where clients differ.

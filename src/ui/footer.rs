@@ -10,7 +10,6 @@ use tui_input::Input;
 use crate::{
     action::{Action, Scope},
     event::Level,
-    fleet::EndpointKey,
     model::{Confirm, Mode, Motion},
     text::{Scrubbed, ellipsize},
     ui::{
@@ -74,7 +73,7 @@ fn notice(screen: &Screen, buf: &mut Buffer, line: Rect, has_own: bool) -> bool 
 
 /// The endpoints that let nobody through, or where clients queue.
 fn gates(screen: &Screen) -> Option<String> {
-    let said = (0..screen.fleet.endpoints.len() as u16).map(EndpointKey).filter_map(|key| {
+    let said = screen.fleet.endpoint_keys().filter_map(|key| {
         let gate = screen.model.live().gate(key)?;
         words::gate(&screen.fleet.endpoint(key).name, gate)
     });
@@ -150,7 +149,7 @@ fn hints(screen: &Screen, buf: &mut Buffer, line: Rect) {
 /// The filter as it is typed, and where its cursor is.
 pub(super) fn filter(screen: &Screen, buf: &mut Buffer, line: Rect, input: &Input) -> Position {
     let theme = screen.theme;
-    let (shown, all) = (screen.model.order().len() as u64, screen.fleet.clients.len() as u64);
+    let (shown, all) = (screen.model.order().len() as u64, screen.clients());
     let count = format!("{} of {} match", figures::count(shown), figures::count(all));
     let mut strip = Strip::new(2);
     let style = if shown == 0 { theme.warning } else { theme.text };

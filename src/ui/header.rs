@@ -147,7 +147,7 @@ fn identity(screen: &Screen, buf: &mut Buffer, line: Rect) {
 /// Whose certificates nobody looks at (`insecure = true`), as long as that is so.
 pub(super) fn insecure(fleet: &Fleet, width: u16) -> Option<String> {
     let is_insecure = |endpoint: &&Endpoint| endpoint.transport.tls().is_some_and(|tls| tls.insecure);
-    let mut endpoints = fleet.endpoints.iter().filter(is_insecure);
+    let mut endpoints = fleet.endpoint_keys().map(|key| fleet.endpoint(key)).filter(is_insecure);
     let first = endpoints.next()?;
     Some(match endpoints.count() {
         _ if width < 100 => " insecure ".to_owned(),

@@ -49,7 +49,7 @@ fn status(screen: &Screen, buf: &mut Buffer, line: Rect) {
         let banner = format!(" FROZEN at {} ", screen.clock(frozen.at));
         strip.left(0, [span(banner, theme.frozen)]);
     }
-    let (shown, all) = (model.order().len() as u64, screen.fleet.clients.len() as u64);
+    let (shown, all) = (model.order().len() as u64, screen.clients());
     if !model.filter().is_empty() {
         let text = Scrubbed::new(model.filter());
         strip.left(
@@ -113,7 +113,7 @@ fn heads(screen: &Screen, buf: &mut Buffer, line: Rect, places: &[Place]) {
 
 /// Where no row is shown, why, and what to do.
 fn nothing(screen: &Screen, buf: &mut Buffer, table: Rect) {
-    let all = screen.fleet.clients.len() as u64;
+    let all = screen.clients();
     let (what, then) = if all == 0 {
         ("this fleet has no clients".to_owned(), "add a [[client]] table to its file".to_owned())
     } else {

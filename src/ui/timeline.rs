@@ -76,7 +76,7 @@ fn draw_bar(screen: &Screen, buf: &mut Buffer, bar: Rect, timeline: &Timeline, s
     let height = |cell: &Stretch| cell.lost.max(cell.slow.saturating_add(cell.down));
     let most = cells.iter().map(height).max().unwrap_or(0);
     // A few clients that are never well must not make the whole bar look grave.
-    let few = screen.fleet.clients.len() as u32 / 20;
+    let few = screen.clients() as u32 / 20;
     for (n, cell) in cells.iter().enumerate() {
         let style = match cell {
             Stretch { lost: 1.., .. } => theme.failed,

@@ -28,7 +28,7 @@ const LEAVE: Duration = Duration::from_secs(2);
 
 pub(super) struct Driver {
     slots: Arc<Slots>,
-    lanes: Box<[Lane]>,
+    lanes: Vec<Lane>,
     timers: Timers,
     reach: Reach,
     pub(super) outbox: Outbox,
@@ -80,16 +80,32 @@ impl Driver {
         self.remotes.contains_key(&endpoint)
     }
 
-    /// Takes in what a client proves with, from its next connect on, that it is who it says.
-    pub(super) fn renew(&mut self, slot: Slot, credentials: Credentials) {
-        self.lanes[slot as usize].renew(credentials);
+    /// Takes in what a slot's client is from its next connect on, or who is in the next slot; false where there is no
+    /// room for it.
+    pub(super) fn define(&mut self, slot: Slot, def: ClientDef) -> bool {
+        let is_next = slot as usize == self.lanes.len() && self.lanes.len() < self.slots.len();
+        match self.lanes.get_mut(slot as usize) {
+            Some(lane) => lane.changed = Some(Box::new(def)),
+            None if is_next => self.lanes.push(Lane::new(def)),
+            None => return false,
+        }
+        true
     }
 
-    /// Obeys a connect order to an endpoint it knows. An earlier connection is cut first.
-    pub(super) fn connect(&mut self, slot: Slot, generation: Generation, endpoint: EndpointKey, manner: Manner) {
+    /// Obeys a connect order to an endpoint it knows, with what the client proves with that it is who it says, where
+    /// that is new. An earlier connection is cut first.
+    pub(super) fn connect(
+        &mut self,
+        slot: Slot,
+        generation: Generation,
+        endpoint: EndpointKey,
+        manner: Manner,
+        credentials: Option<Box<Credentials>>,
+    ) {
         let Some(remote) = self.remotes.get(&endpoint).cloned() else { return };
         self.cut(slot, "replaced by a newer order to connect");
         let (lane, ordered) = (&mut self.lanes[slot as usize], Moment::now());
+        lane.prepare(credentials.map(|credentials| *credentials));
         lane.next = Some(Next { generation, remote, ordered, manner });
         let deadline = ordered + lane.def.connect_timeout;
         self.timers.push(deadline, slot, generation, Due::ConnectTimeout);
@@ -200,6 +216,7 @@ impl Driver {
         let lane = &mut self.lanes[slot as usize];
         let Some(Next { generation, remote, ordered, manner }) = lane.next.take() else { return };
         lane.dress(manner);
+        self.slots.define(slot, lane.subject());
         self.slots.mute(slot, manner.is_muted);
         (lane.generation, lane.owed) = (generation, Some(generation));
         self.slots.open(slot, generation, ordered);

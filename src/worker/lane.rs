@@ -9,7 +9,7 @@ use crate::{
     clock::Moment,
     event::{Generation, Manner},
     fleet::{Credentials, ProbeKind, Protocol},
-    paho::{Client, Pending},
+    paho::{Client, Pending, Subject},
     wire::{ClientDef, Remote},
 };
 
@@ -18,6 +18,8 @@ pub(super) struct Lane {
     pub def: ClientDef,
     /// and what of it the fleet file says.
     own: (Protocol, ProbeKind),
+    /// As it is from the next connect on, where that is otherwise.
+    pub changed: Option<Box<ClientDef>>,
     /// How the present connection was ordered to be made.
     pub manner: Manner,
     pub client: Option<Client>,
@@ -56,6 +58,7 @@ impl Lane {
         Lane {
             def,
             own,
+            changed: None,
             manner: Manner::default(),
             client: None,
             phase: Phase::Idle,
@@ -74,8 +77,19 @@ impl Lane {
         self.def.probe.kind = if manner.is_muted && probe != ProbeKind::Off { ProbeKind::Heartbeat } else { probe };
     }
 
-    /// Takes in what the client proves with, from its next connect on, that it is who it says.
-    pub fn renew(&mut self, Credentials { password, key_password }: Credentials) {
+    /// By what its next connection is measured, its probes not left out.
+    pub fn subject(&self) -> Subject {
+        Subject { topic: self.def.probe_topic.clone(), probe: self.own.1 }
+    }
+
+    /// Makes the client what it is by now, as a connect was ordered. What it proves with that it is who it says comes
+    /// with that order, where it is new.
+    pub fn prepare(&mut self, credentials: Option<Credentials>) {
+        if let Some(def) = self.changed.take() {
+            self.own = (def.protocol, def.probe.kind);
+            self.def = *def;
+        }
+        let Some(Credentials { password, key_password }) = credentials else { return };
         self.def.password = password.or(self.def.password.take());
         if let Some(identity) = &mut self.def.identity {
             identity.key_password = key_password.or(identity.key_password.take());

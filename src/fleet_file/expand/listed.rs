@@ -157,6 +157,7 @@ impl Expansion<'_, '_> {
                 conversation: conversation.clone().unwrap_or_else(|| Arc::new(group.talk.fill(number, &id))),
                 settings,
                 id,
+                is_gone: false,
             });
         }
         if let Some(password) = &group.password {

@@ -107,6 +107,7 @@ impl Expansion<'_, '_> {
                 conversation: conversation.clone().unwrap_or_else(|| Arc::new(group.talk.fill(number, &id))),
                 settings: settings.clone(),
                 id,
+                is_gone: false,
             });
         }
         if let Some(papers) = &group.papers {

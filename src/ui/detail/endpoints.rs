@@ -5,7 +5,6 @@ use ratatui::{buffer::Buffer, layout::Rect, text::Span};
 use super::{expiry_style, stages};
 use crate::{
     event::{Badge, Expiry, Finding},
-    fleet::EndpointKey,
     ui::{
         Screen, header,
         paint::{Strip, from, nth_line, put, put_short, span},
@@ -19,9 +18,12 @@ const LINES: u16 = 4;
 pub(super) fn draw(screen: &Screen, buf: &mut Buffer, area: Rect) {
     let theme = screen.theme;
     put(buf, nth_line(area, 0), "endpoints", theme.title);
-    let (known, endpoints) = (screen.model.shown(), &screen.fleet.endpoints);
+    let known = screen.model.shown();
+    let keys = known.fleet().endpoint_keys();
+    let endpoints: Vec<_> = keys.filter_map(|key| Some((key, known.totals_by_endpoint().get(key.index())?))).collect();
     let room = usize::from(area.height.saturating_sub(LINES) / LINES);
-    for (n, (endpoint, totals)) in endpoints.iter().zip(known.totals_by_endpoint()).enumerate() {
+    for (n, &(key, totals)) in endpoints.iter().enumerate() {
+        let endpoint = known.fleet().endpoint(key);
         let y = 2 + LINES * n as u16;
         if n == room && room < endpoints.len() {
             put(buf, nth_line(area, y), &format!("and {} more", endpoints.len() - n), theme.dim);
@@ -36,7 +38,7 @@ pub(super) fn draw(screen: &Screen, buf: &mut Buffer, area: Rect) {
             }
         }
         strip.draw(buf, nth_line(area, y + 1));
-        if let Some((_, finding)) = known.finding(EndpointKey(n as u16)) {
+        if let Some((_, finding)) = known.finding(key) {
             self::finding(screen, buf, nth_line(area, y + 2), finding);
         }
     }

@@ -111,8 +111,10 @@ impl Worker {
         let FromWorker::Hello(hello) = receiver.recv().await.expect("a greeting") else { panic!("no greeting") };
         check_hello(&hello).expect("the same version");
         let (defs, remotes): (Vec<ClientDef>, Vec<Remote>) = defs.into_iter().map(|d| (d.client, d.remote)).unzip();
-        for part in defs.chunks(DEFINE_PART) {
-            sender.feed(&ToWorker::Define(part.to_vec())).await.expect("to define");
+        let room = defs.len() as Slot;
+        for (first, part) in (0..).step_by(DEFINE_PART).zip(defs.chunks(DEFINE_PART)) {
+            let part = ToWorker::Define { room, first, clients: part.to_vec() };
+            sender.feed(&part).await.expect("to define");
         }
         // Each slot has an endpoint of its own.
         for (slot, remote) in remotes.into_iter().enumerate() {
