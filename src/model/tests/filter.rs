@@ -103,16 +103,18 @@ fn what_is_no_query_yet_leaves_the_last_one_in_force_and_the_line_open() {
     model.act(Action::Filter, ms(1));
     types(&mut model, "id:c11");
     assert_eq!((model.order().len(), model.filter()), (11, "id:c11"));
-    types(&mut model, " state:");
+    types(&mut model, " -");
+    assert_eq!((model.order().len(), model.filter()), (11, "id:c11"), "not yet anything else");
+    types(&mut model, "up<");
     let error = model.filter_line().error().cloned().expect("what is missing is told");
-    assert_eq!((error.at, error.is_incomplete), (13..13, true));
-    assert_eq!((model.order().len(), model.filter()), (11, "id:c11"));
+    assert_eq!((error.at, error.is_incomplete), (11..11, true));
+    assert_eq!((model.order().len(), model.filter()), (11, "id:c11 -up"));
     model.accept();
-    assert_eq!(line(&model), "id:c11 state:", "there is nothing to accept");
-    types(&mut model, "off");
+    assert_eq!(line(&model), "id:c11 -up<", "there is nothing to accept");
+    types(&mut model, "5m");
     assert!(model.filter_line().error().is_none() && model.order().len() == 11);
     model.accept();
-    assert_eq!((line(&model).as_str(), model.filter()), ("no line", "id:c11 state:off"));
+    assert_eq!((line(&model).as_str(), model.filter()), ("no line", "id:c11 -up<5m"));
 }
 
 #[test]
