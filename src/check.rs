@@ -16,9 +16,10 @@ use crate::{
     headless::{Format, engine_ended},
     lines,
     model::Known,
+    query::Query,
     run::Run,
     signals::Signals,
-    stdio::print,
+    stdio::{complain, print},
     words,
 };
 
@@ -27,11 +28,12 @@ pub use host::Host;
 pub use plan::{Doubt, Plan};
 
 /// Connects every client once and prints who could not, or could not stay, and why: a line for what many
-/// have alike. The exit code is 0 where all came up and stayed, 3 where some did not.
+/// have alike. The exit code is 0 where all came up and stayed, 3 where some did not, or one of `unwanted` means
+/// somebody at the end.
 ///
 /// # Errors
 /// Where signals cannot be handled or standard output fails.
-pub async fn connect(fleet: Fleet, format: Format) -> io::Result<ExitCode> {
+pub async fn connect(fleet: Fleet, format: Format, unwanted: &[Query]) -> io::Result<ExitCode> {
     let mut signals = Signals::listen()?;
     let fleet = Arc::new(once_each(fleet));
     let (run, mut live) = Run::start_shown(fleet.clone(), fastrand::u64(..), Bus::new(Anchor::now()));
@@ -74,11 +76,21 @@ pub async fn connect(fleet: Fleet, format: Format) -> io::Result<ExitCode> {
         Format::Text => verdict(&known),
     };
     print(&format!("{summary}\n"))?;
+    let now = Moment::now();
+    let mut is_unwanted = false;
+    for query in unwanted {
+        let meant: Vec<_> = fleet.keys().filter(|client| query.matches(&known.facts(*client, now))).collect();
+        is_unwanted |= !meant.is_empty();
+        if let Some(first) = meant.first() {
+            let others = if meant.len() > 1 { format!(" and {} more", meant.len() - 1) } else { String::new() };
+            complain(&format!("{query}: {}{others}", fleet.client(*first).name));
+        }
+    }
     run.stop().await;
     let totals = known.totals();
     Ok(match signal {
         Some(number) => ExitCode::from(128 + number as u8),
-        None if totals.of(State::Up) == totals.all() => ExitCode::SUCCESS,
+        None if totals.of(State::Up) == totals.all() && !is_unwanted => ExitCode::SUCCESS,
         None => ExitCode::from(3),
     })
 }

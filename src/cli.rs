@@ -160,7 +160,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             stdio::print(&next).context("cannot print")?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Check { file, connect, format } => {
+        Command::Check { file, connect, fail_if, format } => {
             let (name, loaded) = match file.to_str() {
                 Some("-") => (document::STDIN.to_owned(), fleet_file::check_stdin()),
                 _ => (file.display().to_string(), fleet_file::check(&file)),
@@ -171,7 +171,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             };
             if connect {
                 raise_file_limit();
-                Ok(block_on(check::connect(fleet, format))??)
+                Ok(block_on(check::connect(fleet, format, &fail_if))??)
             } else {
                 print_check(&fleet, &name, format).context("cannot print")?;
                 Ok(ExitCode::SUCCESS)

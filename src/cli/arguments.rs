@@ -37,6 +37,9 @@ pub(super) enum Command {
         /// Connect every client once and say who could not, and why
         #[arg(long)]
         connect: bool,
+        /// Fail (exit code 3) where a query means a client that was connected: "p99>250ms"; more than once for several
+        #[arg(long, value_name = "QUERY", requires = "connect", value_parser = query)]
+        fail_if: Vec<Query>,
         #[arg(long, value_enum, default_value = "text")]
         format: Format,
     },

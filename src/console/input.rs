@@ -35,6 +35,10 @@ fn handle_key(model: &mut Model, keymap: &Keymap, scope: Scope, key: &KeyEvent, 
         _ if ctrl_c && scope != Scope::Own => Effect::Quit,
         Mode::Confirm(Confirm { wish: Wish::Quit, .. }) if ctrl_c => Effect::Quit,
         _ if ctrl_c => model.act(Action::Quit, now),
+        // No client ID begins so, as far as anybody would look for it.
+        Mode::Filter(input) if input.value().is_empty() && key.code == KeyCode::Char('?') => {
+            model.act(Action::Help, now)
+        }
         Mode::Filter(_) | Mode::GoTo(_) => type_line(model, key, now),
         _ if action == Some(Action::Suspend) => Effect::Suspend,
         Mode::Confirm(Confirm { wish: Wish::Rate { .. }, .. })

@@ -290,7 +290,8 @@ impl Model {
     /// Lays something over what there is.
     pub(super) fn open(&mut self, mode: Mode) {
         match std::mem::replace(&mut self.mode, mode) {
-            Mode::Filter(_) => {} // what was typed stays
+            // What was typed stays; the help is about it, and comes back to it.
+            Mode::Filter(_) if !matches!(self.mode, Mode::Help(_)) => {}
             under => self.under.push(under),
         }
     }

@@ -86,7 +86,7 @@ fn names(word: &str, known: &impl Values) -> Vec<String> {
         format!("{}{sign}", info.name)
     });
     let labels = known.labels().into_iter().map(|name| format!("label.{}:", quoted_if_needed(&name, ":=<>~!")));
-    fields.chain(labels).filter(|name| has_prefix(name, word)).collect()
+    fields.chain(labels).filter(|name| has_prefix(&name.replace('"', ""), &word.replace('"', ""))).collect()
 }
 
 /// Values of a field that begin so.

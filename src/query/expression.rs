@@ -157,11 +157,11 @@ impl fmt::Display for Expression {
             }
             Expression::Text { name, how, values } => {
                 write!(f, "{name}{}", if *how == How::Has { ":" } else { "=" })?;
-                list(f, values, |f, value| write_text(f, value))
+                list(f, values, write_text)
             }
             Expression::Choice { field, words, .. } => {
                 write!(f, "{}:", field.info().name)?;
-                list(f, words, |f, word| write_text(f, word))
+                list(f, words, write_text)
             }
             Expression::Figure { field, compare, values } => {
                 let info = field.info();

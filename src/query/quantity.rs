@@ -113,9 +113,10 @@ pub(super) fn write(f: &mut fmt::Formatter<'_>, kind: Kind, value: u64) -> fmt::
         }
         Kind::Time => f.write_str("0s"),
         Kind::Share => {
-            write!(f, "{}", value / 10_000)?;
-            if value % 10_000 > 0 {
-                let part = format!("{:04}", value % 10_000);
+            let (whole, part) = (value / 10_000, value % 10_000);
+            write!(f, "{whole}")?;
+            if part > 0 {
+                let part = format!("{part:04}");
                 write!(f, ".{}", part.trim_end_matches('0'))?;
             }
             f.write_char('%')

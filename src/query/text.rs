@@ -40,7 +40,7 @@ impl Text {
     /// Whether it is that, or for a literal begins it.
     pub(super) fn begins(&self, text: &str) -> bool {
         match self {
-            Text::Literal(literal) => literal.in_(text, |text, needle| is_prefix(text, needle)),
+            Text::Literal(literal) => literal.in_(text, is_prefix),
             _ => self.is(text),
         }
     }

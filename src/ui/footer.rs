@@ -3,6 +3,7 @@
 use ratatui::{
     buffer::Buffer,
     layout::{Position, Rect},
+    style::{Modifier, Style},
     text::Span,
 };
 use tui_input::Input;
@@ -11,6 +12,7 @@ use crate::{
     action::{Action, Scope},
     event::Level,
     model::{Confirm, Mode, Motion},
+    query,
     text::{Scrubbed, ellipsize},
     ui::{
         Screen, dialog, header, inset,
@@ -22,6 +24,11 @@ use crate::{
 
 pub(super) fn draw(screen: &Screen, buf: &mut Buffer, layout: &Layout) -> Option<Position> {
     let line = inset(layout.hints);
+    if let Mode::Filter(input) = screen.model.mode()
+        && let Some(above) = layout.notice.filter(|_| helps(screen))
+    {
+        return Some(filter_with_help(screen, buf, line, inset(above), input));
+    }
     // Where the insight has no line of its own, it has a part of the notice: it says more than the gates.
     let has_own = layout.insight.is_some();
     let is_noticed = layout.notice.is_some_and(|line| notice(screen, buf, inset(line), has_own));
@@ -148,6 +155,22 @@ fn hints(screen: &Screen, buf: &mut Buffer, line: Rect) {
 
 /// The filter as it is typed, and where its cursor is.
 pub(super) fn filter(screen: &Screen, buf: &mut Buffer, line: Rect, input: &Input) -> Position {
+    let strip = match screen.model.filter_line().error() {
+        Some(error) => {
+            let mut strip = Strip::new(2);
+            let room = usize::from(line.width - line.width / 3);
+            strip.right(0, [span(ellipsize(&Scrubbed::new(&error.message()), room), wrong(screen, error))]);
+            strip
+        }
+        None => filter_keys(screen),
+    };
+    let field = prompt(screen, buf, line, "/", strip, input);
+    underline(screen, buf, &field, input);
+    field.cursor
+}
+
+/// How many match, and what the keys do.
+fn filter_keys(screen: &Screen) -> Strip<'static> {
     let theme = screen.theme;
     let (shown, all) = (screen.model.order().len() as u64, screen.clients());
     let count = format!("{} of {} match", figures::count(shown), figures::count(all));
@@ -156,7 +179,52 @@ pub(super) fn filter(screen: &Screen, buf: &mut Buffer, line: Rect, input: &Inpu
     strip.right(0, [span(count, style)]);
     strip.right(1, [span("Enter", theme.key), span(" keep", theme.dim)]);
     strip.right(2, [span("Esc", theme.key), span(" drop", theme.dim)]);
-    prompt(screen, buf, line, "/", strip, input)
+    strip
+}
+
+/// Whether there is something to say about the filter that is typed.
+fn helps(screen: &Screen) -> bool {
+    let line = screen.model.filter_line();
+    line.error().is_some() || !line.offered().is_empty()
+}
+
+/// The filter with a line above it: what may be meant, or what is wrong, with a caret over the place.
+fn filter_with_help(screen: &Screen, buf: &mut Buffer, line: Rect, above: Rect, input: &Input) -> Position {
+    let theme = screen.theme;
+    let field = prompt(screen, buf, line, "/", filter_keys(screen), input);
+    underline(screen, buf, &field, input);
+    let filter_line = screen.model.filter_line();
+    let offered = filter_line.offered();
+    if !offered.is_empty() {
+        let words: Vec<String> = offered.iter().map(|word| Scrubbed::new(word).to_string()).collect();
+        put_short(buf, above, &words.join("  "), theme.info);
+    } else if let Some(error) = filter_line.error() {
+        let (style, text) = (wrong(screen, error), Scrubbed::new(&error.message()));
+        let place = field.x(input.value(), error.at.start);
+        put(buf, from(above, place), "v", style);
+        let (right, left) = (above.right().saturating_sub(place + 2), place.saturating_sub(above.x + 1));
+        if width(&text) <= right || right >= left {
+            put_short(buf, from(above, place + 2), &text, style);
+        } else {
+            let room = width(&text).min(left);
+            put_short(buf, Rect { x: place - 1 - room, width: room, ..above }, &text, style);
+        }
+    }
+    field.cursor
+}
+
+/// What is not there yet is no error.
+fn wrong(screen: &Screen, error: &query::Error) -> Style {
+    if error.is_incomplete { screen.theme.info } else { screen.theme.error }
+}
+
+/// Marks what is wrong in the line that is typed.
+fn underline(screen: &Screen, buf: &mut Buffer, field: &Field, input: &Input) {
+    if let Some(error) = screen.model.filter_line().error() {
+        let [begin, end] = [error.at.start, error.at.end].map(|at| field.x(input.value(), at));
+        let style = wrong(screen, error).add_modifier(Modifier::UNDERLINED);
+        buf.set_style(Rect { x: begin, width: end - begin, ..field.line }, style);
+    }
 }
 
 /// The time to go to as it is typed, and where its cursor is.
@@ -166,20 +234,41 @@ pub(super) fn go_to(screen: &Screen, buf: &mut Buffer, line: Rect, input: &Input
     strip.right(2, [span("12:03:41, 90s, +30s, -5m", theme.dim)]);
     strip.right(0, [span("Enter", theme.key), span(" go", theme.dim)]);
     strip.right(1, [span("Esc", theme.key), span(" stay", theme.dim)]);
-    prompt(screen, buf, line, "go to: ", strip, input)
+    prompt(screen, buf, line, "go to: ", strip, input).cursor
+}
+
+/// A line of text that is being typed, on the screen.
+struct Field {
+    line: Rect,
+    /// The columns of it that are scrolled out of sight.
+    hidden: u16,
+    cursor: Position,
+}
+
+impl Field {
+    /// The column of a place in its text, in bytes; that of its edge where it is out of sight.
+    fn x(&self, text: &str, at: usize) -> u16 {
+        let before = width(&Scrubbed::new(&text[..at])).saturating_sub(self.hidden);
+        self.line.x + before.min(self.line.width.saturating_sub(1))
+    }
 }
 
 /// A line that is being typed behind what it is for, and what its keys do at its end.
-fn prompt(screen: &Screen, buf: &mut Buffer, line: Rect, lead: &str, keys: Strip, input: &Input) -> Position {
+fn prompt(screen: &Screen, buf: &mut Buffer, line: Rect, lead: &str, keys: Strip, input: &Input) -> Field {
     let third = line.width / 3;
     let free = keys.draw(buf, from(line, line.x + third));
     let line = Rect { width: (free.right() - line.x).saturating_sub(2), ..line };
     let x = put(buf, line, lead, screen.theme.key);
-    typed(screen, buf, from(line, x), input)
+    field(screen, buf, from(line, x), input)
+}
+
+/// A line of text being typed, and where its cursor is.
+pub(super) fn typed(screen: &Screen, buf: &mut Buffer, line: Rect, input: &Input) -> Position {
+    field(screen, buf, line, input).cursor
 }
 
 /// A line of text being typed, scrolled so that its cursor is seen.
-pub(super) fn typed(screen: &Screen, buf: &mut Buffer, line: Rect, input: &Input) -> Position {
+fn field(screen: &Screen, buf: &mut Buffer, line: Rect, input: &Input) -> Field {
     let before: String = input.value().chars().take(input.cursor()).collect();
     let (before, all) = (Scrubbed::new(&before), Scrubbed::new(input.value()));
     let room = line.width.saturating_sub(1);
@@ -194,7 +283,7 @@ pub(super) fn typed(screen: &Screen, buf: &mut Buffer, line: Rect, input: &Input
     }
     put(buf, line, &all[skipped..], screen.theme.text);
     let x = line.x + width(&before).saturating_sub(hidden).min(room);
-    Position { x, y: line.y }
+    Field { line, hidden, cursor: Position { x, y: line.y } }
 }
 
 /// A question about one client.

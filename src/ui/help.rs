@@ -1,4 +1,4 @@
-//! Defines the help: every action with its keys, from the registry and the keymap, and what the badges mean.
+//! Defines the help: every action with its keys, from the registry and the keymap, and what the badges mean; while a filter is typed, the language of queries.
 
 use ratatui::{buffer::Buffer, layout::Rect};
 
@@ -6,6 +6,7 @@ use crate::{
     action::Action,
     event::Badge,
     model::{Mode, Model},
+    query::FIELDS,
     ui::{
         Screen, footer,
         paint::{centered, draw_box, from, nth_line, put, put_title, span, width, wrap},
@@ -44,7 +45,12 @@ enum Line {
 pub(super) fn draw(screen: &Screen, buf: &mut Buffer) {
     let (lines, area) = (lines(screen, buf.area), place(screen, buf.area));
     let Mode::Help(top) = screen.model.mode() else { return };
-    let title = span(format!("keys: {}", name(screen.model.base())), screen.theme.title);
+    let is_of_queries = is_of_queries(screen.model);
+    let title = match is_of_queries {
+        true => "queries: which clients are shown".to_owned(),
+        false => format!("keys: {}", name(screen.model.base())),
+    };
+    let title = span(title, screen.theme.title);
     let inside = draw_box(buf, area, screen.glyphs, title, screen.border(), screen.theme.text);
     let room = usize::from(inside.height);
     let top = (*top).min(lines.len().saturating_sub(room));
@@ -68,7 +74,7 @@ pub(super) fn draw(screen: &Screen, buf: &mut Buffer) {
             Line::Empty => {}
         }
     }
-    if buf.area.width >= WIDE {
+    if buf.area.width >= WIDE && !is_of_queries {
         legend_beside(screen, buf, from(inside, inside.x + KEYS + text_width + 3));
     }
     let below = lines.len().saturating_sub(top + room);
@@ -104,7 +110,40 @@ fn text_width(area: Rect) -> u16 {
     60.min(area.width.saturating_sub(KEYS + 6))
 }
 
+/// Whether it is asked for while a filter is typed.
+fn is_of_queries(model: &Model) -> bool {
+    matches!(model.base(), Mode::Filter(_))
+}
+
+/// How a query is put together: what is typed, and what it means.
+const PARTS: [(&str, &str); 8] = [
+    ("press", "a text that is shown: in ID, endpoint, reason, label; state's begin"),
+    ("a b", "both; a or b: one of them; -a, not a: not that; ( )"),
+    ("field:a,b", "one of them is in it; \"a b\" with blanks"),
+    ("field=a", "it is that; != it is not; with * for any characters"),
+    ("~a, field~a", "regular expression"),
+    ("field>9ms", "also < <= = >= with us ms s m h d, %, k m"),
+    ("Tab", "complete a field or a value"),
+    ("Up Down", "what was typed before"),
+];
+
+/// The language and its fields.
+fn queries(columns: u16) -> Vec<Line> {
+    let parts = PARTS.map(|(typed, text)| (typed.to_owned(), text.to_owned()));
+    let fields = FIELDS.iter().map(|info| (info.name.to_owned(), format!("{}, as {}", info.help, info.example)));
+    let shown = |(typed, text): (String, String)| {
+        let lines = wrap(&text, columns).into_iter().enumerate();
+        lines
+            .map(move |(n, text)| Line::Keys(if n == 0 { typed.clone() } else { String::new() }, text))
+            .collect::<Vec<_>>()
+    };
+    parts.into_iter().flat_map(shown).chain([Line::Empty]).chain(fields.flat_map(shown)).collect()
+}
+
 fn lines(screen: &Screen, area: Rect) -> Vec<Line> {
+    if is_of_queries(screen.model) {
+        return queries(text_width(area));
+    }
     let keys = actions(screen, text_width(area)).into_iter().map(|(keys, text)| Line::Keys(keys, text));
     let mut lines: Vec<Line> = keys.collect();
     if area.width < WIDE {

@@ -206,3 +206,37 @@ fn every_size_is_drawn_and_the_table_is_as_high_as_promised() {
         assert_eq!(rows, promised, "{width}x{height}");
     }
 }
+
+/// Whatever the size, a filter that is no query says what is wrong; where there is a line above it, with a caret over
+/// the place, which is underlined.
+#[test]
+fn a_mistake_in_the_filter_is_told_in_its_place() {
+    for (width, height) in [(20, 2), (30, 5), (40, 10), (80, 24), (120, 40), (200, 60)] {
+        for (typed, place, says) in [
+            ("eu-1 state:rjj", "rjj", "no state"),
+            ("(eu-1 or conn", "(", "this bracket"),
+            (&format!("{} p99>250", "crane ".repeat(50)), "250", "250 of what"),
+        ] {
+            let mut s = hostile();
+            s.act(Action::Filter);
+            s.type_text(typed);
+            let (buffer, cursor) = s.draw(width, height, "terminal", Glyphs::UNICODE);
+            check_cells(&buffer, &format!("{width}x{height} {typed}"));
+            let (x, y) = cursor.expect("the cursor is in the line");
+            let typing = line(&buffer, y);
+            let is_marked = |x: &u16| buffer[(*x, y)].modifier.contains(ratatui::style::Modifier::UNDERLINED);
+            let marked: Vec<u16> = (0..width).filter(is_marked).collect();
+            let text: String = marked.iter().map(|x| typing[usize::from(*x)]).collect();
+            assert!(place.starts_with(&text) && x < width, "{width}x{height}: {text:?} in {typing:?}");
+            if width >= 80 {
+                let above = line(&buffer, y - 1);
+                assert_eq!(text, place);
+                assert_eq!(above[usize::from(marked[0])], "v", "{above:?}\n{typing:?}");
+                assert!(above.concat().contains(says), "{above:?}");
+            } else if width >= 30 {
+                let said = format!("{}{}", line(&buffer, y - 1).concat(), typing.concat());
+                assert!(said.contains(&says[..says.len().min(8)]), "{width}x{height}: {said}");
+            }
+        }
+    }
+}

@@ -87,3 +87,115 @@ fn who_should_be_up_and_is_not_is_counted_whatever_step_it_is_at() {
     assert_eq!(tell(2, State::Up, Reason::Connected), (0, 0));
     assert!(!model.live().totals().is_well());
 }
+
+fn types(model: &mut Model, text: &str) {
+    text.chars().for_each(|c| model.edit(InputRequest::InsertChar(c), ms(9)));
+}
+
+fn line(model: &Model) -> String {
+    let Mode::Filter(input) = model.mode() else { return "no line".to_owned() };
+    input.value().to_owned()
+}
+
+#[test]
+fn what_is_no_query_yet_leaves_the_last_one_in_force_and_the_line_open() {
+    let mut model = Model::new(fleet(120), ms(0));
+    model.act(Action::Filter, ms(1));
+    types(&mut model, "id:c11");
+    assert_eq!((model.order().len(), model.filter()), (11, "id:c11"));
+    types(&mut model, " -");
+    assert_eq!((model.order().len(), model.filter()), (11, "id:c11"), "not yet anything else");
+    types(&mut model, "up<");
+    let error = model.filter_line().error().cloned().expect("what is missing is told");
+    assert_eq!((error.at, error.is_incomplete), (11..11, true));
+    assert_eq!((model.order().len(), model.filter()), (11, "id:c11 -up"));
+    model.accept();
+    assert_eq!(line(&model), "id:c11 -up<", "there is nothing to accept");
+    types(&mut model, "5m");
+    assert!(model.filter_line().error().is_none() && model.order().len() == 11);
+    model.accept();
+    assert_eq!((line(&model).as_str(), model.filter()), ("no line", "id:c11 -up<5m"));
+}
+
+#[test]
+fn the_line_is_completed_as_far_as_one_thing_is_meant_and_offers_where_there_are_several() {
+    let mut model = Model::new(fleet(3), ms(0));
+    model.act(Action::Filter, ms(1));
+    types(&mut model, "en");
+    model.complete(ms(2));
+    assert_eq!(line(&model), "endpoint:");
+    model.complete(ms(2));
+    assert_eq!((line(&model).as_str(), model.order().len()), ("endpoint:eu-1", 3));
+    types(&mut model, " re");
+    model.complete(ms(2));
+    assert_eq!(line(&model), "endpoint:eu-1 re");
+    assert!(model.filter_line().offered().contains(&"reconnects>".to_owned()));
+    types(&mut model, "ce");
+    assert!(model.filter_line().offered().is_empty(), "what was offered is over");
+    model.complete(ms(2));
+    assert_eq!(line(&model), "endpoint:eu-1 received=");
+}
+
+#[test]
+fn what_was_typed_before_comes_back_and_the_draft_too() {
+    let mut model = Model::new(fleet(3), ms(0));
+    for text in ["c1", "state:off", "c2"] {
+        typed(&mut model, text);
+    }
+    model.act(Action::Back, ms(9));
+    model.act(Action::Filter, ms(9));
+    types(&mut model, "c0");
+    let mut seen = Vec::new();
+    for is_back in [true, true, true, true, false, false, false, false] {
+        model.recall(is_back, ms(9));
+        seen.push(line(&model));
+    }
+    assert_eq!(seen, ["c2", "state:off", "c1", "c1", "state:off", "c2", "c0", "c0"]);
+    assert_eq!(model.order(), [ClientKey(0)]);
+    model.accept();
+    model.act(Action::Filter, ms(9));
+    model.recall(true, ms(9));
+    assert_eq!(line(&model), "c2", "what is in force is no news");
+    model.act(Action::Back, ms(9));
+    assert!(model.filter().is_empty() && model.order().len() == 3);
+}
+
+#[test]
+fn figures_of_a_client_are_what_its_row_shows() {
+    let mut plant = Fleet::clone(&fleet(4));
+    plant.worker_size = 2;
+    let mut known = Known::new(Arc::new(plant), ms(0));
+    for (client, to, at) in [(0, State::Up, 0), (1, State::Up, 0), (1, State::Backoff, 60_000), (2, State::Up, 110_000)]
+    {
+        let reason = if to == State::Up { Reason::Connected } else { Reason::ConnectionLost };
+        let event = step(&known, ms(at), client, to, reason);
+        known.apply(&event);
+    }
+    let what = What::Sample(crate::event::Sample {
+        client: ClientKey(0),
+        probe: ProbeKind::Heartbeat,
+        rtt: Duration::from_millis(300),
+    });
+    known.apply(&Event { at: ms(1_000), what });
+    let now = ms(120_000);
+    for (text, meant) in [
+        ("p99>250ms", &[0][..]),
+        ("latency=300ms", &[0]),
+        ("up>1m", &[0]),
+        ("up<=10s", &[2]),
+        ("down>=1m", &[1]),
+        ("down>1m", &[]),
+        ("for=1m", &[1]),
+        ("availability=50%", &[1]),
+        ("availability<100%", &[1]),
+        ("worker:1", &[2, 3]),
+        ("reconnects>0", &[]),
+        ("protocol:5 endpoint=eu-1 transport:mqtt", &[0, 1, 2, 3]),
+        ("reason:connection_lost", &[1]),
+    ] {
+        let query = Query::parse(text).unwrap();
+        let found: Vec<u32> =
+            known.fleet().keys().filter(|key| query.matches(&known.facts(*key, now))).map(|key| key.0).collect();
+        assert_eq!(found, meant, "{text}");
+    }
+}
