@@ -14,9 +14,9 @@ use crate::{
 /// slowest of each client: state may be late, but never wrong, and memory stays within a few events a
 /// client. What came and went while the listener slept (an outage that healed) is not told, but for how
 /// long its users waited. What is late is so since the first probe without an answer. Of subscriptions
-/// the last answer about each filter is kept, of fleets the last, which has all that those before it had, and of
-/// notices and news of workers the last
-/// `Mailbox::NOTICES`; how many more there were is a notice of its own.
+/// the last answer about each filter is kept, of fleets the last, which has all that those before it had,
+/// and of notices and news of workers the last `Mailbox::NOTICES`; how many more there were is a notice of
+/// its own.
 #[derive(Debug, Default)]
 pub struct Mailbox {
     events: Vec<Event>,

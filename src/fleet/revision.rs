@@ -82,12 +82,19 @@ impl Fleet {
             free.entry(&client.id).or_default().push(place);
         }
         let mut places = vec![None; said.len()];
-        for (may_be_gone, has_same_endpoints) in [(false, true), (false, false), (true, true), (true, false)] {
+        // Of several with one ID first those that are the same, then those with the same endpoints, then any.
+        let is_same = |known: &Client, client: &Client| matches!(known.change(client), Change::None);
+        let is_near = |known: &Client, client: &Client| known.endpoints == client.endpoints;
+        let is_any = |_: &Client, _: &Client| true;
+        type Likeness = fn(&Client, &Client) -> bool;
+        let passes: [(bool, Likeness); 5] =
+            [(false, is_same), (false, is_near), (false, is_any), (true, is_near), (true, is_any)];
+        for (is_gone, is_like) in passes {
             for (client, place) in said.iter().zip(&mut places).filter(|(_, place)| place.is_none()) {
                 let Some(free) = free.get_mut(&*client.id) else { continue };
                 let found = free.iter().position(|&n| {
                     let known = &self.clients[n];
-                    known.is_gone == may_be_gone && (!has_same_endpoints || known.endpoints == client.endpoints)
+                    known.is_gone == is_gone && is_like(known, client)
                 });
                 *place = found.map(|n| free.remove(n));
             }
@@ -207,5 +214,116 @@ impl Client {
             self.identity = Some(Arc::new(own));
         }
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::text::Scrubbed;
+
+    /// A client as a file has it: which of a few IDs, which endpoint, which keep alive, which objective.
+    type Said = (u8, u8, u8, u8);
+
+    /// What a file with these clients, and these ports of its endpoints, says.
+    fn fleet(said: &[Said], ports: &[u16]) -> Fleet {
+        let endpoint = |(n, port): (usize, &u16)| Endpoint::new(&format!("eu-{n}"), "127.0.0.1", *port);
+        let client = |&(id, endpoint, keep_alive, objective): &Said| {
+            let settings = Settings {
+                keep_alive: std::time::Duration::from_secs(keep_alive.into()),
+                slow_p99: (objective > 0).then_some(std::time::Duration::from_secs(1)),
+                ..Settings::default()
+            };
+            let endpoint = EndpointKey(u16::from(endpoint) % ports.len() as u16);
+            Client::new(&format!("c{id}"), endpoint, Arc::new(settings))
+        };
+        Fleet {
+            name: Scrubbed::new("f"),
+            env: None,
+            worker_size: 500,
+            endpoints: ports.iter().enumerate().map(endpoint).collect(),
+            clients: said.iter().map(client).collect(),
+        }
+    }
+
+    /// Its clients as a file would have them, in no order.
+    fn told(fleet: &Fleet) -> Vec<(String, Vec<String>, std::time::Duration, bool)> {
+        let names =
+            |client: &Client| client.endpoints.iter().map(|key| fleet.endpoint(*key).name.to_string()).collect();
+        let clients = fleet.keys().map(|key| fleet.client(key));
+        let tell = |c: &Client| (c.id.to_string(), names(c), c.settings.keep_alive, c.settings.slow_p99.is_some());
+        let mut told: Vec<_> = clients.map(tell).collect();
+        told.sort();
+        told
+    }
+
+    fn said() -> impl Strategy<Value = (Vec<Said>, Vec<u16>)> {
+        let client = (0..12u8, 0..3u8, 1..3u8, 0..2u8);
+        (prop::collection::vec(client, 0..20), prop::collection::vec(1..3u16, 1..4))
+    }
+
+    proptest! {
+        #[test]
+        fn after_any_files_the_fleet_is_the_last_and_keys_are_what_they_were(files in prop::collection::vec(said(), 1..6)) {
+            let mut present = fleet(&files[0].0, &files[0].1);
+            for (clients, ports) in &files[1..] {
+                let file = fleet(clients, ports);
+                let (next, difference) = present.revised(file.clone());
+                prop_assert_eq!(told(&next), told(&file));
+                let names = |fleet: &Fleet| {
+                    let mut all: Vec<_> = fleet.endpoint_keys().map(|key| fleet.endpoint(key).clone()).collect();
+                    all.sort_by(|a, b| a.name.cmp(&b.name));
+                    all
+                };
+                prop_assert_eq!(names(&next), names(&file));
+                // A key is of one ID for ever.
+                for (old, new) in present.clients.iter().zip(&next.clients) {
+                    prop_assert_eq!(&old.id, &new.id);
+                }
+                prop_assert!(next.clients.len() >= present.clients.len());
+                // Each is in one part, and that part is right.
+                let Parts { added, changed, adjusted, removed, kept } = &difference.clients;
+                let (was, is): (BTreeSet<_>, BTreeSet<_>) = (present.keys().collect(), next.keys().collect());
+                prop_assert!(is.difference(&was).eq(added), "added {:?}", added);
+                prop_assert!(was.difference(&is).eq(removed), "removed {:?}", removed);
+                let mut same = 0;
+                for key in was.intersection(&is) {
+                    let (old, new) = (present.client(*key), next.client(*key));
+                    let moved = old.endpoints != new.endpoints || old.settings.keep_alive != new.settings.keep_alive;
+                    prop_assert_eq!(moved, changed.contains(key));
+                    prop_assert_eq!(!moved && old != new, adjusted.contains(key));
+                    same += usize::from(old == new);
+                }
+                prop_assert_eq!(same, *kept);
+                // Read once more it is the same; and nobody is gone who has a like in the file.
+                prop_assert!(next.revised(file).1.is_none());
+                let ids = |keys: &[ClientKey]| keys.iter().map(|key| next.client(*key).id.clone()).collect::<BTreeSet<_>>();
+                prop_assert!(ids(added).is_disjoint(&ids(removed)));
+                present = next;
+            }
+        }
+    }
+
+    #[test]
+    fn of_several_with_one_id_each_keeps_its_endpoint() {
+        let present = fleet(&[(1, 0, 1, 0), (1, 1, 1, 0), (1, 2, 1, 0)], &[1, 1, 1]);
+        let (_, difference) = present.revised(fleet(&[(1, 2, 1, 0), (1, 0, 1, 0)], &[1, 1, 1]));
+        assert_eq!(difference.clients.removed, [ClientKey(1)]);
+        assert_eq!(difference.clients.kept, 2);
+    }
+
+    #[test]
+    fn another_rate_disturbs_nobody_and_how_a_client_starts_is_over() {
+        let present = fleet(&[(1, 0, 1, 0)], &[1]);
+        let mut file = fleet(&[(1, 0, 1, 0)], &[1]);
+        file.endpoints[0].connect_rate = 7;
+        file.clients[0].settings = Arc::new(Settings { start_connected: false, ..(*file.clients[0].settings).clone() });
+        let (next, difference) = present.revised(file);
+        assert_eq!((difference.endpoints.adjusted, difference.clients.kept), (vec![EndpointKey(0)], 1));
+        assert_eq!(next.endpoints[0].connect_rate, 7);
     }
 }

@@ -2,6 +2,7 @@
 
 mod far;
 mod manager;
+mod reload;
 
 use std::{
     fs,
@@ -35,9 +36,17 @@ impl Agent {
         Agent::start_in(TempDir::new().expect("a folder"), file.path())
     }
 
+    fn start_with(file: &FleetFile, more: &[&str]) -> Agent {
+        Agent::start_in_with(TempDir::new().expect("a folder"), file.path(), more)
+    }
+
     fn start_in(home: TempDir, file: &str) -> Agent {
+        Agent::start_in_with(home, file, &[])
+    }
+
+    fn start_in_with(home: TempDir, file: &str, more: &[&str]) -> Agent {
         let mut command = Command::new(program());
-        command.args(["agent", file]).stdin(Stdio::null()).stderr(Stdio::null());
+        command.args(["agent", file]).args(more).stdin(Stdio::null()).stderr(Stdio::null());
         let child = command.envs(folders(&home)).spawn().expect("the agent starts");
         let agent = Agent { home, file: file.to_owned(), child };
         agent.wait_for("an answer", |list| !list.is_empty());

@@ -22,7 +22,11 @@ fn it_hears_that_the_agent_is_ready_lives_and_how_its_fleet_does() {
     let mut child = command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "30000000").spawn().expect("it starts");
     let mut heard = Vec::new();
     let mut hear = |wanted: &str| {
-        while !heard.iter().any(|line: &String| line.contains(wanted)) {
+        loop {
+            if let Some(place) = heard.iter().position(|line: &String| line.contains(wanted)) {
+                heard.drain(..=place); // what comes after it is waited for next
+                return;
+            }
             let mut buffer = [0; 4_096];
             let count = socket.recv(&mut buffer).unwrap_or_else(|e| panic!("{wanted}: {e}: {heard:?}"));
             heard.push(String::from_utf8_lossy(&buffer[..count]).into_owned());
@@ -31,6 +35,9 @@ fn it_hears_that_the_agent_is_ready_lives_and_how_its_fleet_does() {
     for wanted in ["READY=1", "WATCHDOG=1", "STATUS=7 of 7 up, 0 down"] {
         hear(wanted);
     }
+    process::signal(child.id(), Signal::HUP);
+    hear("RELOADING=1\nMONOTONIC_USEC=");
+    hear("READY=1");
     process::signal(child.id(), Signal::TERM);
     hear("STOPPING=1");
     assert!(child.wait().expect("it is ours").success(), "a service that is stopped did not fail");
@@ -39,9 +46,15 @@ fn it_hears_that_the_agent_is_ready_lives_and_how_its_fleet_does() {
 #[test]
 fn the_unit_is_hardened() {
     let unit = std::fs::read_to_string("assets/mqfleet@.service").expect("the unit");
-    for wanted in
-        ["Type=notify", "WatchdogSec=", "DynamicUser=yes", "StateDirectory=", "RuntimeDirectory=", "LimitNOFILE="]
-    {
+    for wanted in [
+        "Type=notify",
+        "ExecReload=",
+        "WatchdogSec=",
+        "DynamicUser=yes",
+        "StateDirectory=",
+        "RuntimeDirectory=",
+        "LimitNOFILE=",
+    ] {
         assert!(unit.contains(wanted), "{wanted}");
     }
     assert!(!unit.contains("ExecStartPre"), "it fails with credentials and a dynamic user (systemd#24291)");
