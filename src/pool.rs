@@ -275,7 +275,7 @@ impl Supervisor {
         };
         greeted.map_err(|_| late())??;
         let event = if first { WorkerEvent::Started } else { WorkerEvent::Restarted };
-        let detail = Scrubbed::new(&format!("process {}, {} clients", process.id(), clients.len()));
+        let detail = WorkerEvent::birth(process.id(), clients.len());
         let introduction = [PoolNews::Event { worker: self.worker, event, detail }, PoolNews::Ready(self.worker)];
         for news in introduction {
             if self.tell(news).await.is_err() {

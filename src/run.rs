@@ -46,7 +46,7 @@ impl Run {
 
     /// Starts it with one who hears all of it.
     pub fn start_shown(fleet: Arc<Fleet>, seed: u64, bus: Bus) -> (Run, Live) {
-        let events = bus.subscribe();
+        let events = bus.subscribe("shown");
         let run = Run::start(fleet, seed, bus);
         let live = Live { fleet: run.fleet.clone(), events, commands: run.commands(), begin: run.bus.begin() };
         (run, live)

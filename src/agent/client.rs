@@ -193,7 +193,7 @@ where
     });
     let (begin, fleet, known) = read.await.ok().flatten().ok_or(AgentError::Wire(WireError::Stranger))?;
     let bus = Bus::new(begin);
-    let events = bus.subscribe();
+    let events = bus.subscribe("console");
     let (orders, received) = mpsc::channel(64);
     let (role_sender, role) = watch::channel(Role::default());
     let (end_sender, ended) = watch::channel(None);

@@ -36,7 +36,7 @@ impl Recorder {
         let begin = anchor.moment();
         let program = Scrubbed::new(env!("CARGO_PKG_VERSION"));
         let header = Header { program, run: begin, begin, wall: anchor.utc(begin), workers };
-        let events = bus.subscribe();
+        let events = bus.subscribe("recording");
         let keeper = Keeper { path: path.to_owned(), files, fleet, header, events, bus: bus.clone() };
         std::thread::Builder::new().name("recorder".into()).spawn(move || {
             let _ = done.send(keeper.run());
