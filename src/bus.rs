@@ -1,7 +1,11 @@
 //! Defines the bus: who publishes an event waits for nobody, and each subscriber has a mailbox of its own; what an event means is not its matter.
 
 use std::{
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
+    collections::BTreeMap,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -25,12 +29,16 @@ struct State {
     /// What all events so far come to, where subscribers may come late.
     known: Option<Known>,
     subscribers: Vec<Weak<Subscriber>>,
+    /// Events that were folded, by their subscriber's name; those of subscribers that have left stay.
+    folded: BTreeMap<&'static str, Arc<AtomicU64>>,
     is_closed: bool,
 }
 
 /// One subscriber's mailbox, and what wakes it up.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Subscriber {
+    name: &'static str,
+    folded: Arc<AtomicU64>,
     inbox: Mutex<Inbox>,
     /// For one that is a task, and for one that is a thread.
     arrived: Notify,
@@ -46,6 +54,16 @@ struct Inbox {
 /// A subscriber's end of the bus: it hears all that is published while this lives.
 #[derive(Debug)]
 pub struct Subscription(Arc<Subscriber>);
+
+/// How the subscribers of one name get on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Queue {
+    pub name: &'static str,
+    /// Events that wait for them now.
+    pub waiting: u64,
+    /// Events that were folded into others because they were late, since the run began.
+    pub folded: u64,
+}
 
 /// What a thread finds that waits for events.
 #[derive(Debug)]
@@ -70,7 +88,7 @@ impl Bus {
     }
 
     fn with(begin: Anchor, known: Option<Known>) -> Bus {
-        let state = State { known, subscribers: Vec::new(), is_closed: false };
+        let state = State { known, subscribers: Vec::new(), folded: BTreeMap::new(), is_closed: false };
         Bus(Arc::new(Shared { begin, state: Mutex::new(state) }))
     }
 
@@ -105,16 +123,27 @@ impl Bus {
         }
     }
 
-    /// Hears everything that is published from now on.
-    pub fn subscribe(&self) -> Subscription {
-        lock(&self.0.state).subscribe()
+    /// Hears everything that is published from now on. `name` says who, where queues are told of.
+    pub fn subscribe(&self, name: &'static str) -> Subscription {
+        lock(&self.0.state).subscribe(name)
+    }
+
+    /// The subscribers' queues, by name.
+    pub fn queues(&self) -> Vec<Queue> {
+        let state = lock(&self.0.state);
+        let queue = |(&name, folded): (&&'static str, &Arc<AtomicU64>)| {
+            let present = state.subscribers.iter().filter_map(Weak::upgrade).filter(|s| s.name == name);
+            let waiting = present.map(|subscriber| lock(&subscriber.inbox).mailbox.len() as u64).sum();
+            Queue { name, waiting, folded: folded.load(Relaxed) }
+        };
+        state.folded.iter().map(queue).collect()
     }
 
     /// The same for one that comes late, with all that was known by then; `None` where the bus does not keep it.
-    pub fn subscribe_late(&self) -> Option<(Known, Subscription)> {
+    pub fn subscribe_late(&self, name: &'static str) -> Option<(Known, Subscription)> {
         let mut state = lock(&self.0.state);
         let known = state.known.clone()?;
-        Some((known, state.subscribe()))
+        Some((known, state.subscribe(name)))
     }
 
     /// Has a look at what is known; `None` where the bus does not keep it. Nobody publishes meanwhile.
@@ -134,8 +163,10 @@ impl Bus {
 }
 
 impl State {
-    fn subscribe(&mut self) -> Subscription {
-        let subscriber = Arc::new(Subscriber::default());
+    fn subscribe(&mut self, name: &'static str) -> Subscription {
+        let folded = self.folded.entry(name).or_default().clone();
+        let (inbox, arrived, changed) = Default::default();
+        let subscriber = Arc::new(Subscriber { name, folded, inbox, arrived, changed });
         lock(&subscriber.inbox).is_closed = self.is_closed;
         self.subscribers.push(Arc::downgrade(&subscriber));
         Subscription(subscriber)
@@ -147,13 +178,25 @@ impl Subscriber {
         self.arrived.notify_one();
         self.changed.notify_one();
     }
+
+    fn take(&self, inbox: &mut Inbox) -> Taken {
+        if !inbox.mailbox.is_empty() {
+            let folded = inbox.mailbox.folded();
+            self.folded.fetch_add(folded, Relaxed);
+            Taken::Events(inbox.mailbox.take(), folded)
+        } else if inbox.is_closed {
+            Taken::Closed
+        } else {
+            Taken::Nothing
+        }
+    }
 }
 
 impl Subscription {
     /// Waits for the next events, in their order; `None` when the bus is closed. Cancelling it loses nothing.
     pub async fn next(&mut self) -> Option<Vec<Event>> {
         loop {
-            let taken = take(&mut lock(&self.0.inbox));
+            let taken = self.0.take(&mut lock(&self.0.inbox));
             match taken {
                 Taken::Events(events, _) => return Some(events),
                 Taken::Closed => return None,
@@ -167,18 +210,7 @@ impl Subscription {
         let is_quiet = |inbox: &mut Inbox| inbox.mailbox.is_empty() && !inbox.is_closed;
         let waited = self.0.changed.wait_timeout_while(lock(&self.0.inbox), patience, is_quiet);
         let (mut inbox, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        take(&mut inbox)
-    }
-}
-
-fn take(inbox: &mut Inbox) -> Taken {
-    if !inbox.mailbox.is_empty() {
-        let folded = inbox.mailbox.folded();
-        Taken::Events(inbox.mailbox.take(), folded)
-    } else if inbox.is_closed {
-        Taken::Closed
-    } else {
-        Taken::Nothing
+        self.0.take(&mut inbox)
     }
 }
 
@@ -252,7 +284,7 @@ mod tests {
     fn who_sleeps_delays_nobody_and_wakes_up_to_the_truth_within_a_bound() {
         let begin = Anchor::of_line(Moment(0), chrono::Utc::now());
         let bus = Bus::keeping(begin, Known::new(fleet(), Moment(0)));
-        let (mut sleeper, mut reader) = (bus.subscribe(), bus.subscribe());
+        let (mut sleeper, mut reader) = (bus.subscribe("test"), bus.subscribe("test"));
         let heard = Arc::new(AtomicU64::new(0));
         let count = heard.clone();
         let reading = std::thread::spawn(move || {
@@ -276,7 +308,7 @@ mod tests {
             }
         }
         // Who comes now needs not have been there.
-        let (late, _) = bus.subscribe_late().expect("it keeps what is known");
+        let (late, _) = bus.subscribe_late("late").expect("it keeps what is known");
         bus.close();
         let known = reading.join().expect("the reader");
         let Taken::Events(events, folded) = sleeper.wait(Duration::ZERO) else { panic!("nothing was kept") };
@@ -294,13 +326,13 @@ mod tests {
     #[tokio::test]
     async fn who_goes_away_is_forgotten_and_who_comes_after_the_end_hears_of_it() {
         let bus = Bus::new(Anchor::now());
-        let mut stays = bus.subscribe();
-        drop(bus.subscribe());
+        let mut stays = bus.subscribe("test");
+        drop(bus.subscribe("test"));
         bus.publish([event(0)]);
         assert_eq!(lock(&bus.0.state).subscribers.len(), 1);
         assert_eq!(stays.next().await.map(|events| events.len()), Some(1));
         bus.close();
-        assert_eq!((stays.next().await, bus.subscribe().next().await), (None, None));
-        assert!(bus.subscribe_late().is_none(), "it does not keep what is known");
+        assert_eq!((stays.next().await, bus.subscribe("test").next().await), (None, None));
+        assert!(bus.subscribe_late("late").is_none(), "it does not keep what is known");
     }
 }

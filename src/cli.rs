@@ -5,6 +5,7 @@ mod arguments;
 use std::{
     ffi::OsString,
     io::IsTerminal,
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -37,11 +38,13 @@ use crate::{
     headless::{self, Format},
     lines::{self, Check},
     listing,
+    metrics::Metrics,
     pool::Placement,
     recording::{Limits, Place, Player, Recorder, Recording},
     replay::{self, Speed},
     run::{Live, LogFile, Run},
     seal, stdio,
+    telling::Telling,
     text::Scrubbed,
     words::figures,
     worker,
@@ -233,12 +236,14 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         }
         Command::Run { file, view } => {
             let _debug_log = start_debug_log(&view.keep.debug)?;
-            let fleet = Arc::new(load(&file)?);
+            let mut loaded = fleet_file::load(&file)?;
+            let telling = std::mem::take(&mut loaded.telling);
+            let fleet = Arc::new(warned(loaded));
             let appearance = view.dress.appearance()?;
             raise_file_limit();
             block_on(async {
                 let bus = Bus::new(Anchor::now());
-                let kept = keep(&fleet, &bus, &view.keep)?;
+                let kept = keep(&fleet, &bus, &view.keep, &telling)?;
                 let (run, live) = Run::start_shown(fleet, fastrand::u64(..), bus);
                 show(kept(run), live, &view, appearance, true).await
             })?
@@ -250,11 +255,11 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             }
             let _debug_log = start_debug_log(&kept.debug)?;
             let mut loaded = fleet_file::load(&file)?;
-            let group = loaded.agent_group.take();
+            let (group, telling) = (loaded.agent_group.take(), std::mem::take(&mut loaded.telling));
             let reread = Box::new(move || reread(&file));
             let options = agent::Options { group, fleet: warned(loaded), seed: fastrand::u64(..), reread };
             raise_file_limit();
-            block_on(agent::run(options, |fleet, bus| keep(fleet, bus, &kept)))?
+            block_on(agent::run(options, |fleet, bus| keep(fleet, bus, &kept, &telling)))?
         }
         Command::Up { file, keep, dress } => {
             let fleet = load(&file)?;
@@ -301,7 +306,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
                 let mut demo = crate::demo::start(crate::demo::Options { clients, seed, calm }).await?;
                 let bus = Bus::new(Anchor::now());
                 let fleet = Arc::new(demo.fleet);
-                let shown = match keep(&fleet, &bus, &view.keep) {
+                let shown = match keep(&fleet, &bus, &view.keep, &Telling::default()) {
                     Ok(kept) => {
                         let (run, live) = Run::start_shown(fleet, seed, bus.clone());
                         tokio::spawn(async move {
@@ -321,7 +326,12 @@ fn dispatch(command: Command) -> Result<ExitCode> {
 }
 
 /// Starts what is to be kept of a run, which is to begin, and hands it to the run.
-fn keep<'a>(fleet: &Arc<Fleet>, bus: &Bus, keep: &'a Keep) -> Result<impl FnOnce(Run) -> Run + use<'a>> {
+fn keep<'a>(
+    fleet: &Arc<Fleet>,
+    bus: &Bus,
+    keep: &'a Keep,
+    telling: &Telling,
+) -> Result<impl FnOnce(Run) -> Run + use<'a>> {
     let open = |path: &PathBuf| {
         LogFile::open(path, fleet.clone(), bus).with_context(|| format!("cannot open the log {}", path.display()))
     };
@@ -333,7 +343,12 @@ fn keep<'a>(fleet: &Arc<Fleet>, bus: &Bus, keep: &'a Keep) -> Result<impl FnOnce
             .with_context(|| format!("cannot record to {}", path.display()))
     };
     let recorder = keep.record.as_ref().map(record).transpose()?;
-    Ok(move |run: Run| run.with(log, recorder))
+    let serve = |listen: SocketAddr| {
+        Metrics::start(&telling.metrics, listen, fleet.clone(), workers, bus)
+            .with_context(|| format!("cannot serve metrics at {listen}"))
+    };
+    let metrics = keep.metrics.or(telling.metrics.listen).map(serve).transpose()?;
+    Ok(move |run: Run| run.with(log, recorder, metrics))
 }
 
 impl Keep {
@@ -345,6 +360,9 @@ impl Keep {
                 let path = std::path::absolute(path).with_context(|| format!("cannot find {}", path.display()))?;
                 arguments.extend([name.into(), path.into_os_string()]);
             }
+        }
+        if let Some(address) = self.metrics {
+            arguments.extend(["--metrics".into(), address.to_string().into()]);
         }
         if let Some(size) = self.record_max_size {
             arguments.extend(["--record-max-size".into(), size.to_string().into()]);
@@ -405,7 +423,8 @@ fn warned(loaded: Loaded) -> Fleet {
 /// Reads the fleet file of a running agent anew.
 fn reread(file: &Path) -> Result<Reread, Wrong> {
     let loaded = fleet_file::load(file);
-    let Loaded { fleet, agent_group: group, warnings } =
+    // What is told, and where, is as it was until the agent starts anew.
+    let Loaded { fleet, agent_group: group, warnings, telling: _ } =
         loaded.map_err(|errors| Wrong { text: errors.render(false), lines: errors.lines() })?;
     let warnings = warnings.iter().map(|warning| warning.title().to_owned()).collect();
     Ok(Reread { fleet, group, warnings })

@@ -384,6 +384,18 @@ pub enum WorkerEvent {
 }
 
 impl WorkerEvent {
+    /// What is told of a worker that starts.
+    pub fn birth(process: u32, clients: usize) -> Scrubbed {
+        Scrubbed::new(&format!("process {process}, {clients} clients"))
+    }
+
+    /// The process ID of a worker that starts, as [`WorkerEvent::birth`] told it.
+    pub fn process(self, detail: &str) -> Option<u32> {
+        let is_birth = matches!(self, WorkerEvent::Started | WorkerEvent::Restarted);
+        let number = detail.strip_prefix("process ").filter(|_| is_birth)?.split(',').next()?;
+        number.parse().ok()
+    }
+
     pub fn name(self) -> &'static str {
         match self {
             WorkerEvent::Started => "started",

@@ -20,6 +20,7 @@ mod proxy_variables;
 mod settings;
 mod size;
 mod tables;
+mod telling;
 mod template;
 mod transport;
 
@@ -34,10 +35,12 @@ use std::{
 use chrono::{DateTime, Utc};
 
 pub use argument::{endpoint, password_from_env, password_from_file};
+pub use telling::listen;
 
 use crate::{
     document::{self, FileErrors, Report, STDIN, Warning},
     fleet::Fleet,
+    telling::Telling,
 };
 
 /// The commented fleet file that `mqfleet init` writes.
@@ -49,6 +52,8 @@ pub struct Loaded {
     pub fleet: Fleet,
     /// Whose members may attach to the fleet's agent, beside its own user (`[agent] group`).
     pub agent_group: Option<String>,
+    /// What is told to programs outside.
+    pub telling: Telling,
     /// What is doubtful about it all the same, in the order of the file's tables.
     pub warnings: Vec<Warning>,
 }
@@ -123,9 +128,12 @@ fn is_own(address: IpAddr) -> bool {
 fn parse_within(text: &str, file_name: &str, around: &Surroundings<'_>) -> Result<Loaded, FileErrors> {
     let mut report = Report::new(file_name, text, Some(format::REDACTION));
     let read = document::parse(text, &mut report, |root, report| {
-        (tables::read(root, report, around), tables::read_agent(root, report))
+        let fleet = tables::read(root, report, around);
+        let telling = telling::read(root, &fleet, report);
+        (fleet, tables::read_agent(root, report), telling)
     });
-    report.finish(read).map(|((fleet, agent_group), warnings)| Loaded { fleet, agent_group, warnings })
+    let read = report.finish(read);
+    read.map(|((fleet, agent_group, telling), warnings)| Loaded { fleet, agent_group, telling, warnings })
 }
 
 /// Writes [`STARTER`] to a new file; one that is there already is left alone.

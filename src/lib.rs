@@ -44,7 +44,8 @@
 //! | `document` | `text` | `Moment::now` |
 //! | `appearance` | `action`, `document`, `event` | `Moment::now`, `Instant::now` |
 //! | `credentials` | `event`, `fleet`, `text` | |
-//! | `fleet_file` | `credentials`, `document`, `event`, `fleet`, `text` | `Moment::now` |
+//! | `telling` | `fleet`, `text` | `Moment::now`, `Instant::now` |
+//! | `fleet_file` | `credentials`, `document`, `event`, `fleet`, `telling`, `text` | `Moment::now` |
 //! | `lifecycle` | `clock`, `event`, `fleet`, `text` | `Moment::now`, `Instant::now`, `Mutex` |
 //! | `wire` | `clock`, `event`, `fleet`, `text` | |
 //! | `mqtt` | `clock`, `fleet`, `text` | `Moment::now`, `Instant::now`, `Mutex` |
@@ -58,12 +59,13 @@
 //! | `mailbox` | `clock`, `event`, `fleet`, `text` | `Moment::now`, `Instant::now`, `Mutex` |
 //! | `bus` | `clock`, `event`, `mailbox`, `model` | `Moment::now` |
 //! | `engine` | `bus`, `clock`, `command`, `credentials`, `endpoint`, `event`, `fleet`, `lifecycle`, `pool`, `text`, `transport`, `wire` | |
+//! | `metrics` | `bus`, `clock`, `event`, `fleet`, `model`, `telling`, `text` | `Moment::now` |
 //! | `words` | `clock`, `event`, `fleet`, `model`, `text` | `Moment::now` |
 //! | `ui` | `action`, `appearance`, `clock`, `event`, `fleet`, `model`, `query`, `text`, `words` | `Moment::now`, `Instant::now`, `&mut Model` |
 //! | `lines` | `clock`, `event`, `fleet`, `model`, `words` | `Moment::now` |
 //! | `report` | `clock`, `event`, `fleet`, `lines`, `model`, `text`, `words` | `Moment::now`, `Instant::now`, `Mutex` |
 //! | `recording` | `bus`, `clock`, `command`, `event`, `fleet`, `lines`, `model`, `private`, `text` | |
-//! | `run` | `bus`, `clock`, `command`, `engine`, `event`, `fleet`, `lines`, `private`, `recording`, `text` | |
+//! | `run` | `bus`, `clock`, `command`, `engine`, `event`, `fleet`, `lines`, `metrics`, `private`, `recording`, `text` | |
 //! | `headless` | `clock`, `event`, `fleet`, `lines`, `model`, `run`, `signals`, `stdio` | |
 //! | `agent` | `bus`, `clock`, `command`, `engine`, `event`, `fleet`, `model`, `pool`, `private`, `recording`, `run`, `signals`, `stdio`, `text`, `wire` | |
 //! | `console` | `action`, `agent`, `appearance`, `clock`, `command`, `event`, `fleet`, `model`, `recording`, `run`, `signals`, `stdio`, `text`, `ui`, `words` | |
@@ -73,7 +75,7 @@
 //! | `check` | `bus`, `clock`, `event`, `fleet`, `headless`, `lines`, `model`, `pool`, `query`, `run`, `signals`, `stdio`, `text`, `words` | |
 //! | `doctor` | `clock`, `credentials`, `endpoint`, `event`, `fleet`, `headless`, `lines`, `pool`, `stdio`, `text`, `transport`, `wire`, `words` | |
 //! | `demo` | `clock`, `event`, `fleet`, `pool`, `stdio`, `text`, `wire` | |
-//! | `cli` | `agent`, `appearance`, `bus`, `check`, `clock`, `console`, `control`, `debug_log`, `demo`, `doctor`, `document`, `fleet`, `fleet_file`, `headless`, `lines`, `listing`, `model`, `pool`, `query`, `recording`, `replay`, `report`, `run`, `seal`, `stdio`, `text`, `words`, `worker` | |
+//! | `cli` | `agent`, `appearance`, `bus`, `check`, `clock`, `console`, `control`, `debug_log`, `demo`, `doctor`, `document`, `fleet`, `fleet_file`, `headless`, `lines`, `listing`, `metrics`, `model`, `pool`, `query`, `recording`, `replay`, `report`, `run`, `seal`, `stdio`, `telling`, `text`, `words`, `worker` | |
 //!
 //! Other people's code is used by whom it is for, and by nobody else:
 //!
@@ -89,6 +91,7 @@
 //! | `fastrand` | `agent`, `check`, `cli`, `demo`, `lifecycle`, `paho`, `transport`, `worker` |
 //! | `foreign_types` | `transport` |
 //! | `futures_util` | `console`, `demo`, `transport`, `wire` |
+//! | `httparse` | `metrics` |
 //! | `humantime` | any |
 //! | `indexmap` | `check`, `demo` |
 //! | `libc` | `paho`, `transport` |
@@ -101,12 +104,12 @@
 //! | `regex` | `query` |
 //! | `rmqtt` | `demo` |
 //! | `rustc_hash` | `paho` |
-//! | `rustix` | `agent`, `check`, `cli`, `clock`, `console`, `credentials`, `demo`, `fleet_file`, `pool`, `private`, `seal`, `signals`, `stdio`, `transport`, `worker` |
+//! | `rustix` | `agent`, `check`, `cli`, `clock`, `console`, `credentials`, `demo`, `fleet_file`, `metrics`, `pool`, `private`, `seal`, `signals`, `stdio`, `transport`, `worker` |
 //! | `secrecy` | `fleet` |
 //! | `serde` | any |
 //! | `serde_json` | `agent`, `fleet_file`, `lines`, `listing`, `recording`, `report` |
 //! | `thiserror` | any |
-//! | `tokio` | `agent`, `bus`, `check`, `cli`, `console`, `control`, `credentials`, `demo`, `doctor`, `endpoint`, `engine`, `headless`, `paho`, `pool`, `recording`, `replay`, `run`, `signals`, `transport`, `wire`, `worker` |
+//! | `tokio` | `agent`, `bus`, `check`, `cli`, `console`, `control`, `credentials`, `demo`, `doctor`, `endpoint`, `engine`, `headless`, `metrics`, `paho`, `pool`, `recording`, `replay`, `run`, `signals`, `transport`, `wire`, `worker` |
 //! | `tokio_openssl` | `transport` |
 //! | `tokio_util` | `agent`, `demo`, `wire` |
 //! | `toml` | `document` |
@@ -192,6 +195,8 @@ pub mod listing;
 #[allow(unreachable_pub)]
 pub mod mailbox;
 #[allow(unreachable_pub)]
+pub mod metrics;
+#[allow(unreachable_pub)]
 pub mod model;
 pub mod mqtt;
 pub mod paho;
@@ -207,6 +212,7 @@ pub mod run;
 pub mod seal;
 pub mod signals;
 pub mod stdio;
+pub mod telling;
 pub mod text;
 pub mod transport;
 pub mod ui;

@@ -34,7 +34,6 @@ impl Mailbox {
     /// The most notices and news of workers that are kept by folding.
     const NOTICES: usize = 256;
 
-    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.events.len()
     }

@@ -284,8 +284,7 @@ impl Supervisor {
         };
         greeted.map_err(|_| late())??;
         let event = if first { WorkerEvent::Started } else { WorkerEvent::Restarted };
-        let detail =
-            Scrubbed::new(&format!("process {}, {} clients", process.id(), self.definitions.clients_of(self.worker)));
+        let detail = WorkerEvent::birth(process.id(), self.definitions.clients_of(self.worker));
         let introduction = [PoolNews::Event { worker: self.worker, event, detail }, PoolNews::Ready(self.worker)];
         for news in introduction {
             if self.tell(news).await.is_err() {

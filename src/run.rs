@@ -14,6 +14,7 @@ use crate::{
     command::Command,
     engine::{Engine, Reviser},
     fleet::Fleet,
+    metrics::Metrics,
     recording::Recorder,
 };
 
@@ -24,6 +25,8 @@ pub struct Run {
     engine: Engine,
     log: Option<LogFile>,
     recorder: Option<Recorder>,
+    /// Served for as long as it runs.
+    metrics: Option<Metrics>,
 }
 
 /// What shows a run hears of it, and tells it.
@@ -41,12 +44,12 @@ impl Run {
     /// there are such) are there. Must be called inside a tokio runtime. `seed` decides the jitter of retries.
     pub fn start(fleet: Arc<Fleet>, seed: u64, bus: Bus) -> Run {
         let engine = Engine::start(fleet.clone(), seed, bus.clone());
-        Run { engine, fleet, bus, log: None, recorder: None }
+        Run { engine, fleet, bus, log: None, recorder: None, metrics: None }
     }
 
     /// Starts it with one who hears all of it.
     pub fn start_shown(fleet: Arc<Fleet>, seed: u64, bus: Bus) -> (Run, Live) {
-        let events = bus.subscribe();
+        let events = bus.subscribe("shown");
         let run = Run::start(fleet, seed, bus);
         let live = Live { fleet: run.fleet.clone(), events, commands: run.commands(), begin: run.bus.begin() };
         (run, live)
@@ -54,8 +57,8 @@ impl Run {
 
     /// Takes these along, to be finished with the run.
     #[must_use]
-    pub fn with(mut self, log: Option<LogFile>, recorder: Option<Recorder>) -> Run {
-        (self.log, self.recorder) = (log, recorder);
+    pub fn with(mut self, log: Option<LogFile>, recorder: Option<Recorder>, metrics: Option<Metrics>) -> Run {
+        (self.log, self.recorder, self.metrics) = (log, recorder, metrics);
         self
     }
 

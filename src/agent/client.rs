@@ -213,7 +213,7 @@ where
         },
     };
     let bus = Bus::new(begin);
-    let events = bus.subscribe();
+    let events = bus.subscribe("console");
     let (orders, received) = mpsc::channel(64);
     let (role_sender, role) = watch::channel(role);
     let (end_sender, ended) = watch::channel(None);

@@ -104,7 +104,7 @@ where
     let begin = Anchor::now();
     let bus = Bus::keeping(begin, Known::new(fleet.clone(), begin.moment()));
     let with_kept = keep(&fleet, &bus)?;
-    let said = bus.subscribe();
+    let said = bus.subscribe("agent");
     let orders = wishes.orders(&fleet);
     let run = with_kept(Run::start(fleet.clone(), seed, bus.clone()));
     for order in orders {
@@ -228,7 +228,7 @@ impl Connection {
     }
 
     async fn show(&mut self, receiver: &mut wire::Receiver) -> Result<(), WireError> {
-        let Some((known, mut events)) = self.shared.bus.subscribe_late() else { return Ok(()) };
+        let Some((known, mut events)) = self.shared.bus.subscribe_late("attached") else { return Ok(()) };
         self.send_snapshot(known).await?;
         if self.purpose == Purpose::Snapshot {
             return Ok(());

@@ -1,11 +1,12 @@
 //! Defines what can be asked for on the command line, as its help tells it; what is done then is elsewhere.
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
     agent::Target,
+    fleet_file::listen,
     headless::Format,
     query::Query,
     recording::{Limits, Place},
@@ -279,6 +280,9 @@ pub(super) struct Keep {
     /// Keep so much time of the recording, for example 12h
     #[arg(long, value_name = "TIME", requires = "record", value_parser = Limits::parse_age)]
     pub record_max_age: Option<Duration>,
+    /// Serve metrics for Prometheus at this address, for example 127.0.0.1:9464; it comes before that of the fleet file
+    #[arg(long, value_name = "ADDRESS", value_parser = listen)]
+    pub metrics: Option<SocketAddr>,
     #[command(flatten)]
     pub debug: DebugLog,
 }

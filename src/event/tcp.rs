@@ -17,6 +17,12 @@ pub struct Tcp {
     pub unacknowledged: u32,
     /// Since anything came from the other side.
     pub since_received: Duration,
+    /// Bytes that the other side acknowledged, and that came from it, since the connection began: those of TLS and
+    /// the WebSocket included, the headers of TCP and IP left out.
+    #[serde(default)]
+    pub sent: u64,
+    #[serde(default)]
+    pub received: u64,
 }
 
 /// The states of a connection (RFC 9293 §3.3.2).

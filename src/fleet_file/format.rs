@@ -3,6 +3,7 @@
 use crate::document::{Keys, Redaction};
 
 const AGENT_KEYS: &[&str] = &["group"];
+const METRICS_KEYS: &[&str] = &["listen", "label", "clients"];
 const FLEET_KEYS: &[&str] = &["name", "env", "worker_size"];
 const ENDPOINT_KEYS: &[&str] = &[
     "url",
@@ -51,13 +52,17 @@ const IN_CLIENT: (&str, &[&str]) = ("[[client]]", CLIENT_KEYS);
 const IN_BOTH: (&str, &[&str]) = ("[defaults] or [[client]]", COMMON_KEYS);
 
 pub(super) const TABLES: Keys = Keys {
-    now: &["fleet", "agent", "endpoint", "defaults", "label", "client"],
+    now: &["fleet", "agent", "metrics", "endpoint", "defaults", "label", "client"],
     later: &[],
     elsewhere: &[IN_FLEET, IN_ENDPOINT, IN_CLIENT, IN_BOTH],
 };
 pub(super) const FLEET: Keys = Keys { now: FLEET_KEYS, later: &[], elsewhere: &[IN_ENDPOINT, IN_CLIENT, IN_BOTH] };
 pub(super) const AGENT: Keys =
     Keys { now: AGENT_KEYS, later: &[], elsewhere: &[IN_FLEET, IN_ENDPOINT, IN_CLIENT, IN_BOTH] };
+pub(super) const METRICS: Keys =
+    Keys { now: METRICS_KEYS, later: &[], elsewhere: &[IN_FLEET, IN_ENDPOINT, IN_CLIENT, IN_BOTH] };
+pub(super) const PICKED: Keys = Keys { now: &["match", "at_most"], later: &[], elsewhere: &[] };
+pub(super) const MATCH: Keys = Keys { now: &["endpoint", "label", "id"], later: &[], elsewhere: &[] };
 pub(super) const ENDPOINT: Keys = Keys { now: ENDPOINT_KEYS, later: &[], elsewhere: &[IN_FLEET, IN_CLIENT, IN_BOTH] };
 pub(super) const DEFAULTS: Keys = Keys { now: COMMON_KEYS, later: &[], elsewhere: &[IN_CLIENT, IN_ENDPOINT, IN_FLEET] };
 pub(super) const LABEL: Keys =
@@ -118,6 +123,8 @@ pub(super) const REDACTION: Redaction = Redaction {
         TABLES.now,
         FLEET_KEYS,
         AGENT_KEYS,
+        METRICS_KEYS,
+        MATCH.now,
         ENDPOINT_KEYS,
         CLIENT_KEYS,
         COMMON_KEYS,

@@ -91,7 +91,7 @@ fn read_fleet(table: &Table<'_>, fleet: &mut Fleet, report: &mut Report<'_>) {
 }
 
 /// The endpoints' names, in the order of their keys.
-type Names = Vec<String>;
+pub(super) type Names = Vec<String>;
 
 fn read_endpoints(
     root: &Table<'_>,
@@ -369,8 +369,14 @@ fn read_endpoint_names(table: &Table<'_>, names: &Names, report: &mut Report<'_>
         report.error(Draft::at(value.span, "`endpoints` is empty").help("name one"));
         return None;
     }
+    let found = endpoint_names(&items, names, report);
+    (!found.is_empty()).then_some(found)
+}
+
+/// The endpoints that a list names.
+pub(super) fn endpoint_names(items: &[Value<'_>], names: &Names, report: &mut Report<'_>) -> Vec<EndpointKey> {
     let mut found = Vec::new();
-    for item in &items {
+    for item in items {
         let Some(name) = item.string(report, "a list of endpoint names in quotes") else { continue };
         match names.iter().position(|n| n == name) {
             Some(index) => {
@@ -394,5 +400,5 @@ fn read_endpoint_names(table: &Table<'_>, names: &Names, report: &mut Report<'_>
             }
         }
     }
-    (!found.is_empty()).then_some(found)
+    found
 }

@@ -48,6 +48,8 @@ fn tcp() -> Tcp {
         retransmits: 3,
         unacknowledged: 1,
         since_received: Duration::ZERO,
+        sent: 4_100,
+        received: 830,
     }
 }
 

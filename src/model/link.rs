@@ -76,7 +76,16 @@ mod tests {
     fn tcp(retransmits: u32, unacknowledged: u32, since_received: u64) -> Tcp {
         let ms = Duration::from_millis;
         let (state, since_received) = (TcpState::Established, ms(since_received));
-        Tcp { state, rtt: ms(20), rtt_variation: ms(4), retransmits, unacknowledged, since_received }
+        Tcp {
+            state,
+            rtt: ms(20),
+            rtt_variation: ms(4),
+            retransmits,
+            unacknowledged,
+            since_received,
+            sent: 0,
+            received: 0,
+        }
     }
 
     #[test]

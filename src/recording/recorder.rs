@@ -46,7 +46,7 @@ impl Recorder {
         let begin = anchor.moment();
         let program = Scrubbed::new(env!("CARGO_PKG_VERSION"));
         let header = Header { program, run: begin, begin, wall: anchor.utc(begin), workers };
-        let events = bus.subscribe();
+        let events = bus.subscribe("recording");
         let progress = Arc::new(AtomicU64::new(0));
         let keeper = Keeper {
             path: path.to_owned(),

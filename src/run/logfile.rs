@@ -33,7 +33,7 @@ impl LogFile {
     pub fn open(path: &Path, fleet: Arc<Fleet>, bus: &Bus) -> io::Result<LogFile> {
         let file = private::append(path)?;
         let (done, finished) = oneshot::channel();
-        let (events, bus) = (bus.subscribe(), bus.clone());
+        let (events, bus) = (bus.subscribe("log"), bus.clone());
         let path = path.to_owned();
         let anchor = bus.begin();
         let keeper = Keeper { file, path, fleet, anchor, pending: Vec::new(), failing: false, lost: 0, bus };
@@ -165,7 +165,7 @@ mod tests {
     fn keeper(path: &Path) -> (Keeper, Subscription) {
         let file = private::append(path).expect("a file");
         let bus = Bus::new(Anchor::now());
-        let (heard, anchor, path) = (bus.subscribe(), bus.begin(), path.to_owned());
+        let (heard, anchor, path) = (bus.subscribe("log"), bus.begin(), path.to_owned());
         let fleet =
             Fleet { name: Scrubbed::new("f"), env: None, worker_size: 1, endpoints: Vec::new(), clients: Vec::new() };
         let keeper =

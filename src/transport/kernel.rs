@@ -48,6 +48,8 @@ pub(super) fn tcp(socket: BorrowedFd<'_>) -> Option<Tcp> {
         retransmits: info.tcpi_total_retrans,
         unacknowledged: info.tcpi_unacked,
         since_received: Duration::from_millis(info.tcpi_last_data_recv.into()),
+        sent: info.tcpi_bytes_acked,
+        received: info.tcpi_bytes_received,
     })
 }
 

@@ -829,3 +829,28 @@ proptest! {
         prop_assert_eq!(leaks(&shown), None, "{}", shown);
     }
 }
+
+#[test]
+fn every_error_in_metrics_is_told_with_its_place_and_a_hint() {
+    let said = errors(&format!(
+        "{HEAD}[[client]]\nid = \"x\"\nendpoints = [\"a\"]\n[metrics]\nlisten = \":9464\"\nlabl = \"site\"\n\
+         clients = {{ match = {{ endpoint = \"b\", id = 7, state = \"up\" }}, at_most = 0 }}\n"
+    ));
+    for words in [
+        "`listen` is not an address and a port: \":9464\"",
+        "write \"127.0.0.1:9464\", or \"0.0.0.0:9464\"",
+        "fleet.toml:7:10",
+        "unknown key \"labl\" in [metrics]",
+        "did you mean `label`?",
+        "there is no endpoint \"b\"",
+        "fleet.toml:9:36",
+        "`id` must be a client ID, with * for any text",
+        "unknown key \"state\" in `match`",
+        "`at_most` must be a whole number of clients",
+        "6 errors",
+    ] {
+        assert!(said.contains(words), "{words} is not in {said}");
+    }
+    let picked = format!("{HEAD}[[client]]\nid = \"x\"\nendpoints = [\"a\"]\n[metrics]\nclients = {{ at_most = 2 }}\n");
+    assert!(errors(&picked).contains("`clients` has no `match`"));
+}

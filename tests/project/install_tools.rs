@@ -21,6 +21,7 @@ for package; do
     case "$package" in
     cmake | mosquitto) echo '#!/bin/sh' >"$here/$package" && /bin/chmod +x "$here/$package" ;;
     openssh | openssh-server) echo '#!/bin/sh' >"$here/sshd" && /bin/chmod +x "$here/sshd" ;;
+    prometheus) echo '#!/bin/sh' >"$here/promtool" && /bin/chmod +x "$here/promtool" ;;
     ejabberd) echo '#!/bin/sh' >"$here/ejabberdctl" && /bin/chmod +x "$here/ejabberdctl" ;;
     libssl-dev | openssl-devel | openssl) : >"$here/openssl.pc" ;;
     pkg-config | pkgconf | pkgconf-pkg-config)
@@ -114,7 +115,10 @@ const APT: &str = "apt-get install -y -q --no-install-recommends";
 #[test]
 fn each_manager_gets_its_own_names_and_a_second_run_nothing() {
     let cases = [
-        ("apt-get", format!("{APT} cmake libssl-dev pkg-config mosquitto ejabberd openssh-server openssh-client")),
+        (
+            "apt-get",
+            format!("{APT} cmake libssl-dev pkg-config mosquitto ejabberd prometheus openssh-server openssh-client"),
+        ),
         (
             "dnf",
             "dnf install -y cmake openssl-devel pkgconf-pkg-config mosquitto openssh-server openssh-clients".into(),
@@ -141,7 +145,10 @@ fn a_build_does_not_ask_for_brokers() {
     let machine = Machine::of_user(0);
     machine.add("apt-get", MANAGER);
     assert_eq!(machine.run(&[]).ran, [format!("{APT} cmake libssl-dev pkg-config")]);
-    assert_eq!(machine.run(&["--tests"]).ran, [format!("{APT} mosquitto ejabberd openssh-server openssh-client")]);
+    assert_eq!(
+        machine.run(&["--tests"]).ran,
+        [format!("{APT} mosquitto ejabberd prometheus openssh-server openssh-client")]
+    );
     assert_eq!(machine.remove("mosquitto").run(&["--tests"]).ran, [format!("{APT} mosquitto")]);
     assert_eq!(machine.remove("ejabberdctl").run(&["--tests"]).ran, [format!("{APT} ejabberd")]);
 }

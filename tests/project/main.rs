@@ -2,4 +2,5 @@
 
 mod install_tools;
 mod layers;
+mod metrics;
 mod notice;

@@ -85,6 +85,8 @@ fn happened(client: ClientKey, second: u64) -> What {
                 retransmits: 1,
                 unacknowledged: 1,
                 since_received: Duration::from_secs(1),
+                sent: 300,
+                received: 200,
             },
         ),
         3 if client.0 == 2 => {

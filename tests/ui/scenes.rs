@@ -582,8 +582,16 @@ pub fn detail_late() -> Stage {
     for (n, retransmits) in [0, 3, 4, 6].into_iter().enumerate() {
         let (rtt, rtt_variation) = (Duration::from_micros(3_140), Duration::from_micros(910));
         let since_received = Duration::from_secs(1);
-        let tcp =
-            Tcp { state: TcpState::Established, rtt, rtt_variation, retransmits, unacknowledged: 2, since_received };
+        let tcp = Tcp {
+            state: TcpState::Established,
+            rtt,
+            rtt_variation,
+            retransmits,
+            unacknowledged: 2,
+            since_received,
+            sent: 0,
+            received: 0,
+        };
         s.tell(ago(3.9 - n as f64 * 0.9), What::Tcp(client, tcp));
     }
     let since = ago(4.2);

@@ -238,7 +238,16 @@ fn what_the_kernel_says_makes_a_client_slow_where_it_goes_on() {
         answer(known, ms(1_000 * second), 2);
         let ms_ = Duration::from_millis;
         let (state, since_received) = (TcpState::Established, ms_(since));
-        let tcp = Tcp { state, rtt: ms_(9), rtt_variation: ms_(3), retransmits, unacknowledged, since_received };
+        let tcp = Tcp {
+            state,
+            rtt: ms_(9),
+            rtt_variation: ms_(3),
+            retransmits,
+            unacknowledged,
+            since_received,
+            sent: 0,
+            received: 0,
+        };
         tell(known, ms(1_000 * second), What::Tcp(client, tcp));
         known.row(client).slow
     };

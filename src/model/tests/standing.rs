@@ -73,7 +73,10 @@ fn act() -> impl Strategy<Value = Option<What>> {
     let tcp = (client(), 0..4u32, 0..2u32).prop_map(|(client, retransmits, unacknowledged)| {
         let (rtt, rtt_variation, since_received) = (Duration::from_millis(20), Duration::ZERO, Duration::from_secs(9));
         let state = TcpState::Established;
-        What::Tcp(client, Tcp { state, rtt, rtt_variation, retransmits, unacknowledged, since_received })
+        What::Tcp(
+            client,
+            Tcp { state, rtt, rtt_variation, retransmits, unacknowledged, since_received, sent: 0, received: 0 },
+        )
     });
     let connack = (client(), any::<bool>()).prop_map(|(client, is_set)| {
         let server_keep_alive = is_set.then_some(7);

@@ -344,14 +344,16 @@ fn gate() -> impl Strategy<Value = Gate> {
 
 fn tcp() -> impl Strategy<Value = Tcp> {
     let state = select(vec![TcpState::Established, TcpState::CloseWait, TcpState::FinWait1]);
-    (state, time(), time(), any::<[u32; 2]>(), time()).prop_map(
-        |(state, rtt, rtt_variation, [retransmits, unacknowledged], since_received)| Tcp {
+    (state, time(), time(), any::<[u32; 2]>(), time(), any::<[u64; 2]>()).prop_map(
+        |(state, rtt, rtt_variation, [retransmits, unacknowledged], since_received, [sent, received])| Tcp {
             state,
             rtt,
             rtt_variation,
             retransmits,
             unacknowledged,
             since_received,
+            sent,
+            received,
         },
     )
 }

@@ -1,0 +1,38 @@
+//! Defines what a fleet file wants told to programs outside, and of which clients; telling it is done elsewhere.
+
+mod matching;
+
+use std::net::SocketAddr;
+
+pub use matching::Match;
+
+use crate::text::Scrubbed;
+
+/// All that is to be told.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Telling {
+    pub metrics: Metrics,
+}
+
+/// What metrics are served, and where (`[metrics]`).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Metrics {
+    /// Where to listen; `None` where nobody asked for metrics.
+    pub listen: Option<SocketAddr>,
+    /// The label of clients that is a label of the metrics, too.
+    pub label: Option<Scrubbed>,
+    /// The clients that have series of their own.
+    pub clients: Option<Picked>,
+}
+
+/// Clients that are told of one by one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Picked {
+    pub matching: Match,
+    /// The most of them; the first in the fleet's order.
+    pub at_most: usize,
+}
+
+impl Picked {
+    pub const AT_MOST: usize = 2_000;
+}
