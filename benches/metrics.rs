@@ -59,7 +59,7 @@ async fn measure(clients: usize, picked: Option<Picked>) -> (usize, Duration) {
         let detail = mqfleet::event::WorkerEvent::birth(std::process::id(), 1_000);
         bus.publish([Event { at: Moment::now(), what: What::Worker { worker, event, detail } }]);
     }
-    let step = |n: usize, from, to, reason| {
+    let step = move |n: usize, from, to, reason| {
         let (client, endpoint, detail) = (ClientKey(n as u32), endpoint(n), Scrubbed::default());
         let step = Transition { client, endpoint, from, to, reason, detail, attempt: 1, next_try: None };
         Event { at: Moment::now(), what: What::State(step) }

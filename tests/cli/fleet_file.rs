@@ -843,7 +843,7 @@ fn every_error_in_metrics_is_told_with_its_place_and_a_hint() {
         "unknown key \"labl\" in [metrics]",
         "did you mean `label`?",
         "there is no endpoint \"b\"",
-        "fleet.toml:9:36",
+        "fleet.toml:9:34",
         "`id` must be a client ID, with * for any text",
         "unknown key \"state\" in `match`",
         "`at_most` must be a whole number of clients",
