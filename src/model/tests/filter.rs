@@ -188,7 +188,6 @@ fn figures_of_a_client_are_what_its_row_shows() {
         ("for=1m", &[1]),
         ("availability=50%", &[1]),
         ("availability<100%", &[1]),
-        ("worker:1", &[2, 3]),
         ("reconnects>0", &[]),
         ("protocol:5 endpoint=eu-1 transport:mqtt", &[0, 1, 2, 3]),
         ("reason:connection_lost", &[1]),
