@@ -17,5 +17,5 @@ mod systemd;
 pub use client::{Attached, Commands, attach};
 pub use protocol::{Purpose, Role, Who};
 pub use server::{Options, run, socket_of};
-pub use socket::{AgentError, Target, relay};
+pub use socket::{AgentError, Target, relay, running};
 pub use start::start;
