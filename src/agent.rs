@@ -19,5 +19,5 @@ pub use client::{Attached, Commands, attach};
 pub use protocol::{Purpose, Reload, Role, Who};
 pub use reload::{Reread, Wrong};
 pub use server::{Options, run, socket_of};
-pub use socket::{AgentError, Target, relay};
+pub use socket::{AgentError, Target, relay, running};
 pub use start::start;

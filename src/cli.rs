@@ -28,7 +28,7 @@ use crate::{
     bus::Bus,
     check::{self, Host, Plan},
     clock::Anchor,
-    console,
+    console::{self, Chosen},
     control::{self, Selection},
     debug_log,
     doctor::{self, Patient},
@@ -278,8 +278,14 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             let look = dress.appearance()?;
             let purpose = if read_only { Purpose::Watch } else { Purpose::Console };
             block_on(async {
-                let attached = agent::attach(&target.unwrap_or(Target::Only), purpose).await?;
-                console::attached(attached, look).await.map_err(Into::into)
+                let target = match target {
+                    Some(target) => target,
+                    None => match chosen().await? {
+                        Chosen::One(target) => target,
+                        Chosen::None(code) => return Ok(code),
+                    },
+                };
+                console::attached(agent::attach(&target, purpose).await?, look).await.map_err(Into::into)
             })?
         }
         Command::Ls { target, whom, format } => {
@@ -497,6 +503,15 @@ fn print_check(fleet: &Fleet, file: &str, format: Format) -> std::io::Result<()>
 
 /// Runs it to its end, and what it started with it. A read of a file that hangs is waited for by nobody: it
 /// cannot be called off.
+/// Which agent to attach to where none was named: where there are several, and somebody at a terminal, that is asked.
+async fn chosen() -> Result<Chosen<Target>> {
+    let running = if has_screen() { agent::running().await } else { Vec::new() };
+    match running.len() {
+        0 | 1 => Ok(Chosen::One(Target::Only)), // which says by itself that there is none, or names several
+        _ => Ok(console::choose("attach to which fleet?", running).await?),
+    }
+}
+
 fn block_on<F: Future>(run: F) -> Result<F::Output> {
     /// How long what runs beside it may take to end.
     const ENDING: Duration = Duration::from_secs(1);

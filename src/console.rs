@@ -1,5 +1,6 @@
 //! Defines the console, of a live run or of a recording: one loop over keys, news, signals and time, and when a frame is drawn; what is on it is the UI's matter.
 
+mod choice;
 mod feed;
 mod input;
 mod report;
@@ -17,6 +18,7 @@ use futures_util::StreamExt;
 use tokio::time::sleep_until;
 use tracing::debug;
 
+pub use choice::{Chosen, choose};
 pub use screen::exit_on_panic;
 
 use crate::{

@@ -13,7 +13,7 @@ use rustix::{
 };
 use tokio::net::{UnixListener, UnixStream};
 
-use crate::{stdio, wire::WireError};
+use crate::{stdio, text::Scrubbed, wire::WireError};
 
 /// Why there is no agent to be had.
 #[derive(Debug, thiserror::Error)]
@@ -133,6 +133,23 @@ fn sockets() -> Vec<(String, PathBuf)> {
     found
 }
 
+/// Those of them that somebody listens at; the others are what killed agents left.
+async fn answering() -> Vec<(String, PathBuf, UnixStream)> {
+    let mut answering = Vec::new();
+    for (name, path) in sockets() {
+        if let Ok(stream) = UnixStream::connect(&path).await {
+            answering.push((name, path, stream));
+        }
+    }
+    answering
+}
+
+/// The agents that run on this host, by the names of their fleets, with where they listen.
+pub async fn running() -> Vec<(Scrubbed, Target)> {
+    let running = answering().await.into_iter();
+    running.map(|(name, path, _)| (Scrubbed::new(&name), Target::Path(path))).collect()
+}
+
 /// Connects to an agent on this host.
 pub(super) async fn connect(target: &Target) -> Result<UnixStream, AgentError> {
     let at = |path: PathBuf| async move {
@@ -145,17 +162,11 @@ pub(super) async fn connect(target: &Target) -> Result<UnixStream, AgentError> {
             at(found.map_or_else(|| path_of(name), |(_, path)| path)).await
         }
         Target::Only => {
-            let mut running = Vec::new();
-            for (name, path) in sockets() {
-                // A socket that nobody listens at is what a killed agent left.
-                if let Ok(stream) = UnixStream::connect(&path).await {
-                    running.push((name, stream));
-                }
-            }
+            let mut running = answering().await;
             match running.len() {
                 0 => Err(AgentError::NoAgent { folder: folder() }),
-                1 => Ok(running.remove(0).1),
-                _ => Err(AgentError::Several { names: running.into_iter().map(|(name, _)| name).collect() }),
+                1 => Ok(running.remove(0).2),
+                _ => Err(AgentError::Several { names: running.into_iter().map(|(name, ..)| name).collect() }),
             }
         }
         Target::Ssh { .. } => Err(AgentError::Target("ssh://".to_owned())),

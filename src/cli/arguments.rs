@@ -88,7 +88,8 @@ pub(super) enum Command {
     },
     /// Show the fleet of an agent in the console; q leaves it, and it goes on
     Attach {
-        /// The fleet's name, the path of an agent's socket, or `ssh://[USER@]HOST[:PORT]/NAME`; nothing for the only one
+        /// The fleet's name, the path of an agent's socket, or `ssh://[USER@]HOST[:PORT]/NAME`; nothing for the only one, or
+        /// a list to choose from
         target: Option<Target>,
         /// Look only: the agent refuses whatever this console would change
         #[arg(long)]
@@ -101,7 +102,7 @@ pub(super) enum Command {
     },
     /// List the clients of a running agent, with the columns of the console
     Ls {
-        /// As for `attach`
+        /// As for `attach`, but that it gives no list to choose from
         target: Option<Target>,
         /// Only these clients: a query as in the console's filter, such as state:rej,wait or "p99>250ms"
         #[arg(long = "where", visible_alias = "filter", value_name = "QUERY", value_parser = query)]

@@ -1,5 +1,6 @@
 //! Agents and who attaches to them, as real processes: consoles come and go, are killed and stopped, and the fleet does not notice.
 
+mod choice;
 mod far;
 mod manager;
 mod reload;
