@@ -122,6 +122,11 @@ pub async fn run(
         Order::Stop => (Some(Command::Stop), BTreeSet::new(), State::Up),
         Order::Reload => (None, BTreeSet::new(), State::Up),
     };
+    let is_of_state = matches!(order, Order::Connect(_) | Order::Disconnect(_));
+    let wanted: BTreeSet<ClientKey> = match &command {
+        Some(Command::Connect(clients) | Command::Disconnect(clients)) => clients.iter().copied().collect(),
+        _ => BTreeSet::new(),
+    };
     if by_force {
         attached.commands.ask(None).await?;
     }
@@ -140,13 +145,18 @@ pub async fn run(
     while !waiting.is_empty() {
         let Ok(events) = timeout_at(end, attached.events.next()).await else { break };
         let Some(events) = events else { return Err(AgentError::Wire(crate::wire::WireError::Closed).into()) };
-        for event in events.into_iter().filter(|event| event.at >= asked) {
+        for event in events {
             attached.known.apply(&event);
             let What::State(step) = event.what else { continue };
-            if step.to == goal {
-                waiting.remove(&step.client);
+            // What came before the order changes who is where it is to be, but is no reconnect.
+            match event.at >= asked || is_of_state {
+                true if step.to == goal => drop(waiting.remove(&step.client)),
+                true if event.at < asked && wanted.contains(&step.client) => drop(waiting.insert(step.client)),
+                _ => {}
             }
-            last.insert(step.client, step);
+            if event.at >= asked {
+                last.insert(step.client, step);
+            }
         }
     }
     let fleet = attached.known.fleet().clone();

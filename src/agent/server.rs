@@ -359,21 +359,11 @@ impl Connection {
             return Err("it is about clients or endpoints that this fleet has not".to_owned());
         }
         let allowed = self.is_allowed();
-        let refused = allowed.as_ref().err().map(String::as_str);
-        {
-            let mut kept = self.shared.kept();
-            let Kept { state, wishes, audit } = &mut *kept;
-            if let Err(error) = audit.write(&fleet, &self.who, &command, refused) {
-                // What cannot be audited is done all the same, and that is said.
-                self.shared.notice(Level::Error, &format!("the audit log takes no line: {error}"));
-            }
-            if allowed.is_ok()
-                && wishes.note(&fleet, &command)
-                && let Err(error) = state.keep_wishes(wishes)
-            {
-                self.shared.notice(Level::Error, &format!("a restart will not know of it: {error}"));
-            }
-        }
+        let (shared, who, order, refused) =
+            (self.shared.clone(), self.who.clone(), command.clone(), allowed.clone().err());
+        let of = fleet.clone();
+        // A disk that hangs holds up who commands, and nobody else.
+        let _ = tokio::task::spawn_blocking(move || shared.keep(&of, &who, &order, refused.as_deref())).await;
         allowed?;
         self.shared.notice(Level::Info, &format!("{} {}", self.who, audit::words(&fleet, &command)));
         if command == Command::Stop {
@@ -403,6 +393,22 @@ impl Shared {
             begin: begin.moment(),
             wall: begin.utc(begin.moment()),
             workers: self.workers,
+        }
+    }
+
+    /// Keeps an order: in the audit log, and where it was not refused, for the next start.
+    fn keep(&self, fleet: &Fleet, who: &Who, command: &Command, refused: Option<&str>) {
+        let mut kept = self.kept();
+        let Kept { state, wishes, audit } = &mut *kept;
+        if let Err(error) = audit.write(fleet, who, command, refused) {
+            // What cannot be audited is done all the same, and that is said.
+            self.notice(Level::Error, &format!("the audit log takes no line: {error}"));
+        }
+        if refused.is_none()
+            && wishes.note(fleet, command)
+            && let Err(error) = state.keep_wishes(wishes)
+        {
+            self.notice(Level::Error, &format!("a restart will not know of it: {error}"));
         }
     }
 

@@ -126,7 +126,11 @@ impl Files {
             let was = about.modified().ok()?.elapsed().unwrap_or_default();
             Some((about.ino(), Age { seen: opened, was }))
         });
-        Ok(Files { ages: ages.collect(), path: path.to_owned(), file, limits, written: 0, entrance: 0, opened })
+        let ages = ages.collect();
+        let mut files = Files { ages, path: path.to_owned(), file, limits, written: 0, entrance: 0, opened };
+        // Of runs that end before their first file is full.
+        files.tidy(opened);
+        Ok(files)
     }
 
     /// Hands a whole segment to the kernel: from there the death of this program cannot take it back.
@@ -259,6 +263,18 @@ mod tests {
         assert_eq!(older.len(), fs::read_dir(dir.path()).unwrap().count() - 1, "a gap");
         assert!(older.len() >= 5, "too much went: {older:?}");
         assert!(!files.is_full() || files.written > 0);
+    }
+
+    #[test]
+    fn runs_that_end_early_keep_to_the_limit_all_together() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let path = dir.path().join("run");
+        let limits = Limits { size: Some(Limits::SIZE_MIN), age: None };
+        for _ in 0..100 {
+            Files::create(&path, limits).unwrap().write(&segment(2_000)).unwrap();
+        }
+        let sizes: Vec<u64> = older_files(&path).map(|path| path.metadata().unwrap().len()).collect();
+        assert!(sizes.iter().sum::<u64>() <= Limits::SIZE_MIN && sizes.len() > 20, "{sizes:?}");
     }
 
     #[test]
