@@ -249,9 +249,15 @@ struct Field {
 impl Field {
     /// The column of a place in its text, in bytes; that of its edge where it is out of sight.
     fn x(&self, text: &str, at: usize) -> u16 {
-        let before = width(&Scrubbed::new(&text[..at])).saturating_sub(self.hidden);
+        let before = width(&shown(&text[..at])).saturating_sub(self.hidden);
         self.line.x + before.min(self.line.width.saturating_sub(1))
     }
+}
+
+/// A typed text without what a terminal would obey; whole, however long it is.
+fn shown(text: &str) -> String {
+    let chars: Vec<char> = text.chars().collect();
+    chars.chunks(Scrubbed::MAX).map(|part| Scrubbed::new(&part.iter().collect::<String>()).to_string()).collect()
 }
 
 /// A line that is being typed behind what it is for, and what its keys do at its end.
@@ -271,7 +277,7 @@ pub(super) fn typed(screen: &Screen, buf: &mut Buffer, line: Rect, input: &Input
 /// A line of text being typed, scrolled so that its cursor is seen.
 fn field(screen: &Screen, buf: &mut Buffer, line: Rect, input: &Input) -> Field {
     let before: String = input.value().chars().take(input.cursor()).collect();
-    let (before, all) = (Scrubbed::new(&before), Scrubbed::new(input.value()));
+    let (before, all) = (shown(&before), shown(input.value()));
     let room = line.width.saturating_sub(1);
     let mut hidden = 0;
     let mut skipped = 0;
