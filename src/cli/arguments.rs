@@ -39,7 +39,7 @@ pub(super) enum Command {
         #[arg(long)]
         connect: bool,
         /// Fail (exit code 3) where a query means a client that was connected: "p99>250ms"; more than once for several
-        #[arg(long, value_name = "QUERY", requires = "connect", value_parser = query)]
+        #[arg(long, value_name = "QUERY", requires = "connect", allow_hyphen_values = true, value_parser = query)]
         fail_if: Vec<Query>,
         #[arg(long, value_enum, default_value = "text")]
         format: Format,
@@ -105,7 +105,7 @@ pub(super) enum Command {
         /// As for `attach`, but that it gives no list to choose from
         target: Option<Target>,
         /// Only these clients: a query as in the console's filter, such as state:rej,wait or "p99>250ms"
-        #[arg(long = "where", visible_alias = "filter", value_name = "QUERY", value_parser = query)]
+        #[arg(long = "where", visible_alias = "filter", value_name = "QUERY", allow_hyphen_values = true, value_parser = query)]
         whom: Option<Query>,
         #[arg(long, value_enum, default_value = "text")]
         format: Format,
@@ -316,7 +316,7 @@ pub(super) struct Whom {
     /// Their client IDs
     pub clients: Vec<String>,
     /// Those that a query means, as in the console's filter: "endpoint:eu-2 down>5m"
-    #[arg(long = "where", visible_alias = "filter", value_name = "QUERY", value_parser = query)]
+    #[arg(long = "where", visible_alias = "filter", value_name = "QUERY", allow_hyphen_values = true, value_parser = query)]
     pub whom: Option<Query>,
     #[arg(long)]
     pub all: bool,

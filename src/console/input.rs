@@ -126,3 +126,28 @@ fn type_key(model: &mut Model, key: &KeyEvent, now: Moment) -> Effect {
     }
     Effect::Nothing
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fleet::Fleet;
+
+    #[test]
+    fn a_question_mark_in_an_empty_filter_shows_the_fields_and_anything_else_is_typed() {
+        let (mut model, keymap) = (Model::new(Fleet::none(), Moment(0)), Keymap::builtin());
+        model.set_height(10);
+        let mut press = |code| {
+            let key = KeyEvent::new(code, KeyModifiers::NONE);
+            handle(&mut model, &keymap, Scope::Own, &Event::Key(key), Moment(1));
+            match (model.mode(), model.base()) {
+                (Mode::Help(_), Mode::Filter(_)) => "help".to_owned(),
+                (Mode::Filter(input), _) => input.value().to_owned(),
+                (mode, _) => format!("{mode:?}"),
+            }
+        };
+        assert_eq!([KeyCode::Char('/'), KeyCode::Char('?'), KeyCode::Esc].map(&mut press), ["", "help", ""]);
+        let typed = [KeyCode::Char('p'), KeyCode::Char('9'), KeyCode::Tab, KeyCode::Char('?')].map(&mut press);
+        assert_eq!(typed, ["p", "p9", "p99>", "p99>?"]);
+        assert_eq!([KeyCode::Up, KeyCode::Enter, KeyCode::Esc].map(&mut press), ["p99>?", "p99>?", "Table"]);
+    }
+}

@@ -100,14 +100,10 @@ fn is_state(subject: &impl Subject, text: &Text) -> bool {
     subject.badge().words().into_iter().chain(down).any(|word| text.begins(word))
 }
 
-/// Whether it is in `name=value`.
+/// Whether it is in a label's name or value; with a `=` of its own, in `name=value`.
 fn is_in_label(text: &Text, name: &str, value: &str) -> bool {
-    match text {
-        Text::Literal(literal) => match literal.as_str().split_once('=') {
-            Some(_) => text.is_in(&format!("{name}={value}")),
-            None => text.is_in(name) || text.is_in(value),
-        },
-        Text::Glob(glob) if !glob.as_str().contains('=') => text.is(name) || text.is(value),
-        Text::Glob(_) | Text::Regex(_) => text.is_in(&format!("{name}={value}")),
+    match text.has_equals_sign() {
+        true => text.is_in(&format!("{name}={value}")),
+        false => text.is_in(name) || text.is_in(value),
     }
 }

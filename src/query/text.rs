@@ -20,6 +20,16 @@ impl Text {
         if text.contains('*') { Text::Glob(Glob::new(text)) } else { Text::Literal(Literal::new(text)) }
     }
 
+    /// Whether it may be about a name and its value at once.
+    pub(super) fn has_equals_sign(&self) -> bool {
+        let source = match self {
+            Text::Literal(literal) => &literal.text,
+            Text::Glob(glob) => &glob.text,
+            Text::Regex(pattern) => &pattern.source,
+        };
+        source.contains('=')
+    }
+
     /// Whether it is found in `text`.
     pub(super) fn is_in(&self, text: &str) -> bool {
         match self {

@@ -208,6 +208,23 @@ fn one_commands_and_who_may_not_hears_why() {
     // A script takes over as well, if it is told to, and says when it is done.
     let done = agent.run(&["ctl", "test", "reconnect", "press-0005", "--take-over"]);
     assert!(done.status.success(), "{}", text(&done));
+    // Or whom a query means; `--filter` is its other name.
+    for flag in ["--where", "--filter"] {
+        let listed = agent.run(&["ls", "test", "--format", "json", flag, "state:off or id:press-*5"]);
+        let listed = String::from_utf8(listed.stdout).expect("UTF-8");
+        let listed: Vec<Value> = listed.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        let names: Vec<&str> = listed.iter().filter_map(|row| row["client"].as_str()).collect();
+        assert_eq!(names, ["press-0002", "press-0005"]);
+    }
+    let done = agent.run(&["ctl", "test", "connect", "--where", "state:off up<1m"]);
+    assert!(text(&done).contains("no client matches state:off up<1m"), "{}", text(&done));
+    let wrong = agent.run(&["ls", "test", "--where", "state:off stat:up"]);
+    assert_eq!(wrong.status.code(), Some(2));
+    let said = text(&wrong);
+    assert!(
+        said.contains("state:off stat:up\n          ^^^^ there is no field \"stat\"\ndid you mean state?"),
+        "{said}"
+    );
     let nobody = agent.run(&["ctl", "test", "reconnect", "press-9999"]);
     assert!(text(&nobody).contains("has no client \"press-9999\""), "{}", text(&nobody));
 

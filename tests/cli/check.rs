@@ -42,6 +42,20 @@ fn what_all_clients_have_alike_is_one_line() {
 }
 
 #[test]
+fn a_check_fails_where_a_query_means_somebody() {
+    let broker = Mosquitto::with(Setup::default());
+    let file = fleet(broker.port(), "labels = { site = 'hall-3' }");
+    let passes = check(&file, &["--fail-if", "-state:up", "--fail-if", "p99>1h"]);
+    assert_eq!(passes, (Some(0), "all 200 clients connected\n".to_owned()));
+    let arguments =
+        ["check", file.path(), "--connect", "--fail-if", "down", "--fail-if", "label.site:hall-3 id:press-00*"];
+    let fails = Command::new(program()).args(arguments).output().unwrap();
+    let said = String::from_utf8(fails.stderr).unwrap();
+    assert_eq!(fails.status.code(), Some(3), "{said}");
+    assert!(said.contains("label.site:hall-3 id:press-00*: press-001 and 8 more") && !said.contains("down:"), "{said}");
+}
+
+#[test]
 fn a_lesser_subscription_of_all_clients_is_one_line() {
     let broker = Mosquitto::with(Setup { lines: vec!["max_qos 0".into()], ..Setup::default() });
     let file = fleet(broker.port(), "subscribe = [{ topic = 'cmd/%c/#', qos = 1 }]");

@@ -240,3 +240,24 @@ fn a_mistake_in_the_filter_is_told_in_its_place() {
         }
     }
 }
+
+#[test]
+fn the_help_of_a_filter_has_every_field_at_every_size() {
+    for (width, height) in [(40, 10), (80, 24), (120, 40), (200, 60)] {
+        let mut s = hostile();
+        s.act(Action::Filter);
+        s.act(Action::Help);
+        s.model.set_help_below(120);
+        let mut seen = String::new();
+        for _ in 0..120 {
+            let (buffer, _) = s.draw(width, height, "terminal", Glyphs::UNICODE);
+            seen += &(0..height).map(|y| line(&buffer, y).concat() + "\n").collect::<String>();
+            s.act(Action::Down);
+        }
+        for info in &mqfleet::query::FIELDS {
+            assert!(seen.contains(info.name) && seen.contains(info.help.split(' ').next().unwrap()), "{}", info.name);
+        }
+        s.act(Action::Back);
+        assert!(matches!(s.model.mode(), Mode::Filter(_)), "it comes back to what was typed");
+    }
+}
