@@ -82,7 +82,7 @@ impl Metrics {
                         sheet: Arc::new(sheet),
                         ready,
                         up,
-                        all: counts.known.rows().len(),
+                        all: counts.known.totals().all(),
                     };
                     *board.posted() = Some(posted);
                 }
@@ -128,7 +128,7 @@ struct Posted {
     /// Workers that hold their clients; clients that are up, and all.
     ready: usize,
     up: u32,
-    all: usize,
+    all: u32,
 }
 
 impl Board {

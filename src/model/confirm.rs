@@ -73,7 +73,7 @@ impl Wish {
         let tier = match targets {
             0 | 1 => 0,
             2..=50 => 1,
-            n if n <= 1_000 && n * 20 <= fleet.clients.len() => 2,
+            n if n <= 1_000 && n * 20 <= fleet.keys().count() => 2,
             _ => 3,
         };
         tier + u8::from(fleet.is_prod())

@@ -125,16 +125,17 @@ impl Values for Known {
 
     fn values(&self, field: Field, label: Option<&str>, begin: &str) -> Vec<String> {
         let fleet = self.fleet();
+        let endpoints = fleet.endpoint_keys().map(|key| fleet.endpoint(key));
         match field {
-            Field::Endpoint => fleet.endpoints.iter().map(|endpoint| endpoint.name.to_string()).collect(),
-            Field::Address => fleet.endpoints.iter().map(|endpoint| endpoint.address()).collect(),
+            Field::Endpoint => endpoints.map(|endpoint| endpoint.name.to_string()).collect(),
+            Field::Address => endpoints.map(|endpoint| endpoint.address()).collect(),
             Field::Label | Field::LabelNamed => {
                 let is_it = |name: &str| label.is_none_or(|label| name.eq_ignore_ascii_case(label));
                 let groups = self.groups().all().iter().filter(|group| is_it(&group.label));
                 groups.map(|group| group.value.to_string()).collect()
             }
             Field::Id if !begin.is_empty() => {
-                let names = fleet.clients.iter().map(|client| client.name.as_str());
+                let names = fleet.keys().map(|key| fleet.client(key).name.as_str());
                 let lower = begin.to_lowercase();
                 let begun = names.filter(|name| name.get(..lower.len()).is_some_and(|b| b.to_lowercase() == lower));
                 begun.take(LOOKED_AT).map(str::to_owned).collect()

@@ -268,3 +268,41 @@ fn what_is_no_page_and_no_address_says_so() {
     }
     drop(run);
 }
+
+#[test]
+fn figures_follow_a_fleet_file_that_is_read_anew() {
+    let broker = Mosquitto::start();
+    let port = free_port();
+    let metrics = format!(
+        "[metrics]\nlisten = \"127.0.0.1:{port}\"\nlabel = \"site\"\nclients = {{ match = {{ endpoint = \"eu-1\" }}, at_most = 20 }}"
+    );
+    let (before, other) = (file(broker.port(), &metrics), file(broker.port(), &metrics));
+    let folder = before.dir.path().join("folders");
+    let mut agent = Command::new(program());
+    agent.args(["agent", before.path()]).env("XDG_RUNTIME_DIR", &folder).env("XDG_STATE_HOME", &folder);
+    let agent = Guard(agent.stdin(Stdio::null()).stderr(Stdio::null()).spawn().expect("the agent starts"));
+    let all_up = |count: f64| move |series: &Series| sum(series, "mqfleet_clients", "state=\"up\"") == count;
+    wait_for(port, "all up", all_up(15.0));
+
+    // Three of them go, and two come, at another site.
+    let text = std::fs::read_to_string(other.path()).expect("the file").replace("count = 15", "count = 12");
+    let new = "[[client]]\nid = \"crane-%i\"\ncount = 2\nendpoints = [\"eu-1\"]\nlabels = { site = \"hall-9\" }\n";
+    std::fs::write(before.path(), format!("{text}\n{new}")).expect("the file");
+    process::signal(agent.0.id(), Signal::HUP);
+    let now = wait_for(port, "who is new", |series| {
+        all_up(14.0)(series) && sum(series, "mqfleet_clients", "site=\"hall-9\",state=\"up\"") == 2.0
+    });
+    assert_eq!((sum(&now, "mqfleet_clients", ""), sum(&now, "mqfleet_connects_total", "")), (14.0, 17.0), "{now:#?}");
+    assert_eq!((sum(&now, "mqfleet_client_up", "crane"), sum(&now, "mqfleet_client_up", "")), (2.0, 14.0));
+    assert_eq!(get(port, "/readyz", "").expect("an answer").2, "14 of 14 clients are up\n");
+}
+
+/// A process that does not outlive its test.
+struct Guard(std::process::Child);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
