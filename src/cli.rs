@@ -256,7 +256,8 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             let _debug_log = start_debug_log(&kept.debug)?;
             let mut loaded = fleet_file::load(&file)?;
             let (group, telling) = (loaded.agent_group.take(), std::mem::take(&mut loaded.telling));
-            let reread = Box::new(move || reread(&file));
+            let start = (group.clone(), telling.clone());
+            let reread = Box::new(move || reread(&file, &start));
             let options = agent::Options { group, fleet: warned(loaded), seed: fastrand::u64(..), reread };
             raise_file_limit();
             block_on(agent::run(options, |fleet, bus| keep(fleet, bus, &kept, &telling)))?
@@ -426,14 +427,15 @@ fn warned(loaded: Loaded) -> Fleet {
     loaded.fleet
 }
 
-/// Reads the fleet file of a running agent anew.
-fn reread(file: &Path) -> Result<Reread, Wrong> {
+/// Reads the fleet file of a running agent anew. Of what it was started with, group and metrics stay as they are.
+fn reread(file: &Path, (group, telling): &(Option<String>, Telling)) -> Result<Reread, Wrong> {
     let loaded = fleet_file::load(file);
-    // What is told, and where, is as it was until the agent starts anew.
-    let Loaded { fleet, agent_group: group, warnings, telling: _ } =
-        loaded.map_err(|errors| Wrong { text: errors.render(false), lines: errors.lines() })?;
-    let warnings = warnings.iter().map(|warning| warning.title().to_owned()).collect();
-    Ok(Reread { fleet, group, warnings })
+    let loaded = loaded.map_err(|errors| Wrong { text: errors.render(false), lines: errors.lines() })?;
+    let tables = [("[agent] group", loaded.agent_group == *group), ("[metrics]", loaded.telling == *telling)];
+    let differing = tables.into_iter().filter(|(_, is_same)| !is_same);
+    let later = differing.map(|(table, _)| format!("{table} holds only after a restart")).collect();
+    let warnings = loaded.warnings.iter().map(|warning| warning.title().to_owned()).collect();
+    Ok(Reread { fleet: loaded.fleet, later, warnings })
 }
 
 /// Starts the developer's log, where it was asked for. What is returned is to be kept until all has ended.

@@ -19,8 +19,8 @@ use crate::{
 #[derive(Debug)]
 pub struct Reread {
     pub fleet: Fleet,
-    /// Whose members may attach, beside the agent's own user.
-    pub group: Option<String>,
+    /// What differs and holds only after a restart, a line each.
+    pub later: Vec<String>,
     /// What is doubtful about it all the same, a line each.
     pub warnings: Vec<String>,
 }
@@ -54,8 +54,10 @@ impl Shared {
         self.manager.tell(&format!("RELOADING=1\nMONOTONIC_USEC={}", Moment::now().0));
         let done = self.take_in(who).await;
         self.manager.tell("READY=1");
+        if let Err(wrong) = &done {
+            self.audit_reload(who, 0, wrong.lines.first().cloned().or_else(|| Some(String::new()))).await;
+        }
         done.map_err(|wrong| {
-            self.audit_reload(who, 0, Some(wrong.lines.first().map_or("", String::as_str)));
             self.notice(Level::Error, &format!("{who} reloads: the fleet file is wrong, and nothing changes"));
             wrong.lines.iter().for_each(|line| self.notice(Level::Error, line));
             wrong.text
@@ -67,16 +69,12 @@ impl Shared {
         // A read that hangs, or a key that takes long to open, is to hold nobody up.
         let read = tokio::task::spawn_blocking(move || (shared.reread)()).await;
         let read = read.map_err(|error| Wrong::one(format!("reading the fleet file ended by itself: {error}")))?;
-        let Reread { fleet, group, warnings } = read?;
+        let Reread { fleet, later, warnings } = read?;
         let name = self.fleet().name.clone();
         if fleet.name != name {
             let new = &fleet.name;
             let text = format!("the fleet's name is {new:?} by now, and this is the agent of {name:?}: restart it");
             return Err(Wrong::one(text));
-        }
-        let mut later = Vec::new();
-        if group != self.group {
-            later.push("[agent] group holds only after a restart".to_owned());
         }
         let fleet = self.kept().wishes.apply(fleet);
         let ended = || Wrong::one("the engine has ended".to_owned());
@@ -84,10 +82,12 @@ impl Shared {
         let words = words(&fleet, &difference);
         let parts = &difference.clients;
         let count = parts.added.len() + parts.changed.len() + parts.adjusted.len() + parts.removed.len();
-        self.audit_reload(who, count, None);
+        self.audit_reload(who, count, None).await;
         self.notice(Level::Info, &format!("{who} reloads: {words}"));
         warnings.iter().chain(&later).for_each(|line| self.notice(Level::Warning, line));
-        for order in self.orders_for(&fleet, &difference) {
+        let (shared, of) = (self.clone(), fleet.clone());
+        let orders = tokio::task::spawn_blocking(move || shared.orders_for(&of, &difference)).await;
+        for order in orders.unwrap_or_default() {
             let _ = self.commands.send(order).await; // an engine that has ended closes its events
         }
         let later = later.iter().map(|line| Scrubbed::new(line)).collect();
@@ -110,10 +110,15 @@ impl Shared {
         wishes.orders(fleet).into_iter().filter(is_new).collect()
     }
 
-    pub(super) fn audit_reload(&self, who: &Who, clients: usize, refused: Option<&str>) {
-        if let Err(error) = self.kept().audit.write_reload(who, clients, refused) {
-            self.notice(Level::Error, &format!("the audit log takes no line: {error}"));
-        }
+    /// Where the disk hangs, who reloads waits, and nobody else.
+    pub(super) async fn audit_reload(self: &Arc<Self>, who: &Who, clients: usize, refused: Option<String>) {
+        let (shared, who) = (self.clone(), who.clone());
+        let write = move || {
+            if let Err(error) = shared.kept().audit.write_reload(&who, clients, refused.as_deref()) {
+                shared.notice(Level::Error, &format!("the audit log takes no line: {error}"));
+            }
+        };
+        let _ = tokio::task::spawn_blocking(write).await;
     }
 }
 

@@ -64,7 +64,6 @@ pub(super) struct Shared {
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) reviser: Reviser,
     pub(super) reread: Box<dyn Fn() -> Result<Reread, Wrong> + Send + Sync>,
-    pub(super) group: Option<String>,
     /// Held while the fleet file is read and taken in.
     pub(super) reloading: tokio::sync::Mutex<()>,
     pub(super) manager: Manager,
@@ -115,7 +114,6 @@ where
         workers: run.workers(),
         reviser: run.reviser(),
         reread,
-        group,
         reloading: tokio::sync::Mutex::default(),
         manager: Manager::of_environment(),
         bus,
@@ -347,7 +345,7 @@ impl Connection {
 
     async fn reload(&mut self) -> Result<Reload, String> {
         if let Err(why) = self.is_allowed() {
-            self.shared.audit_reload(&self.who, 0, Some(&why));
+            self.shared.audit_reload(&self.who, 0, Some(why.clone())).await;
             return Err(why);
         }
         self.shared.reload(&self.who).await

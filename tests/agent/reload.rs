@@ -206,3 +206,19 @@ fn a_reload_is_in_the_recording() {
     let names: Vec<_> = page["clients"].as_array().expect("clients").iter().map(|c| c["client"].clone()).collect();
     assert_eq!(names, ["press-0001", "press-0002", "press-0003", "new"]);
 }
+
+#[test]
+fn what_holds_only_after_a_restart_is_said() {
+    let broker = Mosquitto::start();
+    let file = FleetFile::new("");
+    let write = |text: String| fs::write(file.path(), text).expect("the fleet file");
+    write(fleet(broker.port(), 2, ""));
+    let agent = Agent::start(&file);
+    agent.wait_up(2);
+    write(fleet(broker.port(), 2, "[metrics]\nlabel = \"site\""));
+    let done = agent.run(&["reload", "test"]);
+    assert!(done.status.success(), "{}", text(&done));
+    assert_eq!(String::from_utf8_lossy(&done.stdout), "nothing differs, 2 kept\n");
+    assert!(text(&done).contains("warning: [metrics] holds only after a restart"), "{}", text(&done));
+    agent.end();
+}
