@@ -147,7 +147,7 @@ impl Draft {
     /// The segment's bytes, label and frame, with the label itself; what was drafted is gone then.
     ///
     /// # Errors
-    /// Where zstd fails, or where there are more lines than a segment may have.
+    /// Where zstd fails, or where there are more bytes of lines than a reader takes in a segment.
     pub fn finish(
         &mut self,
         packer: &mut zstd::bulk::Compressor<'_>,
@@ -167,6 +167,15 @@ impl Draft {
             ..Label::default()
         };
         mark(&mut label);
+        if !label.is_sound() {
+            let most = if label.is_entrance { Label::ENTRANCE_MAX } else { Label::OTHER_MAX };
+            let text = format!(
+                "a segment would be {} MiB, of at most {}: so many clients cannot be recorded",
+                text.len() >> 20,
+                most >> 20
+            );
+            return Err(io::Error::other(text)); // no reader would take it
+        }
         let mut bytes = Vec::with_capacity(Label::LEN + packed.len());
         bytes.extend_from_slice(&label.to_bytes());
         bytes.extend_from_slice(&packed);
@@ -177,6 +186,23 @@ impl Draft {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_no_reader_would_take_is_not_written() {
+        let mut packer = zstd::bulk::Compressor::new(1).unwrap();
+        for (bytes, is_entrance, is_written) in
+            [(Label::OTHER_MAX, false, true), (Label::OTHER_MAX + 1, false, false), (Label::OTHER_MAX + 1, true, true)]
+        {
+            let mut draft = Draft::default();
+            let noise: Vec<u8> = std::iter::repeat_with(|| fastrand::u8(b' '..b'~')).take(bytes as usize - 1).collect();
+            draft.push(Moment(1), &String::from_utf8(noise).unwrap());
+            let written = draft.finish(&mut packer, |label| label.is_entrance = is_entrance);
+            assert_eq!(written.is_ok(), is_written, "{bytes} {is_entrance}");
+            if let Ok((label, segment)) = written {
+                assert_eq!(Label::from_bytes(segment[..Label::LEN].try_into().unwrap()), Some(label));
+            }
+        }
+    }
 
     #[test]
     fn a_label_reads_back_and_other_bytes_are_none() {
