@@ -217,9 +217,16 @@ where
     let (orders, received) = mpsc::channel(64);
     let (role_sender, role) = watch::channel(role);
     let (end_sender, ended) = watch::channel(None);
+    let (outgoing, mut orders_out) = mpsc::channel(1);
+    tokio::spawn(async move {
+        while let Some(order) = orders_out.recv().await {
+            if sender.send::<ToAgent>(&order).await.is_err() {
+                return; // that the agent is gone is seen by reading
+            }
+        }
+    });
     let link = Link {
         receiver,
-        sender,
         bus,
         role: role_sender,
         ended: end_sender,
@@ -228,7 +235,7 @@ where
         waiting: VecDeque::new(),
         _far: far,
     };
-    tokio::spawn(link.run(received));
+    tokio::spawn(link.run(received, outgoing));
     Ok(Attached { fleet, known, events, commands: Commands { orders, role, ended }, begin, ahead })
 }
 
@@ -249,9 +256,8 @@ async fn take<R: AsyncRead + Unpin>(receiver: &mut wire::Receiver<R>, count: u64
 }
 
 /// The link to an agent, which a task of its own keeps.
-struct Link<R, W> {
+struct Link<R> {
     receiver: wire::Receiver<R>,
-    sender: wire::Sender<W>,
     bus: Bus,
     role: watch::Sender<Role>,
     ended: watch::Sender<Option<Scrubbed>>,
@@ -262,8 +268,8 @@ struct Link<R, W> {
     _far: Far,
 }
 
-impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Link<R, W> {
-    async fn run(mut self, mut orders: mpsc::Receiver<Order>) {
+impl<R: AsyncRead + Unpin> Link<R> {
+    async fn run(mut self, mut orders: mpsc::Receiver<Order>, outgoing: mpsc::Sender<ToAgent>) {
         loop {
             let done = tokio::select! {
                 said = self.receiver.recv::<FromAgent>() => match said {
@@ -271,10 +277,12 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Link<R, W> {
                     Ok(said) => self.take_in(said),
                     Err(_) => break,
                 },
-                order = orders.recv() => match order {
-                    Some((order, answer)) => {
+                // Writing is another task's: an agent that waits for us to read would wait for ever for who only writes.
+                order = async { Some((outgoing.reserve().await.ok()?, orders.recv().await?)) } => match order {
+                    Some((room, (order, answer))) => {
                         self.waiting.push_back(answer);
-                        self.sender.send(&order).await.is_ok()
+                        room.send(order);
+                        true
                     }
                     None => break,
                 },
