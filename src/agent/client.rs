@@ -365,3 +365,74 @@ fn execute(process: i32) -> String {
     let error = std::process::Command::new(&path).args(std::env::args_os().skip(1)).env(ONCE, "1").exec();
     format!("its own program cannot be executed ({path}: {error}): restart the agent, or use its version of mqfleet")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::{io, sync::oneshot, task, time::timeout};
+
+    use super::*;
+    use crate::{
+        fleet::{Client, ClientKey, Endpoint, EndpointKey, Settings},
+        recording::Header,
+        wire::halves,
+    };
+
+    fn fleet() -> Fleet {
+        Fleet {
+            name: Scrubbed::new("t"),
+            env: None,
+            worker_size: 500,
+            endpoints: vec![Endpoint::new("e", "127.0.0.1", 1883)],
+            clients: vec![Client::new("c", EndpointKey(0), Arc::new(Settings::default()))],
+        }
+    }
+
+    /// Neither an order nor what the agent says fits into what is between them.
+    #[tokio::test]
+    async fn a_large_order_goes_out_while_the_agent_writes_and_does_not_read() {
+        let (ours, theirs) = io::duplex(16 << 10);
+        let (asked, is_asked) = oneshot::channel();
+        let agent = tokio::spawn(async move {
+            let (read, write) = io::split(theirs);
+            let (mut sender, mut receiver) = halves(read, write);
+            receiver.recv::<Hello>().await.unwrap();
+            sender.send(&Hello::new()).await.unwrap();
+            receiver.recv::<ToAgent>().await.unwrap();
+            let (fleet, begin) = (Arc::new(fleet()), Anchor::now());
+            let at = begin.moment();
+            let program = Scrubbed::new("1");
+            let header = Header { program, run: at, begin: at, wall: begin.utc(at), workers: 1 };
+            let head = recording::head(&header, &fleet).into_bytes();
+            let known = Known::new(fleet, at).encode();
+            let (fleet, known_len) = (head.len() as u64, known.len() as u64);
+            sender.send(&FromAgent::Snapshot { fleet, known: known_len, now: at, boot: boot() }).await.unwrap();
+            for bytes in [head, known] {
+                sender.feed_bytes(bytes.into()).await.unwrap();
+            }
+            sender.send(&FromAgent::Role(Role::default())).await.unwrap();
+            is_asked.await.unwrap();
+            let text = Scrubbed::new(&"x".repeat(100));
+            for _ in 0..1_000 {
+                let what = What::Notice { level: Level::Info, text: text.clone() };
+                sender.send(&FromAgent::Events(vec![Event { at, what }])).await.unwrap();
+            }
+            let ToAgent::Command(Command::Reconnect(clients)) = receiver.recv().await.unwrap() else { panic!("what?") };
+            sender.send(&FromAgent::Answer(Ok(None))).await.unwrap();
+            clients.len()
+        });
+        let (read, write) = io::split(ours);
+        let attached = greet(read, write, Far::Process(None), Purpose::Console).await.unwrap();
+        let order = Command::Reconnect((0..100_000).map(ClientKey).collect());
+        let commands = attached.commands.clone();
+        let ask = tokio::spawn(async move { commands.ask(Some(order)).await });
+        // On this one thread: until all that can be written is.
+        for _ in 0..1_000 {
+            task::yield_now().await;
+        }
+        asked.send(()).unwrap();
+        timeout(Duration::from_secs(60), ask).await.expect("neither waits for the other").unwrap().unwrap();
+        assert_eq!(agent.await.unwrap(), 100_000);
+    }
+}
