@@ -115,7 +115,8 @@ impl Player {
     }
 }
 
-/// When each trouble begins: connections are lost, or clients are slow where none was.
+/// The moment before each trouble begins: connections are lost, or clients are slow where none was. What comes first in
+/// a stretch may be the loss itself, and whoever goes to a time has seen what happened by then.
 fn troubles(stretches: &[Stretch]) -> impl Iterator<Item = Moment> {
     let mut before = Stretch::default();
     let mut last: Option<Moment> = None;
@@ -124,6 +125,6 @@ fn troubles(stretches: &[Stretch]) -> impl Iterator<Item = Moment> {
         let is_new = last.is_none_or(|last| stretch.first.since(last) > Player::CALM);
         before = *stretch;
         last = if is_trouble { Some(stretch.last) } else { last };
-        (is_trouble && is_new).then_some(stretch.first)
+        (is_trouble && is_new).then(|| stretch.first - Duration::from_micros(1))
     })
 }

@@ -231,6 +231,21 @@ fn troubles_are_found_in_both_directions_and_a_time_before_they_begin() {
 }
 
 #[test]
+fn a_trouble_that_is_the_first_of_a_segment_is_gone_to_before_it_is_seen() {
+    let is_lost = |begin, event: &Event| event.at.since(begin).as_secs() % 60 < 3;
+    let (recording, _dir) = record(story, |begin, a, b| is_lost(begin, a) == is_lost(begin, b));
+    let mut watcher = Watcher::new(&recording);
+    let begin = watcher.settle();
+    for seconds in [60, 120] {
+        let at = watcher.command(Playback::Trouble(Direction::Forward)).expect("a trouble").since(begin);
+        assert_eq!(at.as_secs_f64().round() as u64, seconds);
+        assert_eq!(watcher.known.row(ClientKey(1)).state, State::Up, "the trouble has not begun yet");
+        watcher.command(Playback::Event(Direction::Forward, None)).expect("an event");
+        assert_ne!(watcher.known.row(ClientKey(1)).state, State::Up);
+    }
+}
+
+#[test]
 fn a_time_that_is_none_is_refused_in_words() {
     let mut watcher = Watcher::new(recorded());
     watcher.settle();
