@@ -14,10 +14,12 @@ mod socket;
 mod start;
 mod state;
 mod systemd;
+mod target;
 
 pub use client::{Attached, Commands, attach};
 pub use protocol::{Purpose, Reload, Role, Who};
 pub use reload::{Reread, Wrong};
-pub use server::{Options, run, socket_of};
-pub use socket::{AgentError, Target, relay, running};
+pub use server::{Options, run};
+pub use socket::{AgentError, relay, running};
 pub use start::start;
+pub use target::Target;

@@ -208,6 +208,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         }
         Command::Replay { file, plain, format, samples, speed, paused, from, to, dress } => {
             let recording = Recording::open(&file)?;
+            replay::tell_begin(&recording);
             check_part(&recording, from, to);
             if plain || format == Format::Json || !has_screen() {
                 let speed = speed.unwrap_or(Speed::Max);
@@ -229,6 +230,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         }
         Command::Report { file, format, from, to } => {
             let recording = Recording::open(&file)?;
+            replay::tell_begin(&recording);
             check_part(&recording, from, to);
             let text = replay::report(&recording, from, to)?.render(format);
             stdio::print(&text).context("cannot print")?;
@@ -265,9 +267,8 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Up { file, keep, dress } => {
             let fleet = load(&file)?;
             let look = dress.appearance()?;
-            let target = Target::Path(agent::socket_of(&fleet));
             block_on(async {
-                agent::start(&file, keep.arguments()?, &target).await?;
+                let target = agent::start(&file, &fleet.name, keep.arguments()?).await?;
                 console::attached(agent::attach(&target, Purpose::Console).await?, look).await.map_err(Into::into)
             })?
         }
@@ -297,13 +298,12 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Reload { target, timeout, take_over } => block_on(async {
-            let attached = agent::attach(&target.unwrap_or(Target::Only), Purpose::Console).await?;
-            control::run(attached, control::Order::Reload, timeout, take_over).await.map_err(Into::into)
+            let target = target.unwrap_or(Target::Only);
+            control::run(&target, control::Order::Reload, timeout, take_over).await.map_err(Into::into)
         })?,
-        Command::Ctl { target, order, timeout, take_over } => block_on(async {
-            let attached = agent::attach(&target, Purpose::Console).await?;
-            control::run(attached, order.order(), timeout, take_over).await.map_err(Into::into)
-        })?,
+        Command::Ctl { target, order, timeout, take_over } => {
+            block_on(async { control::run(&target, order.order(), timeout, take_over).await.map_err(Into::into) })?
+        }
         #[cfg(feature = "demo")]
         Command::Demo { clients, seed, calm, view } => {
             let _debug_log = start_debug_log(&view.keep.debug)?;

@@ -5,14 +5,16 @@ use std::{collections::BTreeSet, process::ExitCode, time::Duration};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    agent::{AgentError, Attached, Reload},
+    agent::{self, AgentError, Purpose, Reload, Target},
     clock::Moment,
     command::Command,
     event::{State, Transition, What},
     fleet::{ClientKey, EndpointKey, Fleet},
     model::Known,
     query::Query,
-    stdio, words,
+    stdio,
+    text::Scrubbed,
+    words,
 };
 
 /// What is to be done.
@@ -45,6 +47,8 @@ pub struct Selection {
 pub enum ControlError {
     #[error("{fleet} has no client {id:?}")]
     Client { fleet: String, id: String },
+    #[error("{fleet} has several clients that are {id:?} but for what cannot be shown: choose them by --where")]
+    Ambiguous { fleet: String, id: String },
     #[error("{fleet} has no endpoint {name:?}; it has {known}")]
     Endpoint { fleet: String, name: String, known: String },
     #[error("no client matches {0}")]
@@ -63,8 +67,13 @@ impl Selection {
         }
         let mut keys = BTreeSet::new();
         for id in &self.clients {
-            let key = fleet.keys().find(|key| *fleet.client(*key).id == **id);
-            keys.insert(key.ok_or_else(|| ControlError::Client { fleet: fleet.name.to_string(), id: id.clone() })?);
+            let mut found = fleet.keys().filter(|key| *fleet.client(*key).id == *Scrubbed::new(id).as_str());
+            let (fleet, id) = (fleet.name.to_string(), id.clone());
+            match (found.next(), found.next()) {
+                (Some(key), None) => keys.insert(key),
+                (Some(_), Some(_)) => return Err(ControlError::Ambiguous { fleet, id }),
+                (None, _) => return Err(ControlError::Client { fleet, id }),
+            };
         }
         if let Some(whom) = &self.whom {
             let before = keys.len();
@@ -86,17 +95,15 @@ fn endpoint(fleet: &Fleet, name: &str) -> Result<EndpointKey, ControlError> {
     })
 }
 
-/// Gives the order, and waits at most so long until it is done. The exit code is 0 where it is, and 3 where some
-/// clients are not where they are to be; these are named.
+/// Gives an agent the order, and waits until it is done: all in all at most so long. The exit code is 0 where it is,
+/// and 3 where some clients are not where they are to be; these are named.
 ///
 /// # Errors
-/// Where it is about nobody, or the agent refuses.
-pub async fn run(
-    mut attached: Attached,
-    order: Order,
-    patience: Duration,
-    by_force: bool,
-) -> Result<ExitCode, ControlError> {
+/// Where there is no agent, or it does not answer; where the order is about nobody, or the agent refuses.
+pub async fn run(target: &Target, order: Order, patience: Duration, by_force: bool) -> Result<ExitCode, ControlError> {
+    let end = Instant::now() + patience;
+    let silent = |_| AgentError::Silent(patience);
+    let mut attached = timeout_at(end, agent::attach(target, Purpose::Console)).await.map_err(silent)??;
     let known = &attached.known;
     let fleet = known.fleet().clone();
     // Who is where it is to be already has nothing to do; a reconnect is one all the same.
@@ -128,20 +135,25 @@ pub async fn run(
         _ => BTreeSet::new(),
     };
     if by_force {
-        attached.commands.ask(None).await?;
+        timeout_at(end, attached.commands.ask(None)).await.map_err(silent)??;
     }
     let asked = attached.now();
     match command {
-        Some(command) => attached.commands.ask(Some(command)).await?,
+        Some(command) => timeout_at(end, attached.commands.ask(Some(command))).await.map_err(silent)??,
         None => {
-            let Reload { words, later, connecting } = attached.commands.reload().await?;
+            let Reload { words, later, connecting } =
+                timeout_at(end, attached.commands.reload()).await.map_err(silent)??;
             later.iter().for_each(|line| stdio::complain(&format!("warning: {line}")));
             stdio::print(&format!("{words}\n")).map_err(|error| ControlError::Agent(AgentError::Wire(error.into())))?;
             waiting.extend(connecting);
         }
     }
     let mut last: std::collections::HashMap<ClientKey, Transition> = std::collections::HashMap::new();
-    let end = Instant::now() + patience;
+    if matches!(order, Order::Stop) {
+        // Its events end with its engine.
+        while timeout_at(end, attached.events.next()).await.map_err(silent)?.is_some() {}
+        return Ok(ExitCode::SUCCESS);
+    }
     while !waiting.is_empty() {
         let Ok(events) = timeout_at(end, attached.events.next()).await else { break };
         let Some(events) = events else { return Err(AgentError::Wire(crate::wire::WireError::Closed).into()) };

@@ -70,7 +70,7 @@
 //! | `agent` | `bus`, `clock`, `command`, `engine`, `event`, `fleet`, `model`, `pool`, `private`, `recording`, `run`, `signals`, `stdio`, `text`, `wire` | |
 //! | `console` | `action`, `agent`, `appearance`, `clock`, `command`, `event`, `fleet`, `model`, `recording`, `run`, `signals`, `stdio`, `text`, `ui`, `words` | |
 //! | `listing` | `clock`, `fleet`, `headless`, `model`, `query`, `words` | `Moment::now` |
-//! | `control` | `agent`, `clock`, `command`, `event`, `fleet`, `model`, `query`, `stdio`, `wire`, `words` | |
+//! | `control` | `agent`, `clock`, `command`, `event`, `fleet`, `model`, `query`, `stdio`, `text`, `wire`, `words` | |
 //! | `replay` | `clock`, `event`, `headless`, `recording`, `report`, `signals`, `stdio` | |
 //! | `check` | `bus`, `clock`, `event`, `fleet`, `headless`, `lines`, `model`, `pool`, `query`, `run`, `signals`, `stdio`, `text`, `words` | |
 //! | `doctor` | `clock`, `credentials`, `endpoint`, `event`, `fleet`, `headless`, `lines`, `pool`, `stdio`, `text`, `transport`, `wire`, `words` | |

@@ -84,6 +84,13 @@ impl Iterator for Passage {
     }
 }
 
+/// Says on standard error what may be missing before a recording's begin.
+pub fn tell_begin(recording: &Recording) {
+    if let Some(error) = recording.unread() {
+        complain(&format!("mqfleet: warning: the run may have begun before this: {error}"));
+    }
+}
+
 /// Says on standard error what is missing from a recording, so that nobody takes its end for the run's.
 pub fn tell_ending(recording: &Recording) {
     let end = recording.header().anchor().utc(recording.end()).format("%H:%M:%S%.3f UTC");

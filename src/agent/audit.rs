@@ -1,6 +1,10 @@
 //! Defines the audit: a line for every command that an agent was given, by whom, and what became of it.
 
-use std::{fs::File, io::Write, path::Path};
+use std::{
+    fs::File,
+    io::{Read, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
+};
 
 use serde::Serialize;
 
@@ -8,7 +12,16 @@ use super::protocol::Who;
 use crate::{clock::Anchor, command::Command, fleet::Fleet, private};
 
 /// The file that tells what was done. Lines are appended, and never changed.
-pub(super) struct Audit(File);
+pub(super) struct Audit {
+    path: PathBuf,
+    file: File,
+    size: u64,
+    /// Whether its last line is whole: one that is not stays as it is, and the next one begins below it.
+    is_whole: bool,
+}
+
+/// A file that has become this large makes room for another; the one before it is kept.
+const SIZE_MAX: u64 = 16 << 20;
 
 #[derive(Serialize)]
 struct Line<'a> {
@@ -22,6 +35,9 @@ struct Line<'a> {
     clients: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     endpoint: Option<&'a str>,
+    /// The connects a second that were set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rate: Option<u32>,
     /// The first clients, at most ten.
     names: Vec<&'a str>,
     outcome: &'a str,
@@ -31,7 +47,18 @@ impl Audit {
     /// # Errors
     /// Where it cannot be opened.
     pub(super) fn open(path: &Path) -> std::io::Result<Audit> {
-        private::append(path).map(Audit)
+        let mut last = [0];
+        let is_whole = match private::read(path) {
+            Ok(mut file) if file.metadata()?.len() > 0 => {
+                file.seek(SeekFrom::End(-1))?;
+                file.read_exact(&mut last)?;
+                last == *b"\n"
+            }
+            _ => true,
+        };
+        let file = private::append(path)?;
+        let size = file.metadata()?.len();
+        Ok(Audit { path: path.to_owned(), file, size, is_whole })
     }
 
     /// Notes a command; `refused` says why it was not carried out.
@@ -43,16 +70,23 @@ impl Audit {
         refused: Option<&str>,
     ) -> std::io::Result<()> {
         let (name, clients, endpoint) = parts(command);
-        let endpoint = endpoint.map(|key| fleet.endpoint(key).name.as_str());
-        let names: Vec<&str> = clients.iter().take(10).map(|key| fleet.client(*key).name.as_str()).collect();
-        self.append(who, Done { command: name, clients: clients.len(), endpoint, names, outcome: refused })
+        // A refused one may be about what the fleet has not.
+        let endpoint = endpoint.filter(|key| fleet.has_endpoint(*key)).map(|key| fleet.endpoint(key).name.as_str());
+        let known = clients.iter().filter(|key| key.index() < fleet.clients.len()).take(10);
+        let names: Vec<&str> = known.map(|key| fleet.client(*key).name.as_str()).collect();
+        let rate = if let Command::SetRate(_, rate) = command { Some(*rate) } else { None };
+        self.append(who, Done { command: name, clients: clients.len(), endpoint, rate, names, outcome: refused })
     }
 
     /// Notes that the fleet file was to be read anew, and took in a fleet that differs in so many clients; `refused`
     /// says why not.
     pub(super) fn write_reload(&mut self, who: &Who, clients: usize, refused: Option<&str>) -> std::io::Result<()> {
-        let names = Vec::new();
-        self.append(who, Done { command: "reload", clients, endpoint: None, names, outcome: refused })
+        self.append(who, Done { command: "reload", clients, outcome: refused, ..Done::default() })
+    }
+
+    /// Notes that somebody else commands.
+    pub(super) fn write_take_over(&mut self, who: &Who, refused: Option<&str>) -> std::io::Result<()> {
+        self.append(who, Done { command: "take over", outcome: refused, ..Done::default() })
     }
 
     fn append(&mut self, who: &Who, done: Done) -> std::io::Result<()> {
@@ -65,20 +99,33 @@ impl Audit {
             command: done.command,
             clients: done.clients,
             endpoint: done.endpoint,
+            rate: done.rate,
             names: done.names,
             outcome: done.outcome.unwrap_or("done"),
         };
-        let mut text = serde_json::to_string(&line)?;
-        text.push('\n');
-        self.0.write_all(text.as_bytes())
+        if self.size >= SIZE_MAX {
+            let mut before = self.path.clone().into_os_string();
+            before.push(".1");
+            std::fs::rename(&self.path, before)?;
+            *self = Audit::open(&self.path)?;
+        }
+        let begin = if self.is_whole { "" } else { "\n" };
+        let text = format!("{begin}{}\n", serde_json::to_string(&line)?);
+        self.is_whole = false;
+        self.file.write_all(text.as_bytes())?;
+        self.is_whole = true;
+        self.size += text.len() as u64;
+        Ok(())
     }
 }
 
 /// What was done, or why it was not.
+#[derive(Default)]
 struct Done<'a> {
     command: &'static str,
     clients: usize,
     endpoint: Option<&'a str>,
+    rate: Option<u32>,
     names: Vec<&'a str>,
     outcome: Option<&'a str>,
 }
@@ -104,5 +151,39 @@ pub(super) fn words(fleet: &Fleet, command: &Command) -> String {
         ([one], ..) => format!("{name}s {}", fleet.client(*one).name),
         ([], ..) => "ends the fleet".to_owned(),
         (many, ..) => format!("{name}s {} clients", many.len()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::text::Scrubbed;
+
+    fn who() -> Who {
+        Who { user: Scrubbed::new("ops"), terminal: Scrubbed::default(), process: 1 }
+    }
+
+    #[test]
+    fn a_line_that_was_cut_spoils_no_other() {
+        let dir = tempfile::TempDir::new().expect("a folder");
+        let path = dir.path().join("audit.jsonl");
+        std::fs::write(&path, "{\"ts\":\"2026").expect("a file");
+        for _ in 0..2 {
+            Audit::open(&path).expect("an audit").write_take_over(&who(), None).expect("a line");
+        }
+        let text = std::fs::read_to_string(&path).expect("the file");
+        let lines: Vec<_> = text.lines().map(serde_json::from_str::<serde_json::Value>).collect();
+        assert!(matches!(&lines[..], [Err(_), Ok(_), Ok(_)]), "{text}");
+    }
+
+    #[test]
+    fn it_does_not_grow_for_ever() {
+        let dir = tempfile::TempDir::new().expect("a folder");
+        let path = dir.path().join("audit.jsonl");
+        File::create(&path).and_then(|file| file.set_len(SIZE_MAX)).expect("a file");
+        let mut audit = Audit::open(&path).expect("an audit");
+        audit.write_take_over(&who(), Some("why")).expect("a line");
+        assert!(path.metadata().expect("the file").len() < 1_000);
+        assert_eq!(dir.path().join("audit.jsonl.1").metadata().expect("the one before").len(), SIZE_MAX);
     }
 }

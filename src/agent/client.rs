@@ -12,7 +12,8 @@ use tokio::{
 
 use super::{
     protocol::{FromAgent, Hello, PROTOCOL, Purpose, Reload, Role, SNAPSHOT, ToAgent},
-    socket::{self, AgentError, Target},
+    socket::{self, AgentError},
+    target::Target,
 };
 use crate::{
     bus::{Bus, Subscription},
@@ -179,7 +180,7 @@ where
     };
     let hello = match far {
         Far::Host { .. } => hello.await?,
-        Far::Process(_) => timeout(PATIENCE, hello).await.unwrap_or(Err(WireError::Closed))?,
+        Far::Process(_) => timeout(PATIENCE, hello).await.map_err(|_| AgentError::Silent(PATIENCE))??,
     };
     if hello.protocol != PROTOCOL {
         let then = match far {
@@ -191,8 +192,10 @@ where
         return Err(AgentError::Protocol { theirs, ours: PROTOCOL, version, then });
     }
     sender.send(&ToAgent::Attach(purpose)).await?;
-    let FromAgent::Snapshot { fleet, known, now, boot: theirs } = receiver.recv().await? else {
-        return Err(AgentError::Wire(WireError::Stranger));
+    let (fleet, known, now, theirs) = match receiver.recv().await? {
+        FromAgent::Snapshot { fleet, known, now, boot } => (fleet, known, now, boot),
+        FromAgent::Ended(why) => return Err(AgentError::Refused(why.to_string())),
+        _ => return Err(AgentError::Wire(WireError::Stranger)),
     };
     // On one host both read the same clock.
     let ahead = if theirs == boot() { 0 } else { now.0.cast_signed().wrapping_sub(Moment::now().0.cast_signed()) };

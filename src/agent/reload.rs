@@ -110,15 +110,9 @@ impl Shared {
         wishes.orders(fleet).into_iter().filter(is_new).collect()
     }
 
-    /// Where the disk hangs, who reloads waits, and nobody else.
-    pub(super) async fn audit_reload(self: &Arc<Self>, who: &Who, clients: usize, refused: Option<String>) {
-        let (shared, who) = (self.clone(), who.clone());
-        let write = move || {
-            if let Err(error) = shared.kept().audit.write_reload(&who, clients, refused.as_deref()) {
-                shared.notice(Level::Error, &format!("the audit log takes no line: {error}"));
-            }
-        };
-        let _ = tokio::task::spawn_blocking(write).await;
+    async fn audit_reload(self: &Arc<Self>, who: &Who, clients: usize, refused: Option<String>) {
+        let who = who.clone();
+        self.audit(move |audit| audit.write_reload(&who, clients, refused.as_deref())).await;
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::{
     io,
-    path::PathBuf,
     process::ExitCode,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -10,7 +9,7 @@ use std::{
 
 use tokio::{
     net::UnixStream,
-    sync::{mpsc, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
     time::timeout,
 };
 use tokio_util::bytes::Bytes;
@@ -55,6 +54,10 @@ const READ_ONLY: &str = "this console is for reading only";
 
 /// How long who connects may take to say who it is.
 const MANNERS: Duration = Duration::from_secs(5);
+/// The most that are attached at once: each may keep a snapshot, and a mailbox of its own.
+const CONNECTIONS_MAX: usize = 256;
+/// The longest that a snapshot may take: who does not read it for so long has gone to sleep.
+const SNAPSHOT_TIME: Duration = Duration::from_secs(300);
 /// How long a run may take to end, with its consoles told.
 const FAREWELL: Duration = Duration::from_millis(500);
 
@@ -95,7 +98,7 @@ where
     let (mut signals, mut reloads) = (Signals::listen_but_for_reloads()?, Reloads::listen()?);
     let Options { fleet, group, seed, reread } = options;
     let name = fleet.name.to_string();
-    let listening = socket::listen(&name, group.as_deref())?;
+    let claim = socket::claim(&name, group.as_deref()).await?;
     let state = State::open(&name).context("cannot make the state folder")?;
     let wishes = state.wishes().context("cannot read what the operator wanted before (wishes.json)")?;
     let audit = Audit::open(&state.audit()).context("cannot open the audit log")?;
@@ -121,7 +124,10 @@ where
         kept: Mutex::new(Kept { state, wishes, audit }),
         stop: watch::Sender::new(None),
     });
-    stdio::complain(&format!("mqfleet: agent of {name}, at {}; mqfleet attach {name}", listening.path.display()));
+    // Who can connect finds an agent that is all there.
+    let listening = claim.listen()?;
+    let (path, known_as) = claim.place();
+    stdio::complain(&format!("mqfleet: agent of {name}, at {}; mqfleet attach {known_as}", path.display()));
     shared.manager.tell("READY=1");
     let beat = tokio::spawn(beat(said, shared.clone()));
     let by_signal = shared.clone();
@@ -141,7 +147,8 @@ where
         error = accept(&listening, &shared) => return Err(error.into()),
     };
     reloading.abort();
-    drop(listening); // nobody else comes
+    // Nobody else comes. That no other agent of the fleet begins before this one's clients have left is its claim's matter.
+    drop(listening);
     // A service that is stopped by its manager ended as it should.
     let code = if std::env::var_os("NOTIFY_SOCKET").is_some() { ExitCode::SUCCESS } else { code };
     let words = tokio::select! {
@@ -149,6 +156,7 @@ where
         _ = signals.next() => None,
     };
     let _ = timeout(FAREWELL, beat).await;
+    drop(claim);
     if let Some(words) = words {
         stdio::complain(&format!("mqfleet: {words}"));
         return Ok(ExitCode::FAILURE);
@@ -176,11 +184,13 @@ async fn beat(mut events: Subscription, shared: Arc<Shared>) {
 
 async fn accept(listening: &Listening, shared: &Arc<Shared>) -> io::Error {
     let mut number = 0;
+    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         match listening.listener.accept().await {
             Ok((stream, _)) => {
                 number += 1;
-                tokio::spawn(Connection::serve(stream, number, shared.clone()));
+                let place = room.clone().try_acquire_owned().ok();
+                tokio::spawn(Connection::serve(stream, number, place, shared.clone()));
             }
             // Of those that pass: there were too many files open, or who came is gone.
             Err(error) if error.raw_os_error().is_some() => tokio::time::sleep(Duration::from_millis(100)).await,
@@ -199,7 +209,8 @@ struct Connection {
 }
 
 impl Connection {
-    async fn serve(stream: UnixStream, number: u64, shared: Arc<Shared>) {
+    /// Serves one who came, who has a place, or is told that there is none.
+    async fn serve(stream: UnixStream, number: u64, place: Option<OwnedSemaphorePermit>, shared: Arc<Shared>) {
         let Ok(who) = who(&stream) else { return };
         let (mut sender, mut receiver) = wire::link(stream);
         let greeting = async {
@@ -213,6 +224,11 @@ impl Connection {
             receiver.recv::<ToAgent>().await
         };
         let Ok(Ok(ToAgent::Attach(purpose))) = timeout(MANNERS, greeting).await else { return };
+        if place.is_none() {
+            let why = Scrubbed::new(&format!("{CONNECTIONS_MAX} are attached already"));
+            let _ = timeout(MANNERS, sender.send(&FromAgent::Ended(why))).await;
+            return;
+        }
         let mut connection = Connection { number, who, purpose, sender, shared };
         // That it hung up is nobody's matter.
         let _ = connection.show(&mut receiver).await;
@@ -227,7 +243,7 @@ impl Connection {
 
     async fn show(&mut self, receiver: &mut wire::Receiver) -> Result<(), WireError> {
         let Some((known, mut events)) = self.shared.bus.subscribe_late("attached") else { return Ok(()) };
-        self.send_snapshot(known).await?;
+        timeout(SNAPSHOT_TIME, self.send_snapshot(known)).await.unwrap_or(Err(WireError::Closed))?;
         if self.purpose == Purpose::Snapshot {
             return Ok(());
         }
@@ -319,12 +335,16 @@ impl Connection {
     async fn obey(&mut self, said: ToAgent) -> Result<(), WireError> {
         let answer = match said {
             ToAgent::Attach(_) => return Err(WireError::Stranger),
-            ToAgent::TakeOver if self.purpose != Purpose::Console => Err(READ_ONLY.to_owned()),
             ToAgent::TakeOver => {
-                self.take_over(true);
-                let text = format!("{} commands from now on", self.who);
-                self.shared.notice(Level::Info, &text);
-                Ok(None)
+                let allowed = if self.purpose == Purpose::Console { Ok(None) } else { Err(READ_ONLY.to_owned()) };
+                let (who, refused) = (self.who.clone(), allowed.clone().err());
+                self.shared.audit(move |audit| audit.write_take_over(&who, refused.as_deref())).await;
+                if allowed.is_ok() {
+                    self.take_over(true);
+                    let text = format!("{} commands from now on", self.who);
+                    self.shared.notice(Level::Info, &text);
+                }
+                allowed
             }
             ToAgent::Command(command) => self.command(command).await.map(|()| None),
             ToAgent::Reload => self.reload().await.map(Some),
@@ -345,7 +365,8 @@ impl Connection {
 
     async fn reload(&mut self) -> Result<Reload, String> {
         if let Err(why) = self.is_allowed() {
-            self.shared.audit_reload(&self.who, 0, Some(why.clone())).await;
+            let (who, refused) = (self.who.clone(), why.clone());
+            self.shared.audit(move |audit| audit.write_reload(&who, 0, Some(&refused))).await;
             return Err(why);
         }
         self.shared.reload(&self.who).await
@@ -353,16 +374,13 @@ impl Connection {
 
     async fn command(&mut self, command: Command) -> Result<(), String> {
         let fleet = self.shared.fleet();
-        if !is_of(&command, &fleet) {
-            return Err("it is about clients or endpoints that this fleet has not".to_owned());
-        }
-        let allowed = self.is_allowed();
-        let (shared, who, order, refused) =
-            (self.shared.clone(), self.who.clone(), command.clone(), allowed.clone().err());
-        let of = fleet.clone();
-        // A disk that hangs holds up who commands, and nobody else.
-        let _ = tokio::task::spawn_blocking(move || shared.keep(&of, &who, &order, refused.as_deref())).await;
+        let known = is_of(&command, &fleet).then_some(());
+        let known = known.ok_or_else(|| "it is about clients or endpoints that this fleet has not".to_owned());
+        let allowed = known.and_then(|()| self.is_allowed());
+        let (of, who, order, refused) = (fleet.clone(), self.who.clone(), command.clone(), allowed.clone().err());
+        self.shared.audit(move |audit| audit.write(&of, &who, &order, refused.as_deref())).await;
         allowed?;
+        self.shared.keep(&fleet, &command).await;
         self.shared.notice(Level::Info, &format!("{} {}", self.who, audit::words(&fleet, &command)));
         if command == Command::Stop {
             self.shared.stop.send_replace(Some(format!("{} ended it", self.who)));
@@ -394,20 +412,31 @@ impl Shared {
         }
     }
 
-    /// Keeps an order: in the audit log, and where it was not refused, for the next start.
-    fn keep(&self, fleet: &Fleet, who: &Who, command: &Command, refused: Option<&str>) {
-        let mut kept = self.kept();
-        let Kept { state, wishes, audit } = &mut *kept;
-        if let Err(error) = audit.write(fleet, who, command, refused) {
-            // What cannot be audited is done all the same, and that is said.
-            self.notice(Level::Error, &format!("the audit log takes no line: {error}"));
-        }
-        if refused.is_none()
-            && wishes.note(fleet, command)
-            && let Err(error) = state.keep_wishes(wishes)
-        {
-            self.notice(Level::Error, &format!("a restart will not know of it: {error}"));
-        }
+    /// Has a line of the audit log written. What cannot be audited is done all the same, and that is said. A disk
+    /// that hangs holds up who commands, and nobody else.
+    pub(super) async fn audit(self: &Arc<Self>, write: impl FnOnce(&mut Audit) -> io::Result<()> + Send + 'static) {
+        let shared = self.clone();
+        let write = move || {
+            if let Err(error) = write(&mut shared.kept().audit) {
+                shared.notice(Level::Error, &format!("the audit log takes no line: {error}"));
+            }
+        };
+        let _ = tokio::task::spawn_blocking(write).await;
+    }
+
+    /// Keeps what an operator wants for the next start.
+    async fn keep(self: &Arc<Self>, fleet: &Arc<Fleet>, command: &Command) {
+        let (shared, fleet, command) = (self.clone(), fleet.clone(), command.clone());
+        let write = move || {
+            let mut kept = shared.kept();
+            let Kept { state, wishes, .. } = &mut *kept;
+            if wishes.note(&fleet, &command)
+                && let Err(error) = state.keep_wishes(wishes)
+            {
+                shared.notice(Level::Error, &format!("a restart will not know of it: {error}"));
+            }
+        };
+        let _ = tokio::task::spawn_blocking(write).await;
     }
 
     pub(super) fn notice(&self, level: Level, text: &str) {
@@ -457,11 +486,6 @@ fn terminal(process: u32) -> Option<String> {
         4 => Some(format!("tty{minor}")),
         _ => None,
     }
-}
-
-/// Where an agent of this fleet listens, for who starts one.
-pub fn socket_of(fleet: &Fleet) -> PathBuf {
-    socket::path_of(&fleet.name)
 }
 
 impl From<AgentError> for io::Error {

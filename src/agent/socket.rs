@@ -5,14 +5,18 @@ use std::{
     io,
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
 };
 
 use rustix::{
     fs::{FlockOperation, OFlags, flock},
+    io::Errno,
     process::geteuid,
 };
 use tokio::net::{UnixListener, UnixStream};
 
+use super::target::Target;
 use crate::{stdio, text::Scrubbed, wire::WireError};
 
 /// Why there is no agent to be had.
@@ -30,8 +34,14 @@ pub enum AgentError {
     Listen { path: PathBuf, error: io::Error },
     #[error("the agent speaks protocol {theirs} (mqfleet {version}), this mqfleet {ours}: {then}")]
     Protocol { theirs: u32, ours: u32, version: String, then: String },
-    #[error("the agent and this program do not understand each other: {0}")]
-    Wire(#[from] WireError),
+    #[error("an agent of {name:?} runs already, without what {} asks for: mqfleet attach {name} shows it as it is, mqfleet ctl {name} stop ends it", options.join(" "))]
+    Other { name: String, options: Vec<String> },
+    #[error("the agent did not start: {0}")]
+    Start(String),
+    #[error("the agent does not answer: nothing within {}; is it stopped?", humantime::format_duration(*.0))]
+    Silent(Duration),
+    #[error("the agent cannot be talked to: {0}")]
+    Wire(WireError),
     #[error("the agent refused: {0}")]
     Refused(String),
     #[error("{0:?} names no agent: a name, a path to a socket, or ssh://[USER@]HOST[:PORT]/NAME")]
@@ -42,64 +52,59 @@ pub enum AgentError {
     Group(String),
 }
 
-/// Which agent is meant.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// The only one.
-    Only,
-    /// The one of this fleet.
-    Name(String),
-    Path(PathBuf),
-    Ssh {
-        /// As ssh takes it: `[USER@]HOST`.
-        host: String,
-        port: Option<u16>,
-        name: String,
-    },
-}
-
-impl std::str::FromStr for Target {
-    type Err = AgentError;
-
-    fn from_str(text: &str) -> Result<Target, AgentError> {
-        let wrong = || AgentError::Target(text.to_owned());
-        if let Some(rest) = text.strip_prefix("ssh://") {
-            let (host, name) = rest.split_once('/').unwrap_or((rest, ""));
-            let (host, port) = match host.rsplit_once(':') {
-                Some((host, port)) if !port.ends_with(']') => (host, Some(port.parse().map_err(|_| wrong())?)),
-                _ => (host, None),
-            };
-            // What begins with a dash would be an option of ssh.
-            if host.is_empty() || host.starts_with('-') || !name.chars().all(is_plain) {
-                return Err(wrong());
-            }
-            return Ok(Target::Ssh { host: host.to_owned(), port, name: name.to_owned() });
-        }
-        match text {
-            "" => Err(wrong()),
-            path if path.contains('/') => Ok(Target::Path(path.into())),
-            name => Ok(Target::Name(name.to_owned())),
-        }
+impl From<WireError> for AgentError {
+    fn from(error: WireError) -> AgentError {
+        AgentError::Wire(error)
     }
 }
 
 /// What may be in a socket's name, and needs no quotes in a shell.
-fn is_plain(c: char) -> bool {
+pub(super) fn is_plain(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
 }
 
-/// A fleet's name as a file's.
+/// A fleet's name as a file's: what is not plain is a `%` and two digits a byte, as in an URL, so that no two fleets
+/// have the same. A name that is longer than a socket's path has room for ends with a sum of the whole.
 pub(super) fn file_name(fleet: &str) -> String {
-    let name: String = fleet.chars().map(|c| if is_plain(c) { c } else { '_' }).take(64).collect();
-    if name.starts_with('.') { format!("_{name}") } else { name }
+    const MOST: usize = 48;
+    let is_kept = |(place, byte): (usize, u8)| is_plain(char::from(byte)) && (place, byte) != (0, b'.');
+    let in_file = |(place, byte)| match is_kept((place, byte)) {
+        true => char::from(byte).to_string(),
+        false => format!("%{byte:02X}"),
+    };
+    let name: String = fleet.bytes().enumerate().map(in_file).collect();
+    if name.len() <= MOST {
+        return name;
+    }
+    // FNV-1a (RFC 9923).
+    let sum = name
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    format!("{}-{sum:016x}", &name[..MOST])
 }
+
+/// The name that a file's stands for.
+fn fleet_name(file: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = file.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        let digits = after.get(..2).filter(|_| first == b'%').and_then(|digits| std::str::from_utf8(digits).ok());
+        let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        bytes.push(byte.unwrap_or(first));
+        rest = &after[if byte.is_some() { 2 } else { 0 }..];
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Where root's agents listen, and those that are services.
+const SERVICES: &str = "/run/mqfleet";
 
 /// The folder of this user's sockets.
 pub(super) fn folder() -> PathBuf {
     let id = geteuid().as_raw();
     match std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty()) {
         Some(dir) => PathBuf::from(dir).join("mqfleet"),
-        None if id == 0 => PathBuf::from("/run/mqfleet"),
+        None if id == 0 => PathBuf::from(SERVICES),
         None if Path::new(&format!("/run/user/{id}")).is_dir() => format!("/run/user/{id}/mqfleet").into(),
         None => std::env::temp_dir().join(format!("mqfleet-{id}")),
     }
@@ -114,23 +119,34 @@ pub(super) fn path_of(fleet: &str) -> PathBuf {
     }
 }
 
-/// The sockets that are there, whether or not anybody listens, with the names of their fleets.
+/// The sockets that are there, whether or not anybody listens, with the names of their fleets as those of files. The
+/// user's own come first.
 fn sockets() -> Vec<(String, PathBuf)> {
-    let entries = |dir: &Path| fs::read_dir(dir).into_iter().flatten().flatten();
     let mut found = Vec::new();
-    for dir in [folder(), PathBuf::from("/run/mqfleet")] {
-        for entry in entries(&dir) {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            match name.strip_suffix(".sock") {
-                Some(name) => found.push((name.to_owned(), entry.path())),
-                None => found.push((name, entry.path().join("agent.sock"))),
+    for dir in [folder(), PathBuf::from(SERVICES)] {
+        // What another user put into its place would show a fleet of his own, and take the commands.
+        if is_trusted(&dir).is_err() {
+            continue;
+        }
+        let mut paths: Vec<PathBuf> = fs::read_dir(&dir).into_iter().flatten().flatten().map(|e| e.path()).collect();
+        paths.sort();
+        for path in paths {
+            match path.extension() {
+                Some(kind) if kind == "sock" => found.push(path),
+                _ => found.push(path.join("agent.sock")),
             }
         }
     }
-    found.retain(|(_, path)| path.exists());
-    found.sort();
+    found.retain(|path| path.exists());
     found.dedup();
-    found
+    found.into_iter().map(|path| (name_of(&path), path)).collect()
+}
+
+/// The name in a socket's path: `mqfleet attach` finds it by that.
+fn name_of(path: &Path) -> String {
+    let is_service = path.file_name().is_some_and(|name| name == "agent.sock");
+    let named = if is_service { path.parent().and_then(Path::file_name) } else { path.file_stem() };
+    named.unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// Those of them that somebody listens at; the others are what killed agents left.
@@ -138,7 +154,7 @@ async fn answering() -> Vec<(String, PathBuf, UnixStream)> {
     let mut answering = Vec::new();
     for (name, path) in sockets() {
         if let Ok(stream) = UnixStream::connect(&path).await {
-            answering.push((name, path, stream));
+            answering.push((fleet_name(&name), path, stream));
         }
     }
     answering
@@ -158,8 +174,20 @@ pub(super) async fn connect(target: &Target) -> Result<UnixStream, AgentError> {
     match target {
         Target::Path(path) => at(path.clone()).await,
         Target::Name(name) => {
-            let found = sockets().into_iter().find(|(known, _)| *known == file_name(name));
-            at(found.map_or_else(|| path_of(name), |(_, path)| path)).await
+            // Over ssh it is written as in the file.
+            let is_it = |(known, _): &(String, PathBuf)| *known == file_name(name) || *known == **name;
+            let mut found = sockets().into_iter().filter(is_it);
+            let first = at(found.next().map_or_else(|| path_of(name), |(_, path)| path)).await;
+            // One that a killed agent left, or another user's, hides none that answers.
+            for (_, path) in found {
+                if first.is_ok() {
+                    break;
+                }
+                if let Ok(stream) = at(path).await {
+                    return Ok(stream);
+                }
+            }
+            first
         }
         Target::Only => {
             let mut running = answering().await;
@@ -173,11 +201,17 @@ pub(super) async fn connect(target: &Target) -> Result<UnixStream, AgentError> {
     }
 }
 
-/// A socket that is listened at. Its lock is held as long as this lives, and is the kernel's to give up.
+/// A fleet's agent is this process, and no other one, as long as this lives: its lock is the kernel's to give up.
+pub(super) struct Claim {
+    path: PathBuf,
+    group: Option<u32>,
+    _lock: File,
+}
+
+/// A socket that is listened at.
 pub(super) struct Listening {
     pub listener: UnixListener,
-    pub path: PathBuf,
-    _lock: File,
+    path: PathBuf,
 }
 
 impl Drop for Listening {
@@ -189,19 +223,34 @@ impl Drop for Listening {
 /// Makes the folder of a socket, where others may reach it or not.
 pub(super) fn make_folder(path: &Path, is_shared: bool) -> io::Result<()> {
     let Some(dir) = path.parent() else { return Ok(()) };
-    fs::DirBuilder::new().recursive(true).mode(if is_shared { 0o755 } else { 0o700 }).create(dir)?;
-    let owner = fs::metadata(dir)?.uid();
-    if owner != geteuid().as_raw() && owner != 0 {
-        let text = format!("the folder {} is another user's", dir.display());
-        return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
-    }
-    Ok(())
+    // Others' agents are below root's folder; a socket's own mode says who may connect.
+    let mode = if is_shared || geteuid().is_root() { 0o755 } else { 0o700 };
+    fs::DirBuilder::new().recursive(true).mode(mode).create(dir)?;
+    is_trusted(dir)
 }
 
-/// Listens for a fleet's consoles: for the user's own, or for those of a group, too.
-pub(super) fn listen(fleet: &str, group: Option<&str>) -> Result<Listening, AgentError> {
+/// Whether a folder is one, and this user's or root's: in the folder for temporary files anybody may be there first.
+fn is_trusted(dir: &Path) -> io::Result<()> {
+    let found = fs::symlink_metadata(dir)?;
+    let why = match found.is_dir() {
+        true if [geteuid().as_raw(), 0].contains(&found.uid()) => return Ok(()),
+        true => format!("the folder {} is another user's", dir.display()),
+        false => format!("{} is no folder", dir.display()),
+    };
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, why))
+}
+
+/// How long who starts waits for the agent before to have ended, which has taken its socket away.
+const FAREWELL: Duration = Duration::from_secs(10);
+
+/// Becomes the agent of a fleet, for the user's own consoles, or for those of a group, too.
+pub(super) async fn claim(fleet: &str, group: Option<&str>) -> Result<Claim, AgentError> {
     let path = path_of(fleet);
     let failed = |error| AgentError::Listen { path: path.clone(), error };
+    let group = match group {
+        Some(name) => Some(group_id(name).ok_or_else(|| AgentError::Group(name.to_owned()))?),
+        None => None,
+    };
     make_folder(&path, group.is_some()).map_err(failed)?;
     let lock = OpenOptions::new()
         .write(true)
@@ -211,39 +260,65 @@ pub(super) fn listen(fleet: &str, group: Option<&str>) -> Result<Listening, Agen
         .custom_flags(OFlags::NOFOLLOW.bits() as i32)
         .open(path.with_extension("lock"))
         .map_err(failed)?;
-    if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
-        return Err(AgentError::Running { name: fleet.to_owned() });
+    let end = Instant::now() + FAREWELL;
+    loop {
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(Claim { path, group, _lock: lock }),
+            Err(Errno::WOULDBLOCK) if path.exists() || Instant::now() >= end => {
+                return Err(AgentError::Running { name: fleet.to_owned() });
+            }
+            Err(Errno::WOULDBLOCK) => tokio::time::sleep(Duration::from_millis(20)).await,
+            Err(error) => return Err(failed(error.into())),
+        }
     }
-    // Who holds the lock may take away what a killed agent left.
-    match fs::remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
-        _ => {}
-    }
-    let mask = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o177));
-    let bound = UnixListener::bind(&path);
-    rustix::process::umask(mask);
-    let listener = bound.map_err(failed)?;
-    if let Some(group) = group {
-        let id = group_id(group).ok_or_else(|| AgentError::Group(group.to_owned()))?;
-        std::os::unix::fs::chown(&path, None, Some(id)).map_err(failed)?;
-        fs::set_permissions(&path, Permissions::from_mode(0o660)).map_err(failed)?;
-    }
-    Ok(Listening { listener, path, _lock: lock })
 }
 
+impl Claim {
+    /// Listens for consoles.
+    pub(super) fn listen(&self) -> Result<Listening, AgentError> {
+        let failed = |error| AgentError::Listen { path: self.path.clone(), error };
+        // Who holds the lock may take away what a killed agent left.
+        match fs::remove_file(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => {}
+        }
+        let mask = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o177));
+        let bound = UnixListener::bind(&self.path);
+        rustix::process::umask(mask);
+        let listening = Listening { listener: bound.map_err(failed)?, path: self.path.clone() };
+        if let Some(group) = self.group {
+            std::os::unix::fs::chown(&self.path, None, Some(group)).map_err(failed)?;
+            fs::set_permissions(&self.path, Permissions::from_mode(0o660)).map_err(failed)?;
+        }
+        Ok(listening)
+    }
+
+    /// Where, and how a person names it.
+    pub(super) fn place(&self) -> (&Path, String) {
+        (&self.path, name_of(&self.path))
+    }
+}
+
+/// The number of a group, which may be in a directory service that getent(1) asks.
 fn group_id(name: &str) -> Option<u32> {
-    entry("/etc/group", |fields| fields.first() == Some(&name))?.get(2)?.parse().ok()
+    let is_it = |fields: &[&str]| fields.first() == Some(&name);
+    let known = entry(&fs::read_to_string("/etc/group").unwrap_or_default(), is_it);
+    let found = known.or_else(|| {
+        let found = Command::new("getent").args(["group", "--", name]).stdin(Stdio::null()).output().ok()?;
+        entry(&String::from_utf8_lossy(&found.stdout), is_it)
+    });
+    found?.get(2)?.parse().ok()
 }
 
 /// The name of a user; the number where there is none.
 pub(super) fn user_name(id: u32) -> String {
     let number = id.to_string();
-    let found = entry("/etc/passwd", |fields| fields.get(2) == Some(&number.as_str()));
+    let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let found = entry(&users, |fields| fields.get(2) == Some(&number.as_str()));
     found.and_then(|fields| fields.first().cloned()).unwrap_or(number)
 }
 
-fn entry(path: &str, is_it: impl Fn(&[&str]) -> bool) -> Option<Vec<String>> {
-    let text = fs::read_to_string(path).ok()?;
+fn entry(text: &str, is_it: impl Fn(&[&str]) -> bool) -> Option<Vec<String>> {
     let mut lines = text.lines().map(|line| line.split(':').collect::<Vec<_>>());
     Some(lines.find(|fields| is_it(fields))?.into_iter().map(str::to_owned).collect())
 }
@@ -268,27 +343,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn targets_are_names_paths_and_other_hosts() {
-        let ssh = |host: &str, port, name: &str| Target::Ssh { host: host.into(), port, name: name.into() };
-        let good = [
-            ("plant", Target::Name("plant".into())),
-            ("./a.sock", Target::Path("./a.sock".into())),
-            ("ssh://edge-7/plant", ssh("edge-7", None, "plant")),
-            ("ssh://ops@edge-7:2222/plant", ssh("ops@edge-7", Some(2222), "plant")),
-            ("ssh://[::1]/", ssh("[::1]", None, "")),
-        ];
-        for (text, target) in good {
-            assert_eq!(text.parse::<Target>().expect(text), target);
-        }
-        for text in ["", "ssh://", "ssh://-oProxyCommand=x/y", "ssh://h/a;b", "ssh://h/$(x)", "ssh://h:x/a"] {
-            assert!(text.parse::<Target>().is_err(), "{text}");
+    fn a_fleet_s_name_cannot_leave_the_folder() {
+        for (fleet, file) in
+            [("plant-7", "plant-7"), ("Plant EU/7", "Plant%20EU%2F7"), ("../../etc", "%2E.%2F..%2Fetc")]
+        {
+            assert_eq!(file_name(fleet), file);
+            assert_eq!(fleet_name(file), fleet);
         }
     }
 
     #[test]
-    fn a_fleet_s_name_cannot_leave_the_folder() {
-        assert_eq!(file_name("Plant EU/7"), "Plant_EU_7");
-        assert_eq!(file_name("../../etc"), "_.._.._etc");
-        assert!(file_name(&"x".repeat(500)).len() <= 65);
+    fn no_two_fleets_have_the_same_file() {
+        assert_ne!(file_name("a b"), file_name("a_b"));
+        let long = |end: &str| file_name(&("x".repeat(500) + end));
+        assert!(long("1").len() <= 65 && long("1") != long("2"));
+    }
+
+    #[test]
+    fn a_folder_that_is_a_link_is_not_trusted() {
+        let dir = tempfile::TempDir::new().expect("a folder");
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(dir.path(), &link).expect("a link");
+        assert!(is_trusted(dir.path()).is_ok() && is_trusted(&link).is_err());
     }
 }

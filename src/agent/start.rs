@@ -2,12 +2,16 @@
 
 use std::{
     ffi::OsString,
+    io,
     path::Path,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
-use super::socket::{self, AgentError, Target};
+use super::{
+    socket::{self, AgentError},
+    target::Target,
+};
 use crate::{pool, private};
 
 /// The longest that an agent may take until it listens.
@@ -18,14 +22,21 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// of the login session does not end; elsewhere a session of its own.
 ///
 /// # Errors
-/// Where it does not come up: with what it said.
-pub async fn start(file: &Path, arguments: Vec<OsString>, target: &Target) -> Result<(), AgentError> {
-    if socket::connect(target).await.is_ok() {
-        return Ok(());
+/// Where it does not come up: with what it said. Where one runs already that these arguments can do nothing for.
+pub async fn start(file: &Path, fleet: &str, arguments: Vec<OsString>) -> Result<Target, AgentError> {
+    let path = socket::path_of(fleet);
+    let target = Target::Path(path.clone());
+    let failed = |error: io::Error| AgentError::Start(error.to_string());
+    // Before it is connected to: what is in another user's folder is not this user's agent.
+    socket::make_folder(&path, false).map_err(failed)?;
+    if socket::connect(&target).await.is_ok() {
+        let mut options: Vec<String> = arguments.iter().map(|a| a.to_string_lossy().into_owned()).collect();
+        options.retain(|argument| argument.starts_with("--"));
+        return match options.is_empty() {
+            true => Ok(target),
+            false => Err(AgentError::Other { name: fleet.to_owned(), options }),
+        };
     }
-    let Target::Path(path) = target else { return Err(AgentError::Target(String::new())) };
-    let failed = |error| AgentError::Listen { path: path.clone(), error };
-    socket::make_folder(path, false).map_err(failed)?;
     let said = path.with_extension("out");
     let _ = std::fs::remove_file(&said);
     let out = private::create(&said).map_err(failed)?;
@@ -41,18 +52,26 @@ pub async fn start(file: &Path, arguments: Vec<OsString>, target: &Target) -> Re
     };
     command.args(["agent", "--detached"]).arg(file).args(arguments);
     command.stdin(Stdio::null()).stdout(out.try_clone().map_err(failed)?).stderr(out);
-    let mut child = command.spawn().map_err(failed)?;
+    let what = command.get_program().to_string_lossy().into_owned();
+    let mut child = command.spawn().map_err(|error| AgentError::Start(format!("cannot run {what}: {error}")))?;
     let end = Instant::now() + PATIENCE;
     loop {
-        if socket::connect(target).await.is_ok() {
-            return Ok(());
+        if socket::connect(&target).await.is_ok() {
+            return Ok(target);
         }
-        let ended = child.try_wait().map_err(failed)?;
-        if ended.is_some() || Instant::now() >= end {
-            let text = std::fs::read_to_string(&said).unwrap_or_default();
-            let text = text.trim().trim_start_matches("mqfleet: ");
-            let text = if text.is_empty() { "the agent did not come up" } else { text };
-            return Err(failed(std::io::Error::other(text.to_owned())));
+        let said = || std::fs::read_to_string(&said).unwrap_or_default();
+        if let Some(status) = child.try_wait().map_err(failed)? {
+            let said = said();
+            let text = said.trim().trim_start_matches("mqfleet: ");
+            return Err(AgentError::Start(if text.is_empty() { status.to_string() } else { text.to_owned() }));
+        }
+        if Instant::now() >= end {
+            let text = format!(
+                "it does not listen after {} s, and goes on trying as process {}",
+                PATIENCE.as_secs(),
+                child.id()
+            );
+            return Err(AgentError::Start(text));
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

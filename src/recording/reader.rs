@@ -78,6 +78,7 @@ pub struct Recording {
     files: Vec<(PathBuf, File)>,
     segments: Vec<Segment>,
     ending: Ending,
+    unread: Option<RecordingError>,
 }
 
 impl Recording {
@@ -88,11 +89,15 @@ impl Recording {
     /// Where it cannot be read, is none, or is newer than this program. A torn end is no error.
     pub fn open(path: &Path) -> Result<Arc<Recording>, RecordingError> {
         let newest = Scan::of(path)?;
-        let mut older = Vec::new();
+        let (mut older, mut unread) = (Vec::new(), None);
         for path in older_files(path) {
             match Scan::of(&path) {
                 Ok(scan) if scan.header.run == newest.header.run => older.push(scan),
-                _ => break, // of another run
+                Ok(_) => break, // of another run
+                Err(error) => {
+                    unread = Some(error);
+                    break;
+                }
             }
         }
         let ending = newest.ending;
@@ -111,7 +116,12 @@ impl Recording {
             header.get_or_insert(scan.header);
         }
         let Some(header) = header else { unreachable!("the newest file is always there") };
-        Ok(Arc::new(Recording { header, fleets, files, segments, ending }))
+        Ok(Arc::new(Recording { header, fleets, files, segments, ending, unread }))
+    }
+
+    /// Why the next older file could not be read, where there is one: it may be of this run, or of one before.
+    pub fn unread(&self) -> Option<&RecordingError> {
+        self.unread.as_ref()
     }
 
     pub fn header(&self) -> &Header {

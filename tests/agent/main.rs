@@ -4,6 +4,7 @@ mod choice;
 mod far;
 mod manager;
 mod reload;
+mod start;
 
 use std::{
     fs,
@@ -232,10 +233,15 @@ fn one_commands_and_who_may_not_hears_why() {
     let done: Vec<_> = audit.iter().map(|line| (&line["command"], &line["names"][0], &line["outcome"])).collect();
     let refused = audit[0]["outcome"].as_str().expect("words").to_owned();
     assert!(refused.ends_with("commands; take over first"), "{audit:?}");
-    let line = |command: &str, name: &str, outcome: &str| [command, name, outcome].map(Value::from);
+    let line = |command: &str, name: &str, outcome: &str| {
+        [command, name, outcome].map(|text| if text.is_empty() { Value::Null } else { Value::from(text) })
+    };
     let wanted = [
         line("disconnect", "press-0003", &refused),
+        line("take over", "", "this console is for reading only"),
+        line("take over", "", "done"),
         line("disconnect", "press-0002", "done"),
+        line("take over", "", "done"),
         line("reconnect", "press-0005", "done"),
     ];
     assert_eq!(done, wanted.iter().map(|[a, b, c]| (a, b, c)).collect::<Vec<_>>());

@@ -322,6 +322,15 @@ fn a_size_limit_is_kept_and_the_newest_part_is_readable_alone() {
     let whole = Recording::open(&path).expect("all files of it");
     assert!(whole.end().since(whole.begin()) > alone.end().since(alone.begin()));
     assert!(whole.header().anchor().utc(whole.end()) <= Anchor::now().utc(Moment::now()));
+    // An older file that cannot be read may be of the same night: that is said.
+    fs::write(&first, "damaged").expect("a file");
+    let short = mqfleet(&["report", name]);
+    assert!(short.status.success());
+    let said = text(&short.stderr);
+    assert!(
+        said.contains("the run may have begun before this: ") && said.contains("run.rec.1 is no recording"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -76,14 +76,21 @@ async fn a_connect_while_up_cuts_the_one_before() {
         worker.connect(0..50).await;
     }
     assert!(worker.until(SOON, |w| w.up() == 50).await, "{} up", worker.up());
+    // A broker that has not read the CONNECT yet may read its end after the next one's. Of who is up it has.
+    let said = broker.log().len();
+    for _ in 0..3 {
+        worker.connect(0..50).await;
+        assert!(worker.until(SOON, |w| w.up() == 50).await, "{} up", worker.up());
+    }
     for slot in 0..50 {
-        for generation in 1..4 {
+        for generation in 1..7 {
             let last = worker.steps[&(slot, generation)].last();
             let Some((_, Step::Ended(cause, _))) = last else { panic!("slot {slot}, {generation}: {last:?}") };
             assert_eq!(cause.reason, Reason::OperatorDisconnect);
         }
     }
-    assert!(!broker.log().contains("already connected"), "a client met itself: {}", broker.log());
+    let log = &broker.log()[said..];
+    assert!(!log.contains("already connected"), "a client met itself: {log}");
 }
 
 #[tokio::test]
