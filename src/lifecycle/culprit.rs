@@ -134,7 +134,7 @@ impl Lifecycle {
         let is_alone = ask == Some(Ask::Connect) && may_be_old;
         let detail = match (ask, reason) {
             (Some(Ask::ClientHello | Ask::Connect), Reason::ConnectionLost | Reason::ConnectionReset)
-                if access.up > 0 && !is_alone =>
+                if access.is_alive() && !is_alone =>
             {
                 let others = if access.up == 1 { "another is".into() } else { format!("{} others are", access.up) };
                 if was_let_in {

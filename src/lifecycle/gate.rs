@@ -120,7 +120,7 @@ impl Access {
     }
 
     /// Whether it is there for clients that are up: they have not all asked it in vain.
-    fn is_alive(&self) -> bool {
+    pub(super) fn is_alive(&self) -> bool {
         self.up > 0 && self.asked_in_vain <= self.health.heard()
     }
 

@@ -168,6 +168,19 @@ fn a_broker_that_hangs_up_while_others_are_up_is_full_and_never_shut() {
     }
 }
 
+/// Who is up, and has no answer either, is no sign that there is no room.
+#[test]
+fn a_broker_that_hangs_up_while_the_others_wait_for_its_answers_is_not_full() {
+    let mut l = all_up(3, Settings::default());
+    let c = ClientKey(2);
+    l.late(ClientKey(0), ms(200));
+    l.reconnect(c, ms(300));
+    let (t, _, g) = connects(&mut l, c, 300);
+    l.report(c, g, after(Reason::ConnectionLost, &Unanswered::new(Ask::ClientHello)), ms(t));
+    let effects = settle_with(&mut l, ms(t), |_| false);
+    assert_eq!(last_of(&effects, c).reason, Reason::ConnectionLost);
+}
+
 /// A client of several at one endpoint that is hung up on, while another one is told of then and later.
 #[test]
 fn who_is_hung_up_on_while_others_are_let_in_is_not_let_in() {
