@@ -1,4 +1,4 @@
-//! The console on a recording, in a real terminal: keys, the timeline, ends and damage; that its screens are those of the live run is shown cell by cell in `replay_screens`.
+//! The console on a recording, in a real terminal: keys, the timeline, ends and damage; that its screens are those of the live run is shown cell by cell in `same_screens`.
 
 use std::{
     fs,

@@ -33,11 +33,13 @@ fn at_no_size_is_a_question_answered_that_nobody_sees() {
     console.press("d");
     console.wait_text("type 60");
     console.press("60");
+    console.wait_read();
     console.resize(39, 5);
     console.wait_text("Disconnect 60 clients");
     console.resize(9, 2);
     console.wait_for("no room for it", |s| s.trim_start().starts_with("enlarge"));
     console.press("\r\r");
+    console.wait_read();
     console.resize(30, 4);
     console.wait_text("Enter: 60");
     assert_eq!(count_in_log(&broker.log(), "disconnected"), 0);

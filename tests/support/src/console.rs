@@ -1,14 +1,16 @@
 //! The real program in a real pseudo-terminal for tests: keys in, screen out, and what it leaves behind; it knows nothing of brokers.
 
 use std::{
+    fs::OpenOptions,
     io::{Read, Write},
     num::NonZero,
+    os::unix::fs::OpenOptionsExt,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
-use rustix::process::Signal;
+use rustix::{fs::OFlags, process::Signal};
 
 use crate::{SOON, process, program};
 
@@ -129,6 +131,19 @@ impl Console {
     pub fn press(&mut self, keys: &str) {
         let writer = self.keys.as_mut().expect("the terminal is open");
         writer.write_all(keys.as_bytes()).and_then(|()| writer.flush()).expect("keys are taken");
+    }
+
+    /// Waits until the program has read all keys: what is done to the terminal from now on comes after them.
+    #[track_caller]
+    pub fn wait_read(&self) {
+        let path = format!("/proc/{}/fd/0", self.id());
+        let terminal = OpenOptions::new().read(true).custom_flags(OFlags::NOCTTY.bits() as i32).open(path);
+        let terminal = terminal.expect("its terminal");
+        let end = Instant::now() + SOON;
+        while rustix::io::ioctl_fionread(&terminal).expect("a number of bytes") > 0 {
+            assert!(Instant::now() < end, "keys are not read within {SOON:?}");
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// The screen as text, a line each.

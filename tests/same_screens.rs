@@ -1,9 +1,10 @@
-//! Compares the screens of a live run, at marked instants, with those that its recording gives at 1x and at 100x, cell by cell; keys and the timeline are the console's tests' matter.
+//! Compares the screens of a live run, at marked instants, with those of consoles that attach to it at its begin and in the middle of its troubles, and with those that its recording gives at 1x and at 100x, cell by cell.
 //!
 //! It is a program of its own (`harness = false`), because the engine starts its workers from the program it is in.
 
 use std::{
-    process::ExitCode,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -11,18 +12,22 @@ use std::{
 use chrono::FixedOffset;
 use mqfleet::{
     action::Action,
+    agent::{self, AgentError, Purpose, Target},
     appearance::{Glyphs, Keymap, Theme},
     bus::Bus,
     clock::{Anchor, Moment},
     event::{State, What},
+    fleet::Fleet,
     model::{Model, Motion},
     recording::{Limits, News, Player, Recorder, Recording},
     run::Run,
     ui::{self, Context, Widths},
     worker,
 };
-use mqfleet_test_support::{fleet_file::FleetFile, mosquitto::Mosquitto};
+use mqfleet_test_support::{fleet_file::FleetFile, mosquitto::Mosquitto, process};
 use ratatui::{Terminal, backend::TestBackend, buffer::Buffer, layout::Rect};
+use rustix::process::Signal;
+use tokio::sync::oneshot;
 
 const CLIENTS: u32 = 12;
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -31,12 +36,32 @@ fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some("worker") {
         return worker::main();
     }
+    // An agent's folders are those of its environment.
+    let Some(home) = std::env::var_os("XDG_RUNTIME_DIR").filter(|_| std::env::var_os("SAME_SCREENS").is_some()) else {
+        let home = tempfile::TempDir::new().expect("a folder");
+        let mut itself = Command::new(std::env::current_exe().expect("this program"));
+        itself.env("SAME_SCREENS", "1").env("XDG_RUNTIME_DIR", home.path()).env("XDG_STATE_HOME", home.path());
+        let status = itself.env_remove("STATE_DIRECTORY").env_remove("RUNTIME_DIRECTORY").status().expect("it runs");
+        return if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    };
+    let home = PathBuf::from(home);
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let dir = tempfile::TempDir::new().expect("a folder");
-        let path = dir.path().join("run.rec");
-        let live = live_run(&path).await;
+        let path = home.join("run.rec");
+        let (live, attached) = live_run(&home, &path).await;
+        for word in ["12 up", "no answer", "lost", "conn"] {
+            let seen = live.iter().any(|instant| text(&instant.screens[0]).contains(word));
+            assert!(seen, "nothing is shown where {word:?} never was on a screen");
+        }
+        for (console, marked) in attached.iter().enumerate() {
+            // Its order waits for a moment after its first key, as that of the live one did at the begin.
+            let marked = &marked[2..];
+            let first = marked.first().expect("a second").at;
+            let place = live.iter().position(|instant| instant.at == first).expect("the same seconds");
+            compare(&live[place..], marked);
+            println!("{} of {} instants on attached console {console}: the same screens", marked.len(), live.len());
+        }
         let recording = Recording::open(&path).expect("a recording");
         for speed in [100.0, 1.0] {
             let begin = Instant::now();
@@ -54,21 +79,31 @@ struct Marked {
     screens: Vec<Buffer>,
 }
 
-/// A broker that stops answering, goes on, is stopped and comes back: a screen each second.
-async fn live_run(path: &std::path::Path) -> Vec<Marked> {
+/// A broker that stops answering, goes on, is stopped and comes back: a screen each second, of the run itself and of
+/// the consoles that attach as each of these begins.
+async fn live_run(home: &Path, path: &Path) -> (Vec<Marked>, Vec<Vec<Marked>>) {
     let mut broker = Mosquitto::start();
     let file = FleetFile::presses(broker.port(), CLIENTS as usize);
-    let fleet = Arc::new(mqfleet::fleet_file::load(file.path().as_ref()).expect("a fleet").fleet);
-    let bus = Bus::new(Anchor::now());
-    let limits = Limits { size: None, age: None };
-    let recorder = Recorder::start(path, limits, fleet.clone(), 1, &bus).expect("a recorder");
-    let (run, mut shown) = Run::start_shown(fleet.clone(), 7, bus);
-    let run = run.with(None, Some(recorder), None);
-    let (mut model, mut anchor) = (Model::new(fleet, shown.begin.moment()), shown.begin);
+    let fleet = mqfleet::fleet_file::load(file.path().as_ref()).expect("a fleet").fleet;
+    let reread = Box::new(|| unreachable!("nobody has it read anew"));
+    let options = agent::Options { fleet, group: None, seed: 7, reread };
+    let (give, shown) = oneshot::channel();
+    let path = path.to_owned();
+    let keep = move |fleet: &Arc<Fleet>, bus: &Bus| {
+        let limits = Limits { size: None, age: None };
+        let recorder = Recorder::start(&path, limits, fleet.clone(), 1, bus)?;
+        let _ = give.send((fleet.clone(), bus.subscribe("live"), bus.begin()));
+        Ok(move |run: Run| run.with(None, Some(recorder), None))
+    };
+    let run = tokio::spawn(agent::run(options, keep));
+    let (fleet, mut events, begin_of_run) = shown.await.expect("a run");
+    let (mut model, mut anchor) = (Model::new(fleet, begin_of_run.moment()), begin_of_run);
     let (mut instants, mut chapter, mut seconds, begin) = (Vec::new(), 0, 0, Instant::now());
+    let socket = home.join("mqfleet/test.sock");
+    let mut consoles = vec![tokio::spawn(console(socket.clone()))];
     while chapter < 5 {
         assert!(begin.elapsed() < PATIENCE, "chapter {chapter} takes too long: {:?}", model.live().totals());
-        for event in shown.events.next().await.expect("an engine") {
+        for event in events.next().await.expect("an engine") {
             event.set_clock(&mut anchor);
             model.apply(&event);
             if let What::Second(_) = event.what {
@@ -92,13 +127,48 @@ async fn live_run(path: &std::path::Path) -> Vec<Marked> {
                         _ => {}
                     }
                     (chapter, seconds) = (chapter + 1, 0);
+                    if chapter < 5 {
+                        consoles.push(tokio::spawn(console(socket.clone())));
+                    }
                 }
             }
         }
     }
-    assert_eq!(run.stop().await, None);
-    // What is said while it ends is recorded and was not looked at.
-    while let Some(events) = shown.events.next().await {
+    process::signal(std::process::id(), Signal::TERM);
+    // What is said while it ends is recorded and sent, and was not looked at.
+    while let Some(news) = events.next().await {
+        for event in news {
+            event.set_clock(&mut anchor);
+            model.apply(&event);
+            if let What::Second(_) = event.what {
+                instants.push(Marked { at: event.at, screens: draw(&mut model, event.at, anchor) });
+            }
+        }
+    }
+    run.await.expect("it does not panic").expect("it ends in good order");
+    let mut attached = Vec::new();
+    for console in consoles {
+        attached.push(console.await.expect("it does not panic"));
+    }
+    (instants, attached)
+}
+
+/// A console that attaches now, and stays to the end.
+async fn console(socket: PathBuf) -> Vec<Marked> {
+    let target = Target::Path(socket);
+    let end = Instant::now() + PATIENCE;
+    let mut attached = loop {
+        assert!(Instant::now() < end, "no agent at {target:?}");
+        match agent::attach(&target, Purpose::Watch).await {
+            Ok(attached) => break attached,
+            Err(AgentError::NoAnswer { .. }) => tokio::time::sleep(Duration::from_millis(1)).await, // it begins
+            Err(error) => panic!("{error}"),
+        }
+    };
+    let (mut model, mut anchor) = (Model::new(attached.fleet.clone(), attached.begin.moment()), attached.begin);
+    model.restore(attached.known.clone(), attached.now());
+    let mut instants = Vec::new();
+    while let Some(events) = attached.events.next().await {
         for event in events {
             event.set_clock(&mut anchor);
             model.apply(&event);
@@ -174,10 +244,6 @@ fn compare(live: &[Marked], replayed: &[Marked]) {
         for (live, replayed) in live.screens.iter().zip(&replayed.screens) {
             assert!(live == replayed, "live:\n{}\nreplayed:\n{}", text(live), text(replayed));
         }
-    }
-    let seen = |word: &str| live.iter().any(|instant| text(&instant.screens[0]).contains(word));
-    for word in ["12 up", "no answer", "lost", "conn"] {
-        assert!(seen(word), "nothing is shown where {word:?} never was on a screen");
     }
 }
 
