@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use mqfleet::{
-    fleet::{Probe, ProbeKind},
+    fleet::{Probe, ProbeKind, Settings},
     wire::{ClientDef, Slot},
 };
 use mqfleet_test_support::{
@@ -145,8 +145,11 @@ impl Lot {
 /// One whose connect may hang for longer than any run.
 fn client(id: &str) -> ClientDef {
     ClientDef {
-        connect_timeout: Duration::from_secs(3_600),
-        probe: Probe { kind: ProbeKind::Ack, every: EVERY },
+        settings: Settings {
+            connect_timeout: Duration::from_secs(3_600),
+            probe: Probe { kind: ProbeKind::Ack, every: EVERY },
+            ..worker::settings()
+        },
         ..worker::client(id)
     }
 }

@@ -14,7 +14,7 @@ use std::{
 
 use mqfleet::{
     clock::Moment,
-    fleet::{Conversation, Message, Probe, ProbeKind, Protocol, Traffic},
+    fleet::{Conversation, Message, Probe, ProbeKind, Protocol, Settings, Traffic},
     mqtt::{Inspector, frame},
     paho::{Slots, Subject},
     wire::ClientDef,
@@ -275,8 +275,11 @@ impl Run {
 async fn start(clients: usize, port: u16, conversation: Arc<Conversation>) -> Worker {
     let define = |n| {
         let client = ClientDef {
-            maximum_packet_size: MAXIMUM,
-            probe: Probe { kind: ProbeKind::Heartbeat, every: Duration::from_secs(5) },
+            settings: Settings {
+                maximum_packet_size: MAXIMUM,
+                probe: Probe { kind: ProbeKind::Heartbeat, every: Duration::from_secs(5) },
+                ..worker::settings()
+            },
             probe_topic: "".into(),
             conversation: conversation.clone(),
             ..worker::client(format!("bench-{n:04}"))

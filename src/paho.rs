@@ -160,15 +160,15 @@ impl Client {
             slots: slots.clone(),
             slot,
             generation,
-            protocol: def.protocol,
-            maximum_packet_size: def.maximum_packet_size,
+            protocol: def.settings.protocol,
+            maximum_packet_size: def.settings.maximum_packet_size,
             way: Way { tls },
         };
         let connection = Connection::open(reached.stream, purpose, runtime);
         let options = mqtt::CreateOptionsBuilder::new()
             .server_uri(format!("tcp://{}:1", connection.number))
             .client_id(&*def.id)
-            .mqtt_version(version(def.protocol))
+            .mqtt_version(version(def.settings.protocol))
             .persistence(None)
             .restore_messages(false)
             .send_while_disconnected(false)
@@ -193,7 +193,7 @@ impl Client {
             slots,
             slot,
             probe_topic: def.probe_topic.clone(),
-            probe: def.probe,
+            probe: def.settings.probe,
             stages: reached.stages,
             order,
         };

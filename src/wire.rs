@@ -19,7 +19,7 @@ use tokio_util::{
 use crate::{
     clock::Moment,
     event::{Generation, Manner, Request, Step, Tcp},
-    fleet::{Conversation, Credentials, Endpoint, EndpointKey, Identity, Probe, ProbeKind, Protocol, Secret, in_clear},
+    fleet::{Conversation, Credentials, Endpoint, EndpointKey, Identity, ProbeKind, Secret, Settings, in_clear},
     text::Scrubbed,
 };
 
@@ -34,7 +34,7 @@ pub struct Hello {
 impl Hello {
     pub const MAGIC: [u8; 8] = *b"mqfleet\n";
     /// Raised with every change of a frame.
-    pub const VERSION: u16 = 7;
+    pub const VERSION: u16 = 8;
 
     pub fn new() -> Hello {
         Hello { magic: Self::MAGIC, version: Self::VERSION }
@@ -89,17 +89,7 @@ pub enum ToWorker {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ClientDef {
     pub id: Arc<str>,
-    pub protocol: Protocol,
-    pub keep_alive: Duration,
-    pub clean_start: bool,
-    /// Only MQTT 5.0 has these.
-    pub session_expiry: Duration,
-    pub receive_maximum: Option<u16>,
-    /// In bytes; kept in both versions.
-    pub maximum_packet_size: u32,
-    pub user_properties: Vec<(String, String)>,
-    pub connect_timeout: Duration,
-    pub probe: Probe,
+    pub settings: Settings,
     /// Where its probes go.
     pub probe_topic: Arc<str>,
     pub username: Option<Arc<str>>,

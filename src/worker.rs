@@ -117,7 +117,7 @@ async fn serve(carriers: &Handle, mut sender: Sender, mut receiver: Receiver, be
         _ = terminate.recv() => return Ok(()),
     };
     let Some((defs, room, first)) = defs else { return Ok(()) };
-    let subject = |d: &ClientDef| Subject { topic: d.probe_topic.clone(), probe: d.probe.kind };
+    let subject = |d: &ClientDef| Subject { topic: d.probe_topic.clone(), probe: d.settings.probe.kind };
     let mut subjects: Vec<Subject> = defs.iter().map(subject).collect();
     subjects.resize(subjects.len().max(room as usize), Subject::nobody());
     let (slots, marks) = Slots::new(subjects);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 /// How a client connects, retries and is measured.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
     /// The version that is spoken, or tried first.
     pub protocol: Protocol,
@@ -71,7 +71,7 @@ pub enum Protocol {
 }
 
 /// When a client that lost its connection, or could not get one, tries again.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reconnect {
     pub strategy: Strategy,
     /// Tries after which the client is given up; 0 for no limit.
@@ -87,7 +87,7 @@ impl Reconnect {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Strategy {
     /// A random time below `min · 2ⁿ`, at most `max`: full jitter, so that a fleet spreads.
     Exponential {

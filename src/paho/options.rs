@@ -8,17 +8,17 @@ use super::message::message;
 use crate::{fleet::Protocol, wire::ClientDef};
 
 pub(super) fn connect_options(def: &ClientDef) -> mqtt::Result<mqtt::ConnectOptions> {
-    let mut options = mqtt::ConnectOptionsBuilder::with_mqtt_version(version(def.protocol));
-    match def.protocol {
-        Protocol::V311 => options.clean_session(def.clean_start),
-        Protocol::V5 => options.clean_start(def.clean_start).properties(properties(def)?),
+    let mut options = mqtt::ConnectOptionsBuilder::with_mqtt_version(version(def.settings.protocol));
+    match def.settings.protocol {
+        Protocol::V311 => options.clean_session(def.settings.clean_start),
+        Protocol::V5 => options.clean_start(def.settings.clean_start).properties(properties(def)?),
     };
-    let keep_alive = match def.keep_alive {
+    let keep_alive = match def.settings.keep_alive {
         Duration::ZERO => NO_KEEP_ALIVE,
         d => whole_seconds(d),
     };
     // Whoever ordered the connect gives it up in time, not Paho.
-    let connect_timeout = whole_seconds(def.connect_timeout.saturating_mul(2));
+    let connect_timeout = whole_seconds(def.settings.connect_timeout.saturating_mul(2));
     options.keep_alive_interval(keep_alive).connect_timeout(connect_timeout);
     if let Some(name) = &def.username {
         options.user_name(&**name);
@@ -38,15 +38,15 @@ const NO_KEEP_ALIVE: Duration = Duration::from_secs(1 << 32);
 
 fn properties(def: &ClientDef) -> mqtt::Result<mqtt::Properties> {
     let mut properties = mqtt::Properties::new();
-    if !def.session_expiry.is_zero() {
-        let seconds = u32::try_from(def.session_expiry.as_secs()).unwrap_or(u32::MAX);
+    if !def.settings.session_expiry.is_zero() {
+        let seconds = u32::try_from(def.settings.session_expiry.as_secs()).unwrap_or(u32::MAX);
         properties.push_u32(mqtt::PropertyCode::SessionExpiryInterval, seconds)?;
     }
-    if let Some(maximum) = def.receive_maximum {
+    if let Some(maximum) = def.settings.receive_maximum {
         properties.push_u16(mqtt::PropertyCode::ReceiveMaximum, maximum)?;
     }
-    properties.push_u32(mqtt::PropertyCode::MaximumPacketSize, def.maximum_packet_size)?;
-    for (name, value) in &def.user_properties {
+    properties.push_u32(mqtt::PropertyCode::MaximumPacketSize, def.settings.maximum_packet_size)?;
+    for (name, value) in &def.settings.user_properties {
         properties.push_string_pair(mqtt::PropertyCode::UserProperty, name, value)?;
     }
     Ok(properties)

@@ -116,18 +116,9 @@ impl Definitions {
 
 fn define(fleet: &Fleet, key: ClientKey) -> ClientDef {
     let client = fleet.client(key);
-    let settings = &client.settings;
     ClientDef {
         id: client.id.clone(),
-        protocol: settings.protocol,
-        keep_alive: settings.keep_alive,
-        clean_start: settings.clean_start,
-        session_expiry: settings.session_expiry,
-        receive_maximum: settings.receive_maximum,
-        maximum_packet_size: settings.maximum_packet_size,
-        user_properties: settings.user_properties.clone(),
-        connect_timeout: settings.connect_timeout,
-        probe: settings.probe,
+        settings: (*client.settings).clone(),
         probe_topic: client.probe_topic(),
         username: client.username.clone(),
         // What is fetched comes with the order to connect.

@@ -422,8 +422,6 @@ impl SettingsLine {
             clean_start: self.clean_start,
             session_expiry: self.session_expiry,
             receive_maximum: self.receive_maximum,
-            maximum_packet_size: Settings::MAXIMUM_PACKET_SIZE, // no screen shows it
-            user_properties: Vec::new(),                        // these may hold tokens
             follow_redirects: self.follow_redirects,
             connect_timeout: self.connect_timeout,
             reconnect: Reconnect { strategy, max_retries: self.max_retries, stable_after: self.stable_after },
@@ -433,6 +431,8 @@ impl SettingsLine {
             },
             slow_p99: self.slow_p99,
             start_connected: self.start_connected,
+            // What no screen shows is not kept; user properties may hold tokens.
+            ..Settings::default()
         })
     }
 }

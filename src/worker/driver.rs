@@ -107,7 +107,7 @@ impl Driver {
         let (lane, ordered) = (&mut self.lanes[slot as usize], Moment::now());
         lane.prepare(credentials.map(|credentials| *credentials));
         lane.next = Some(Next { generation, remote, ordered, manner });
-        let deadline = ordered + lane.def.connect_timeout;
+        let deadline = ordered + lane.def.settings.connect_timeout;
         self.timers.push(deadline, slot, generation, Due::ConnectTimeout);
         self.settle(slot);
     }

@@ -54,7 +54,7 @@ pub(super) enum Phase {
 
 impl Lane {
     pub fn new(def: ClientDef) -> Lane {
-        let own = (def.protocol, def.probe.kind);
+        let own = (def.settings.protocol, def.settings.probe.kind);
         Lane {
             def,
             own,
@@ -73,8 +73,9 @@ impl Lane {
     pub fn dress(&mut self, manner: Manner) {
         self.manner = manner;
         let (protocol, probe) = self.own;
-        self.def.protocol = manner.protocol.unwrap_or(protocol);
-        self.def.probe.kind = if manner.is_muted && probe != ProbeKind::Off { ProbeKind::Heartbeat } else { probe };
+        self.def.settings.protocol = manner.protocol.unwrap_or(protocol);
+        self.def.settings.probe.kind =
+            if manner.is_muted && probe != ProbeKind::Off { ProbeKind::Heartbeat } else { probe };
     }
 
     /// By what its next connection is measured, its probes not left out.
@@ -86,7 +87,7 @@ impl Lane {
     /// with that order, where it is new.
     pub fn prepare(&mut self, credentials: Option<Credentials>) {
         if let Some(def) = self.changed.take() {
-            self.own = (def.protocol, def.probe.kind);
+            self.own = (def.settings.protocol, def.settings.probe.kind);
             self.def = *def;
         }
         let Some(Credentials { password, key_password }) = credentials else { return };

@@ -46,7 +46,7 @@ impl Reach {
     ) -> AbortHandle {
         let (connector, answers) = (self.connector.clone(), self.answers.clone());
         let identity = def.identity.clone();
-        let deadline = Instant::now() + def.connect_timeout.min(FOREVER);
+        let deadline = Instant::now() + def.settings.connect_timeout.min(FOREVER);
         let made = self.runtime.spawn(async move {
             let mut finding = Finding::default();
             let way = Way {

@@ -111,7 +111,7 @@ impl Turn<'_> {
     }
 
     fn begin_probes(&mut self, now: Moment) {
-        let within = if self.manner.is_doubted { Duration::ZERO } else { self.def.probe.every };
+        let within = if self.manner.is_doubted { Duration::ZERO } else { self.def.settings.probe.every };
         self.begin(now, within, Due::Probe);
     }
 
@@ -143,7 +143,7 @@ impl Talk {
             let why = limits.not_offered(&wanted.filter).unwrap_or_default();
             turn.shortfall(at, wanted, None, Scrubbed::new(why));
         }
-        match turn.def.probe.kind {
+        match turn.def.settings.probe.kind {
             ProbeKind::Ack if limits.qos(1) == 0 => {
                 self.mute(&mut turn, at, Scrubbed::new("the broker takes messages at QoS 0 only"));
             }
@@ -167,7 +167,7 @@ impl Talk {
         self.is_muted = true;
         turn.slots.mute(turn.slot, true);
         let topic = turn.client.probe_topic();
-        let (packet, qos) = match turn.def.probe.kind {
+        let (packet, qos) = match turn.def.settings.probe.kind {
             ProbeKind::Ack => ("PUBLISH to", 1),
             _ => ("SUBSCRIBE", 0),
         };
@@ -211,7 +211,7 @@ impl Talk {
             retain: message.retain && !self.limits.has_no_retain,
             ..message.clone()
         };
-        let too_long = self.limits.too_long(paho::length(&fit, turn.def.protocol));
+        let too_long = self.limits.too_long(paho::length(&fit, turn.def.settings.protocol));
         let is_less = (fit.qos, fit.retain) != (message.qos, message.retain) || too_long.is_some();
         if is_less && self.is_news(&mqtt_name(&message.topic)) {
             let granted = too_long.is_none().then_some(fit.qos);
@@ -313,7 +313,7 @@ impl Talk {
             return;
         }
         turn.client.probe();
-        let next = turn.def.probe.every.max(SHORTEST).mul_f64(0.9 + 0.2 * fastrand::f64());
+        let next = turn.def.settings.probe.every.max(SHORTEST).mul_f64(0.9 + 0.2 * fastrand::f64());
         turn.later(now + next, Due::Probe);
     }
 

@@ -19,6 +19,7 @@ fn it_hears_that_the_agent_is_ready_lives_and_how_its_fleet_does() {
     let home = TempDir::new().expect("a folder");
     let path = home.path().join("notify");
     let socket = UnixDatagram::bind(&path).expect("a socket");
+    socket.set_read_timeout(Some(Duration::from_secs(1))).expect("a limit");
     let mut command = Command::new(program());
     command.args(["agent", file.path()]).envs(crate::folders(&home)).stdin(Stdio::null()).stderr(Stdio::null());
     let child = command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "30000000").spawn().expect("it starts");

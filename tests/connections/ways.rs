@@ -10,12 +10,12 @@ mod websocket;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use mqfleet::{
-    fleet::{Endpoint, Probe, ProbeKind, Protocol},
+    fleet::{Endpoint, Probe, ProbeKind, Protocol, Settings},
     wire::{ClientDef, Remote},
 };
 use mqfleet_test_support::{
     SOON, certs,
-    worker::{Def, Worker, client},
+    worker::{Def, Worker, client, settings},
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -29,7 +29,10 @@ fn many(long: usize, short: usize) -> usize {
 
 /// A client of this endpoint whose echo comes back twice a second.
 fn def(id: String, endpoint: &Endpoint) -> Def {
-    let client = ClientDef { probe: Probe { kind: ProbeKind::Echo, every: Duration::from_millis(500) }, ..client(id) };
+    let client = ClientDef {
+        settings: Settings { probe: Probe { kind: ProbeKind::Echo, every: Duration::from_millis(500) }, ..settings() },
+        ..client(id)
+    };
     Def { client, remote: Remote::from(endpoint) }
 }
 

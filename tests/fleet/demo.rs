@@ -14,7 +14,7 @@ use std::{
 use mqfleet::{
     demo::{self, Act, Cut, Demo, DemoError, Options, Site, Step, Trouble},
     event::{Reason, What},
-    fleet::{Client, Fleet, Probe, ProbeKind, Secret},
+    fleet::{Client, Fleet, Probe, ProbeKind, Secret, Settings},
     wire::{ClientDef, Remote},
 };
 use mqfleet_test_support::{
@@ -157,8 +157,11 @@ async fn paho_gets_in_publishes_and_reads_why_not() {
     let endpoint = demo.fleet.endpoint(client.endpoint());
     let def = |id: &str, password: Secret| {
         let client = ClientDef {
-            connect_timeout: LONG,
-            probe: Probe { kind: ProbeKind::Ack, every: Duration::from_millis(100) },
+            settings: Settings {
+                connect_timeout: LONG,
+                probe: Probe { kind: ProbeKind::Ack, every: Duration::from_millis(100) },
+                ..worker::settings()
+            },
             username: Some("demo".into()),
             password: Some(password),
             ..worker::client(id)

@@ -29,7 +29,7 @@ async fn a_wrong_password() {
     for protocol in BOTH {
         for password in ["right", "wrong"] {
             let mut def = def(format!("{protocol:?}-{password}"), broker.port());
-            def.protocol = protocol;
+            def.settings.protocol = protocol;
             def.username = Some("ann".into());
             def.password = Some(Secret::new(password.into()));
             all.push(def);
@@ -49,7 +49,7 @@ async fn a_wrong_password() {
 async fn nobody_listens() {
     let port = free_port();
     let mut all = vec![def("a", port), def("b", port)];
-    all[1].protocol = Protocol::V311;
+    all[1].settings.protocol = Protocol::V311;
     all[1].remote.endpoint.host = "localhost".into();
     let mut worker = Worker::start(all).await;
     let started = Instant::now();
@@ -84,7 +84,7 @@ async fn an_address_of_version_6() {
 async fn a_name_without_an_address() {
     let mut one = def("a", 1883);
     one.remote.endpoint.host = "no-such-host.invalid".into();
-    one.connect_timeout = Duration::from_secs(30);
+    one.settings.connect_timeout = Duration::from_secs(30);
     let mut worker = Worker::start(vec![one]).await;
     worker.connect([0]).await;
     assert!(worker.until(Duration::from_secs(40), |w| w.is_ended(0)).await);
@@ -103,7 +103,7 @@ async fn the_other_end_hangs_up_instead_of_answering() {
         }
     });
     let mut all: Vec<_> = BOTH.iter().map(|p| (def(format!("{p:?}"), port), *p)).collect();
-    all.iter_mut().for_each(|(def, protocol)| def.protocol = *protocol);
+    all.iter_mut().for_each(|(def, protocol)| def.settings.protocol = *protocol);
     let mut worker = Worker::start(all.into_iter().map(|(def, _)| def).collect()).await;
     worker.connect(0..2).await;
     assert!(worker.until(SOON, |w| w.ended() == 2).await);
@@ -127,7 +127,7 @@ async fn a_client_id_that_is_there_twice() {
     assert!(matches!(cause.reason, Reason::SessionTakenOver | Reason::ConnectionLost), "{cause:?}");
 
     // MQTT 3.1.1 has no word for it.
-    all.iter_mut().for_each(|d| d.protocol = Protocol::V311);
+    all.iter_mut().for_each(|d| d.settings.protocol = Protocol::V311);
     let mut worker = Worker::start(all).await;
     worker.connect([0]).await;
     assert!(worker.until(SOON, |w| w.is_up(0)).await);
@@ -140,7 +140,7 @@ async fn a_client_id_that_is_there_twice() {
 async fn a_broker_that_shuts_down_in_order() {
     let mut broker = Mosquitto::start();
     let mut all = vec![def("a", broker.port()), def("b", broker.port())];
-    all[1].protocol = Protocol::V311;
+    all[1].settings.protocol = Protocol::V311;
     let mut worker = Worker::start(all).await;
     worker.connect(0..2).await;
     assert!(worker.until(SOON, |w| w.up() == 2).await);
@@ -157,7 +157,7 @@ async fn a_broker_that_shuts_down_in_order() {
 async fn a_broker_that_falls_silent() {
     let broker = Mosquitto::start();
     let mut all = vec![def("a", broker.port()), def("x".repeat(300), broker.port())];
-    all.iter_mut().for_each(|d| d.keep_alive = Duration::from_secs(1));
+    all.iter_mut().for_each(|d| d.settings.keep_alive = Duration::from_secs(1));
     let mut worker = Worker::start(all).await;
     worker.connect(0..2).await;
     assert!(worker.until(SOON, |w| w.up() == 2).await);
@@ -172,8 +172,8 @@ async fn a_broker_that_falls_silent() {
 async fn end_after(protocol: Protocol, answers: &[&[u8]]) -> (Reason, String) {
     let port = script::server(answers.iter().map(|a| a.to_vec()).collect());
     let mut one = def("one", port);
-    one.protocol = protocol;
-    one.connect_timeout = Duration::from_secs(2);
+    one.settings.protocol = protocol;
+    one.settings.connect_timeout = Duration::from_secs(2);
     let mut worker = Worker::start(vec![one]).await;
     worker.connect([0]).await;
     assert!(worker.until(SOON, |w| w.is_ended(0)).await, "{protocol:?} {answers:?}: {:?}", worker.step(0));
@@ -267,7 +267,7 @@ async fn packets_that_nobody_asked_for() {
         let port = script::server(vec![ACCEPT_V311.to_vec(), packet.to_vec()]);
         let broker = Mosquitto::start();
         let mut all = vec![def("odd", port), def("sane", broker.port())];
-        all[0].protocol = Protocol::V311;
+        all[0].settings.protocol = Protocol::V311;
         let mut worker = Worker::start(all).await;
         worker.connect(0..2).await;
         assert!(worker.until(SOON, |w| w.is_up(1) && w.steps.contains_key(&(0, 1))).await);

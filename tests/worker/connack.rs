@@ -49,7 +49,7 @@ async fn everything_that_mqtt_5_can_say() {
     let mut packet = vec![0x20, properties.len() as u8 + 3, 1, 0, properties.len() as u8];
     packet.extend(properties);
     let mut one = def("", server(vec![packet]));
-    one.clean_start = false;
+    one.settings.clean_start = false;
     let mut worker = Worker::start(vec![one]).await;
     worker.connect([0]).await;
     assert!(worker.until(SOON, |w| w.is_up(0)).await, "{:?}", worker.step(0));
@@ -111,7 +111,7 @@ async fn what_mosquitto_says_over_every_transport() {
     for (port, transport) in ways {
         for protocol in [Protocol::V5, Protocol::V311] {
             let mut one = def("", port);
-            one.protocol = protocol;
+            one.settings.protocol = protocol;
             one.remote.endpoint.host = "localhost".into();
             one.remote.endpoint.transport = transport.clone();
             all.push(one);
@@ -202,9 +202,9 @@ async fn the_server_s_keep_alive_is_kept() {
         _ => Vec::new(),
     });
     let mut one = def("one", port);
-    one.keep_alive = Duration::from_secs(60);
+    one.settings.keep_alive = Duration::from_secs(60);
     let mut other = def("other", server(vec![ACCEPT_V311.to_vec()]));
-    (other.protocol, other.keep_alive) = (Protocol::V311, Duration::from_secs(60));
+    (other.settings.protocol, other.settings.keep_alive) = (Protocol::V311, Duration::from_secs(60));
     let mut worker = Worker::start(vec![one, other]).await;
     worker.connect(0..2).await;
     assert!(worker.until(SOON, |w| w.up() == 2).await);

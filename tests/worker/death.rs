@@ -87,7 +87,7 @@ async fn a_frozen_broker_leaves_the_others_alone() {
     let mut all = defs(100, frozen.port());
     all.extend((0..100).map(|i| def(format!("healthy-{i}"), healthy.port())));
     for def in &mut all[..100] {
-        def.connect_timeout = Duration::from_secs(2);
+        def.settings.connect_timeout = Duration::from_secs(2);
     }
     frozen.freeze();
     let mut worker = Worker::start(all).await;

@@ -23,7 +23,7 @@ const MS: Duration = Duration::from_millis(1);
 
 fn probing(id: &str, port: u16, kind: ProbeKind, protocol: Protocol) -> Def {
     let mut one = def(id, port);
-    (one.probe.kind, one.probe.every, one.protocol) = (kind, 50 * MS, protocol);
+    (one.settings.probe.kind, one.settings.probe.every, one.settings.protocol) = (kind, 50 * MS, protocol);
     one
 }
 
@@ -48,7 +48,7 @@ async fn echoes_and_acks_agree_and_echoes_are_no_traffic() {
     let subscribe = vec![Subscription { filter: "mqfleet/probe/nosy".into(), qos: 2 }];
     nosy.conversation = Arc::new(Conversation { subscribe, ..Conversation::default() });
     all.push(nosy);
-    let kinds: Vec<ProbeKind> = all.iter().map(|d| d.probe.kind).collect();
+    let kinds: Vec<ProbeKind> = all.iter().map(|d| d.settings.probe.kind).collect();
     let n = all.len() as u32;
     let mut worker = Worker::start(all).await;
     worker.connect(0..n).await;
@@ -82,7 +82,7 @@ async fn what_others_say_on_the_topic_is_no_echo() {
         one
     };
     let mut one = probing("one", broker.port(), ProbeKind::Echo, Protocol::V5);
-    one.probe.every = Duration::from_secs(3_600);
+    one.settings.probe.every = Duration::from_secs(3_600);
     let twin = probing("twin", broker.port(), ProbeKind::Echo, Protocol::V311);
     let mut worker = Worker::start(vec![intruder("a", true), intruder("b", false), one, twin]).await;
     worker.connect([0, 1]).await;
@@ -187,7 +187,7 @@ async fn what_arrives_before_the_answer_is_not_the_answer() {
     };
     for kind in [ProbeKind::Echo, ProbeKind::Ack] {
         let mut one = probing("one", slow(port()), kind, Protocol::V311);
-        one.probe.every = 500 * MS;
+        one.settings.probe.every = 500 * MS;
         let mut worker = Worker::start(vec![one]).await;
         worker.connect([0]).await;
         assert!(worker.until(SOON, |w| count(w, 0) >= 3).await, "{:?}", worker.samples);

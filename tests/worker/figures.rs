@@ -62,8 +62,8 @@ async fn figures() {
     let probing = |n: usize, kind, every: u64, keep_alive| {
         let mut all = defs(n, broker.port());
         for def in &mut all {
-            (def.probe.kind, def.probe.every) = (kind, Duration::from_millis(every));
-            def.keep_alive = Duration::from_secs(keep_alive);
+            (def.settings.probe.kind, def.settings.probe.every) = (kind, Duration::from_millis(every));
+            def.settings.keep_alive = Duration::from_secs(keep_alive);
         }
         all
     };

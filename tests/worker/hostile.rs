@@ -179,7 +179,7 @@ use mqfleet_test_support::{
 
 use mqfleet::{
     event::Step,
-    fleet::{Conversation, Endpoint, Message, Probe, ProbeKind, Protocol, Subscription, Tls, Transport},
+    fleet::{Conversation, Endpoint, Message, Probe, ProbeKind, Protocol, Settings, Subscription, Tls, Transport},
     wire::{ClientDef, Remote, Slot},
 };
 
@@ -199,8 +199,7 @@ fn client(id: String, protocol: Protocol, birth: u8, kind: ProbeKind) -> ClientD
         ..Conversation::default()
     };
     ClientDef {
-        protocol,
-        probe: Probe { kind, every: Duration::from_millis(100) },
+        settings: Settings { protocol, probe: Probe { kind, every: Duration::from_millis(100) }, ..worker::settings() },
         conversation: Arc::new(conversation),
         ..worker::client(id)
     }

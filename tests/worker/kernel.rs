@@ -68,7 +68,7 @@ async fn the_kernel_s_view_is_that_of_ss() {
     by_web.remote.endpoint.transport = Transport::WebSocket(Arc::new(WebSocket::new("/mqtt")));
     all.push(by_web);
     // Not even a heartbeat is.
-    all.iter_mut().for_each(|one| one.keep_alive = Duration::from_secs(3_600));
+    all.iter_mut().for_each(|one| one.settings.keep_alive = Duration::from_secs(3_600));
     let n = all.len();
     let ids: Vec<_> = all.iter().map(|d| d.id.clone()).collect();
     let mut worker = Worker::start(all).await;

@@ -31,9 +31,9 @@ const KEEP_ALIVE: Duration = Duration::from_secs(6);
 fn all(port: u16) -> Vec<Def> {
     let one = |i: usize| {
         let mut one = def(format!("client-{i}"), port);
-        one.keep_alive = if i < 2 { KEEP_ALIVE } else { Duration::from_secs(30) };
-        one.probe.every = if i / 2 == 2 { 4_000 * MS } else { 500 * MS };
-        one.probe.kind = match i / 2 {
+        one.settings.keep_alive = if i < 2 { KEEP_ALIVE } else { Duration::from_secs(30) };
+        one.settings.probe.every = if i / 2 == 2 { 4_000 * MS } else { 500 * MS };
+        one.settings.probe.kind = match i / 2 {
             1 => ProbeKind::Ack,
             2 => ProbeKind::Echo,
             _ => ProbeKind::Heartbeat,
@@ -107,8 +107,8 @@ async fn probes_are_spread() {
     let every = 1_000 * MS;
     let one = |i: usize| {
         let mut one = def(format!("client-{i}"), broker.port());
-        one.probe.kind = if i.is_multiple_of(2) { ProbeKind::Ack } else { ProbeKind::Echo };
-        one.probe.every = every;
+        one.settings.probe.kind = if i.is_multiple_of(2) { ProbeKind::Ack } else { ProbeKind::Echo };
+        one.settings.probe.every = every;
         one
     };
     let n = 200;
@@ -133,7 +133,7 @@ async fn a_probe_that_is_held_up_is_late_since_its_order_and_takes_from_there() 
     for own in [60 * MS, 5 * MS] {
         let broker = Mosquitto::start();
         let mut one = def("busy", broker.port());
-        (one.probe.kind, one.probe.every) = (ProbeKind::Ack, 2_000 * MS);
+        (one.settings.probe.kind, one.settings.probe.every) = (ProbeKind::Ack, 2_000 * MS);
         one.conversation = traffic(1, own);
         let mut worker = Worker::start(vec![one]).await;
         worker.connect([0]).await;
@@ -155,7 +155,7 @@ async fn a_probe_that_is_held_up_is_late_since_its_order_and_takes_from_there() 
 async fn the_echo_of_a_frozen_broker_is_late_and_not_lost() {
     let broker = Mosquitto::start();
     let mut one = def("patient", broker.port());
-    (one.probe.kind, one.probe.every) = (ProbeKind::Echo, 500 * MS);
+    (one.settings.probe.kind, one.settings.probe.every) = (ProbeKind::Echo, 500 * MS);
     let mut worker = Worker::start(vec![one]).await;
     worker.connect([0]).await;
     assert!(worker.until(SOON, |w| w.samples.len() >= 2).await);

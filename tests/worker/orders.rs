@@ -23,7 +23,7 @@ async fn connect_disconnect_and_back() {
     for protocol in [Protocol::V311, Protocol::V5] {
         let broker = Mosquitto::start();
         let mut one = def("one", broker.port());
-        one.protocol = protocol;
+        one.settings.protocol = protocol;
         let mut worker = Worker::start(vec![one]).await;
         for _ in 0..3 {
             worker.connect([0]).await;
@@ -56,7 +56,7 @@ async fn the_keep_alive_that_is_given_is_the_one_that_is_sent() {
         let keep_alives = [0, 1, 30, 65_535];
         let one = |seconds: u64| {
             let mut one = def(format!("of-{seconds}"), port);
-            (one.protocol, one.keep_alive) = (protocol, Duration::from_secs(seconds));
+            (one.settings.protocol, one.settings.keep_alive) = (protocol, Duration::from_secs(seconds));
             one
         };
         let mut worker = Worker::start(keep_alives.map(one).into()).await;
@@ -97,7 +97,7 @@ async fn a_connect_while_up_cuts_the_one_before() {
 async fn a_session_is_taken_up_again() {
     let broker = Mosquitto::start();
     let mut one = def("one", broker.port());
-    (one.protocol, one.clean_start) = (Protocol::V311, false);
+    (one.settings.protocol, one.settings.clean_start) = (Protocol::V311, false);
     let mut worker = Worker::start(vec![one]).await;
     for session_present in [false, true] {
         worker.connect([0]).await;
@@ -114,7 +114,7 @@ async fn a_connecting_client_can_be_disconnected_and_connected_again() {
     let broker = Mosquitto::start();
     broker.freeze();
     let mut one = def("one", broker.port());
-    one.connect_timeout = Duration::from_secs(40);
+    one.settings.connect_timeout = Duration::from_secs(40);
     let mut worker = Worker::start(vec![one]).await;
     worker.connect([0]).await;
     worker.disconnect([0]).await;
@@ -132,7 +132,7 @@ async fn a_connecting_client_can_be_disconnected_and_connected_again() {
 async fn a_silent_broker_ends_as_a_timeout_each_time() {
     let silent = TcpListener::bind("127.0.0.1:0").expect("a listener");
     let mut one = def("one", silent.local_addr().expect("an address").port());
-    one.connect_timeout = Duration::from_millis(1_300);
+    one.settings.connect_timeout = Duration::from_millis(1_300);
     let mut worker = Worker::start(vec![one]).await;
     for _ in 0..3 {
         let started = Instant::now();
@@ -152,8 +152,8 @@ async fn a_storm_of_orders_leaves_no_generation_open() {
     let mut broker = Mosquitto::start();
     let mut all = defs(N as usize, broker.port());
     for (i, def) in all.iter_mut().enumerate() {
-        def.protocol = if i % 2 == 0 { Protocol::V5 } else { Protocol::V311 };
-        def.connect_timeout = Duration::from_secs(3);
+        def.settings.protocol = if i % 2 == 0 { Protocol::V5 } else { Protocol::V311 };
+        def.settings.connect_timeout = Duration::from_secs(3);
     }
     let mut worker = Worker::start(all).await;
     let mut random = fastrand::Rng::with_seed(7);
@@ -208,7 +208,7 @@ async fn hostile_client_ids_are_only_names() {
     for protocol in [Protocol::V311, Protocol::V5] {
         let mut all: Vec<_> = ids.iter().map(|&id| def(id, broker.port())).collect();
         for def in &mut all {
-            def.protocol = protocol;
+            def.settings.protocol = protocol;
         }
         let n = all.len() as u32;
         let mut worker = Worker::start(all).await;
@@ -246,8 +246,9 @@ async fn extreme_times_are_survived() {
     let broker = Mosquitto::start();
     let mut all = defs(3, broker.port());
     for (def, time) in all.iter_mut().zip([Duration::ZERO, Duration::MAX, Duration::from_secs(10)]) {
-        def.probe = Probe { kind: ProbeKind::Ack, every: if time.is_zero() { time } else { Duration::from_millis(5) } };
-        (def.keep_alive, def.connect_timeout) = (time, time.max(Duration::from_secs(5)));
+        def.settings.probe =
+            Probe { kind: ProbeKind::Ack, every: if time.is_zero() { time } else { Duration::from_millis(5) } };
+        (def.settings.keep_alive, def.settings.connect_timeout) = (time, time.max(Duration::from_secs(5)));
     }
     let mut worker = Worker::start(all).await;
     worker.connect(0..3).await;

@@ -20,7 +20,7 @@ async fn nothing_of_a_payload_is_reported() {
     let mut broker = Mosquitto::start();
     let one = |i: usize| {
         let mut one = def(format!("client-{i}"), broker.port());
-        (one.probe.kind, one.probe.every) = (ProbeKind::Heartbeat, Duration::from_millis(100));
+        (one.settings.probe.kind, one.settings.probe.every) = (ProbeKind::Heartbeat, Duration::from_millis(100));
         let payload = PAYLOADS[i / 3].as_bytes().into();
         let message = Message { topic: format!("news/{i}").into(), payload, qos: (i % 3) as u8, retain: false };
         let subscribe = vec![Subscription { filter: "news/#".into(), qos: 2 }];

@@ -13,7 +13,7 @@ use std::{
 
 use mqfleet::{
     event::Step,
-    fleet::{Conversation, Message, Probe, ProbeKind, Protocol, Subscription, Traffic},
+    fleet::{Conversation, Message, Probe, ProbeKind, Protocol, Settings, Subscription, Traffic},
     wire::{ClientDef, Slot},
 };
 use mqfleet_test_support::{
@@ -98,8 +98,11 @@ fn client(n: usize, port: u16) -> Def {
     };
     let kinds = [ProbeKind::Ack, ProbeKind::Echo, ProbeKind::Heartbeat];
     let client = ClientDef {
-        protocol: if n.is_multiple_of(2) { Protocol::V5 } else { Protocol::V311 },
-        probe: Probe { kind: kinds[n % 3], every: Duration::from_millis(2) },
+        settings: Settings {
+            protocol: if n.is_multiple_of(2) { Protocol::V5 } else { Protocol::V311 },
+            probe: Probe { kind: kinds[n % 3], every: Duration::from_millis(2) },
+            ..worker::settings()
+        },
         conversation: Arc::new(conversation),
         ..worker::client(format!("reset-{n}"))
     };

@@ -18,21 +18,21 @@ async fn acks_and_heartbeats_of_every_client_and_only_theirs() {
     let mut all = Vec::new();
     for i in 0..40 {
         let mut def = def(format!("client-{i}"), broker.port());
-        def.protocol = if i % 2 == 0 { Protocol::V5 } else { Protocol::V311 };
-        def.keep_alive = Duration::from_secs(1);
-        def.probe.kind = if i < 20 { ProbeKind::Ack } else { ProbeKind::Heartbeat };
-        def.probe.every = 50 * MS;
+        def.settings.protocol = if i % 2 == 0 { Protocol::V5 } else { Protocol::V311 };
+        def.settings.keep_alive = Duration::from_secs(1);
+        def.settings.probe.kind = if i < 20 { ProbeKind::Ack } else { ProbeKind::Heartbeat };
+        def.settings.probe.every = 50 * MS;
         all.push(def);
     }
     // A hostile name, a wide one, and one that nothing is asked of.
     all.push(def("x <- PINGRESP", broker.port()));
-    all[40].probe.kind = ProbeKind::Ack;
-    all[40].probe.every = 50 * MS;
+    all[40].settings.probe.kind = ProbeKind::Ack;
+    all[40].settings.probe.every = 50 * MS;
     all.push(def("温度計 -> PUBLISH msgid: 1 qos: 1 ", broker.port()));
-    all[41].probe.kind = ProbeKind::Ack;
-    all[41].probe.every = 50 * MS;
+    all[41].settings.probe.kind = ProbeKind::Ack;
+    all[41].settings.probe.every = 50 * MS;
     all.push(def("off", broker.port()));
-    let kinds: Vec<ProbeKind> = all.iter().map(|d| d.probe.kind).collect();
+    let kinds: Vec<ProbeKind> = all.iter().map(|d| d.settings.probe.kind).collect();
     let n = all.len();
     let mut worker = Worker::start(all).await;
     worker.connect(0..n as u32).await;
@@ -65,8 +65,8 @@ async fn a_duplicate_client_id_mixes_nothing_up() {
     let broker = Mosquitto::start();
     let mut twins = vec![def("twin", broker.port()), def("twin", broker.port())];
     for def in &mut twins {
-        def.probe.kind = ProbeKind::Ack;
-        def.probe.every = 5 * MS;
+        def.settings.probe.kind = ProbeKind::Ack;
+        def.settings.probe.every = 5 * MS;
     }
     let mut worker = Worker::start(twins).await;
     for round in 0..20u32 {
@@ -87,8 +87,8 @@ async fn a_duplicate_client_id_mixes_nothing_up() {
 async fn a_probe_waits_for_the_one_before() {
     let broker = Mosquitto::with(Setup { verbose: true, ..Setup::default() });
     let mut one = def("one", broker.port());
-    one.probe.kind = ProbeKind::Ack;
-    one.probe.every = 10 * MS;
+    one.settings.probe.kind = ProbeKind::Ack;
+    one.settings.probe.every = 10 * MS;
     let mut worker = Worker::start(vec![one]).await;
     worker.connect([0]).await;
     assert!(worker.until(SOON, |w| w.samples.len() > 5).await);

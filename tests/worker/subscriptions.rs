@@ -35,7 +35,7 @@ async fn a_broker_that_never_answers_them() {
     let broker = Mosquitto::start();
     let deaf = swallowing(8, broker.port());
     let mut one = talker("one", deaf, &["cmd/#", "all"]);
-    one.protocol = Protocol::V311;
+    one.settings.protocol = Protocol::V311;
     let ears = talker("ears", broker.port(), &["born/one", "data/one"]);
     let mut worker = Worker::start(vec![one, ears]).await;
     worker.connect([1]).await;
@@ -64,7 +64,7 @@ async fn an_answer_that_comes_too_late() {
         _ => Vec::new(),
     });
     let mut one = talker("one", port, &["cmd/#"]);
-    one.protocol = Protocol::V311;
+    one.settings.protocol = Protocol::V311;
     let mut worker = Worker::start(vec![one]).await;
     worker.connect([0]).await;
     assert!(worker.until(PATIENCE, |w| !w.subscribed.is_empty()).await);

@@ -46,7 +46,7 @@ async fn births_wills_and_goodbyes() {
 
         let mouths = ["polite", "killed"].map(|id| {
             let mut one = def(id, broker.port());
-            one.protocol = protocol;
+            one.settings.protocol = protocol;
             let (will, birth) = (message(&format!("status/{id}"), "gone"), message(&format!("status/{id}"), "here"));
             one.conversation = Arc::new(Conversation { will: Some(will), birth: Some(birth), ..Default::default() });
             one
@@ -108,7 +108,7 @@ async fn less_than_was_asked_for_is_told() {
     ];
     for (protocol, accept, suback, granted) in cases {
         let mut one = listener("one", grudging(accept, suback), "cmd/#", 1);
-        one.protocol = protocol;
+        one.settings.protocol = protocol;
         let mut worker = Worker::start(vec![one]).await;
         worker.connect([0]).await;
         assert!(worker.until(SOON, |w| !w.shortfalls.is_empty()).await, "{protocol:?} {granted:?}");
@@ -133,7 +133,7 @@ async fn a_connection_that_ends_before_the_answer_is_no_refusal() {
         let _ = stream.read(&mut buffer); // SUBSCRIBE
     });
     let mut one = listener("one", port, "cmd/#", 1);
-    one.protocol = Protocol::V5;
+    one.settings.protocol = Protocol::V5;
     let mut worker = Worker::start(vec![one]).await;
     worker.connect([0]).await;
     assert!(worker.until(SOON, |w| w.is_ended(0)).await, "{:?}", worker.steps);
@@ -149,7 +149,7 @@ async fn a_topic_that_is_no_text_harms_nobody() {
     ] {
         let port = server(vec![accept.to_vec(), publish.clone(), publish]);
         let mut one = def("one", port);
-        one.protocol = protocol;
+        one.settings.protocol = protocol;
         let mut worker = Worker::start(vec![one]).await;
         worker.connect([0]).await;
         worker.until(SOON, |w| received(w, 0) == 2 || w.is_ended(0)).await;
@@ -240,9 +240,9 @@ async fn a_proxy_with_and_without_password() {
 async fn what_mqtt_5_adds_to_a_connect_is_sent() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
     let mut one = def("one", listener.local_addr().expect("an address").port());
-    one.session_expiry = Duration::from_secs(3_600);
-    one.receive_maximum = Some(7);
-    one.user_properties = vec![("site".into(), "hall-3".into())];
+    one.settings.session_expiry = Duration::from_secs(3_600);
+    one.settings.receive_maximum = Some(7);
+    one.settings.user_properties = vec![("site".into(), "hall-3".into())];
     let mut worker = Worker::start(vec![one]).await;
     worker.connect([0]).await;
     let connect = tokio::task::spawn_blocking(move || {

@@ -74,7 +74,7 @@ impl Driver {
         }
         // While the connection is being made the same limit holds, and who makes it knows what was late.
         if lane.generation == generation && matches!(lane.phase, Phase::Asking(_)) {
-            let timeout = humantime::format_duration(lane.def.connect_timeout);
+            let timeout = humantime::format_duration(lane.def.settings.connect_timeout);
             lane.client.iter().for_each(Client::cut);
             let unanswered = Some(Box::new(Unanswered::new(Ask::Connect)));
             self.close(slot, end(&format!("no CONNACK within {timeout}"), unanswered));

@@ -258,7 +258,7 @@ async fn proxies_that_open_nothing_are_told_by_each_client() {
         let proxy = serve(move |stream| http(stream, target, mood)).await;
         let endpoint = through(&broker, Proxy::new(ProxyKind::Http, "127.0.0.1", proxy.port()));
         let mut others = defs("behind", many(1_000, 200), &endpoint);
-        others.iter_mut().for_each(|one| one.connect_timeout = limit * MS);
+        others.iter_mut().for_each(|one| one.settings.connect_timeout = limit * MS);
         let mut side = Side::of(broker, others, &[]).await;
         let others = side.others.clone();
         let what = format!("an HTTP proxy that {mood:?}");

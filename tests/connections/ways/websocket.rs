@@ -131,7 +131,7 @@ async fn a_message_of_a_megabyte_comes_back_in_tls() {
     let endpoint = Endpoint { transport, ..Endpoint::new("wss", "localhost", server.port()) };
     let large = |id: &str, protocol: Protocol, maximum: u32| {
         let mut one = def(id.into(), &endpoint);
-        (one.protocol, one.maximum_packet_size) = (protocol, maximum);
+        (one.settings.protocol, one.settings.maximum_packet_size) = (protocol, maximum);
         let topic = format!("large/{id}");
         let payload: Arc<[u8]> = vec![b'x'; 1 << 20].into();
         let birth = Message { topic: topic.as_str().into(), payload, qos: 1, retain: false };

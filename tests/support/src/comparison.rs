@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use mqfleet::{
-    fleet::{Probe, ProbeKind},
+    fleet::{Probe, ProbeKind, Settings},
     wire::{ClientDef, Slot},
 };
 
 use crate::{
     reference::{self, Habit, Reference},
-    worker::{Def, Worker, client},
+    worker::{Def, Worker, client, settings},
 };
 
 /// How a comparison is made.
@@ -63,8 +63,11 @@ impl Plan<'_> {
         let kind = |slot: usize| self.kinds[slot % self.kinds.len()];
         let define = |slot| {
             let client = ClientDef {
-                keep_alive: self.keep_alive,
-                probe: Probe { kind: kind(slot), every: self.every },
+                settings: Settings {
+                    keep_alive: self.keep_alive,
+                    probe: Probe { kind: kind(slot), every: self.every },
+                    ..settings()
+                },
                 ..client(format!("client-{slot:04}"))
             };
             Def::new(client, self.port)

@@ -12,7 +12,7 @@ use std::{
 use mqfleet::{
     clock::Moment,
     event::{Connack, Step},
-    fleet::{Endpoint, EndpointKey, Probe, ProbeKind, Protocol, probe_topic},
+    fleet::{Endpoint, EndpointKey, Probe, ProbeKind, Settings, probe_topic},
     wire::{
         self, ClientDef, DEFINE_PART, FromWorker, Hello, Receiver, Remote, Report, Sender, Shortfall, Slot, SlotLate,
         SlotSample, SlotTcp, Subscribed, ToWorker, check_hello,
@@ -22,21 +22,19 @@ use tokio::net::UnixStream;
 
 use crate::program;
 
+/// Those of a client of MQTT 5.0 without a probe.
+pub fn settings() -> Settings {
+    let probe = Probe { kind: ProbeKind::Off, every: Duration::from_secs(1) };
+    Settings { connect_timeout: Duration::from_secs(30), probe, ..Settings::default() }
+}
+
 /// A client of MQTT 5.0 that does nothing but be connected: no probe, no credentials, nothing to say.
 pub fn client(id: impl Into<Arc<str>>) -> ClientDef {
     let id = id.into();
     ClientDef {
         probe_topic: probe_topic(&id).into(),
         id,
-        protocol: Protocol::V5,
-        keep_alive: Duration::from_secs(30),
-        clean_start: true,
-        session_expiry: Duration::ZERO,
-        receive_maximum: None,
-        maximum_packet_size: 256 << 10,
-        user_properties: Vec::new(),
-        connect_timeout: Duration::from_secs(30),
-        probe: Probe { kind: ProbeKind::Off, every: Duration::from_secs(1) },
+        settings: settings(),
         username: None,
         password: None,
         identity: None,

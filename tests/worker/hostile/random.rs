@@ -209,10 +209,10 @@ fn busy(n: usize, port: u16, is_tls: bool) -> Def {
     conversation.subscribe.push(Subscription { filter: "more/+".into(), qos: 1 });
     let message = Message { topic: "t".into(), payload: Arc::new([7; 40]), qos: (n / 3 % 3) as u8, retain: false };
     conversation.publish = Some(Traffic { message, every: Duration::from_millis(3) * pace });
-    client.probe.every = Duration::from_millis(4) * pace;
-    client.keep_alive = Duration::from_secs(1 + n as u64 % 3);
-    client.connect_timeout = Duration::from_secs(if is_slow() { 10 } else { 2 });
-    client.receive_maximum = n.is_multiple_of(4).then_some(100);
+    client.settings.probe.every = Duration::from_millis(4) * pace;
+    client.settings.keep_alive = Duration::from_secs(1 + n as u64 % 3);
+    client.settings.connect_timeout = Duration::from_secs(if is_slow() { 10 } else { 2 });
+    client.settings.receive_maximum = n.is_multiple_of(4).then_some(100);
     over(client, is_tls, port)
 }
 

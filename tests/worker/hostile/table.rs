@@ -83,13 +83,14 @@ impl Case {
                 let mut client = client(case.to_string(), protocol, row.birth, ProbeKind::Ack);
                 if row.turn == Turn::Packet(12, 0) || row.ends.starts_with("keep_alive") {
                     // A client that has something to say sends no PINGREQ.
-                    (client.keep_alive, client.probe.kind) = (Duration::from_secs(1), ProbeKind::Heartbeat);
+                    (client.settings.keep_alive, client.settings.probe.kind) =
+                        (Duration::from_secs(1), ProbeKind::Heartbeat);
                 }
                 if row.ends.starts_with("connect_timeout") {
-                    client.connect_timeout = Duration::from_secs(5);
+                    client.settings.connect_timeout = Duration::from_secs(5);
                 }
                 if row.name == "message_beyond_receive_maximum" {
-                    client.receive_maximum = Some(4);
+                    client.settings.receive_maximum = Some(4);
                 }
                 defs.push(over(client, is_tls, port));
                 cases.push(case);
