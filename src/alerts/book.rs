@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, SubsecRound, Utc};
 
 use super::{
-    desk::{Decided, Desk, Memory},
+    desk::{Decided, Desk, Memory, Second},
     message::Told,
     rules::{Phase, Watch},
 };
@@ -72,7 +72,7 @@ impl Book {
     fn second(&mut self, now: Moment, wall: DateTime<Utc>) -> Outcome {
         let mut outcome = Outcome::default();
         let Book { known, watches, desk, restored } = self;
-        let anchor = Anchor::new(now, wall);
+        let (anchor, second) = (Anchor::new(now, wall), Second { at: now, wall });
         let fleet = known.fleet().clone();
         for (n, watch) in watches.iter_mut().enumerate() {
             let notify = watch.rule.notify.clone();
@@ -88,16 +88,16 @@ impl Book {
             };
             match news {
                 Some(alert) if alert.is_firing => {
-                    desk.fires(n, &told(watch, &alert), &notify, now);
+                    desk.fires(n, &told(watch, &alert), &notify, second);
                     outcome.alerts.push(alert);
                 }
                 Some(alert) => {
-                    desk.is_over(n, told(watch, &alert), &notify, now, &mut outcome.decided);
+                    desk.is_over(n, told(watch, &alert), &notify, second, &mut outcome.decided);
                     outcome.alerts.push(alert);
                 }
                 None if was_restored => {
                     let alert = watch.now(known, now, wall);
-                    desk.fires(n, &told(watch, &alert), &notify, now);
+                    desk.fires(n, &told(watch, &alert), &notify, second);
                     outcome.alerts.push(alert);
                 }
                 None => {}
@@ -107,13 +107,13 @@ impl Book {
             {
                 firing.most = most;
             }
-            for (to, is_repeat) in desk.is_due(n, &watch.rule.name, &notify, now, wall) {
+            for (to, is_repeat) in desk.is_due(n, &watch.rule.name, &notify, second) {
                 let alert = watch.now(known, now, wall);
-                desk.tell(n, to, told(watch, &alert), is_repeat, now, wall, &mut outcome.decided);
+                desk.tell(n, to, told(watch, &alert), is_repeat, second, &mut outcome.decided);
             }
         }
         restored.clear();
-        desk.release(now, wall, &mut outcome.decided);
+        desk.release(second, &mut outcome.decided);
         outcome
     }
 }

@@ -34,10 +34,10 @@ impl Failure {
     }
 }
 
-/// The longest a try takes, whatever the receiver does.
-pub const TRY: Duration = Duration::from_secs(20);
+/// The longest a try takes, whatever the receiver does: below 20 s, with all that ends it.
+pub const TRY: Duration = Duration::from_secs(18);
 /// How long is waited before the next try, at first and at most: who is back is not waited for long.
-const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(8));
+const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5));
 
 /// Tries once to hand a message over.
 ///

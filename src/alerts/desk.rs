@@ -52,6 +52,13 @@ impl Receiver {
     }
 }
 
+/// The end of a second, by both clocks.
+#[derive(Clone, Copy, Debug)]
+pub struct Second {
+    pub at: Moment,
+    pub wall: DateTime<Utc>,
+}
+
 /// What is decided at the end of a second.
 #[derive(Debug, Default)]
 pub struct Decided {
@@ -88,19 +95,19 @@ impl Desk {
     }
 
     /// Rule `rule` fires. Who is told of it already is not told again.
-    pub fn fires(&mut self, rule: usize, told: &Told, notify: &[usize], now: Moment) {
+    pub fn fires(&mut self, rule: usize, told: &Told, notify: &[usize], second: Second) {
         let firing = self.memory.firing.entry(told.rule.to_string());
         let firing = firing.or_insert(Firing { since: told.since, most: told.clients, told: BTreeMap::new() });
         for &to in notify {
             let notifier = &self.notifiers[to];
             if !firing.told.contains_key(notifier.name.as_str()) {
-                self.due.insert((rule, to), now + notifier.group);
+                self.due.insert((rule, to), second.at + notifier.group);
             }
         }
     }
 
     /// Rule `rule` is over.
-    pub fn is_over(&mut self, rule: usize, told: Told, notify: &[usize], now: Moment, decided: &mut Decided) {
+    pub fn is_over(&mut self, rule: usize, told: Told, notify: &[usize], second: Second, decided: &mut Decided) {
         let firing = self.memory.firing.remove(told.rule.as_str());
         for &to in notify {
             self.due.remove(&(rule, to));
@@ -109,7 +116,7 @@ impl Desk {
             // Of what it was not told it needs not be told that it is over.
             let was_told = firing.as_ref().is_some_and(|firing| firing.told.contains_key(&name));
             if was_told && self.notifiers[to].resolved {
-                self.send(to, told.clone(), false, now, told.until.unwrap_or_default(), decided);
+                self.send(to, told.clone(), false, second, decided);
             } else if let Some(receiver) = self.memory.receivers.get_mut(&name) {
                 receiver.held.retain(|held| !held.is_same(&told));
             }
@@ -117,46 +124,30 @@ impl Desk {
     }
 
     /// Which of these are to be told now that rule `rule` fires, and whether they were told before.
-    pub fn is_due(
-        &self,
-        rule: usize,
-        name: &str,
-        notify: &[usize],
-        now: Moment,
-        wall: DateTime<Utc>,
-    ) -> Vec<(usize, bool)> {
+    pub fn is_due(&self, rule: usize, name: &str, notify: &[usize], second: Second) -> Vec<(usize, bool)> {
         let Some(firing) = self.memory.firing.get(name) else { return Vec::new() };
         let is_due = |to: usize| match firing.told.get(self.notifiers[to].name.as_str()) {
             Some(last) => {
-                let repeat = (wall - *last).to_std().is_ok_and(|age| age >= self.notifiers[to].repeat);
+                let repeat = (second.wall - *last).to_std().is_ok_and(|age| age >= self.notifiers[to].repeat);
                 repeat.then_some((to, true))
             }
-            None => self.due.get(&(rule, to)).is_some_and(|due| now >= *due).then_some((to, false)),
+            None => self.due.get(&(rule, to)).is_some_and(|due| second.at >= *due).then_some((to, false)),
         };
         notify.iter().copied().filter_map(is_due).collect()
     }
 
     /// Tells receiver `to` that a rule fires.
-    pub fn tell(
-        &mut self,
-        rule: usize,
-        to: usize,
-        told: Told,
-        is_repeat: bool,
-        now: Moment,
-        wall: DateTime<Utc>,
-        decided: &mut Decided,
-    ) {
+    pub fn tell(&mut self, rule: usize, to: usize, told: Told, is_repeat: bool, second: Second, decided: &mut Decided) {
         // Who was left out is told when there is room again, if it is still so.
-        let again = now + Self::AGAIN;
-        if self.left_out.contains(&(rule, to)) && self.is_spent(to, wall) {
+        let again = second.at + Self::AGAIN;
+        if self.left_out.contains(&(rule, to)) && self.is_spent(to, second.wall) {
             self.due.insert((rule, to), again);
             return;
         }
         self.due.remove(&(rule, to));
         self.left_out.remove(&(rule, to));
         let name = told.rule.to_string();
-        let is_told = self.send(to, told, is_repeat, now, wall, decided);
+        let is_told = self.send(to, told, is_repeat, second, decided);
         if !is_told && !is_repeat {
             self.due.insert((rule, to), again);
             self.left_out.insert((rule, to));
@@ -164,18 +155,18 @@ impl Desk {
         if let Some(firing) = self.memory.firing.get_mut(&name)
             && (is_told || is_repeat)
         {
-            firing.told.insert(self.notifiers[to].name.to_string(), wall);
+            firing.told.insert(self.notifiers[to].name.to_string(), second.wall);
         }
     }
 
     /// Sends what was held back and may go now: all of it in one message.
-    pub fn release(&mut self, now: Moment, wall: DateTime<Utc>, decided: &mut Decided) {
+    pub fn release(&mut self, second: Second, decided: &mut Decided) {
         for to in 0..self.notifiers.len() {
             let name = self.notifiers[to].name.to_string();
             let is_held = self.memory.receivers.get(&name).is_some_and(|receiver| !receiver.held.is_empty());
-            if is_held && !self.is_braked(to, now) {
+            if is_held && !self.is_braked(to, second.at) {
                 let held = self.memory.receivers.get_mut(&name).map(|receiver| std::mem::take(&mut receiver.held));
-                self.dispatch(to, held.unwrap_or_default(), false, now, wall, decided);
+                self.dispatch(to, held.unwrap_or_default(), false, second, decided);
             }
         }
     }
@@ -195,19 +186,11 @@ impl Desk {
     }
 
     /// Sends one alert, or holds it back; returns whether its receiver will hear of it.
-    fn send(
-        &mut self,
-        to: usize,
-        told: Told,
-        is_repeat: bool,
-        now: Moment,
-        wall: DateTime<Utc>,
-        decided: &mut Decided,
-    ) -> bool {
-        let is_braked = self.is_braked(to, now);
+    fn send(&mut self, to: usize, told: Told, is_repeat: bool, second: Second, decided: &mut Decided) -> bool {
+        let is_braked = self.is_braked(to, second.at);
         let receiver = self.memory.receivers.entry(self.notifiers[to].name.to_string()).or_default();
         if !is_braked && receiver.held.is_empty() {
-            return self.dispatch(to, vec![told], is_repeat, now, wall, decided);
+            return self.dispatch(to, vec![told], is_repeat, second, decided);
         }
         // Of each alert the last word; that one was never told of it.
         let before = receiver.held.iter().position(|held| held.is_same(&told));
@@ -222,14 +205,13 @@ impl Desk {
         to: usize,
         alerts: Vec<Told>,
         is_repeat: bool,
-        now: Moment,
-        wall: DateTime<Utc>,
+        second: Second,
         decided: &mut Decided,
     ) -> bool {
         let notifier = &self.notifiers[to];
         let receiver = self.memory.receivers.entry(notifier.name.to_string()).or_default();
         if let Some(most) = notifier.at_most {
-            if receiver.is_spent(most, wall) {
+            if receiver.is_spent(most, second.wall) {
                 receiver.left_out = receiver.left_out.saturating_add(1);
                 if receiver.left_out == 1 {
                     decided.notices.push(format!(
@@ -239,21 +221,27 @@ impl Desk {
                 }
                 return false;
             }
-            receiver.sent.push_back(wall);
+            receiver.sent.push_back(second.wall);
         }
-        self.recent[to].push_back(now);
+        self.recent[to].push_back(second.at);
         let mut texts: Vec<String> = vec![self.fleet.to_string(), notifier.name.to_string()];
         for alert in &alerts {
             let status = if alert.is_firing { "firing" } else { "resolved" };
             texts.extend([alert.rule.to_string(), status.to_owned(), alert.since.timestamp_millis().to_string()]);
         }
         if is_repeat {
-            texts.push(wall.timestamp_millis().to_string());
+            texts.push(second.wall.timestamp_millis().to_string());
         }
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         let left_out = std::mem::take(&mut receiver.left_out);
-        let message =
-            Message { id: fingerprint(&texts), fleet: self.fleet.clone(), at: wall, is_repeat, alerts, left_out };
+        let message = Message {
+            id: fingerprint(&texts),
+            fleet: self.fleet.clone(),
+            at: second.wall,
+            is_repeat,
+            alerts,
+            left_out,
+        };
         decided.messages.push((to, message));
         true
     }

@@ -115,7 +115,7 @@ impl Watch {
                 let calm = is_few.then(|| calm.unwrap_or(now));
                 self.phase = Phase::Firing { since, most: most.max(count), calm };
                 // Whoever it was is well since then, but for how long decides whether that is told.
-                if !calm.is_some_and(|calm| now.since(calm) >= self.rule.calm) {
+                if calm.is_none_or(|calm| now.since(calm) < self.rule.calm) {
                     return None;
                 }
                 let alert = Alert {

@@ -254,8 +254,8 @@ mod tests {
     #[test]
     fn every_error_has_its_place_and_what_to_do() {
         for (rule, says, place) in [
-            ("slow = true", "an alert has no `name`", "6:3"),
-            ("name = 'a'", "does not say what is wrong with a client", "6:3"),
+            ("slow = true", "an alert has no `name`", "6:1"),
+            ("name = 'a'", "does not say what is wrong with a client", "6:1"),
             ("name = 'a'\nslow = true\nlate = '1s'", "about one thing, and this one about 2", "9:8"),
             ("name = 'a'\nslow = false", "`slow` can only be true", "8:8"),
             ("name = 'a'\nstate = ['bakoff']", "did you mean \"backoff\"?", "8:10"),

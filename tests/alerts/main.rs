@@ -157,7 +157,7 @@ fn a_fleet_that_is_lost_is_one_message_a_receiver_and_one_when_it_is_back_and_a_
     broker.kill9();
     let first = receiver.wait_for(1);
     // Whoever is told first is not the last: nothing else comes while it lasts.
-    let _ = run.wait_for("the alert", |heard| heard.of_type("alert").any(|line| line["status"] == "firing"));
+    drop(run.wait_for("the alert", |heard| heard.of_type("alert").any(|line| line["status"] == "firing")));
     let body = &first[0].body;
     assert_eq!((body["version"].as_str(), body["status"].as_str()), (Some("4"), Some("firing")), "{body:#}");
     assert_eq!(body["alerts"][0]["labels"]["severity"], "critical");
@@ -347,7 +347,7 @@ fn who_is_silent_delays_nobody_else_and_each_try_ends() {
         move |line: &Value| line["text"].as_str().is_some_and(|text| text.starts_with(&format!("cannot tell {name}")))
     };
     for name in ["mail.silent", "webhook.silent", "exec.stuck"] {
-        let _ = run.wait_for(name, |heard| heard.of_type("notice").any(is_about(name)));
+        drop(run.wait_for(name, |heard| heard.of_type("notice").any(is_about(name))));
     }
     broker.restart();
     assert_eq!(receiver.wait_for(2)[1].body["status"], "resolved");

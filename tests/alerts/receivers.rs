@@ -139,7 +139,7 @@ class Handler:
             "auto": mail["Auto-Submitted"], "login": bool(session.authenticated)}), flush=True)
         return "250 OK"
 def login(server, session, envelope, mechanism, data):
-    return AuthResult(success=data.login == b"mqfleet" and data.password == password.encode())
+    return AuthResult(success=data.login == b"mqfleet" and data.password == password.encode(), handled=False)
 tls = None
 if mode != "plain":
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -181,15 +181,19 @@ pub struct MailServer {
 impl MailServer {
     /// `None` where Python has no aiosmtpd, which is said.
     pub fn start(manner: Manner) -> Option<MailServer> {
-        let is_there = Command::new("python3").args(["-c", "import aiosmtpd"]).stderr(Stdio::null()).status();
-        if !is_there.is_ok_and(|status| status.success()) {
+        // The system's, where another one comes first.
+        let has = |python: &&str| {
+            let status = Command::new(python).args(["-c", "import aiosmtpd"]).stderr(Stdio::null()).status();
+            status.is_ok_and(|status| status.success())
+        };
+        let Some(python) = ["python3", "/usr/bin/python3"].into_iter().find(has) else {
             eprintln!("skipped: there is no aiosmtpd");
             return None;
-        }
+        };
         let mode = if manner.mode.is_empty() { "plain" } else { manner.mode };
         let identity = manner.identity.map(|(cert, key)| [cert, key].map(|path| path.to_str().expect("a path")));
         let [cert, key] = identity.unwrap_or_default();
-        let mut child = Command::new("python3")
+        let mut child = Command::new(python)
             .args(["-c", SERVER, &manner.port.to_string(), mode, cert, key, manner.password, manner.refuse])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
