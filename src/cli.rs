@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result};
@@ -20,10 +20,11 @@ use tracing_appender::non_blocking::WorkerGuard;
 
 pub use arguments::Cli;
 
-use arguments::{Command, CtlOrder, DebugLog, Dress, Keep, PatientArgs, View, Whom};
+use arguments::{Command, CtlOrder, DebugLog, Dress, Keep, NotifyOrder, PatientArgs, View, Whom};
 
 use crate::{
     agent::{self, Purpose, Reread, Target, Wrong},
+    alerts::{self, Alerts},
     appearance::Appearance,
     bus::Bus,
     check::{self, Host, Plan},
@@ -41,10 +42,11 @@ use crate::{
     metrics::Metrics,
     pool::Placement,
     recording::{Limits, Place, Player, Recorder, Recording},
+    rehearsal,
     replay::{self, Speed},
-    run::{Live, LogFile, Run},
+    run::{Kept, Live, LogFile, Run},
     seal, stdio,
-    telling::Telling,
+    telling::{Notifier, Telling},
     text::Scrubbed,
     words::figures,
     worker,
@@ -236,6 +238,25 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             stdio::print(&text).context("cannot print")?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Alerts { file, on, format, from, to } => {
+            let mut loaded = fleet_file::load(&file)?;
+            let telling = std::mem::take(&mut loaded.telling);
+            let fleet = warned(loaded);
+            if telling.alerts.is_empty() {
+                wrong_usage(&format!("{} has no rule to try: write an [[alert]]", file.display()));
+            }
+            let recording = Recording::open(&on)?;
+            check_part(&recording, from, to);
+            let text = rehearsal::run(&recording, telling, &fleet, format, from, to)?;
+            stdio::print(&text).context("cannot print")?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Notify { order: NotifyOrder::Test { file, name, format } } => {
+            let mut loaded = fleet_file::load(&file)?;
+            let telling = std::mem::take(&mut loaded.telling);
+            let fleet = warned(loaded);
+            Ok(block_on(test_notifiers(&fleet, telling.notifiers, name.as_deref(), format))??)
+        }
         Command::Run { file, view } => {
             let _debug_log = start_debug_log(&view.keep.debug)?;
             let mut loaded = fleet_file::load(&file)?;
@@ -245,7 +266,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             raise_file_limit();
             block_on(async {
                 let bus = Bus::new(Anchor::now());
-                let kept = keep(&fleet, &bus, &view.keep, &telling)?;
+                let kept = keep(&fleet, &bus, &view.keep, &telling, None)?;
                 let (run, live) = Run::start_shown(fleet, fastrand::u64(..), bus);
                 show(kept(run), live, &view, appearance, true).await
             })?
@@ -262,7 +283,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             let reread = Box::new(move || reread(&file, &start));
             let options = agent::Options { group, fleet: warned(loaded), seed: fastrand::u64(..), reread };
             raise_file_limit();
-            block_on(agent::run(options, |fleet, bus| keep(fleet, bus, &kept, &telling)))?
+            block_on(agent::run(options, |fleet, bus, folder| keep(fleet, bus, &kept, &telling, Some(folder))))?
         }
         Command::Up { file, keep, dress } => {
             let fleet = load(&file)?;
@@ -313,7 +334,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
                 let mut demo = crate::demo::start(crate::demo::Options { clients, seed, calm }).await?;
                 let bus = Bus::new(Anchor::now());
                 let fleet = Arc::new(demo.fleet);
-                let shown = match keep(&fleet, &bus, &view.keep, &Telling::default()) {
+                let shown = match keep(&fleet, &bus, &view.keep, &Telling::default(), None) {
                     Ok(kept) => {
                         let (run, live) = Run::start_shown(fleet, seed, bus.clone());
                         tokio::spawn(async move {
@@ -332,12 +353,14 @@ fn dispatch(command: Command) -> Result<ExitCode> {
     }
 }
 
-/// Starts what is to be kept of a run, which is to begin, and hands it to the run.
+/// Starts what is to be kept of a run, which is to begin, and hands it to the run. `folder` is where that is kept
+/// which outlives it.
 fn keep<'a>(
     fleet: &Arc<Fleet>,
     bus: &Bus,
     keep: &'a Keep,
     telling: &Telling,
+    folder: Option<&Path>,
 ) -> Result<impl FnOnce(Run) -> Run + use<'a>> {
     let open = |path: &PathBuf| {
         LogFile::open(path, fleet.clone(), bus).with_context(|| format!("cannot open the log {}", path.display()))
@@ -355,7 +378,8 @@ fn keep<'a>(
             .with_context(|| format!("cannot serve metrics at {listen}"))
     };
     let metrics = keep.metrics.or(telling.metrics.listen).map(serve).transpose()?;
-    Ok(move |run: Run| run.with(log, recorder, metrics))
+    let alerts = Alerts::start(telling, fleet.clone(), folder, bus).context("cannot watch for alerts")?;
+    Ok(move |run: Run| run.with(Kept { log, recorder, metrics, alerts }))
 }
 
 impl Keep {
@@ -427,15 +451,55 @@ fn warned(loaded: Loaded) -> Fleet {
     loaded.fleet
 }
 
-/// Reads the fleet file of a running agent anew. Of what it was started with, group and metrics stay as they are.
+/// Reads the fleet file of a running agent anew. Of what it was started with, its group, metrics and alerts stay as they are.
 fn reread(file: &Path, (group, telling): &(Option<String>, Telling)) -> Result<Reread, Wrong> {
     let loaded = fleet_file::load(file);
     let loaded = loaded.map_err(|errors| Wrong { text: errors.render(false), lines: errors.lines() })?;
-    let tables = [("[agent] group", loaded.agent_group == *group), ("[metrics]", loaded.telling == *telling)];
+    let now = &loaded.telling;
+    let tables = [
+        ("[agent] group", loaded.agent_group == *group),
+        ("[metrics]", now.metrics == telling.metrics),
+        ("[[alert]]", now.alerts == telling.alerts),
+        ("[notify]", now.notifiers == telling.notifiers),
+    ];
     let differing = tables.into_iter().filter(|(_, is_same)| !is_same);
     let later = differing.map(|(table, _)| format!("{table} holds only after a restart")).collect();
     let warnings = loaded.warnings.iter().map(|warning| warning.title().to_owned()).collect();
     Ok(Reread { fleet: loaded.fleet, later, warnings })
+}
+
+/// Has those who can be told of alerts told that this is a test; says how it went. The exit code is 3 where one could not be told.
+async fn test_notifiers(fleet: &Fleet, all: Vec<Notifier>, name: Option<&str>, format: Format) -> Result<ExitCode> {
+    let is_meant = |notifier: &&Notifier| name.is_none_or(|name| notifier.name.as_str() == name);
+    let meant: Vec<&Notifier> = all.iter().filter(is_meant).collect();
+    if meant.is_empty() {
+        let names: Vec<&str> = all.iter().map(|notifier| notifier.name.as_str()).collect();
+        wrong_usage(&match (name, names.as_slice()) {
+            (_, []) => "the file names nobody to be told: write a [notify.KIND.NAME]".to_owned(),
+            (Some(name), names) => format!("nobody to be told has the name {name:?}: there are {}", names.join(", ")),
+            (None, _) => String::new(),
+        });
+    }
+    let message = alerts::test_message(fleet);
+    // Beside each other: a silent one keeps nobody waiting but for itself.
+    let tries = meant.iter().map(|notifier| async {
+        let begin = Instant::now();
+        (alerts::hand_over(notifier, &message).await, begin.elapsed())
+    });
+    let mut failed = false;
+    for (notifier, (told, took)) in meant.iter().zip(futures_util::future::join_all(tries).await) {
+        failed |= told.is_err();
+        let why = told.err().map(|failure| failure.why);
+        let line = match format {
+            Format::Json => lines::json_notify_test(Utc::now(), &notifier.name, took, why.as_deref()),
+            Format::Text => match why {
+                None => format!("{}: told within {}", notifier.name, figures::wait(took)),
+                Some(why) => format!("{}: cannot be told: {why}", notifier.name),
+            },
+        };
+        stdio::print(&format!("{line}\n")).context("cannot print")?;
+    }
+    Ok(if failed { ExitCode::from(3) } else { ExitCode::SUCCESS })
 }
 
 /// Starts the developer's log, where it was asked for. What is returned is to be kept until all has ended.

@@ -29,7 +29,7 @@ pub use source::{of_file, secret};
 
 use crate::{
     event::{Cause, Generation, Manner, Reason},
-    fleet::{Client, ClientKey, Credentials, EndpointKey, Fleet, PasswordSource, Secret},
+    fleet::{Client, ClientKey, Credentials, EndpointKey, Fleet, Password, PasswordSource, Secret},
     text::Scrubbed,
 };
 use shelf::Shelf;
@@ -367,6 +367,17 @@ pub async fn fetch(client: &Client) -> Result<Option<Credentials>, Cause> {
         }
     }
     Ok(client.sources().iter().any(Option::is_some).then_some(credentials))
+}
+
+/// A secret as it is now: known, or fetched from where it comes from. `what` is what an error calls it.
+///
+/// # Errors
+/// Why there is none, in words without it.
+pub async fn current(password: &Password, what: &'static str) -> Result<Secret, Scrubbed> {
+    match password {
+        Password::Fixed(secret) => Ok(secret.clone()),
+        Password::Fetched(source) => source::fetch(source, what, ()).await,
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Defines what can happen to a fleet (the stream that flows up from the engine to every consumer); what should happen is in `command`.
 
+mod alert;
 mod badge;
 mod connack;
 mod expiry;
@@ -21,6 +22,7 @@ use crate::{
 };
 
 pub use self::{
+    alert::{Alert, Severity},
     badge::Badge,
     connack::Connack,
     expiry::Expiry,
@@ -87,6 +89,8 @@ pub enum What {
     Trouble(Scrubbed),
     /// The operator gave an order about an endpoint, and it is in force.
     Order(EndpointKey, Order),
+    /// A rule's alert fires, or is over.
+    Alert(Box<Alert>),
     /// Another second is over, and this is what the wall clock says: until the next one, all times are told by
     /// it. Whoever listens looks at what only time changes.
     Second(DateTime<Utc>),
@@ -113,7 +117,7 @@ impl What {
             What::Messages(messages) => Some(messages.client),
             What::Gate(..) | What::Finding(..) | What::Order(..) | What::Worker { .. } => None,
             What::FleetStanding(_) | What::SamplesLost(_) | What::Notice { .. } | What::Trouble(_) => None,
-            What::Second(_) | What::Recording(_) | What::Fleet(_) => None,
+            What::Alert(_) | What::Second(_) | What::Recording(_) | What::Fleet(_) => None,
         }
     }
 

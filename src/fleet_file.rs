@@ -1,6 +1,7 @@
 //! Defines how a fleet file becomes a fleet, or errors with their places; it connects nothing.
 
 mod address;
+mod alerting;
 mod argument;
 mod bind;
 mod conversation;
@@ -11,6 +12,7 @@ mod headers;
 mod identity;
 mod inventory;
 mod measuring;
+mod notifying;
 mod password;
 mod password_command;
 mod pem;
@@ -129,7 +131,7 @@ fn parse_within(text: &str, file_name: &str, around: &Surroundings<'_>) -> Resul
     let mut report = Report::new(file_name, text, Some(format::REDACTION));
     let read = document::parse(text, &mut report, |root, report| {
         let fleet = tables::read(root, report, around);
-        let telling = telling::read(root, &fleet, report);
+        let telling = telling::read(root, &fleet, report, around);
         (fleet, tables::read_agent(root, report), telling)
     });
     let read = report.finish(read);

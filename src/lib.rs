@@ -44,7 +44,7 @@
 //! | `document` | `text` | `Moment::now` |
 //! | `appearance` | `action`, `document`, `event` | `Moment::now`, `Instant::now` |
 //! | `credentials` | `event`, `fleet`, `text` | |
-//! | `telling` | `fleet`, `text` | `Moment::now`, `Instant::now` |
+//! | `telling` | `event`, `fleet`, `text` | `Moment::now`, `Instant::now` |
 //! | `fleet_file` | `credentials`, `document`, `event`, `fleet`, `telling`, `text` | `Moment::now` |
 //! | `lifecycle` | `clock`, `event`, `fleet`, `text` | `Moment::now`, `Instant::now`, `Mutex` |
 //! | `wire` | `clock`, `event`, `fleet`, `text` | |
@@ -61,21 +61,23 @@
 //! | `engine` | `bus`, `clock`, `command`, `credentials`, `endpoint`, `event`, `fleet`, `lifecycle`, `pool`, `text`, `transport`, `wire` | |
 //! | `metrics` | `bus`, `clock`, `event`, `fleet`, `model`, `telling`, `text` | `Moment::now` |
 //! | `words` | `clock`, `event`, `fleet`, `model`, `text` | `Moment::now` |
+//! | `alerts` | `bus`, `clock`, `credentials`, `event`, `fleet`, `model`, `private`, `telling`, `text`, `words` | |
 //! | `ui` | `action`, `appearance`, `clock`, `event`, `fleet`, `model`, `query`, `text`, `words` | `Moment::now`, `Instant::now`, `&mut Model` |
 //! | `lines` | `clock`, `event`, `fleet`, `model`, `words` | `Moment::now` |
 //! | `report` | `clock`, `event`, `fleet`, `lines`, `model`, `text`, `words` | `Moment::now`, `Instant::now`, `Mutex` |
 //! | `recording` | `bus`, `clock`, `command`, `event`, `fleet`, `lines`, `model`, `private`, `text` | |
-//! | `run` | `bus`, `clock`, `command`, `engine`, `event`, `fleet`, `lines`, `metrics`, `private`, `recording`, `text` | |
+//! | `run` | `alerts`, `bus`, `clock`, `command`, `engine`, `event`, `fleet`, `lines`, `metrics`, `private`, `recording`, `text` | |
 //! | `headless` | `clock`, `event`, `fleet`, `lines`, `model`, `run`, `signals`, `stdio` | |
 //! | `agent` | `bus`, `clock`, `command`, `engine`, `event`, `fleet`, `model`, `pool`, `private`, `recording`, `run`, `signals`, `stdio`, `text`, `wire` | |
 //! | `console` | `action`, `agent`, `appearance`, `clock`, `command`, `event`, `fleet`, `model`, `recording`, `run`, `signals`, `stdio`, `text`, `ui`, `words` | |
 //! | `listing` | `clock`, `fleet`, `headless`, `model`, `query`, `words` | `Moment::now` |
 //! | `control` | `agent`, `clock`, `command`, `event`, `fleet`, `model`, `query`, `stdio`, `text`, `wire`, `words` | |
 //! | `replay` | `clock`, `event`, `headless`, `recording`, `report`, `signals`, `stdio` | |
+//! | `rehearsal` | `alerts`, `clock`, `event`, `fleet`, `headless`, `lines`, `recording`, `replay`, `telling`, `words` | |
 //! | `check` | `bus`, `clock`, `event`, `fleet`, `headless`, `lines`, `model`, `pool`, `query`, `run`, `signals`, `stdio`, `text`, `words` | |
 //! | `doctor` | `clock`, `credentials`, `endpoint`, `event`, `fleet`, `headless`, `lines`, `pool`, `stdio`, `text`, `transport`, `wire`, `words` | |
 //! | `demo` | `clock`, `event`, `fleet`, `pool`, `stdio`, `text`, `wire` | |
-//! | `cli` | `agent`, `appearance`, `bus`, `check`, `clock`, `console`, `control`, `debug_log`, `demo`, `doctor`, `document`, `fleet`, `fleet_file`, `headless`, `lines`, `listing`, `metrics`, `model`, `pool`, `query`, `recording`, `replay`, `report`, `run`, `seal`, `stdio`, `telling`, `text`, `words`, `worker` | |
+//! | `cli` | `agent`, `alerts`, `appearance`, `bus`, `check`, `clock`, `console`, `control`, `debug_log`, `demo`, `doctor`, `document`, `fleet`, `fleet_file`, `headless`, `lines`, `listing`, `metrics`, `model`, `pool`, `query`, `recording`, `rehearsal`, `replay`, `report`, `run`, `seal`, `stdio`, `telling`, `text`, `words`, `worker` | |
 //!
 //! Other people's code is used by whom it is for, and by nobody else:
 //!
@@ -90,12 +92,13 @@
 //! | `csv` | `fleet_file` |
 //! | `fastrand` | `agent`, `check`, `cli`, `demo`, `lifecycle`, `paho`, `transport`, `worker` |
 //! | `foreign_types` | `transport` |
-//! | `futures_util` | `console`, `demo`, `transport`, `wire` |
+//! | `futures_util` | `cli`, `console`, `demo`, `transport`, `wire` |
 //! | `httparse` | `metrics` |
 //! | `humantime` | any |
 //! | `indexmap` | `check`, `demo` |
+//! | `lettre` | `alerts` |
 //! | `libc` | `paho`, `transport` |
-//! | `openssl` | `fleet_file`, `transport` |
+//! | `openssl` | `alerts`, `fleet_file`, `transport` |
 //! | `openssl_probe` | `transport` |
 //! | `paho_mqtt` | `paho`, `worker` |
 //! | `paho_mqtt_sys` | |
@@ -104,12 +107,12 @@
 //! | `regex` | `query` |
 //! | `rmqtt` | `demo` |
 //! | `rustc_hash` | `paho` |
-//! | `rustix` | `agent`, `check`, `cli`, `clock`, `console`, `credentials`, `demo`, `fleet_file`, `metrics`, `pool`, `private`, `seal`, `signals`, `stdio`, `transport`, `worker` |
+//! | `rustix` | `agent`, `alerts`, `check`, `cli`, `clock`, `console`, `credentials`, `demo`, `fleet_file`, `metrics`, `pool`, `private`, `seal`, `signals`, `stdio`, `transport`, `worker` |
 //! | `secrecy` | `fleet` |
 //! | `serde` | any |
-//! | `serde_json` | `agent`, `fleet_file`, `lines`, `listing`, `recording`, `report` |
+//! | `serde_json` | `agent`, `alerts`, `fleet_file`, `lines`, `listing`, `recording`, `report` |
 //! | `thiserror` | any |
-//! | `tokio` | `agent`, `bus`, `check`, `cli`, `console`, `control`, `credentials`, `demo`, `doctor`, `endpoint`, `engine`, `headless`, `metrics`, `paho`, `pool`, `recording`, `replay`, `run`, `signals`, `transport`, `wire`, `worker` |
+//! | `tokio` | `agent`, `alerts`, `bus`, `check`, `cli`, `console`, `control`, `credentials`, `demo`, `doctor`, `endpoint`, `engine`, `headless`, `metrics`, `paho`, `pool`, `recording`, `replay`, `run`, `signals`, `transport`, `wire`, `worker` |
 //! | `tokio_openssl` | `transport` |
 //! | `tokio_util` | `agent`, `demo`, `wire` |
 //! | `toml` | `document` |
@@ -120,6 +123,7 @@
 //! | `tungstenite` | `transport` |
 //! | `unicode_segmentation` | `text` |
 //! | `unicode_width` | `doctor`, `query`, `report`, `text`, `ui` |
+//! | `ureq` | `alerts` |
 //! | `winnow` | `query` |
 //! | `zstd` | `recording` |
 //!
@@ -167,6 +171,8 @@ compile_error!("mqfleet runs on Linux: it asks its kernel about connections, and
 
 pub mod action;
 pub mod agent;
+#[allow(unreachable_pub)]
+pub mod alerts;
 pub mod appearance;
 pub mod bus;
 pub mod check;
@@ -206,6 +212,7 @@ pub mod private;
 pub mod query;
 #[allow(unreachable_pub)]
 pub mod recording;
+pub mod rehearsal;
 pub mod replay;
 pub mod report;
 pub mod run;

@@ -85,6 +85,7 @@ impl Mailbox {
         let mut subscribed: HashMap<ClientKey, Event> = HashMap::new();
         let mut measured: HashMap<ClientKey, Event> = HashMap::new();
         let mut notices: VecDeque<Event> = VecDeque::new();
+        let mut alerts: HashMap<Scrubbed, Event> = HashMap::new();
         let (mut second, mut recording, mut fleet) = (None, None, None);
         for event in self.events.drain(..) {
             match event.what {
@@ -173,12 +174,15 @@ impl Mailbox {
                     }
                     notices.push_back(event);
                 }
+                What::Alert(ref alert) => {
+                    alerts.insert(alert.rule.clone(), event); // where a rule stands now
+                }
                 // Told once to one that comes late; nothing of it comes again.
                 What::Standing(_) | What::FleetStanding(_) => kept.push(event),
             }
         }
         let newest = gates.len() + findings.len() + lates.len() + tcps.len() + connacks.len() + slowest.len();
-        let newest = newest + shortfalls.len() + subscribed.len() + measured.len() + notices.len();
+        let newest = newest + shortfalls.len() + subscribed.len() + measured.len() + notices.len() + alerts.len();
         let newest = newest + usize::from(second.is_some()) + usize::from(recording.is_some());
         let newest = newest + usize::from(fleet.is_some());
         self.folded += (before - dropped - kept.len() - newest) as u64;
@@ -189,7 +193,7 @@ impl Mailbox {
             kept.extend(newest.into_values());
         }
         kept.extend(gates.into_values().chain(findings.into_values()));
-        kept.extend(shortfalls.into_values().chain(notices).chain(recording));
+        kept.extend(shortfalls.into_values().chain(alerts.into_values()).chain(notices).chain(recording));
         kept.sort_by_key(|e| e.at);
         // What is of that time is before the end of the second.
         let place = second.iter().map(|second: &Event| kept.partition_point(|e| e.at <= second.at)).next();

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 pub use logfile::LogFile;
 
 use crate::{
+    alerts::Alerts,
     bus::{Bus, Subscription},
     clock::Anchor,
     command::Command,
@@ -23,10 +24,17 @@ pub struct Run {
     fleet: Arc<Fleet>,
     bus: Bus,
     engine: Engine,
-    log: Option<LogFile>,
-    recorder: Option<Recorder>,
+    kept: Kept,
+}
+
+/// What is kept of a run, or told of it.
+#[derive(Default)]
+pub struct Kept {
+    pub log: Option<LogFile>,
+    pub recorder: Option<Recorder>,
     /// Served for as long as it runs.
-    metrics: Option<Metrics>,
+    pub metrics: Option<Metrics>,
+    pub alerts: Option<Alerts>,
 }
 
 /// What shows a run hears of it, and tells it.
@@ -44,7 +52,7 @@ impl Run {
     /// there are such) are there. Must be called inside a tokio runtime. `seed` decides the jitter of retries.
     pub fn start(fleet: Arc<Fleet>, seed: u64, bus: Bus) -> Run {
         let engine = Engine::start(fleet.clone(), seed, bus.clone());
-        Run { engine, fleet, bus, log: None, recorder: None, metrics: None }
+        Run { engine, fleet, bus, kept: Kept::default() }
     }
 
     /// Starts it with one who hears all of it.
@@ -57,9 +65,8 @@ impl Run {
 
     /// Takes these along, to be finished with the run.
     #[must_use]
-    pub fn with(mut self, log: Option<LogFile>, recorder: Option<Recorder>, metrics: Option<Metrics>) -> Run {
-        (self.log, self.recorder, self.metrics) = (log, recorder, metrics);
-        self
+    pub fn with(self, kept: Kept) -> Run {
+        Run { kept, ..self }
     }
 
     pub fn fleet(&self) -> &Arc<Fleet> {
@@ -88,19 +95,26 @@ impl Run {
     /// to be said of what could not be written.
     pub async fn stop(self) -> Option<String> {
         self.engine.stop().await;
+        let Kept { log, recorder, metrics: _metrics, alerts } = self.kept;
         let log = async {
-            match self.log {
+            match log {
                 Some(log) => log.finish().await,
                 None => None,
             }
         };
         let recorder = async {
-            match self.recorder {
+            match recorder {
                 Some(recorder) => recorder.finish().await,
                 None => None,
             }
         };
-        let words: Vec<String> = <[_; 2]>::from(tokio::join!(log, recorder)).into_iter().flatten().collect();
+        let alerts = async {
+            match alerts {
+                Some(alerts) => alerts.finish().await,
+                None => None,
+            }
+        };
+        let words: Vec<String> = <[_; 3]>::from(tokio::join!(log, recorder, alerts)).into_iter().flatten().collect();
         (!words.is_empty()).then(|| words.join("; "))
     }
 }

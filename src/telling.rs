@@ -1,10 +1,14 @@
 //! Defines what a fleet file wants told to programs outside, and of which clients; telling it is done elsewhere.
 
+mod alerting;
 mod matching;
+mod notifying;
 
 use std::net::SocketAddr;
 
+pub use alerting::{AtLeast, Condition, Rule};
 pub use matching::Match;
+pub use notifying::{Access, Mail, Notifier, Program, Security, Way, Webhook};
 
 use crate::text::Scrubbed;
 
@@ -12,6 +16,10 @@ use crate::text::Scrubbed;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Telling {
     pub metrics: Metrics,
+    /// Rules about clients, in the file's order.
+    pub alerts: Vec<Rule>,
+    /// Who can be told of them.
+    pub notifiers: Vec<Notifier>,
 }
 
 /// What metrics are served, and where (`[metrics]`).

@@ -10,6 +10,7 @@ use crate::{
     text::Scrubbed,
 };
 
+pub mod alert;
 pub mod connection;
 pub mod figures;
 pub mod insight;
@@ -55,6 +56,7 @@ pub fn entry(fleet: &Fleet, entry: &Entry) -> String {
         }
         Subject::Order(endpoint, order) => self::order(fleet, *endpoint, *order),
         Subject::Notice(text) => text.to_string(),
+        Subject::Alert(of) => alert::sentence(fleet, of, entry.at),
     }
 }
 

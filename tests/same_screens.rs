@@ -20,7 +20,7 @@ use mqfleet::{
     fleet::Fleet,
     model::{Model, Motion},
     recording::{Limits, News, Player, Recorder, Recording},
-    run::Run,
+    run::{Kept, Run},
     ui::{self, Context, Widths},
     worker,
 };
@@ -89,11 +89,11 @@ async fn live_run(home: &Path, path: &Path) -> (Vec<Marked>, Vec<Vec<Marked>>) {
     let options = agent::Options { fleet, group: None, seed: 7, reread };
     let (give, shown) = oneshot::channel();
     let path = path.to_owned();
-    let keep = move |fleet: &Arc<Fleet>, bus: &Bus| {
+    let keep = move |fleet: &Arc<Fleet>, bus: &Bus, _: &Path| {
         let limits = Limits { size: None, age: None };
         let recorder = Recorder::start(&path, limits, fleet.clone(), 1, bus)?;
         let _ = give.send((fleet.clone(), bus.subscribe("live"), bus.begin()));
-        Ok(move |run: Run| run.with(None, Some(recorder), None))
+        Ok(move |run: Run| run.with(Kept { recorder: Some(recorder), ..Kept::default() }))
     };
     let run = tokio::spawn(agent::run(options, keep));
     let (fleet, mut events, begin_of_run) = shown.await.expect("a run");

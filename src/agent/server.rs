@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    path::Path,
     process::ExitCode,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -85,13 +86,13 @@ pub(super) struct Kept {
 }
 
 /// Holds the fleet until a signal, or who commands, ends it. `keep` starts what is kept of the run (a log, a
-/// recording) on the bus that it is given.
+/// recording) on the bus that it is given, and may keep more in the folder that it is given.
 ///
 /// # Errors
 /// Where nothing can listen, or what is kept cannot be.
 pub async fn run<K, F>(options: Options, keep: F) -> anyhow::Result<ExitCode>
 where
-    F: FnOnce(&Arc<Fleet>, &Bus) -> anyhow::Result<K>,
+    F: FnOnce(&Arc<Fleet>, &Bus, &Path) -> anyhow::Result<K>,
     K: FnOnce(Run) -> Run,
 {
     use anyhow::Context;
@@ -105,7 +106,7 @@ where
     let fleet = Arc::new(wishes.apply(fleet));
     let begin = Anchor::now();
     let bus = Bus::keeping(begin, Known::new(fleet.clone(), begin.moment()));
-    let with_kept = keep(&fleet, &bus)?;
+    let with_kept = keep(&fleet, &bus, state.folder())?;
     let said = bus.subscribe("agent");
     let orders = wishes.orders(&fleet);
     let run = with_kept(Run::start(fleet.clone(), seed, bus.clone()));

@@ -121,6 +121,10 @@ impl State {
         Ok(State { folder })
     }
 
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     pub(super) fn audit(&self) -> PathBuf {
         self.folder.join("audit.jsonl")
     }

@@ -202,6 +202,27 @@ pub(super) enum Command {
         #[arg(long, value_name = "TIME")]
         to: Option<Place>,
     },
+    /// Try the alerts of a fleet file on a recording: which would have fired, when, and who would have been told what
+    Alerts {
+        /// The fleet file with the rules; the clients are those of the recording
+        file: PathBuf,
+        /// The recording, as `--record FILE` wrote it
+        #[arg(long, value_name = "RECORDING")]
+        on: PathBuf,
+        #[arg(long, value_enum, default_value = "text")]
+        format: Format,
+        /// Begin there: 00:01:30 or 90s after the recording's begin, or at 2026-11-22T12:00:00Z
+        #[arg(long, value_name = "TIME")]
+        from: Option<Place>,
+        /// End there
+        #[arg(long, value_name = "TIME")]
+        to: Option<Place>,
+    },
+    /// Try those who are told of alerts
+    Notify {
+        #[command(subcommand)]
+        order: NotifyOrder,
+    },
     #[command(hide = true)]
     Worker {
         index: u32,
@@ -309,6 +330,22 @@ pub(super) enum CtlOrder {
     },
     /// End the fleet
     Stop,
+}
+
+/// What is done with those who are told of alerts.
+#[derive(Debug, Subcommand)]
+pub(super) enum NotifyOrder {
+    /// Send each of them a test message, and say how that went
+    ///
+    /// The exit code is 0 where all were told, 3 where one could not be, 2 for a wrong file.
+    Test {
+        /// The fleet file
+        file: PathBuf,
+        /// Only this one, such as mail.ops
+        name: Option<String>,
+        #[arg(long, value_enum, default_value = "text")]
+        format: Format,
+    },
 }
 
 #[derive(Debug, Args)]

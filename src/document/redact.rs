@@ -101,9 +101,19 @@ fn has_odd_url(line: &str) -> bool {
         let value = value.trim_start().trim_start_matches(['"', '\'']);
         key.trim_end().ends_with("url").then(|| value[..end(value)].trim_end())
     };
+    // The path of a web page may be all that keeps others from it.
+    let is_page = || ends_with_path(line, "http://") || ends_with_path(line, "https://");
     (is_url && line.contains('@'))
+        || is_page()
         || behind_schemes.any(|url| !is_plain_url(url[..end(url)].trim_end()))
         || value().is_some_and(|url| !is_plain_url(url))
+}
+
+fn ends_with_path(line: &str, scheme: &str) -> bool {
+    line.split(scheme).skip(1).any(|rest| {
+        let url = &rest[..rest.find(['"', '\'', ',', '}', ' ']).unwrap_or(rest.len())];
+        url.split_once('/').is_some_and(|(_, path)| !path.is_empty())
+    })
 }
 
 /// Whether a URL, or what follows its scheme, has nothing but a host, a port and a path, so that it may

@@ -4,6 +4,21 @@ use crate::document::{Keys, Redaction};
 
 const AGENT_KEYS: &[&str] = &["group"];
 const METRICS_KEYS: &[&str] = &["listen", "label", "clients"];
+const ALERT_KEYS: &[&str] = &[
+    "name",
+    "match",
+    "state",
+    "slow",
+    "late",
+    "certificate_ends",
+    "reason",
+    "flaps",
+    "at_least",
+    "for",
+    "clear",
+    "severity",
+    "notify",
+];
 const FLEET_KEYS: &[&str] = &["name", "env", "worker_size"];
 const ENDPOINT_KEYS: &[&str] = &[
     "url",
@@ -52,7 +67,7 @@ const IN_CLIENT: (&str, &[&str]) = ("[[client]]", CLIENT_KEYS);
 const IN_BOTH: (&str, &[&str]) = ("[defaults] or [[client]]", COMMON_KEYS);
 
 pub(super) const TABLES: Keys = Keys {
-    now: &["fleet", "agent", "metrics", "endpoint", "defaults", "label", "client"],
+    now: &["fleet", "agent", "metrics", "alert", "notify", "endpoint", "defaults", "label", "client"],
     later: &[],
     elsewhere: &[IN_FLEET, IN_ENDPOINT, IN_CLIENT, IN_BOTH],
 };
@@ -63,6 +78,24 @@ pub(super) const METRICS: Keys =
     Keys { now: METRICS_KEYS, later: &[], elsewhere: &[IN_FLEET, IN_ENDPOINT, IN_CLIENT, IN_BOTH] };
 pub(super) const PICKED: Keys = Keys { now: &["match", "at_most"], later: &[], elsewhere: &[] };
 pub(super) const MATCH: Keys = Keys { now: &["endpoint", "label", "id"], later: &[], elsewhere: &[] };
+pub(super) const ALERT: Keys = Keys { now: ALERT_KEYS, later: &[], elsewhere: &[IN_NOTIFY] };
+pub(super) const CLEAR: Keys = Keys { now: &["below", "for"], later: &[], elsewhere: &[] };
+pub(super) const FLAPS: Keys = Keys { now: &["more_than", "in"], later: &[], elsewhere: &[] };
+/// Who is told, by kind.
+pub(super) const NOTIFY: Keys = Keys { now: &["webhook", "mail", "exec"], later: &[], elsewhere: &[] };
+const IN_NOTIFY: (&str, &[&str]) = ("[notify.KIND.NAME]", &["at_most", "repeat", "group", "resolved"]);
+pub(super) const WEBHOOK: Keys = Keys {
+    now: &["url", "username", "password", "token", "at_most", "repeat", "group", "resolved"],
+    later: &[],
+    elsewhere: &[],
+};
+pub(super) const MAIL: Keys = Keys {
+    now: &["server", "from", "to", "username", "password", "tls", "at_most", "repeat", "group", "resolved"],
+    later: &[],
+    elsewhere: &[],
+};
+pub(super) const EXEC: Keys =
+    Keys { now: &["run", "at_most", "repeat", "group", "resolved"], later: &[], elsewhere: &[] };
 pub(super) const ENDPOINT: Keys = Keys { now: ENDPOINT_KEYS, later: &[], elsewhere: &[IN_FLEET, IN_CLIENT, IN_BOTH] };
 pub(super) const DEFAULTS: Keys = Keys { now: COMMON_KEYS, later: &[], elsewhere: &[IN_CLIENT, IN_ENDPOINT, IN_FLEET] };
 pub(super) const LABEL: Keys =
@@ -125,6 +158,11 @@ pub(super) const REDACTION: Redaction = Redaction {
         AGENT_KEYS,
         METRICS_KEYS,
         MATCH.now,
+        ALERT_KEYS,
+        CLEAR.now,
+        FLAPS.now,
+        MAIL.now,
+        EXEC.now,
         ENDPOINT_KEYS,
         CLIENT_KEYS,
         COMMON_KEYS,

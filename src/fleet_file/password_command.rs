@@ -96,7 +96,7 @@ impl CommandPattern {
 }
 
 /// Whether the program is at its path, or in a folder of `PATH`.
-fn is_there(program: &OsString, around: &Surroundings<'_>) -> bool {
+pub(super) fn is_there(program: &OsString, around: &Surroundings<'_>) -> bool {
     let is_program = |path: &Path| path.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0);
     let path = Path::new(program);
     match path.components().count() {

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{format, tables::endpoint_names};
+use super::{Surroundings, alerting, format, notifying, tables::endpoint_names};
 use crate::{
     document::{Draft, Report, Table, Value, nearest, quoted},
     fleet::Fleet,
@@ -10,9 +10,12 @@ use crate::{
     text::Scrubbed,
 };
 
-pub(super) fn read(root: &Table<'_>, fleet: &Fleet, report: &mut Report<'_>) -> Telling {
+pub(super) fn read(root: &Table<'_>, fleet: &Fleet, report: &mut Report<'_>, around: &Surroundings<'_>) -> Telling {
+    let notifiers = notifying::read(root, report, around);
+    let alerts = alerting::read(root, fleet, &notifiers, report);
     let table = root.get("metrics").and_then(|v| v.table(report, "[metrics]", "[metrics]"));
-    Telling { metrics: table.map(|table| read_metrics(&table, fleet, report)).unwrap_or_default() }
+    let metrics = table.map(|table| read_metrics(&table, fleet, report)).unwrap_or_default();
+    Telling { metrics, alerts, notifiers }
 }
 
 fn read_metrics(table: &Table<'_>, fleet: &Fleet, report: &mut Report<'_>) -> Metrics {

@@ -13,7 +13,7 @@ use crate::{
     model::Known,
 };
 
-pub use answer::{Check, Doctor, Plan, Proxy, json_check, json_doctor, json_plan};
+pub use answer::{Check, Doctor, Plan, Proxy, json_check, json_doctor, json_message, json_notify_test, json_plan};
 pub use connection::{Connack, Outcome, Stages, Subscription, Tls};
 
 use connection::micros;
@@ -134,6 +134,18 @@ enum Line<'a> {
         ts: String,
         level: &'a str,
         text: &'a str,
+    },
+    Alert {
+        ts: String,
+        alert: &'a str,
+        severity: &'static str,
+        status: &'static str,
+        since: String,
+        clients: u32,
+        of: u32,
+        /// The first of them.
+        first: Vec<&'a str>,
+        cause: &'a str,
     },
     Order {
         ts: String,
@@ -343,6 +355,17 @@ fn line<'a>(fleet: &'a Fleet, anchor: &Anchor, event: &'a Event) -> Line<'a> {
         }
         What::Notice { level, text } => Line::Notice { ts, level: level_name(*level), text },
         What::Trouble(text) => Line::Notice { ts, level: "trouble", text },
+        What::Alert(alert) => Line::Alert {
+            ts,
+            alert: &alert.rule,
+            severity: alert.severity.name(),
+            status: alert.status(),
+            since: stamp(anchor, alert.since),
+            clients: alert.clients,
+            of: alert.of,
+            first: alert.first.iter().map(|client| &*fleet.client(*client).name).map(|name| name as &str).collect(),
+            cause: &alert.cause,
+        },
         What::Order(endpoint, order) => Line::Order {
             ts,
             endpoint: &fleet.endpoint(*endpoint).name,

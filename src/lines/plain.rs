@@ -39,6 +39,9 @@ pub fn plain(fleet: &Fleet, anchor: &Anchor, event: &Event) -> Option<String> {
         What::Trouble(text) => {
             let _ = write!(line, " trouble: {text}");
         }
+        What::Alert(alert) => {
+            let _ = write!(line, " {}", words::alert::sentence(fleet, alert, event.at));
+        }
         What::Order(endpoint, order) => {
             let _ = write!(line, " {}", words::order(fleet, *endpoint, *order));
         }

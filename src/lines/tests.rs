@@ -6,7 +6,7 @@ use chrono::TimeZone;
 
 use super::*;
 use crate::{
-    event::{Event, Late, Reason, Sample, State, Tcp, TcpState, Transition, What, WorkerEvent},
+    event::{Alert, Event, Late, Reason, Sample, Severity, State, Tcp, TcpState, Transition, What, WorkerEvent},
     fleet::{Client, ClientKey, Endpoint, EndpointKey, Fleet, ProbeKind, Settings, WorkerKey},
     model::Known,
     text::Scrubbed,
@@ -143,5 +143,33 @@ fn plain_lines_tell_why_and_what_next() {
     assert_eq!(
         plain(&fleet(), &anchor(), &lost()).unwrap(),
         "2026-11-22T12:00:01.500Z press-0002 lost its connection to eu-1: peer closed the \"socket\"; retry in 0.8 s"
+    );
+}
+
+#[test]
+fn an_alert_is_a_line_as_json_and_as_text() {
+    let (fleet, anchor) = (fleet(), anchor());
+    let alert = Alert {
+        rule: Scrubbed::new("presses down"),
+        severity: Severity::Critical,
+        is_firing: true,
+        since: Moment(0),
+        clients: 1,
+        of: 4,
+        first: vec![ClientKey(0)],
+        cause: Scrubbed::new("connection refused"),
+    };
+    let over = Alert { is_firing: false, first: Vec::new(), cause: Scrubbed::default(), ..alert.clone() };
+    let [alert, over] = [alert, over].map(|of| Event { at: Moment(31_500_000), what: What::Alert(Box::new(of)) });
+    assert_eq!(
+        json(&fleet, &anchor, &alert, false).unwrap(),
+        r#"{"type":"alert","ts":"2026-11-22T12:00:31.500Z","alert":"presses down","severity":"critical","status":"firing","since":"2026-11-22T12:00:00.000Z","clients":1,"of":4,"first":["press-0002"],"cause":"connection refused"}"#
+    );
+    let plain = |event| plain(&fleet, &anchor, event).unwrap();
+    let says = "2026-11-22T12:00:31.500Z alert critical: presses down: 1 of 4 clients (press-0002) for 31 s: connection refused";
+    assert_eq!(plain(&alert), says);
+    assert_eq!(
+        plain(&over),
+        "2026-11-22T12:00:31.500Z alert critical: presses down: over after 31 s, at most 1 of 4 clients"
     );
 }

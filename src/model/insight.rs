@@ -107,30 +107,43 @@ impl Insight {
     /// Looks at a fleet for at most two causes, the one of most clients first. It is a pass over its rows, for
     /// once a second.
     pub(super) fn of(known: &Known) -> Vec<Insight> {
-        let (mut down, mut slow, mut returning) = (Vec::new(), Vec::new(), 0);
-        for (row, key) in known.fleet().keys().map(|key| (known.row(key), key)) {
-            if row.is_down() {
-                down.push(Sick { key, why: Why::Down(row.reason), endpoint: row.endpoint, since: row.since });
-            } else if let Some(why) = row.slow {
-                slow.push(Sick {
-                    key,
-                    why: Why::Slow(why),
-                    endpoint: row.endpoint,
-                    since: row.late.unwrap_or(row.slow_since),
-                });
-            }
-            returning += u32::from(row.state == State::Queued && row.ever_up);
-        }
+        let (down, slow) = sick(known, known.fleet().keys());
+        let is_returning = |key: &ClientKey| known.row(*key).state == State::Queued && known.row(*key).ever_up;
+        let returning = known.fleet().keys().filter(is_returning).count() as u32;
         let failing = down.len() as u32 - known.totals().returning;
         if let Some(storm) = storm(known, returning, failing) {
             return vec![storm];
         }
-        let mut causes = causes(known, &down, false);
-        causes.extend(self::causes(known, &slow, true));
-        causes.sort_by_key(|insight| std::cmp::Reverse(insight.clients));
-        causes.truncate(2);
-        causes
+        all_causes(known, &down, &slow)
     }
+
+    /// The same of some clients only, as of the last [`Known::look`].
+    pub fn among(known: &Known, clients: &[ClientKey]) -> Vec<Insight> {
+        let (down, slow) = sick(known, clients.iter().copied());
+        all_causes(known, &down, &slow)
+    }
+}
+
+/// Those of these clients that are down, and those that are slow.
+fn sick(known: &Known, clients: impl Iterator<Item = ClientKey>) -> (Vec<Sick>, Vec<Sick>) {
+    let (mut down, mut slow) = (Vec::new(), Vec::new());
+    for (row, key) in clients.map(|key| (known.row(key), key)) {
+        let endpoint = row.endpoint;
+        if row.is_down() {
+            down.push(Sick { key, why: Why::Down(row.reason), endpoint, since: row.since });
+        } else if let Some(why) = row.slow {
+            slow.push(Sick { key, why: Why::Slow(why), endpoint, since: row.late.unwrap_or(row.slow_since) });
+        }
+    }
+    (down, slow)
+}
+
+fn all_causes(known: &Known, down: &[Sick], slow: &[Sick]) -> Vec<Insight> {
+    let mut causes = causes(known, down, false);
+    causes.extend(self::causes(known, slow, true));
+    causes.sort_by_key(|insight| std::cmp::Reverse(insight.clients));
+    causes.truncate(2);
+    causes
 }
 
 fn storm(known: &Known, returning: u32, failing: u32) -> Option<Insight> {

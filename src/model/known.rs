@@ -1,13 +1,17 @@
 //! Defines what is known of a fleet (rows, totals, pulse, log, endpoints), kept by applying events; what part of it is looked at is the view's matter.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     clock::Moment,
     event::{
-        Badge, Condition, Connack, Event, Finding, Gate, Late, Level, Reason, Sample, Shortfall, State, Tcp,
+        Alert, Badge, Condition, Connack, Event, Finding, Gate, Late, Level, Reason, Sample, Shortfall, State, Tcp,
         Transition, What, WorkerEvent,
     },
     fleet::{ClientKey, EndpointKey, Fleet, WorkerKey},
@@ -52,6 +56,8 @@ pub struct Known {
     /// The subscriptions, of clients that are up, that are less than was asked for.
     pub(super) shortfalls: HashMap<ClientKey, Vec<Shortfall>>,
     pub(super) trouble: Option<Scrubbed>,
+    /// The alerts that fire, by their rules' names, each since when that is told.
+    pub(super) alerts: BTreeMap<Scrubbed, (Moment, Alert)>,
     recording: Option<bool>,
     pub(super) samples_lost: u64,
     /// Probes that were never answered.
@@ -92,6 +98,7 @@ impl Known {
             pulse: Pulse::new(now),
             log: Log::default(),
             trouble: None,
+            alerts: BTreeMap::new(),
             recording: None,
             samples_lost: 0,
             probes_lost: 0,
@@ -180,6 +187,11 @@ impl Known {
     /// What trouble the demo is making now.
     pub fn trouble(&self) -> Option<&Scrubbed> {
         self.trouble.as_ref()
+    }
+
+    /// The alerts that fire, by their rules' names.
+    pub fn alerts(&self) -> impl ExactSizeIterator<Item = &Alert> {
+        self.alerts.values().map(|(_, alert)| alert)
     }
 
     /// Whether the run is recorded; `Some(false)` where it was to be, and the disk failed.
@@ -349,6 +361,12 @@ impl Known {
             }
             What::SamplesLost(count) => self.samples_lost = self.samples_lost.saturating_add(u64::from(*count)),
             What::Trouble(text) => self.trouble = Some(text.clone()),
+            What::Alert(alert) if alert.is_firing => {
+                self.alerts.insert(alert.rule.clone(), (event.at, (**alert).clone()));
+            }
+            What::Alert(alert) => {
+                self.alerts.remove(&alert.rule);
+            }
             What::Gate(endpoint, gate) => self.apply_gate(*endpoint, gate),
             What::Finding(endpoint, finding) => {
                 self.endpoints[endpoint.index()].finding = Some((event.at, finding.clone()));

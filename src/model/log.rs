@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     clock::Moment,
-    event::{Event, Level, Order, Reason, Shortfall, State, Transition, What, WorkerEvent},
+    event::{Alert, Event, Level, Order, Reason, Severity, Shortfall, State, Transition, What, WorkerEvent},
     fleet::{ClientKey, EndpointKey, WorkerKey},
     text::Scrubbed,
 };
@@ -57,6 +57,8 @@ pub enum Subject {
         after: Duration,
     },
     Notice(Scrubbed),
+    /// A rule's alert fires, or is over.
+    Alert(Box<Alert>),
     /// The operator's, about an endpoint.
     Order(EndpointKey, Order),
 }
@@ -94,6 +96,7 @@ impl Log {
             Subject::Shortfall { first, .. } => client(&first.client),
             Subject::Silence { endpoint: at, .. } | Subject::Answers { endpoint: at, .. } => endpoint(at),
             Subject::Order(at, _) => endpoint(at),
+            Subject::Alert(alert) => alert.fits(clients),
             Subject::Worker { .. } | Subject::Notice(_) => true,
         };
         self.entries.iter().all(is_known)
@@ -121,6 +124,7 @@ impl Log {
             },
             What::Notice { level, .. } => Some(*level),
             What::Trouble(_) => Some(Level::Info),
+            What::Alert(alert) => Some(alert_level(alert)),
             What::Order(_, Order::Hold) => Some(Level::Warning),
             What::Order(..) => Some(Level::Info),
             What::Shortfall(_) => Some(Level::Warning),
@@ -158,6 +162,7 @@ impl Log {
             }
             What::Order(endpoint, order) => Subject::Order(*endpoint, *order),
             What::Notice { text, .. } | What::Trouble(text) => Subject::Notice(text.clone()),
+            What::Alert(alert) => Subject::Alert(alert.clone()),
             _ => return,
         };
         self.push(Entry { at: event.at, level, subject });
@@ -217,6 +222,15 @@ impl Log {
         }
         self.entries.push_back(entry);
         self.written += 1;
+    }
+}
+
+/// How grave it is that an alert fires, or is over.
+fn alert_level(alert: &Alert) -> Level {
+    match (alert.is_firing, alert.severity) {
+        (false, _) | (true, Severity::Info) => Level::Info,
+        (true, Severity::Warning) => Level::Warning,
+        (true, Severity::Critical) => Level::Error,
     }
 }
 

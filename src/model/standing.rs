@@ -26,7 +26,10 @@ impl Known {
         });
         let clients = self.fleet.keys().filter(|key| self.row(*key).is_touched());
         let clients = clients.map(move |key| tell(What::Standing(Box::new(self.standing(key)))));
-        fleet.into_iter().chain(trouble).map(tell).chain(endpoints).chain(clients)
+        // Likewise an alert, when it began to fire.
+        let alerts =
+            self.alerts.values().map(|(at, alert)| Event { at: *at, what: What::Alert(Box::new(alert.clone())) });
+        fleet.into_iter().chain(trouble).map(tell).chain(alerts).chain(endpoints).chain(clients)
     }
 
     /// All of it, but for the fleet itself, in few bytes: for [`Known::decode`].
@@ -64,6 +67,7 @@ impl Known {
             && self.shortfalls.keys().all(|client| client.index() < clients)
             && self.latencies.fits(endpoints, groups)
             && self.log().fits(clients, endpoints)
+            && self.alerts().all(|alert| alert.fits(clients))
             && self.insights().iter().all(|insight| insight.fits(clients, endpoints))
     }
 

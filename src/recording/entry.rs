@@ -165,4 +165,5 @@ fn parse(line: &str, fleet: &Fleet) -> Parsed {
 pub fn is_of(what: &What, fleet: &Fleet) -> bool {
     what.client().is_none_or(|key| key.index() < fleet.clients.len())
         && what.endpoint().is_none_or(|key| key.index() < fleet.endpoints.len())
+        && !matches!(what, What::Alert(alert) if !alert.fits(fleet.clients.len()))
 }

@@ -9,7 +9,7 @@ use ratatui::{
 
 use crate::{
     clock::Moment,
-    event::Badge,
+    event::{Badge, Severity},
     fleet::{Endpoint, Fleet},
     model::{Known, Totals},
     text::{Scrubbed, ellipsize},
@@ -72,6 +72,19 @@ fn is_return(totals: &Totals) -> bool {
     totals.returning > 0 && totals.returning == totals.wearing(Badge::Connecting) + totals.wearing(Badge::Queued)
 }
 
+/// How many alerts fire, where any does.
+pub(super) fn alerts(screen: &Screen, known: &Known) -> Option<Span<'static>> {
+    let gravest = known.alerts().map(|alert| alert.severity).max()?;
+    let style = match gravest {
+        Severity::Critical => screen.theme.failed.add_modifier(Modifier::BOLD),
+        Severity::Warning => screen.theme.failed,
+        Severity::Info => screen.theme.warning,
+    };
+    let count = known.alerts().len();
+    let words = format!(" {} alert{} ", figures::count(count as u64), if count == 1 { "" } else { "s" });
+    Some(span(words, style.add_modifier(Modifier::REVERSED)))
+}
+
 /// How many should be up and are not, where there are any: the one figure that must be seen.
 pub(super) fn down(screen: &Screen, totals: &Totals) -> Option<Span<'static>> {
     let style = screen.theme.failed.add_modifier(Modifier::REVERSED | Modifier::BOLD);
@@ -98,6 +111,9 @@ fn identity(screen: &Screen, buf: &mut Buffer, line: Rect) {
     strip.left(0, counted(screen, Badge::Up, known.totals()));
     if let Some(down) = down(screen, known.totals()) {
         strip.left(0, [down]);
+    }
+    if let Some(alerts) = alerts(screen, known) {
+        strip.left(1, [alerts]);
     }
     for badge in Badge::ALL {
         let rank = match badge {

@@ -2,7 +2,7 @@
 
 use crate::{
     clock::Moment,
-    fleet::Fleet,
+    fleet::{ClientKey, Fleet},
     model::{Insight, Known, Shared, Slow, Totals, Why},
     words::figures,
 };
@@ -12,6 +12,14 @@ use crate::{
 /// takes from the totals, as the header does. `clock` tells a moment's time of day.
 pub fn causes(known: &Known, clock: impl Fn(Moment) -> String) -> Option<String> {
     told(known.fleet(), known.insights(), known.totals(), &clock)
+}
+
+/// What most of these clients share, in the same words, by what is known of them alone.
+pub fn among(known: &Known, clients: &[ClientKey], clock: impl Fn(Moment) -> String) -> Option<String> {
+    let insights = Insight::among(known, clients);
+    let sentences: Vec<String> =
+        insights.iter().map(|insight| sentence(known.fleet(), insight, insight.of, &clock)).collect();
+    (!sentences.is_empty()).then(|| sentences.join("; "))
 }
 
 /// Since when everybody is up who should be, where everybody is: `all 1,000 up since 14:02`.

@@ -75,6 +75,29 @@ pub fn json_plan(now: DateTime<Utc>, plan: &Plan) -> String {
     answer("plan", now, plan)
 }
 
+/// How it went to tell a receiver of alerts that this is a test; `why` it was not told, where it was not.
+pub fn json_notify_test(now: DateTime<Utc>, notifier: &str, took: Duration, why: Option<&str>) -> String {
+    #[derive(Serialize)]
+    struct Said<'a> {
+        notifier: &'a str,
+        ok: bool,
+        took_us: u64,
+        detail: &'a str,
+    }
+    answer("notify_test", now, &Said { notifier, ok: why.is_none(), took_us: micros(took), detail: why.unwrap_or("") })
+}
+
+/// A message that would have been sent; `body` is that of the webhook.
+pub fn json_message(at: DateTime<Utc>, notifier: &str, subject: &str, body: &serde_json::Value) -> String {
+    #[derive(Serialize)]
+    struct Said<'a> {
+        notifier: &'a str,
+        subject: &'a str,
+        body: &'a serde_json::Value,
+    }
+    answer("message", at, &Said { notifier, subject, body })
+}
+
 /// What was found at an endpoint, and of a client there.
 #[derive(Serialize)]
 pub struct Doctor<'a> {

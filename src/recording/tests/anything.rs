@@ -390,6 +390,18 @@ pub(super) fn what() -> impl Strategy<Value = What> {
             .prop_map(|(client, detail)| { What::Measured(Measured { client, by: ProbeKind::Heartbeat, detail }) }),
         (level, text()).prop_map(|(level, text)| What::Notice { level, text }),
         text().prop_map(What::Trouble),
+        (text(), client(), any::<bool>(), time()).prop_map(|(rule, client, is_firing, since)| {
+            What::Alert(Box::new(Alert {
+                rule,
+                severity: Severity::Critical,
+                is_firing,
+                since: begin().moment() + since,
+                clients: 1,
+                of: 2,
+                first: vec![client; usize::from(is_firing)],
+                cause: Scrubbed::default(),
+            }))
+        }),
     ]
 }
 

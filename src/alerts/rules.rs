@@ -1,0 +1,263 @@
+//! Defines when the alert of a rule fires and when it is over, second by second, on whatever time it is told; whom it is told to is `desk`'s matter.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    time::Duration,
+};
+
+use chrono::{DateTime, Utc};
+
+use crate::{
+    clock::{Anchor, Moment},
+    event::{Alert, State},
+    fleet::{ClientKey, EndpointKey},
+    model::{Known, Row},
+    telling::{Condition, Rule},
+    text::Scrubbed,
+    words,
+};
+
+/// A rule, and how it stands.
+#[derive(Debug)]
+pub struct Watch {
+    pub rule: Rule,
+    pub phase: Phase,
+    /// What the wall clock said when there began to be enough of them.
+    pub began: Option<DateTime<Utc>>,
+    /// Its clients, by key.
+    members: Vec<Member>,
+    flaps: HashMap<ClientKey, Flaps>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    Quiet,
+    /// There are enough of them, but not for long enough.
+    Pending {
+        since: Moment,
+    },
+    Firing {
+        since: Moment,
+        /// The most clients at a time.
+        most: u32,
+        /// Since when there are few enough for it to be over.
+        calm: Option<Moment>,
+    },
+}
+
+/// What a rule has found out of a client.
+#[derive(Clone, Copy, Debug, Default)]
+struct Member {
+    /// Whether it is about the client, asked when that was at this endpoint.
+    asked: Option<(EndpointKey, bool)>,
+    /// Whether its reasons were the client's when that last did not just try again.
+    has_reason: bool,
+}
+
+/// When a client lost its connection, as far back as a rule looks.
+#[derive(Debug, Default)]
+struct Flaps {
+    /// How many there were at the last look.
+    seen: u32,
+    times: VecDeque<Moment>,
+}
+
+/// Those whom a rule is about, at one moment.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Those of whom its condition is true,
+    pub clients: Vec<ClientKey>,
+    /// and all that it looks at.
+    pub of: u32,
+}
+
+impl Watch {
+    /// A reason of a client that is up is its last news for so long.
+    const NEWS: Duration = Duration::from_secs(600);
+
+    pub fn new(rule: Rule) -> Watch {
+        Watch { rule, phase: Phase::Quiet, began: None, members: Vec::new(), flaps: HashMap::new() }
+    }
+
+    /// The fleet became another one: who its clients are is asked anew.
+    pub fn forget_members(&mut self) {
+        self.members.clear();
+    }
+
+    /// It fires since before the run: finds the moment of that.
+    pub fn restore(&mut self, now: Moment, wall: DateTime<Utc>) {
+        if let (Phase::Firing { since, .. }, Some(began)) = (&mut self.phase, self.began) {
+            *since = now - (wall - began).to_std().unwrap_or_default();
+        }
+    }
+
+    /// Looks at what is known at the end of a second, of which the wall clock says `wall`. Returns what is to be told:
+    /// that it fires, or is over.
+    pub fn look(&mut self, known: &Known, now: Moment, wall: DateTime<Utc>) -> Option<Alert> {
+        let found = self.find(known, now, wall);
+        let count = found.clients.len() as u32;
+        let is_enough = count >= self.rule.at_least.of(found.of);
+        let is_few = count < self.rule.below.of(found.of);
+        self.phase = match self.phase {
+            Phase::Quiet | Phase::Pending { .. } if !is_enough => Phase::Quiet,
+            Phase::Quiet => {
+                self.began = Some(wall);
+                Phase::Pending { since: now }
+            }
+            other => other,
+        };
+        match self.phase {
+            Phase::Pending { since } if now.since(since) >= self.rule.lasting => {
+                self.phase = Phase::Firing { since, most: count, calm: None };
+                Some(self.alert(known, &found, now, wall))
+            }
+            Phase::Firing { since, most, calm } => {
+                let calm = is_few.then(|| calm.unwrap_or(now));
+                self.phase = Phase::Firing { since, most: most.max(count), calm };
+                // Whoever it was is well since then, but for how long decides whether that is told.
+                if calm.is_none_or(|calm| now.since(calm) < self.rule.calm) {
+                    return None;
+                }
+                let alert = Alert {
+                    is_firing: false,
+                    first: Vec::new(),
+                    cause: Scrubbed::default(),
+                    ..self.alert(known, &found, now, wall)
+                };
+                self.phase = Phase::Quiet;
+                Some(alert)
+            }
+            Phase::Quiet | Phase::Pending { .. } => None,
+        }
+    }
+
+    /// The alert as it stands; where it fires, with who is concerned now.
+    pub fn now(&mut self, known: &Known, now: Moment, wall: DateTime<Utc>) -> Alert {
+        let found = self.find(known, now, wall);
+        self.alert(known, &found, now, wall)
+    }
+
+    fn alert(&self, known: &Known, found: &Found, now: Moment, wall: DateTime<Utc>) -> Alert {
+        let count = found.clients.len() as u32;
+        let (since, most) = match self.phase {
+            Phase::Quiet => (now, count),
+            Phase::Pending { since } => (since, count),
+            Phase::Firing { since, most, calm: None } => (since, if count > 0 { count } else { most }),
+            Phase::Firing { since, most, calm: Some(_) } => (since, most),
+        };
+        Alert {
+            rule: self.rule.name.clone(),
+            severity: self.rule.severity,
+            is_firing: true,
+            since,
+            clients: most,
+            of: found.of,
+            first: found.clients.iter().take(Alert::FIRST).copied().collect(),
+            cause: Scrubbed::new(&self.cause(known, &found.clients, &Anchor::new(now, wall))),
+        }
+    }
+
+    /// What they share, in words.
+    fn cause(&self, known: &Known, clients: &[ClientKey], anchor: &Anchor) -> String {
+        let Some(&first) = clients.first() else { return String::new() };
+        let (fleet, row) = (known.fleet(), known.row(first));
+        match &self.rule.condition {
+            Condition::CertificateEnds(_) => {
+                let ends = clients.iter().filter_map(|key| Some((end(known, *key)?, *key)));
+                let Some(((end, is_own), key)) = ends.min_by_key(|((end, _), _)| *end) else { return String::new() };
+                let whose = match is_own {
+                    true => format!("of {}", fleet.client(key).name),
+                    false => format!("at endpoint {}", fleet.endpoint(known.row(key).endpoint).name),
+                };
+                format!("the certificate {whose} ends {}", end.format("%Y-%m-%d %H:%M UTC"))
+            }
+            Condition::Flaps { more_than, within } => {
+                let within = words::figures::wait(*within);
+                format!("connections lost more than {more_than} times within {within}")
+            }
+            _ => {
+                let clock = |at: Moment| anchor.utc(at).format("%H:%M UTC").to_string();
+                let shared = words::insight::among(known, clients, clock);
+                shared.unwrap_or_else(|| match row.slow {
+                    Some(slow) if row.is_up() => slow.words().to_owned(),
+                    _ => words::reason(row.reason, &row.detail),
+                })
+            }
+        }
+    }
+
+    fn find(&mut self, known: &Known, now: Moment, wall: DateTime<Utc>) -> Found {
+        let fleet = known.fleet();
+        let mut found = Found::default();
+        self.members.resize(fleet.clients.len(), Member::default());
+        for key in fleet.keys() {
+            let (row, client) = (known.row(key), fleet.client(key));
+            let member = &mut self.members[key.index()];
+            let is_asked = member.asked.is_some_and(|(endpoint, _)| endpoint == row.endpoint);
+            if !is_asked {
+                member.asked = Some((row.endpoint, self.rule.matching.is_for(client, row.endpoint)));
+            }
+            if !member.asked.is_some_and(|(_, is_one)| is_one) {
+                continue;
+            }
+            found.of += 1;
+            let is_so = match &self.rule.condition {
+                Condition::State(states) => is_in(row, states),
+                Condition::Slow => row.is_slow(),
+                Condition::Late(least) => row.wait(now).is_some_and(|wait| wait >= *least),
+                Condition::Reason(reasons) => {
+                    if !is_trying(row) {
+                        member.has_reason = reasons.contains(&row.reason);
+                    }
+                    member.has_reason && (!row.is_up() || now.since(row.since) < Watch::NEWS)
+                }
+                Condition::CertificateEnds(within) => {
+                    end(known, key).is_some_and(|(end, _)| (end - wall).to_std().map_or(true, |left| left <= *within))
+                }
+                Condition::Flaps { more_than, within } => {
+                    let flaps = row.record.flaps();
+                    // Most never did.
+                    flaps > 0 && {
+                        let of = self.flaps.entry(key).or_default();
+                        of.look(flaps, now, *within, *more_than as usize + 1);
+                        of.times.len() > *more_than as usize
+                    }
+                }
+            };
+            if is_so {
+                found.clients.push(key);
+            }
+        }
+        found
+    }
+}
+
+impl Flaps {
+    fn look(&mut self, flaps: u32, now: Moment, within: Duration, most: usize) {
+        let more = flaps.saturating_sub(self.seen) as usize;
+        self.seen = flaps;
+        self.times.extend(std::iter::repeat_n(now, more.min(most)));
+        while self.times.len() > most || self.times.front().is_some_and(|at| now.since(*at) >= within) {
+            self.times.pop_front();
+        }
+    }
+}
+
+/// Whether a client is in one of the states. One that is at a step of its next try is where it was before that: else
+/// nothing that is tried again would last.
+fn is_in(row: &Row, states: &[State]) -> bool {
+    let was_there = || is_trying(row) && states.iter().any(|state| matches!(state, State::Backoff | State::Failed));
+    states.contains(&row.state) || was_there()
+}
+
+/// Whether a client should be up, and is at a step of its way back.
+fn is_trying(row: &Row) -> bool {
+    row.is_down() && matches!(row.state, State::Queued | State::Connecting)
+}
+
+/// When the first of the certificates ends that a client depends on, and whether that is its own.
+fn end(known: &Known, key: ClientKey) -> Option<(DateTime<Utc>, bool)> {
+    let own = known.fleet().client(key).identity.as_ref().and_then(|identity| identity.not_after);
+    let server = known.finding(known.row(key).endpoint).and_then(|(_, finding)| finding.certificate()?.not_after);
+    [own.map(|end| (end, true)), server.map(|end| (end, false))].into_iter().flatten().min()
+}

@@ -1,0 +1,377 @@
+//! Defines how those are read who can be told of alerts (`[notify.webhook.NAME]`, `[notify.mail.NAME]`, `[notify.exec.NAME]`); no message ever holds a secret of theirs.
+
+use std::{
+    path::{Path, absolute},
+    time::Duration,
+};
+
+use super::{
+    Surroundings, format,
+    password::{self, For, PasswordCheck, PasswordPattern},
+    password_command::is_there,
+};
+use crate::{
+    document::{Draft, Report, Table, Value, quoted},
+    fleet::{Password, Secret},
+    telling::{Access, Mail, Notifier, Program, Security, Way, Webhook},
+    text::Scrubbed,
+};
+
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(86_400);
+const WEEK: Duration = Duration::from_secs(7 * 86_400);
+const MESSAGES_MAX: u64 = 1_000_000;
+const KINDS: [&str; 3] = ["webhook", "mail", "exec"];
+
+pub(super) fn read(root: &Table<'_>, report: &mut Report<'_>, around: &Surroundings<'_>) -> Vec<Notifier> {
+    let example = "[notify.mail.ops], its kind and its name";
+    let mut notifiers = Vec::new();
+    let Some(kinds) = root.get("notify").and_then(|value| value.table(report, "[notify]", example)) else {
+        return notifiers;
+    };
+    kinds.check(format::NOTIFY, report);
+    for (kind, named) in kinds.in_order().into_iter().filter(|(kind, _)| KINDS.contains(&kind.as_str())) {
+        let Some(named) = named.table(report, format!("[notify.{kind}]"), example) else { continue };
+        for (name, value) in named.in_order() {
+            if !value.is_table() {
+                let span = named.key_span(&name).unwrap_or(value.span);
+                report.error(
+                    Draft::at(span, format!("{} stands in a notifier without a name", quoted(&name)))
+                        .help(format!("write [notify.{kind}.NAME] instead of [notify.{kind}]")),
+                );
+                continue;
+            }
+            let full = Scrubbed::new(&format!("{kind}.{name}"));
+            let Some(table) = value.table(report, format!("[notify.{full}]"), "") else { continue };
+            let way = match kind.as_str() {
+                "webhook" => webhook(&table, report, around).map(Way::Webhook),
+                "mail" => mail(&table, report, around).map(Way::Mail),
+                _ => program(&table, report, around).map(Way::Program),
+            };
+            let at_most = table.get("at_most").and_then(|value| at_most(&value, report));
+            let repeat = table.get("repeat").and_then(|v| v.duration(report, MINUTE, WEEK));
+            let group = table.get("group").and_then(|v| v.duration(report, Duration::ZERO, DAY));
+            let resolved = table.get("resolved").and_then(|v| v.boolean(report));
+            notifiers.extend(way.map(|way| Notifier {
+                name: full,
+                way,
+                at_most,
+                repeat: repeat.unwrap_or(Notifier::REPEAT),
+                group: group.unwrap_or(Notifier::GROUP),
+                resolved: resolved.unwrap_or(true),
+            }));
+        }
+    }
+    notifiers
+}
+
+/// A value that a table must have.
+fn needed<'t>(table: &Table<'t>, key: &str, example: &str, report: &mut Report<'_>) -> Option<Value<'t>> {
+    let value = table.get(key);
+    if value.is_none() {
+        let title = format!("{} has no `{key}`", table.name);
+        report.error(Draft::at(table.span.clone(), title).help(format!("such as {example}")));
+    }
+    value
+}
+
+/// `"20/day"`: the most messages.
+fn at_most(value: &Value<'_>, report: &mut Report<'_>) -> Option<u32> {
+    let text = value.string(report, "a number of messages a day, such as \"20/day\"")?;
+    let number = text.strip_suffix("/day").and_then(|number| number.trim().parse::<u64>().ok());
+    let number = number.filter(|number| (1..=MESSAGES_MAX).contains(number));
+    if number.is_none() {
+        let title = format!("`at_most` is no number of messages a day: {}", quoted(text));
+        report.error(Draft::at(value.span.clone(), title).help("such as at_most = \"20/day\"; a day is 24 hours"));
+    }
+    number.map(|number| number as u32)
+}
+
+/// A secret that is the same whoever it is about, and is fetched anew whenever it is used.
+fn secret(table: &Table<'_>, key: &str, report: &mut Report<'_>, around: &Surroundings<'_>) -> Option<Password> {
+    let value = table.get(key)?;
+    let pattern = PasswordPattern::read(&value, report, around)?;
+    if pattern.is_own() {
+        report.error(
+            Draft::at(value.span, format!("`{key}` speaks of a client, and there is none here"))
+                .help("take %i, %c and %u out of it"),
+        );
+        return None;
+    }
+    pattern.fill(For::default(), &mut PasswordCheck::default(), around).map(|found| found.password)
+}
+
+fn webhook(table: &Table<'_>, report: &mut Report<'_>, around: &Surroundings<'_>) -> Option<Webhook> {
+    table.check(format::WEBHOOK, report);
+    let value = needed(table, "url", "url = \"https://center.example.net/mqfleet\"", report);
+    let url = value.and_then(|value| {
+        let text = match value.is_string() {
+            true => value.string(report, "")?.to_owned(),
+            false => password::header(&value, report, around)?.0,
+        };
+        match shown(&text) {
+            Ok(shown) => Some((Secret::new(text), Scrubbed::new(&shown))),
+            Err((title, help)) => {
+                report.error(Draft::at(value.span, title).help(help));
+                None
+            }
+        }
+    });
+    let username = table.get("username").map(|value| (value.span.clone(), value.string(report, "a text in quotes")));
+    let password = secret(table, "password", report, around);
+    let token = secret(table, "token", report, around);
+    let has = |key: &str| table.get(key).is_some();
+    let access = match (username, has("password"), has("token")) {
+        (None, false, false) => Some(Access::Open),
+        (None, false, true) => token.map(Access::Bearer),
+        (Some((_, username)), true, false) => {
+            Some(Access::Basic { username: username?.to_owned(), password: password? })
+        }
+        (username, _, is_token) => {
+            let span = username.map_or_else(|| table.key_span("password"), |(span, _)| Some(span));
+            let title = match is_token {
+                true => "a receiver is shown a token, or a user name and a password",
+                false => "a user name and a password go together",
+            };
+            let help = "give `username` and `password`, or `token` alone";
+            report.error(Draft::at(span.unwrap_or(table.span.clone()), title).help(help));
+            None
+        }
+    };
+    let (url, shown) = url?;
+    Some(Webhook { url, shown, access: access? })
+}
+
+/// What of a URL may be shown: without its path, which may be a secret.
+fn shown(url: &str) -> Result<String, (&'static str, &'static str)> {
+    let help = "such as \"https://center.example.net/mqfleet\"";
+    let lower = url.to_ascii_lowercase();
+    let scheme = ["https://", "http://"].into_iter().find(|scheme| lower.starts_with(scheme));
+    let Some(scheme) = scheme else { return Err(("a webhook's URL begins with https:// or http://", help)) };
+    let rest = &url[scheme.len()..];
+    let host = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
+    if host.contains('@') {
+        return Err(("a URL here has no user", "give `username` and `password`, or a `token`, beside it"));
+    }
+    let is_sign = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '<' | '>' | '\\' | '^' | '`' | '{' | '|' | '}');
+    let is_url = !host.is_empty() && !host.starts_with(':') && url.chars().all(is_sign);
+    let port = host.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')).map(|(_, port)| port.parse::<u16>());
+    match is_url && !matches!(port, Some(Err(_) | Ok(0))) {
+        true => Ok(format!("{scheme}{host}")),
+        false => Err(("this is no URL", help)),
+    }
+}
+
+fn mail(table: &Table<'_>, report: &mut Report<'_>, around: &Surroundings<'_>) -> Option<Mail> {
+    table.check(format::MAIL, report);
+    let server = needed(table, "server", "server = \"smtps://mail.example.net\"", report).and_then(|value| {
+        let read = server(value.string(report, "a URL in quotes, such as \"smtps://mail.example.net\"")?);
+        read.map_err(|(title, help)| report.error(Draft::at(value.span, title).help(help))).ok()
+    });
+    let tls = table.get("tls").and_then(|value| Some((value.word(report, &[("never", ())])?, value.span)));
+    let from = needed(table, "from", "from = \"mqfleet@example.net\"", report).and_then(|v| address(&v, report));
+    let to = needed(table, "to", "to = [\"ops@example.net\"]", report);
+    let to: Vec<String> = to
+        .map(|value| match value.is_array() {
+            true => value.list(report, "[\"ops@example.net\"]").unwrap_or_default(),
+            false => vec![value],
+        })
+        .map(|items| items.iter().filter_map(|item| address(item, report)).collect())
+        .unwrap_or_default();
+    if let Some(value) =
+        table.get("to").filter(|v| v.is_array() && v.list(report, "").is_some_and(|all| all.is_empty()))
+    {
+        report.error(Draft::at(value.span, "`to` is empty").help("name at least one address"));
+    }
+    let password = secret(table, "password", report, around);
+    let username = table.get("username").map(|value| (value.span.clone(), value.string(report, "a text in quotes")));
+    let login = match (username, table.key_span("password")) {
+        (None, None) => None,
+        (Some((_, username)), Some(_)) => Some((username?.to_owned(), password?)),
+        (Some((span, _)), None) | (None, Some(span)) => {
+            let help = "give both, or neither where the server takes mail from everyone";
+            report.error(Draft::at(span, "a user name and a password go together").help(help));
+            return None;
+        }
+    };
+    let (host, port, mut security) = server?;
+    if let Some(((), span)) = tls {
+        if security == Security::Tls {
+            report.error(
+                Draft::at(span.clone(), "smtps:// is TLS, and `tls` says never")
+                    .help("take `tls` out, or write smtp:// for a server without TLS"),
+            );
+        }
+        if login.is_some() {
+            let title = "the password goes over the network in clear (tls = \"never\")";
+            report.warning(
+                Draft::at(span, title).help("with smtp:// alone STARTTLS is demanded; smtps:// is TLS at once"),
+            );
+        }
+        security = Security::None;
+    }
+    Some(Mail { host, port, security, from: from?, to, login })
+}
+
+fn server(url: &str) -> Result<(String, u16, Security), (String, String)> {
+    let wrong = |title: &str| {
+        (title.to_owned(), "such as \"smtps://mail.example.net\" or \"smtp://mail.example.net:587\"".to_owned())
+    };
+    let (scheme, rest) = url.split_once("://").ok_or_else(|| wrong("the server's URL has no scheme"))?;
+    let (security, default) = match scheme {
+        "smtps" => (Security::Tls, 465),
+        "smtp" => (Security::StartTls, 587),
+        _ => return Err(wrong("a mail server's URL begins with smtp:// or smtps://")),
+    };
+    if rest.contains('@') {
+        return Err(("a URL here has no user".to_owned(), "give `username` and `password` beside it".to_owned()));
+    }
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    let (host, port) = match rest.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') && !host.is_empty() => {
+            (host, port.parse().ok().filter(|port| *port > 0).ok_or_else(|| wrong("the port is not 1 to 65535"))?)
+        }
+        _ => (rest, default),
+    };
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let is_host = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
+    match !host.is_empty() && host.chars().all(is_host) {
+        true => Ok((host.to_owned(), port, security)),
+        false => Err(wrong("the server's URL has no host, or more than that")),
+    }
+}
+
+/// An address, with a name before it or without.
+fn address(value: &Value<'_>, report: &mut Report<'_>) -> Option<String> {
+    let text = value.string(report, "an address in quotes, such as \"ops@example.net\"")?;
+    let bare = text.trim().rsplit_once('<').map_or(text.trim(), |(_, bare)| bare.strip_suffix('>').unwrap_or(""));
+    let is_whole = bare
+        .rsplit_once('@')
+        .is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty() && !bare.contains(char::is_whitespace));
+    if !is_whole || text.contains(char::is_control) {
+        let title = format!("`{}` is no mail address: {}", value.key, quoted(text));
+        report.error(
+            Draft::at(value.span.clone(), title).help("such as \"ops@example.net\" or \"Ops <ops@example.net>\""),
+        );
+        return None;
+    }
+    Some(text.trim().to_owned())
+}
+
+fn program(table: &Table<'_>, report: &mut Report<'_>, around: &Surroundings<'_>) -> Option<Program> {
+    table.check(format::EXEC, report);
+    let example = "run = [\"/usr/local/bin/page\"]";
+    let value = needed(table, "run", example, report)?;
+    let items = value.list(report, example)?;
+    let mut command: Vec<String> = Vec::new();
+    for item in items {
+        let word = item.string(report, "a word in quotes")?;
+        if word.contains('\0') {
+            report.error(Draft::at(item.span, "`run` has a NUL character"));
+            return None;
+        }
+        command.push(word.to_owned());
+    }
+    let Some(program) = command.first_mut() else {
+        report.error(Draft::at(value.span, "`run` is empty").help(format!("such as {example}")));
+        return None;
+    };
+    let folder = absolute(around.base_dir).unwrap_or_else(|_| around.base_dir.to_owned());
+    // A path is relative to the file, a name is looked for in PATH.
+    if program.contains('/') {
+        *program = folder.join(Path::new(program)).to_string_lossy().into_owned();
+    }
+    if !is_there(&program.clone().into(), around) {
+        let title = format!("there is no program {}", quoted(program));
+        report.error(Draft::at(value.span, title).help(
+            "the first word of `run` is a program in PATH, or the path of one that may be executed; it is run without a shell",
+        ));
+        return None;
+    }
+    Some(Program { command, folder })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, fs::Permissions, os::unix::fs::PermissionsExt};
+
+    use super::*;
+    use crate::fleet_file::tests::{read, warnings};
+
+    #[test]
+    fn each_kind_is_read_and_its_secrets_are_not_shown() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let file = dir.path().join("pw");
+        fs::write(&file, "hunter2\n").expect("a file");
+        fs::set_permissions(&file, Permissions::from_mode(0o600)).expect("a mode");
+        let text = "
+            [notify.webhook.a]
+            url = { env = 'HOOK' }
+            token = { file = 'pw' }
+            at_most = '20/day'
+            repeat = '1h'
+            group = '2s'
+            resolved = false
+            [notify.mail.b]
+            server = 'smtps://mail.example.net'
+            from = 'mqfleet <mqfleet@example.net>'
+            to = ['ops@example.net', 'Night <night@example.net>']
+            username = 'mqfleet'
+            password = { env = 'HOOK' }
+            [notify.mail.c]
+            server = 'smtp://[::1]:2525'
+            tls = 'never'
+            from = 'a@b'
+            to = 'c@d'
+            [notify.exec.d]
+            run = ['sh', '-c', 'cat >/dev/null']
+        ";
+        let env = [("HOOK", "https://hooks.example.net/T0/hunter2"), ("PATH", "/usr/bin:/bin")];
+        let loaded = read(text, dir.path(), &env).expect("a file");
+        let [a, b, c, d] = loaded.telling.notifiers.as_slice() else { panic!("{:?}", loaded.telling) };
+        let Way::Webhook(webhook) = &a.way else { panic!("{a:?}") };
+        assert_eq!((webhook.shown.as_str(), a.at_most), ("https://hooks.example.net", Some(20)));
+        assert!(matches!(webhook.access, Access::Bearer(Password::Fetched(_))));
+        assert_eq!((a.repeat.as_secs(), a.group.as_secs(), a.resolved), (3_600, 2, false));
+        let Way::Mail(mail) = &b.way else { panic!("{b:?}") };
+        assert_eq!(
+            (mail.host.as_str(), mail.port, mail.security, mail.to.len()),
+            ("mail.example.net", 465, Security::Tls, 2)
+        );
+        let Way::Mail(mail) = &c.way else { panic!("{c:?}") };
+        assert_eq!((mail.host.as_str(), mail.port, mail.security), ("::1", 2525, Security::None));
+        let Way::Program(program) = &d.way else { panic!("{d:?}") };
+        assert_eq!((program.command.len(), program.folder.as_path()), (3, dir.path()));
+        assert!(!format!("{loaded:?}").contains("hunter2"));
+        assert_eq!(warnings(&loaded), "");
+    }
+
+    #[test]
+    fn every_error_has_its_place_and_what_to_do() {
+        const MAIL: &str = "[notify.mail.a]\nserver = 'smtp://m'\nfrom = 'a@b'\nto = 'c@d'\n";
+        for (table, says, place) in [
+            ("[notify.pigeon.a]\nx = 1", "unknown key \"pigeon\"", "6:9"),
+            ("[notify.mail]\nserver = 'smtp://a'", "stands in a notifier without a name", "7:1"),
+            ("[notify.webhook.a]\n", "has no `url`", "6:1"),
+            ("[notify.webhook.a]\nurl = 'center/x'", "begins with https:// or http://", "7:7"),
+            ("[notify.webhook.a]\nurl = 'https://u:hunter2@center/x'", "a URL here has no user", "7:7"),
+            ("[notify.webhook.a]\nurl = 'https://c:x/hunter2'", "this is no URL", "7:7"),
+            ("[notify.webhook.a]\nurl = 'https://c/x'\nusername = 'a'", "go together", "8:12"),
+            ("[notify.webhook.a]\nurl = 'https://c/hunter2'\nat_most = 'many'", "no number of messages a day", "8:11"),
+            ("[notify.webhook.a]\nurl = 'https://c/x'\nrepeat = '1s'", "`repeat` must be 1m", "8:10"),
+            ("[notify.mail.a]\nserver = 'mail'\nfrom = 'a@b'\nto = 'c@d'", "has no scheme", "7:10"),
+            ("[notify.mail.a]\nserver = 'smtp://m:0'\nfrom = 'a@b'\nto = 'c@d'", "1 to 65535", "7:10"),
+            ("[notify.mail.a]\nserver = 'smtp://m'\nfrom = 'a b'\nto = []", "no mail address", "8:8"),
+            (&format!("{MAIL}password = {{ env = 'PW' }}"), "go together", "10:1"),
+            (&format!("{MAIL}tls = 'maybe'"), "`tls` cannot be \"maybe\"", "10:7"),
+            ("[notify.exec.a]\nrun = []", "`run` is empty", "7:7"),
+            ("[notify.exec.a]\nrun = ['/no/such/program']", "there is no program", "7:7"),
+            ("[notify.exec.a]\nrun = 'page'", "must be a list", "7:7"),
+        ] {
+            let errors = read(table, Path::new(""), &[("PW", "hunter2")]).expect_err(table);
+            let text = errors.to_string();
+            assert!(text.contains(says) && text.contains(&format!("fleet.toml:{place}")), "{table}: {text}");
+            assert!(!text.contains("hunter2"), "{text}");
+        }
+    }
+}

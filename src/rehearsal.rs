@@ -1,0 +1,134 @@
+//! Defines how the alerts of a fleet file are tried on a recording: which would have fired, and what would have been sent to whom; nobody is told.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use crate::{
+    alerts::{Book, Memory, Outcome},
+    clock::Moment,
+    event::{Event, What},
+    fleet::{EndpointKey, Fleet},
+    headless::Format,
+    lines,
+    recording::{Place, Recording, RecordingError},
+    replay::{Passage, tell_ending},
+    telling::{Match, Telling},
+    words::figures,
+};
+
+/// How often a rule fired, and for how long in all; since when it does, where it does.
+#[derive(Default)]
+struct Tally {
+    fired: u32,
+    lasted: Duration,
+    since: Option<Moment>,
+    messages: u32,
+}
+
+/// What the rules of a file would have done, as lines. `fleet` is the file's: its endpoints are those of the same names
+/// in the recording.
+///
+/// # Errors
+/// Where the recording is damaged.
+pub fn run(
+    recording: &Arc<Recording>,
+    mut telling: Telling,
+    fleet: &Fleet,
+    format: Format,
+    from: Option<Place>,
+    to: Option<Place>,
+) -> Result<String, RecordingError> {
+    for rule in &mut telling.alerts {
+        translate(&mut rule.matching, fleet, recording.fleet());
+    }
+    let [from, to] = [from, to].map(|place| place.map(|place| place.moment(recording)));
+    let begin = from.unwrap_or(recording.begin());
+    let mut book = Book::new(recording.fleet().clone(), &telling, Memory::default(), recording.begin());
+    let mut known_fleet = recording.fleet().clone();
+    let mut tallies: BTreeMap<String, Tally> =
+        telling.alerts.iter().map(|rule| (rule.name.to_string(), Tally::default())).collect();
+    let mut text = String::new();
+    let mut end = begin;
+    for entry in Passage::new(recording, from, to) {
+        let entry = entry?;
+        let anchor = entry.anchor();
+        let event = entry.event();
+        end = end.max(event.at);
+        if let What::Fleet(fleet) = &event.what {
+            known_fleet = fleet.clone();
+        }
+        // What the recorded run's own rules said is another matter.
+        if matches!(event.what, What::Alert(_)) {
+            continue;
+        }
+        let Some(Outcome { alerts, decided }) = book.apply(&event) else { continue };
+        if event.at < begin {
+            continue;
+        }
+        for alert in alerts {
+            let tally = tallies.entry(alert.rule.to_string()).or_default();
+            match alert.is_firing {
+                true => (tally.fired, tally.since) = (tally.fired + 1, Some(alert.since)),
+                false => tally.lasted += event.at.since(tally.since.take().unwrap_or(alert.since)),
+            }
+            let told = Event { at: event.at, what: What::Alert(Box::new(alert)) };
+            let line = match format {
+                Format::Json => lines::json(&known_fleet, &anchor, &told, false),
+                Format::Text => lines::plain(&known_fleet, &anchor, &told),
+            };
+            text.extend(line.map(|line| line + "\n"));
+        }
+        for (to, message) in decided.messages {
+            let name = &telling.notifiers[to].name;
+            message.alerts.iter().for_each(|alert| tallies.entry(alert.rule.to_string()).or_default().messages += 1);
+            match format {
+                Format::Json => {
+                    text += &lines::json_message(message.at, name, &message.subject(), &message.webhook(name));
+                    text.push('\n');
+                }
+                Format::Text => {
+                    let stamp = message.at.format("%Y-%m-%dT%H:%M:%S%.3fZ");
+                    text += &format!("{stamp} would tell {name}: {}\n", message.subject());
+                }
+            }
+        }
+        if format == Format::Text {
+            decided.notices.iter().for_each(|notice| {
+                text += &format!("{} {notice}\n", anchor.utc(event.at).format("%Y-%m-%dT%H:%M:%S%.3fZ"))
+            });
+        }
+    }
+    if format == Format::Text {
+        for rule in &telling.alerts {
+            let Tally { fired, lasted, since, messages } = &tallies[rule.name.as_str()];
+            let lasted = *lasted + since.map(|since| end.since(since)).unwrap_or_default();
+            let still = if since.is_some() { ", still firing at the end" } else { "" };
+            text += &match fired {
+                0 => format!("{}: never fired\n", rule.name),
+                n => format!(
+                    "{}: fired {}, {} in all{still}; told {}\n",
+                    rule.name,
+                    times(*n),
+                    figures::wait(lasted),
+                    times(*messages)
+                ),
+            };
+        }
+    }
+    if to.is_none() {
+        tell_ending(recording);
+    }
+    Ok(text)
+}
+
+fn times(n: u32) -> String {
+    if n == 1 { "once".to_owned() } else { format!("{} times", figures::count(n)) }
+}
+
+/// Has a match mean the endpoints of the same names in another fleet.
+fn translate(matching: &mut Match, from: &Fleet, to: &Fleet) {
+    for key in &mut matching.endpoints {
+        let name = &from.endpoint(*key).name;
+        let there = to.endpoint_keys().find(|there| to.endpoint(*there).name == *name);
+        *key = there.unwrap_or(EndpointKey(u16::MAX)); // which is nobody's
+    }
+}
