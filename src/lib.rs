@@ -44,8 +44,9 @@
 //! | `document` | `text` | `Moment::now` |
 //! | `appearance` | `action`, `document`, `event` | `Moment::now`, `Instant::now` |
 //! | `credentials` | `event`, `fleet`, `text` | |
-//! | `telling` | `fleet`, `text` | `Moment::now`, `Instant::now` |
-//! | `fleet_file` | `credentials`, `document`, `event`, `fleet`, `telling`, `text` | `Moment::now` |
+//! | `query` | `document`, `event`, `fleet`, `text` | `Moment::now`, `Instant::now`, `Mutex` |
+//! | `telling` | `event`, `fleet`, `query`, `text` | `Moment::now`, `Instant::now` |
+//! | `fleet_file` | `credentials`, `document`, `event`, `fleet`, `query`, `telling`, `text` | `Moment::now` |
 //! | `lifecycle` | `clock`, `event`, `fleet`, `text` | `Moment::now`, `Instant::now`, `Mutex` |
 //! | `wire` | `clock`, `event`, `fleet`, `text` | |
 //! | `mqtt` | `clock`, `fleet`, `text` | `Moment::now`, `Instant::now`, `Mutex` |
@@ -54,7 +55,6 @@
 //! | `endpoint` | `event`, `fleet`, `transport` | |
 //! | `pool` | `clock`, `debug_log`, `event`, `fleet`, `text`, `wire` | |
 //! | `worker` | `clock`, `event`, `fleet`, `mqtt`, `paho`, `stdio`, `text`, `transport`, `wire` | |
-//! | `query` | `document`, `event`, `fleet`, `text` | `Moment::now`, `Instant::now`, `Mutex` |
 //! | `model` | `action`, `clock`, `command`, `event`, `fleet`, `query`, `text` | `Moment::now`, `Instant::now`, `Mutex` |
 //! | `mailbox` | `clock`, `event`, `fleet`, `text` | `Moment::now`, `Instant::now`, `Mutex` |
 //! | `bus` | `clock`, `event`, `mailbox`, `model` | `Moment::now` |

@@ -62,7 +62,8 @@ pub(super) const AGENT: Keys =
 pub(super) const METRICS: Keys =
     Keys { now: METRICS_KEYS, later: &[], elsewhere: &[IN_FLEET, IN_ENDPOINT, IN_CLIENT, IN_BOTH] };
 pub(super) const PICKED: Keys = Keys { now: &["match", "at_most"], later: &[], elsewhere: &[] };
-pub(super) const MATCH: Keys = Keys { now: &["endpoint", "label", "id"], later: &[], elsewhere: &[] };
+pub(super) const MATCH: Keys =
+    Keys { now: &["endpoint", "label", "id", "state", "reason"], later: &[], elsewhere: &[] };
 pub(super) const ENDPOINT: Keys = Keys { now: ENDPOINT_KEYS, later: &[], elsewhere: &[IN_FLEET, IN_CLIENT, IN_BOTH] };
 pub(super) const DEFAULTS: Keys = Keys { now: COMMON_KEYS, later: &[], elsewhere: &[IN_CLIENT, IN_ENDPOINT, IN_FLEET] };
 pub(super) const LABEL: Keys =
@@ -124,6 +125,7 @@ pub(super) const REDACTION: Redaction = Redaction {
         FLEET_KEYS,
         AGENT_KEYS,
         METRICS_KEYS,
+        PICKED.now,
         MATCH.now,
         ENDPOINT_KEYS,
         CLIENT_KEYS,
