@@ -20,7 +20,7 @@ use tracing_appender::non_blocking::WorkerGuard;
 
 pub use arguments::Cli;
 
-use arguments::{Command, CtlOrder, DebugLog, Dress, Keep, PatientArgs, View, Whom};
+use arguments::{Command, CtlOrder, DebugLog, Dress, HookOrder, Keep, PatientArgs, View, Whom};
 
 use crate::{
     agent::{self, Purpose, Reread, Target, Wrong},
@@ -33,9 +33,10 @@ use crate::{
     debug_log,
     doctor::{self, Patient},
     document::{self, FileErrors},
-    fleet::{Client, EndpointKey, Fleet, Password, Settings},
+    fleet::{Client, ClientKey, EndpointKey, Fleet, Password, Settings},
     fleet_file::{self, Loaded},
     headless::{self, Format},
+    hooks::{self, Hooks, Trial},
     lines::{self, Check},
     listing,
     metrics::Metrics,
@@ -44,7 +45,7 @@ use crate::{
     replay::{self, Speed},
     run::{Live, LogFile, Run},
     seal, stdio,
-    telling::Telling,
+    telling::{Hook, Telling},
     text::Scrubbed,
     words::figures,
     worker,
@@ -304,6 +305,18 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             let attached = agent::attach(&target, Purpose::Console).await?;
             control::run(attached, order.order(), timeout, take_over).await.map_err(Into::into)
         })?,
+        Command::Hook { order: HookOrder::Test { file, name, client } } => {
+            let mut loaded = fleet_file::load(&file)?;
+            let hooks = std::mem::take(&mut loaded.telling.hooks);
+            let trial = trial(hooks, warned(loaded), &name, client.as_deref());
+            match block_on(hooks::test(trial))?.with_context(|| format!("cannot test hook {}", Scrubbed::new(&name)))? {
+                Ok(()) => Ok(ExitCode::SUCCESS),
+                Err(why) => {
+                    stdio::complain(&format!("mqfleet: hook {} {why}", Scrubbed::new(&name)));
+                    Ok(ExitCode::FAILURE)
+                }
+            }
+        }
         #[cfg(feature = "demo")]
         Command::Demo { clients, seed, calm, view } => {
             let _debug_log = start_debug_log(&view.keep.debug)?;
@@ -355,7 +368,11 @@ fn keep<'a>(
             .with_context(|| format!("cannot serve metrics at {listen}"))
     };
     let metrics = keep.metrics.or(telling.metrics.listen).map(serve).transpose()?;
-    Ok(move |run: Run| run.with(log, recorder, metrics))
+    let tell = |hooks: &Vec<Hook>| {
+        Hooks::start(hooks.clone(), fleet.clone(), bus).context("cannot start the thread that runs the hooks")
+    };
+    let hooks = Some(&telling.hooks).filter(|hooks| !hooks.is_empty()).map(tell).transpose()?;
+    Ok(move |run: Run| run.with(log, recorder, metrics, hooks))
 }
 
 impl Keep {
@@ -427,15 +444,43 @@ fn warned(loaded: Loaded) -> Fleet {
     loaded.fleet
 }
 
-/// Reads the fleet file of a running agent anew. Of what it was started with, group and metrics stay as they are.
+/// Reads the fleet file of a running agent anew. Of what it was started with, group, metrics and hooks stay as they
+/// are.
 fn reread(file: &Path, (group, telling): &(Option<String>, Telling)) -> Result<Reread, Wrong> {
     let loaded = fleet_file::load(file);
     let loaded = loaded.map_err(|errors| Wrong { text: errors.render(false), lines: errors.lines() })?;
-    let tables = [("[agent] group", loaded.agent_group == *group), ("[metrics]", loaded.telling == *telling)];
+    let tables = [
+        ("[agent] group", loaded.agent_group == *group),
+        ("[metrics]", loaded.telling.metrics == telling.metrics),
+        ("[[hook]]", loaded.telling.hooks == telling.hooks),
+    ];
     let differing = tables.into_iter().filter(|(_, is_same)| !is_same);
     let later = differing.map(|(table, _)| format!("{table} holds only after a restart")).collect();
     let warnings = loaded.warnings.iter().map(|warning| warning.title().to_owned()).collect();
     Ok(Reread { fleet: loaded.fleet, later, warnings })
+}
+
+/// What is tried of the hooks of a fleet.
+fn trial(hooks: Vec<Hook>, fleet: Fleet, name: &str, client: Option<&str>) -> Trial {
+    let hook = hooks.iter().find(|hook| hook.name.as_str() == name).cloned().unwrap_or_else(|| {
+        let names = || hooks.iter().map(|hook| hook.name.as_str());
+        let hint = match (document::nearest(name, names()), hooks.is_empty()) {
+            (Some(near), _) => format!("did you mean \"{near}\"?"),
+            (None, true) => "it has none".to_owned(),
+            (None, false) => format!("it has {}", names().collect::<Vec<_>>().join(", ")),
+        };
+        wrong_usage(&format!("the file has no hook \"{}\": {hint}", Scrubbed::new(name)))
+    });
+    let fleet = Arc::new(fleet);
+    let is_it = |key: &ClientKey| client.is_none_or(|id| *fleet.client(*key).id == *id);
+    let mut keys = fleet.keys().filter(is_it);
+    // Of all clients one that may be meant: what becomes of them is not known here.
+    let meant = keys.clone().find(|key| hook.matching.is_for_defined(fleet.client(*key), &fleet));
+    let client = meant.or_else(|| keys.next()).unwrap_or_else(|| match client {
+        Some(id) => wrong_usage(&unknown_client(id, &fleet)),
+        None => wrong_usage("the fleet has no clients to tell of"),
+    });
+    Trial { hook, fleet: fleet.clone(), client }
 }
 
 /// Starts the developer's log, where it was asked for. What is returned is to be kept until all has ended.

@@ -8,6 +8,7 @@ mod exceptions;
 mod expand;
 mod format;
 mod headers;
+mod hooks;
 mod identity;
 mod inventory;
 mod measuring;
@@ -129,7 +130,7 @@ fn parse_within(text: &str, file_name: &str, around: &Surroundings<'_>) -> Resul
     let mut report = Report::new(file_name, text, Some(format::REDACTION));
     let read = document::parse(text, &mut report, |root, report| {
         let fleet = tables::read(root, report, around);
-        let telling = telling::read(root, &fleet, report);
+        let telling = telling::read(root, &fleet, report, around);
         (fleet, tables::read_agent(root, report), telling)
     });
     let read = report.finish(read);

@@ -1,4 +1,4 @@
-//! Defines a live run: an engine, and the log file and the recording that are kept of it; who shows it is the program's matter.
+//! Defines a live run: an engine, the log file and the recording that are kept of it, and the hooks that are told; who shows it is the program's matter.
 
 mod logfile;
 
@@ -14,6 +14,7 @@ use crate::{
     command::Command,
     engine::{Engine, Reviser},
     fleet::Fleet,
+    hooks::Hooks,
     metrics::Metrics,
     recording::Recorder,
 };
@@ -27,6 +28,7 @@ pub struct Run {
     recorder: Option<Recorder>,
     /// Served for as long as it runs.
     metrics: Option<Metrics>,
+    hooks: Option<Hooks>,
 }
 
 /// What shows a run hears of it, and tells it.
@@ -44,7 +46,7 @@ impl Run {
     /// there are such) are there. Must be called inside a tokio runtime. `seed` decides the jitter of retries.
     pub fn start(fleet: Arc<Fleet>, seed: u64, bus: Bus) -> Run {
         let engine = Engine::start(fleet.clone(), seed, bus.clone());
-        Run { engine, fleet, bus, log: None, recorder: None, metrics: None }
+        Run { engine, fleet, bus, log: None, recorder: None, metrics: None, hooks: None }
     }
 
     /// Starts it with one who hears all of it.
@@ -57,8 +59,14 @@ impl Run {
 
     /// Takes these along, to be finished with the run.
     #[must_use]
-    pub fn with(mut self, log: Option<LogFile>, recorder: Option<Recorder>, metrics: Option<Metrics>) -> Run {
-        (self.log, self.recorder, self.metrics) = (log, recorder, metrics);
+    pub fn with(
+        mut self,
+        log: Option<LogFile>,
+        recorder: Option<Recorder>,
+        metrics: Option<Metrics>,
+        hooks: Option<Hooks>,
+    ) -> Run {
+        (self.log, self.recorder, self.metrics, self.hooks) = (log, recorder, metrics, hooks);
         self
     }
 
@@ -84,7 +92,7 @@ impl Run {
         self.engine.reviser()
     }
 
-    /// Disconnects everything, ends the workers, finishes the log and the recording. Returns what is
+    /// Disconnects everything, ends the workers, finishes the log, the recording and the hooks. Returns what is
     /// to be said of what could not be written.
     pub async fn stop(self) -> Option<String> {
         self.engine.stop().await;
@@ -100,7 +108,13 @@ impl Run {
                 None => None,
             }
         };
-        let words: Vec<String> = <[_; 2]>::from(tokio::join!(log, recorder)).into_iter().flatten().collect();
+        let hooks = async {
+            if let Some(hooks) = self.hooks {
+                hooks.finish().await;
+            }
+            None
+        };
+        let words: Vec<String> = <[_; 3]>::from(tokio::join!(log, recorder, hooks)).into_iter().flatten().collect();
         (!words.is_empty()).then(|| words.join("; "))
     }
 }

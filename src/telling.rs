@@ -1,9 +1,11 @@
 //! Defines what a fleet file wants told to programs outside, and of which clients; telling it is done elsewhere.
 
+mod hook;
 mod matching;
 
 use std::net::SocketAddr;
 
+pub use hook::{Hook, Mode};
 pub use matching::Match;
 
 use crate::text::Scrubbed;
@@ -12,6 +14,8 @@ use crate::text::Scrubbed;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Telling {
     pub metrics: Metrics,
+    /// In the order of the file.
+    pub hooks: Vec<Hook>,
 }
 
 /// What metrics are served, and where (`[metrics]`).

@@ -4,6 +4,7 @@ use crate::document::{Keys, Redaction};
 
 const AGENT_KEYS: &[&str] = &["group"];
 const METRICS_KEYS: &[&str] = &["listen", "label", "clients"];
+const HOOK_KEYS: &[&str] = &["name", "from", "to", "match", "run", "mode", "at_most", "timeout", "initial"];
 const FLEET_KEYS: &[&str] = &["name", "env", "worker_size"];
 const ENDPOINT_KEYS: &[&str] = &[
     "url",
@@ -52,7 +53,7 @@ const IN_CLIENT: (&str, &[&str]) = ("[[client]]", CLIENT_KEYS);
 const IN_BOTH: (&str, &[&str]) = ("[defaults] or [[client]]", COMMON_KEYS);
 
 pub(super) const TABLES: Keys = Keys {
-    now: &["fleet", "agent", "metrics", "endpoint", "defaults", "label", "client"],
+    now: &["fleet", "agent", "metrics", "hook", "endpoint", "defaults", "label", "client"],
     later: &[],
     elsewhere: &[IN_FLEET, IN_ENDPOINT, IN_CLIENT, IN_BOTH],
 };
@@ -61,6 +62,8 @@ pub(super) const AGENT: Keys =
     Keys { now: AGENT_KEYS, later: &[], elsewhere: &[IN_FLEET, IN_ENDPOINT, IN_CLIENT, IN_BOTH] };
 pub(super) const METRICS: Keys =
     Keys { now: METRICS_KEYS, later: &[], elsewhere: &[IN_FLEET, IN_ENDPOINT, IN_CLIENT, IN_BOTH] };
+pub(super) const HOOK: Keys =
+    Keys { now: HOOK_KEYS, later: &[], elsewhere: &[("`clients` of [metrics]", &["clients"]), IN_ENDPOINT, IN_BOTH] };
 pub(super) const PICKED: Keys = Keys { now: &["match", "at_most"], later: &[], elsewhere: &[] };
 pub(super) const MATCH: Keys =
     Keys { now: &["endpoint", "label", "id", "state", "reason"], later: &[], elsewhere: &[] };
@@ -125,6 +128,7 @@ pub(super) const REDACTION: Redaction = Redaction {
         FLEET_KEYS,
         AGENT_KEYS,
         METRICS_KEYS,
+        HOOK_KEYS,
         PICKED.now,
         MATCH.now,
         ENDPOINT_KEYS,

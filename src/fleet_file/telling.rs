@@ -1,8 +1,8 @@
-//! Defines how the tables are read that say what is told to programs outside, and of which clients (`[metrics]`, `match`).
+//! Defines how the tables are read that say what is told to programs outside, and of which clients (`[metrics]`, `match`); hooks are read elsewhere.
 
 use std::net::SocketAddr;
 
-use super::{format, tables::endpoint_names};
+use super::{Surroundings, format, hooks, tables::endpoint_names};
 use crate::{
     document::{Draft, Report, Table, Value, nearest, quoted},
     fleet::Fleet,
@@ -11,9 +11,12 @@ use crate::{
     text::Scrubbed,
 };
 
-pub(super) fn read(root: &Table<'_>, fleet: &Fleet, report: &mut Report<'_>) -> Telling {
+pub(super) fn read(root: &Table<'_>, fleet: &Fleet, report: &mut Report<'_>, around: &Surroundings<'_>) -> Telling {
     let table = root.get("metrics").and_then(|v| v.table(report, "[metrics]", "[metrics]"));
-    Telling { metrics: table.map(|table| read_metrics(&table, fleet, report)).unwrap_or_default() }
+    Telling {
+        metrics: table.map(|table| read_metrics(&table, fleet, report)).unwrap_or_default(),
+        hooks: hooks::read(root, fleet, report, around),
+    }
 }
 
 fn read_metrics(table: &Table<'_>, fleet: &Fleet, report: &mut Report<'_>) -> Metrics {
