@@ -24,7 +24,7 @@ use crate::{
     hooks::{
         complaint::Complaint,
         queue::{Change, Queue, Words},
-        watch::Watch,
+        watch::{Step, Watch},
     },
     telling::Hook,
 };
@@ -74,14 +74,14 @@ async fn keep(hooks: Vec<Hook>, fleet: Arc<Fleet>, mut events: Subscription, bus
     let hooks: Vec<(Hook, Queue)> = hooks.into_iter().map(of_hook).collect();
     while let Some(events) = events.next().await {
         for event in events {
-            let kind = watch.apply(&event);
+            let step = watch.apply(&event);
             if let What::Fleet(_) | What::Second(_) = event.what {
                 hooks.iter().for_each(|(_, queue)| queue.set_words(&words(&watch)));
             }
-            let (Some(kind), What::State(step)) = (kind, &event.what) else { continue };
-            for (_, queue) in hooks.iter().filter(|(hook, _)| watch.is_for(hook, kind, event.at, step)) {
-                let is_initial = kind == watch::Step::Found;
-                queue.push(Change { at: event.at, step: step.clone(), folded: 0, is_initial });
+            let Some(step) = step else { continue };
+            for (_, queue) in hooks.iter().filter(|(hook, _)| watch.is_for(hook, event.at, &step)) {
+                let Step { step, is_initial } = step.clone();
+                queue.push(Change { at: event.at, step, folded: 0, is_initial });
             }
         }
     }

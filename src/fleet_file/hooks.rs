@@ -123,7 +123,7 @@ pub(super) fn read_program(
         return None;
     }
     let program = words.remove(0);
-    let folder = absolute(around.base_dir).unwrap_or_else(|_| Path::new("/").to_owned());
+    let folder = absolute(Path::new(".").join(around.base_dir)).unwrap_or_else(|_| Path::new("/").to_owned());
     // Found now, a name is the same program tomorrow.
     let named: OsString = match program.contains('/') {
         true => folder.join(&program).into(),

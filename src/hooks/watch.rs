@@ -12,25 +12,26 @@ use crate::{
 };
 
 /// A client's step, as somebody outside has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
-    /// It is found so: at the start of the run, or after its definition changed.
-    Found,
-    /// It changed.
-    Changed,
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Step {
+    pub step: Transition,
+    /// It is found so, at the start of the run or after its definition changed: where it came from is what was said of it
+    /// before that.
+    pub is_initial: bool,
 }
 
-/// What is known of the fleet, and of each client whether it has been found.
+/// What is known of the fleet, and how each client stands to somebody outside.
 pub(super) struct Watch {
     known: Known,
-    is_found: Vec<bool>,
+    /// Where each was, of those that are not found yet.
+    on_their_way: Vec<Option<State>>,
     pub anchor: Anchor,
 }
 
 impl Watch {
     pub fn new(fleet: Arc<Fleet>, anchor: Anchor) -> Watch {
-        let is_found = vec![false; fleet.clients.len()];
-        Watch { known: Known::new(fleet, anchor.moment()), is_found, anchor }
+        let on_their_way = vec![Some(State::Off); fleet.clients.len()];
+        Watch { known: Known::new(fleet, anchor.moment()), on_their_way, anchor }
     }
 
     pub fn fleet(&self) -> &Arc<Fleet> {
@@ -43,9 +44,9 @@ impl Watch {
         event.set_clock(&mut self.anchor);
         match &event.what {
             What::Fleet(fleet) => {
-                self.is_found.resize(fleet.clients.len(), false);
-                let gone = self.is_found.iter_mut().zip(&fleet.clients).filter(|(_, client)| client.is_gone);
-                gone.for_each(|(is_found, _)| *is_found = false);
+                self.on_their_way.resize(fleet.clients.len(), Some(State::Off));
+                let gone = self.on_their_way.iter_mut().zip(&fleet.clients).filter(|(_, client)| client.is_gone);
+                gone.for_each(|(way, _)| *way = Some(State::Off));
                 None
             }
             What::State(step) if self.known.fleet().has(step.client) => self.step(step),
@@ -54,34 +55,35 @@ impl Watch {
     }
 
     fn step(&mut self, step: &Transition) -> Option<Step> {
-        let is_found = &mut self.is_found[step.client.index()];
-        let was_found = *is_found;
-        match step.reason {
+        let way = &mut self.on_their_way[step.client.index()];
+        let changed = Step { step: step.clone(), is_initial: false };
+        match (step.reason, *way) {
             // What the fleet file asks for is no news: it is found anew where that leads to.
-            Reason::ConfigurationChanged | Reason::Removed => {
-                *is_found = false;
-                return None;
+            (Reason::ConfigurationChanged | Reason::Removed, before) => {
+                *way = before.or(Some(step.from));
+                None
             }
-            Reason::OperatorConnect | Reason::OperatorReconnect | Reason::OperatorDisconnect => *is_found = true,
-            _ if was_found => {}
-            _ => {
+            (Reason::OperatorConnect | Reason::OperatorReconnect | Reason::OperatorDisconnect, _) => {
+                *way = None;
+                Some(changed)
+            }
+            (_, None) => Some(changed),
+            (_, Some(from)) => {
                 let is_on_its_way = matches!(Badge::of(step.to, step.reason), Badge::Queued | Badge::Connecting);
-                *is_found = !is_on_its_way && step.to != State::Off;
-                return is_found.then_some(Step::Found);
+                if is_on_its_way || step.to == State::Off {
+                    return None;
+                }
+                *way = None;
+                Some(Step { step: Transition { from, ..step.clone() }, is_initial: true })
             }
         }
-        Some(Step::Changed)
     }
 
     /// Whether a hook is to be told of a step, which was the last thing that was taken in.
-    pub fn is_for(&self, hook: &Hook, kind: Step, at: Moment, step: &Transition) -> bool {
-        let from = match kind {
-            Step::Found if !hook.initial => return false,
-            Step::Found => None,
-            Step::Changed => Some(step.from),
-        };
+    pub fn is_for(&self, hook: &Hook, at: Moment, Step { step, is_initial }: &Step) -> bool {
+        let from = (!is_initial).then_some(step.from);
         let happened = Happened { facts: self.known.facts(step.client, at), step };
-        hook.is_about(from, step.to) && hook.matching.is_for(&happened)
+        (hook.initial || !is_initial) && hook.is_about(from, step.to) && hook.matching.is_for(&happened)
     }
 }
 
