@@ -3,7 +3,7 @@
 //! A *fleet* is read from one file. *Worker* processes of this same binary hold its Paho clients and
 //! do nothing else. The *engine* owns the workers and each client's *lifecycle*, and turns what they
 //! report into one ordered stream of *events*, published on a *bus*. The console, the lines for scripts, the
-//! log file and the recording are its subscribers, each with a mailbox of its own; *commands* go the other
+//! log file, the recording, metrics and hooks are its subscribers, each with a mailbox of its own; *commands* go the other
 //! way. An *agent* is a run without a screen: its bus keeps what is known, and a console that attaches gets
 //! that first, then the events, over a Unix socket.
 //!
