@@ -20,7 +20,7 @@ use tracing_appender::non_blocking::WorkerGuard;
 
 pub use arguments::Cli;
 
-use arguments::{Command, CtlOrder, DebugLog, Dress, Keep, NotifyOrder, PatientArgs, View, Whom};
+use arguments::{Command, CtlOrder, DebugLog, Dress, HookOrder, Keep, NotifyOrder, PatientArgs, View, Whom};
 
 use crate::{
     agent::{self, Purpose, Reread, Target, Wrong},
@@ -34,9 +34,10 @@ use crate::{
     debug_log,
     doctor::{self, Patient},
     document::{self, FileErrors},
-    fleet::{Client, EndpointKey, Fleet, Password, Settings},
+    fleet::{Client, ClientKey, EndpointKey, Fleet, Password, Settings},
     fleet_file::{self, Loaded},
     headless::{self, Format},
+    hooks::{self, Hooks, Trial},
     lines::{self, Check},
     listing,
     metrics::Metrics,
@@ -46,7 +47,7 @@ use crate::{
     replay::{self, Speed},
     run::{Kept, Live, LogFile, Run},
     seal, stdio,
-    telling::{Notifier, Telling},
+    telling::{Hook, Notifier, Telling},
     text::Scrubbed,
     words::figures,
     worker,
@@ -241,13 +242,14 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Alerts { file, on, format, from, to } => {
             let mut loaded = fleet_file::load(&file)?;
             let telling = std::mem::take(&mut loaded.telling);
-            let fleet = warned(loaded);
+            drop(warned(loaded));
             if telling.alerts.is_empty() {
                 wrong_usage(&format!("{} has no rule to try: write an [[alert]]", file.display()));
             }
             let recording = Recording::open(&on)?;
+            replay::tell_begin(&recording);
             check_part(&recording, from, to);
-            let text = rehearsal::run(&recording, telling, &fleet, format, from, to)?;
+            let text = rehearsal::run(&recording, &telling, format, from, to)?;
             stdio::print(&text).context("cannot print")?;
             Ok(ExitCode::SUCCESS)
         }
@@ -322,6 +324,18 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             let target = target.unwrap_or(Target::Only);
             control::run(&target, control::Order::Reload, timeout, take_over).await.map_err(Into::into)
         })?,
+        Command::Hook { order: HookOrder::Test { file, name, client } } => {
+            let mut loaded = fleet_file::load(&file)?;
+            let hooks = std::mem::take(&mut loaded.telling.hooks);
+            let trial = trial(hooks, warned(loaded), &name, client.as_deref());
+            match block_on(hooks::test(trial))?.with_context(|| format!("cannot test hook {}", Scrubbed::new(&name)))? {
+                Ok(()) => Ok(ExitCode::SUCCESS),
+                Err(why) => {
+                    stdio::complain(&format!("mqfleet: hook {} {why}", Scrubbed::new(&name)));
+                    Ok(ExitCode::FAILURE)
+                }
+            }
+        }
         Command::Ctl { target, order, timeout, take_over } => {
             block_on(async { control::run(&target, order.order(), timeout, take_over).await.map_err(Into::into) })?
         }
@@ -379,7 +393,11 @@ fn keep<'a>(
     };
     let metrics = keep.metrics.or(telling.metrics.listen).map(serve).transpose()?;
     let alerts = Alerts::start(telling, fleet.clone(), folder, bus).context("cannot watch for alerts")?;
-    Ok(move |run: Run| run.with(Kept { log, recorder, metrics, alerts }))
+    let tell = |hooks: &Vec<Hook>| {
+        Hooks::start(hooks.clone(), fleet.clone(), bus).context("cannot start the thread that runs the hooks")
+    };
+    let hooks = Some(&telling.hooks).filter(|hooks| !hooks.is_empty()).map(tell).transpose()?;
+    Ok(move |run: Run| run.with(Kept { log, recorder, metrics, alerts, hooks }))
 }
 
 impl Keep {
@@ -451,7 +469,8 @@ fn warned(loaded: Loaded) -> Fleet {
     loaded.fleet
 }
 
-/// Reads the fleet file of a running agent anew. Of what it was started with, its group, metrics and alerts stay as they are.
+/// Reads the fleet file of a running agent anew. Of what it was started with, group, metrics, hooks and alerts stay as
+/// they are.
 fn reread(file: &Path, (group, telling): &(Option<String>, Telling)) -> Result<Reread, Wrong> {
     let loaded = fleet_file::load(file);
     let loaded = loaded.map_err(|errors| Wrong { text: errors.render(false), lines: errors.lines() })?;
@@ -459,6 +478,7 @@ fn reread(file: &Path, (group, telling): &(Option<String>, Telling)) -> Result<R
     let tables = [
         ("[agent] group", loaded.agent_group == *group),
         ("[metrics]", now.metrics == telling.metrics),
+        ("[[hook]]", now.hooks == telling.hooks),
         ("[[alert]]", now.alerts == telling.alerts),
         ("[notify]", now.notifiers == telling.notifiers),
     ];
@@ -500,6 +520,29 @@ async fn test_notifiers(fleet: &Fleet, all: Vec<Notifier>, name: Option<&str>, f
         stdio::print(&format!("{line}\n")).context("cannot print")?;
     }
     Ok(if failed { ExitCode::from(3) } else { ExitCode::SUCCESS })
+}
+
+/// What is tried of the hooks of a fleet.
+fn trial(hooks: Vec<Hook>, fleet: Fleet, name: &str, client: Option<&str>) -> Trial {
+    let hook = hooks.iter().find(|hook| hook.name.as_str() == name).cloned().unwrap_or_else(|| {
+        let names = || hooks.iter().map(|hook| hook.name.as_str());
+        let hint = match (document::nearest(name, names()), hooks.is_empty()) {
+            (Some(near), _) => format!("did you mean \"{near}\"?"),
+            (None, true) => "it has none".to_owned(),
+            (None, false) => format!("it has {}", names().collect::<Vec<_>>().join(", ")),
+        };
+        wrong_usage(&format!("the file has no hook \"{}\": {hint}", Scrubbed::new(name)))
+    });
+    let fleet = Arc::new(fleet);
+    let is_it = |key: &ClientKey| client.is_none_or(|id| *fleet.client(*key).id == *id);
+    let mut keys = fleet.keys().filter(is_it);
+    // Of all clients one that may be meant: what becomes of them is not known here.
+    let meant = keys.clone().find(|key| hook.matching.is_for_defined(fleet.client(*key), &fleet));
+    let client = meant.or_else(|| keys.next()).unwrap_or_else(|| match client {
+        Some(id) => wrong_usage(&unknown_client(id, &fleet)),
+        None => wrong_usage("the fleet has no clients to tell of"),
+    });
+    Trial { hook, fleet: fleet.clone(), client }
 }
 
 /// Starts the developer's log, where it was asked for. What is returned is to be kept until all has ended.

@@ -1,5 +1,6 @@
 //! Defines how a TOML file that a person wrote is read: its tables and values with their places, and all that is wrong in it; what its keys mean is the readers' matter.
 
+mod escapes;
 mod nearest;
 mod redact;
 mod report;

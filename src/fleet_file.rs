@@ -9,6 +9,7 @@ mod exceptions;
 mod expand;
 mod format;
 mod headers;
+mod hooks;
 mod identity;
 mod inventory;
 mod measuring;

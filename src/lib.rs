@@ -3,7 +3,7 @@
 //! A *fleet* is read from one file. *Worker* processes of this same binary hold its Paho clients and
 //! do nothing else. The *engine* owns the workers and each client's *lifecycle*, and turns what they
 //! report into one ordered stream of *events*, published on a *bus*. The console, the lines for scripts, the
-//! log file and the recording are its subscribers, each with a mailbox of its own; *commands* go the other
+//! log file, the recording, metrics and hooks are its subscribers, each with a mailbox of its own; *commands* go the other
 //! way. An *agent* is a run without a screen: its bus keeps what is known, and a console that attaches gets
 //! that first, then the events, over a Unix socket.
 //!
@@ -41,11 +41,13 @@
 //! | `private` | | `Instant::now` |
 //! | `debug_log` | `private`, `text` | `Moment::now` |
 //! | `signals` | | |
+//! | `program` | | `Instant::now` |
 //! | `document` | `text` | `Moment::now` |
 //! | `appearance` | `action`, `document`, `event` | `Moment::now`, `Instant::now` |
-//! | `credentials` | `event`, `fleet`, `text` | |
-//! | `telling` | `event`, `fleet`, `text` | `Moment::now`, `Instant::now` |
-//! | `fleet_file` | `credentials`, `document`, `event`, `fleet`, `telling`, `text` | `Moment::now` |
+//! | `credentials` | `event`, `fleet`, `program`, `text` | |
+//! | `query` | `document`, `event`, `fleet`, `text` | `Moment::now`, `Instant::now`, `Mutex` |
+//! | `telling` | `event`, `fleet`, `program`, `query`, `text` | `Instant::now`, `Moment::now` |
+//! | `fleet_file` | `credentials`, `document`, `event`, `fleet`, `program`, `query`, `telling`, `text` | `Moment::now` |
 //! | `lifecycle` | `clock`, `event`, `fleet`, `text` | `Moment::now`, `Instant::now`, `Mutex` |
 //! | `wire` | `clock`, `event`, `fleet`, `text` | |
 //! | `mqtt` | `clock`, `fleet`, `text` | `Moment::now`, `Instant::now`, `Mutex` |
@@ -54,7 +56,6 @@
 //! | `endpoint` | `event`, `fleet`, `transport` | |
 //! | `pool` | `clock`, `debug_log`, `event`, `fleet`, `text`, `wire` | |
 //! | `worker` | `clock`, `event`, `fleet`, `mqtt`, `paho`, `stdio`, `text`, `transport`, `wire` | |
-//! | `query` | `document`, `event`, `fleet`, `text` | `Moment::now`, `Instant::now`, `Mutex` |
 //! | `model` | `action`, `clock`, `command`, `event`, `fleet`, `query`, `text` | `Moment::now`, `Instant::now`, `Mutex` |
 //! | `mailbox` | `clock`, `event`, `fleet`, `text` | `Moment::now`, `Instant::now`, `Mutex` |
 //! | `bus` | `clock`, `event`, `mailbox`, `model` | `Moment::now` |
@@ -64,9 +65,10 @@
 //! | `alerts` | `bus`, `clock`, `credentials`, `event`, `fleet`, `model`, `private`, `telling`, `text`, `words` | |
 //! | `ui` | `action`, `appearance`, `clock`, `event`, `fleet`, `model`, `query`, `text`, `words` | `Moment::now`, `Instant::now`, `&mut Model` |
 //! | `lines` | `clock`, `event`, `fleet`, `model`, `words` | `Moment::now` |
+//! | `hooks` | `bus`, `clock`, `event`, `fleet`, `lines`, `model`, `program`, `query`, `stdio`, `telling`, `text` | |
 //! | `report` | `clock`, `event`, `fleet`, `lines`, `model`, `text`, `words` | `Moment::now`, `Instant::now`, `Mutex` |
 //! | `recording` | `bus`, `clock`, `command`, `event`, `fleet`, `lines`, `model`, `private`, `text` | |
-//! | `run` | `alerts`, `bus`, `clock`, `command`, `engine`, `event`, `fleet`, `lines`, `metrics`, `private`, `recording`, `text` | |
+//! | `run` | `alerts`, `bus`, `clock`, `command`, `engine`, `event`, `fleet`, `hooks`, `lines`, `metrics`, `private`, `recording`, `text` | |
 //! | `headless` | `clock`, `event`, `fleet`, `lines`, `model`, `run`, `signals`, `stdio` | |
 //! | `agent` | `bus`, `clock`, `command`, `engine`, `event`, `fleet`, `model`, `pool`, `private`, `recording`, `run`, `signals`, `stdio`, `text`, `wire` | |
 //! | `console` | `action`, `agent`, `appearance`, `clock`, `command`, `event`, `fleet`, `model`, `recording`, `run`, `signals`, `stdio`, `text`, `ui`, `words` | |
@@ -77,7 +79,7 @@
 //! | `check` | `bus`, `clock`, `event`, `fleet`, `headless`, `lines`, `model`, `pool`, `query`, `run`, `signals`, `stdio`, `text`, `words` | |
 //! | `doctor` | `clock`, `credentials`, `endpoint`, `event`, `fleet`, `headless`, `lines`, `pool`, `stdio`, `text`, `transport`, `wire`, `words` | |
 //! | `demo` | `clock`, `event`, `fleet`, `pool`, `stdio`, `text`, `wire` | |
-//! | `cli` | `agent`, `alerts`, `appearance`, `bus`, `check`, `clock`, `console`, `control`, `debug_log`, `demo`, `doctor`, `document`, `fleet`, `fleet_file`, `headless`, `lines`, `listing`, `metrics`, `model`, `pool`, `query`, `recording`, `rehearsal`, `replay`, `report`, `run`, `seal`, `stdio`, `telling`, `text`, `words`, `worker` | |
+//! | `cli` | `agent`, `alerts`, `appearance`, `bus`, `check`, `clock`, `console`, `control`, `debug_log`, `demo`, `doctor`, `document`, `fleet_file`, `fleet`, `headless`, `hooks`, `lines`, `listing`, `metrics`, `model`, `pool`, `query`, `recording`, `rehearsal`, `replay`, `report`, `run`, `seal`, `stdio`, `telling`, `text`, `words`, `worker` | |
 //!
 //! Other people's code is used by whom it is for, and by nobody else:
 //!
@@ -107,12 +109,12 @@
 //! | `regex` | `query` |
 //! | `rmqtt` | `demo` |
 //! | `rustc_hash` | `paho` |
-//! | `rustix` | `agent`, `alerts`, `check`, `cli`, `clock`, `console`, `credentials`, `demo`, `fleet_file`, `metrics`, `pool`, `private`, `seal`, `signals`, `stdio`, `transport`, `worker` |
+//! | `rustix` | `agent`, `alerts`, `check`, `cli`, `clock`, `console`, `credentials`, `demo`, `fleet_file`, `metrics`, `pool`, `private`, `program`, `seal`, `signals`, `stdio`, `transport`, `worker` |
 //! | `secrecy` | `fleet` |
 //! | `serde` | any |
 //! | `serde_json` | `agent`, `alerts`, `fleet_file`, `lines`, `listing`, `recording`, `report` |
 //! | `thiserror` | any |
-//! | `tokio` | `agent`, `alerts`, `bus`, `check`, `cli`, `console`, `control`, `credentials`, `demo`, `doctor`, `endpoint`, `engine`, `headless`, `metrics`, `paho`, `pool`, `recording`, `replay`, `run`, `signals`, `transport`, `wire`, `worker` |
+//! | `tokio` | `agent`, `alerts`, `bus`, `check`, `cli`, `console`, `control`, `credentials`, `demo`, `doctor`, `endpoint`, `engine`, `headless`, `hooks`, `metrics`, `paho`, `pool`, `program`, `recording`, `replay`, `run`, `signals`, `transport`, `wire`, `worker` |
 //! | `tokio_openssl` | `transport` |
 //! | `tokio_util` | `agent`, `demo`, `wire` |
 //! | `toml` | `document` |
@@ -195,6 +197,8 @@ pub mod event;
 pub mod fleet;
 pub mod fleet_file;
 pub mod headless;
+#[allow(unreachable_pub)]
+pub mod hooks;
 pub mod lifecycle;
 pub mod lines;
 pub mod listing;
@@ -209,6 +213,7 @@ pub mod paho;
 #[allow(unreachable_pub)]
 pub mod pool;
 pub mod private;
+pub mod program;
 pub mod query;
 #[allow(unreachable_pub)]
 pub mod recording;

@@ -30,7 +30,17 @@ pub use self::{
     field::{FIELDS, Field, Info, Kind, table},
     matching::Subject,
 };
-use expression::Expression;
+use expression::{Expression, How, Name};
+use text::Text;
+
+/// What is known of the clients that a query is asked of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// How they are defined, and how they stand.
+    Running,
+    /// Only how they are defined.
+    Definition,
+}
 
 /// Which clients are meant; all of them where nothing is said.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -47,12 +57,52 @@ impl Query {
     /// # Errors
     /// Where it is none: what is wrong, at which place, and what would be right.
     pub fn parse(text: &str) -> Result<Query, Error> {
-        parse::parse(text).map(|root| Query { root })
+        Query::parse_in(text, Scope::Running)
+    }
+
+    /// Reads a query that can be asked of clients of whom so much is known.
+    ///
+    /// # Errors
+    /// As [`Query::parse`], and where it asks for more.
+    pub fn parse_in(text: &str, scope: Scope) -> Result<Query, Error> {
+        parse::parse(text, scope).map(|root| Query { root })
+    }
+
+    /// Those whose text (of labels, that of `label`) is as a whole one of these, as `field=a,b` has it; a `*` in
+    /// them is any text.
+    pub fn text<'v>(field: Field, label: Option<&str>, values: impl IntoIterator<Item = &'v str>) -> Query {
+        let name = Name { field, label: label.map(Into::into) };
+        let values = values.into_iter().map(Text::word).collect();
+        Query { root: Expression::Text { name, how: How::Is, values } }
+    }
+
+    /// Those who are that, of a closed set, as `field:word` has it.
+    ///
+    /// # Errors
+    /// What is wrong with the word, and what would be right.
+    pub fn choice(field: Field, word: &str) -> Result<Query, (String, Option<String>)> {
+        let (text, bits) = parse::choice(field, Text::word(word), word)?;
+        Ok(Query { root: Expression::Choice { field, words: vec![text], bits } })
+    }
+
+    /// Those whom all of these mean.
+    pub fn all(queries: impl IntoIterator<Item = Query>) -> Query {
+        Query { root: Expression::all(queries.into_iter().map(|query| query.root).collect()) }
+    }
+
+    /// Those whom one of these means; it is at least one.
+    pub fn any(queries: impl IntoIterator<Item = Query>) -> Query {
+        Query { root: Expression::any(queries.into_iter().map(|query| query.root).collect()) }
     }
 
     /// Whether it is about everybody, whatever is known of them.
     pub fn is_empty(&self) -> bool {
         self.root.is_empty()
+    }
+
+    /// Whether it asks only for what is known as soon as a client is defined.
+    pub fn is_of_definition(&self) -> bool {
+        Query::parse_in(&self.to_string(), Scope::Definition).is_ok()
     }
 
     /// Whether this client is meant. What is not known of it meets no comparison.

@@ -6,12 +6,11 @@ use crate::{
     alerts::{Book, Memory, Outcome},
     clock::Moment,
     event::{Event, What},
-    fleet::{EndpointKey, Fleet},
     headless::Format,
     lines,
     recording::{Place, Recording, RecordingError},
     replay::{Passage, tell_ending},
-    telling::{Match, Telling},
+    telling::Telling,
     words::figures,
 };
 
@@ -24,25 +23,20 @@ struct Tally {
     messages: u32,
 }
 
-/// What the rules of a file would have done, as lines. `fleet` is the file's: its endpoints are those of the same names
-/// in the recording.
+/// What the rules of a file would have done, as lines. Clients and endpoints are those of the recording that have the file's names.
 ///
 /// # Errors
 /// Where the recording is damaged.
 pub fn run(
     recording: &Arc<Recording>,
-    mut telling: Telling,
-    fleet: &Fleet,
+    telling: &Telling,
     format: Format,
     from: Option<Place>,
     to: Option<Place>,
 ) -> Result<String, RecordingError> {
-    for rule in &mut telling.alerts {
-        translate(&mut rule.matching, fleet, recording.fleet());
-    }
     let [from, to] = [from, to].map(|place| place.map(|place| place.moment(recording)));
     let begin = from.unwrap_or(recording.begin());
-    let mut book = Book::new(recording.fleet().clone(), &telling, Memory::default(), recording.begin());
+    let mut book = Book::new(recording.fleet().clone(), telling, Memory::default(), recording.begin());
     let mut known_fleet = recording.fleet().clone();
     let mut tallies: BTreeMap<String, Tally> =
         telling.alerts.iter().map(|rule| (rule.name.to_string(), Tally::default())).collect();
@@ -122,13 +116,4 @@ pub fn run(
 
 fn times(n: u32) -> String {
     if n == 1 { "once".to_owned() } else { format!("{} times", figures::count(n)) }
-}
-
-/// Has a match mean the endpoints of the same names in another fleet.
-fn translate(matching: &mut Match, from: &Fleet, to: &Fleet) {
-    for key in &mut matching.endpoints {
-        let name = &from.endpoint(*key).name;
-        let there = to.endpoint_keys().find(|there| to.endpoint(*there).name == *name);
-        *key = there.unwrap_or(EndpointKey(u16::MAX)); // which is nobody's
-    }
 }

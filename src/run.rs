@@ -1,4 +1,4 @@
-//! Defines a live run: an engine, and the log file and the recording that are kept of it; who shows it is the program's matter.
+//! Defines a live run: an engine, the log file and the recording that are kept of it, and the hooks that are told; who shows it is the program's matter.
 
 mod logfile;
 
@@ -15,6 +15,7 @@ use crate::{
     command::Command,
     engine::{Engine, Reviser},
     fleet::Fleet,
+    hooks::Hooks,
     metrics::Metrics,
     recording::Recorder,
 };
@@ -35,6 +36,7 @@ pub struct Kept {
     /// Served for as long as it runs.
     pub metrics: Option<Metrics>,
     pub alerts: Option<Alerts>,
+    pub hooks: Option<Hooks>,
 }
 
 /// What shows a run hears of it, and tells it.
@@ -91,11 +93,11 @@ impl Run {
         self.engine.reviser()
     }
 
-    /// Disconnects everything, ends the workers, finishes the log and the recording. Returns what is
+    /// Disconnects everything, ends the workers, finishes the log, the recording and the hooks. Returns what is
     /// to be said of what could not be written.
     pub async fn stop(self) -> Option<String> {
         self.engine.stop().await;
-        let Kept { log, recorder, metrics: _metrics, alerts } = self.kept;
+        let Kept { log, recorder, metrics: _metrics, alerts, hooks } = self.kept;
         let log = async {
             match log {
                 Some(log) => log.finish().await,
@@ -114,7 +116,14 @@ impl Run {
                 None => None,
             }
         };
-        let words: Vec<String> = <[_; 3]>::from(tokio::join!(log, recorder, alerts)).into_iter().flatten().collect();
+        let hooks = async {
+            if let Some(hooks) = hooks {
+                hooks.finish().await;
+            }
+            None
+        };
+        let words: Vec<String> =
+            <[_; 4]>::from(tokio::join!(log, recorder, alerts, hooks)).into_iter().flatten().collect();
         (!words.is_empty()).then(|| words.join("; "))
     }
 }

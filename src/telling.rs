@@ -1,12 +1,14 @@
 //! Defines what a fleet file wants told to programs outside, and of which clients; telling it is done elsewhere.
 
 mod alerting;
+mod hook;
 mod matching;
 mod notifying;
 
 use std::net::SocketAddr;
 
 pub use alerting::{AtLeast, Condition, Rule};
+pub use hook::{Hook, Mode};
 pub use matching::Match;
 pub use notifying::{Access, Mail, Notifier, Program, Security, Way, Webhook};
 
@@ -20,6 +22,8 @@ pub struct Telling {
     pub alerts: Vec<Rule>,
     /// Who can be told of them.
     pub notifiers: Vec<Notifier>,
+    /// In the order of the file.
+    pub hooks: Vec<Hook>,
 }
 
 /// What metrics are served, and where (`[metrics]`).

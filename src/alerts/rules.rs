@@ -191,11 +191,11 @@ impl Watch {
         let mut found = Found::default();
         self.members.resize(fleet.clients.len(), Member::default());
         for key in fleet.keys() {
-            let (row, client) = (known.row(key), fleet.client(key));
+            let row = known.row(key);
             let member = &mut self.members[key.index()];
             let is_asked = member.asked.is_some_and(|(endpoint, _)| endpoint == row.endpoint);
             if !is_asked {
-                member.asked = Some((row.endpoint, self.rule.matching.is_for(client, row.endpoint)));
+                member.asked = Some((row.endpoint, self.rule.matching.is_for(&known.facts(key, now))));
             }
             if !member.asked.is_some_and(|(_, is_one)| is_one) {
                 continue;

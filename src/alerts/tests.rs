@@ -9,6 +9,7 @@ use super::*;
 use crate::{
     event::{Reason, State, Transition},
     fleet::{Client, ClientKey, Endpoint, EndpointKey},
+    query::Query,
     telling::{AtLeast, Condition, Match, Notifier, Program, Rule, Way},
 };
 
@@ -220,7 +221,7 @@ fn what_lasts_is_repeated_and_a_restart_repeats_nothing() {
 fn a_storm_of_alerts_is_a_few_messages_and_one_with_the_rest() {
     let rules = (0..50).map(|n| Rule {
         name: Scrubbed::new(&format!("rule {n}")),
-        matching: Match { id: Some("press-0*".to_owned()), ..Match::default() },
+        matching: Match::of(Query::parse("id:press-0*").expect("a query")),
         ..rule(1, 0, 60)
     });
     let mut run = Run::new(&telling(rules.collect(), vec![notifier("exec.a")]));

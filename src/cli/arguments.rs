@@ -140,6 +140,11 @@ pub(super) enum Command {
         #[arg(long)]
         take_over: bool,
     },
+    /// Try the programs that are told of changes ([[hook]] in the fleet file)
+    Hook {
+        #[command(subcommand)]
+        order: HookOrder,
+    },
     /// Write a commented fleet file to start from
     Init {
         /// Where to; an existing file is never overwritten
@@ -307,6 +312,23 @@ pub(super) struct Keep {
     pub metrics: Option<SocketAddr>,
     #[command(flatten)]
     pub debug: DebugLog,
+}
+
+/// What is done with a hook.
+#[derive(Debug, Subcommand)]
+pub(super) enum HookOrder {
+    /// Run a hook once, for a change that is made up, and show what it is told and what it says
+    ///
+    /// The exit code is 0 where it ends well, 1 where it fails or takes too long.
+    Test {
+        /// The fleet file
+        file: PathBuf,
+        /// The hook's name
+        name: String,
+        /// Of which client it is told; without it, of the first one that its `match` may mean
+        #[arg(long, value_name = "ID")]
+        client: Option<String>,
+    },
 }
 
 /// What an agent is told to do.

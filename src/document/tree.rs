@@ -5,6 +5,7 @@ use std::{fmt, ops::Range, time::Duration};
 use toml::de::{DeTable, DeValue};
 
 use super::{
+    escapes,
     nearest::nearest,
     report::{Draft, Report, quoted},
 };
@@ -144,6 +145,12 @@ impl<'t> Value<'t> {
             self.wrong(report, must, help);
         }
         text
+    }
+
+    /// The place of a part of its text, given in bytes of it; all of it where it is no string.
+    pub(crate) fn part(&self, report: &Report<'_>, part: Range<usize>) -> Range<usize> {
+        let place = self.value.as_str().and_then(|text| escapes::place_of(report.raw(self.span.clone()), text, part));
+        place.map_or(self.span.clone(), |place| self.span.start + place.start..self.span.start + place.end)
     }
 
     pub(crate) fn boolean(&self, report: &mut Report<'_>) -> Option<bool> {

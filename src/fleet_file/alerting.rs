@@ -7,6 +7,7 @@ use crate::{
     document::{Draft, Report, Table, Value, nearest, quoted},
     event::{Reason, Severity, State},
     fleet::Fleet,
+    query::Scope,
     telling::{AtLeast, Condition, Match, Notifier, Rule},
     text::Scrubbed,
 };
@@ -56,7 +57,7 @@ fn read_rule(table: &Table<'_>, fleet: &Fleet, notifiers: &[Notifier], report: &
         }
     };
     let matching = match table.get("match") {
-        Some(value) => read_match(&value, fleet, report),
+        Some(value) => read_match(&value, Scope::Definition, fleet, report),
         None => Some(Match::default()),
     };
     let condition = read_condition(table, report);

@@ -19,6 +19,7 @@ const ALERT_KEYS: &[&str] = &[
     "severity",
     "notify",
 ];
+const HOOK_KEYS: &[&str] = &["name", "from", "to", "match", "run", "mode", "at_most", "timeout", "initial"];
 const FLEET_KEYS: &[&str] = &["name", "env", "worker_size"];
 const ENDPOINT_KEYS: &[&str] = &[
     "url",
@@ -67,7 +68,7 @@ const IN_CLIENT: (&str, &[&str]) = ("[[client]]", CLIENT_KEYS);
 const IN_BOTH: (&str, &[&str]) = ("[defaults] or [[client]]", COMMON_KEYS);
 
 pub(super) const TABLES: Keys = Keys {
-    now: &["fleet", "agent", "metrics", "alert", "notify", "endpoint", "defaults", "label", "client"],
+    now: &["fleet", "agent", "metrics", "hook", "alert", "notify", "endpoint", "defaults", "label", "client"],
     later: &[],
     elsewhere: &[IN_FLEET, IN_ENDPOINT, IN_CLIENT, IN_BOTH],
 };
@@ -76,8 +77,11 @@ pub(super) const AGENT: Keys =
     Keys { now: AGENT_KEYS, later: &[], elsewhere: &[IN_FLEET, IN_ENDPOINT, IN_CLIENT, IN_BOTH] };
 pub(super) const METRICS: Keys =
     Keys { now: METRICS_KEYS, later: &[], elsewhere: &[IN_FLEET, IN_ENDPOINT, IN_CLIENT, IN_BOTH] };
+pub(super) const HOOK: Keys =
+    Keys { now: HOOK_KEYS, later: &[], elsewhere: &[("`clients` of [metrics]", &["clients"]), IN_ENDPOINT, IN_BOTH] };
 pub(super) const PICKED: Keys = Keys { now: &["match", "at_most"], later: &[], elsewhere: &[] };
-pub(super) const MATCH: Keys = Keys { now: &["endpoint", "label", "id"], later: &[], elsewhere: &[] };
+pub(super) const MATCH: Keys =
+    Keys { now: &["endpoint", "label", "id", "state", "reason"], later: &[], elsewhere: &[] };
 pub(super) const ALERT: Keys = Keys { now: ALERT_KEYS, later: &[], elsewhere: &[IN_NOTIFY] };
 pub(super) const CLEAR: Keys = Keys { now: &["below", "for"], later: &[], elsewhere: &[] };
 pub(super) const FLAPS: Keys = Keys { now: &["more_than", "in"], later: &[], elsewhere: &[] };
@@ -157,6 +161,8 @@ pub(super) const REDACTION: Redaction = Redaction {
         FLEET_KEYS,
         AGENT_KEYS,
         METRICS_KEYS,
+        HOOK_KEYS,
+        PICKED.now,
         MATCH.now,
         ALERT_KEYS,
         CLEAR.now,

@@ -8,11 +8,11 @@ use std::{
 use super::{
     Surroundings, format,
     password::{self, For, PasswordCheck, PasswordPattern},
-    password_command::is_there,
 };
 use crate::{
     document::{Draft, Report, Table, Value, quoted},
     fleet::{Password, Secret},
+    program,
     telling::{Access, Mail, Notifier, Program, Security, Way, Webhook},
     text::Scrubbed,
 };
@@ -281,7 +281,7 @@ fn program(table: &Table<'_>, report: &mut Report<'_>, around: &Surroundings<'_>
     if program.contains('/') {
         *program = folder.join(Path::new(program)).to_string_lossy().into_owned();
     }
-    if !is_there(&program.clone().into(), around) {
+    if program::find(program.as_ref(), &(around.env)("PATH").unwrap_or_default()).is_none() {
         let title = format!("there is no program {}", quoted(program));
         report.error(Draft::at(value.span, title).help(
             "the first word of `run` is a program in PATH, or the path of one that may be executed; it is run without a shell",

@@ -1,9 +1,7 @@
 //! Defines how the command that says a password is read, and what it becomes for one client; it is never run here.
 
 use std::{
-    ffi::OsString,
-    os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf, absolute},
+    path::{PathBuf, absolute},
     time::Duration,
 };
 
@@ -11,6 +9,7 @@ use super::{Surroundings, password::For, template::Template};
 use crate::{
     document::{Draft, Report, Value, quoted},
     fleet::PasswordCommand,
+    program,
 };
 
 const EXAMPLE: &str = "command = [\"./token.sh\", \"%c\"]";
@@ -50,7 +49,7 @@ impl CommandPattern {
         let command = CommandPattern { program: words.remove(0), arguments: words, every };
         if !command.program.is_own() {
             let program = command.fill(For::default(), around).program;
-            if !is_there(&program, around) {
+            if program::find(&program, &(around.env)("PATH").unwrap_or_default()).is_none() {
                 let title = format!("there is no program {}", quoted(&program.to_string_lossy()));
                 report.error(Draft::at(value.span.clone(), title).help(
                     "the first word of `command` is a program in PATH, or the path of one that may be executed; it is \
@@ -92,18 +91,5 @@ impl CommandPattern {
             variables: variables.into_iter().filter(|_| is_own).collect(),
             every: self.every,
         }
-    }
-}
-
-/// Whether the program is at its path, or in a folder of `PATH`.
-pub(super) fn is_there(program: &OsString, around: &Surroundings<'_>) -> bool {
-    let is_program = |path: &Path| path.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0);
-    let path = Path::new(program);
-    match path.components().count() {
-        1 if !path.is_absolute() => {
-            let folders = (around.env)("PATH").unwrap_or_default();
-            std::env::split_paths(&folders).any(|folder| is_program(&folder.join(path)))
-        }
-        _ => is_program(path),
     }
 }

@@ -1,11 +1,12 @@
-//! Defines how the tables are read that say what is told to programs outside, and of which clients (`[metrics]`, `match`).
+//! Defines how the tables are read that say what is told to programs outside, and of which clients (`[metrics]`, `match`); hooks are read elsewhere.
 
 use std::net::SocketAddr;
 
-use super::{Surroundings, alerting, format, notifying, tables::endpoint_names};
+use super::{Surroundings, alerting, format, hooks, notifying, tables::endpoint_names};
 use crate::{
     document::{Draft, Report, Table, Value, nearest, quoted},
     fleet::Fleet,
+    query::{Field, Query, Scope},
     telling::{Match, Metrics, Picked, Telling},
     text::Scrubbed,
 };
@@ -15,7 +16,7 @@ pub(super) fn read(root: &Table<'_>, fleet: &Fleet, report: &mut Report<'_>, aro
     let alerts = alerting::read(root, fleet, &notifiers, report);
     let table = root.get("metrics").and_then(|v| v.table(report, "[metrics]", "[metrics]"));
     let metrics = table.map(|table| read_metrics(&table, fleet, report)).unwrap_or_default();
-    Telling { metrics, alerts, notifiers }
+    Telling { metrics, hooks: hooks::read(root, fleet, report, around), alerts, notifiers }
 }
 
 fn read_metrics(table: &Table<'_>, fleet: &Fleet, report: &mut Report<'_>) -> Metrics {
@@ -37,7 +38,7 @@ fn read_metrics(table: &Table<'_>, fleet: &Fleet, report: &mut Report<'_>) -> Me
         table.check(format::PICKED, report);
         let at_most = table.get("at_most").and_then(|v| v.number(report, 1..100_001, "clients"));
         let matching = match table.get("match") {
-            Some(value) => read_match(&value, fleet, report)?,
+            Some(value) => read_match(&value, Scope::Definition, fleet, report)?,
             None => {
                 let draft = Draft::at(table.span.clone(), "`clients` has no `match`");
                 report.error(draft.help("say which: clients = { match = { id = \"press-*\" } }"));
@@ -60,31 +61,87 @@ pub fn listen(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
-/// Reads which clients are meant.
-pub(super) fn read_match(value: &Value<'_>, fleet: &Fleet, report: &mut Report<'_>) -> Option<Match> {
-    let table =
-        value.table(report, "`match`", "{ label = { site = \"hall-3\" }, endpoint = [\"eu-1\"], id = \"press-*\" }")?;
+/// Reads which clients are meant, of whom so much is known by then: a query in quotes, or a table.
+pub(super) fn read_match(value: &Value<'_>, scope: Scope, fleet: &Fleet, report: &mut Report<'_>) -> Option<Match> {
+    let query = match value.is_string() {
+        true => read_query(value, scope, report)?,
+        false => read_match_table(value, scope, fleet, report)?,
+    };
+    let matching = Match::of(query);
+    if !fleet.clients.is_empty() && matching.is_for_nobody(fleet) {
+        let title = format!("`match` is for no client of this fleet: {}", quoted(&matching.to_string()));
+        report.warning(Draft::at(value.span.clone(), title).help("`mqfleet ls --where` lists whom a query means"));
+    }
+    Some(matching)
+}
+
+fn read_query(value: &Value<'_>, scope: Scope, report: &mut Report<'_>) -> Option<Query> {
+    let text = value.string(report, "a query in quotes")?;
+    let query = Query::parse_in(text, scope);
+    query.map_err(|error| report.error(Draft::at(value.part(report, error.at), error.what).help_if(error.right))).ok()
+}
+
+/// Reads the table of a match, all of whose keys must let a client through: it is a query in other words.
+fn read_match_table(value: &Value<'_>, scope: Scope, fleet: &Fleet, report: &mut Report<'_>) -> Option<Query> {
+    let example = "{ label = { site = \"hall-3\" }, endpoint = [\"eu-1\"], id = \"press-*\" }, or a query in quotes: \
+                   \"label.site:hall-3\"";
+    let table = value.table(report, "`match`", example)?;
     table.check(format::MATCH, report);
+    let mut parts = Vec::new();
     let names: Vec<String> = fleet.endpoints.iter().map(|endpoint| endpoint.name.to_string()).collect();
-    let endpoints = table.get("endpoint").map(|value| endpoint_names(&one_or_more(&value), &names, report));
-    let mut labels = Vec::new();
+    if let Some(value) = table.get("endpoint") {
+        let keys = endpoint_names(&one_or_more(&value, report), &names, report);
+        parts.push(Query::text(Field::Endpoint, None, keys.iter().map(|key| names[key.index()].as_str())));
+    }
     let of_labels = table.get("label").and_then(|v| v.table(report, "`label`", "{ site = \"hall-3\" }"));
     for (name, value) in of_labels.map(|table| table.in_order()).unwrap_or_default() {
         let Some(name) = label_name(&value, &name, fleet, report) else { continue };
-        let values = one_or_more(&value);
-        let values = values.iter().filter_map(|v| v.string(report, "a label's value in quotes, or a list of them"));
-        labels.push((name, values.map(Scrubbed::new).collect()));
+        let values = texts(&value, "a label's value in quotes, or a list of them", report);
+        parts.push(Query::text(Field::LabelNamed, Some(&name), values.iter().map(Scrubbed::as_str)));
     }
-    let id = table.get("id").and_then(|v| v.string(report, "a client ID, with * for any text").map(str::to_owned));
-    Some(Match { endpoints: endpoints.unwrap_or_default(), labels, id })
+    if let Some(value) = table.get("id") {
+        let ids = texts(&value, "a client ID in quotes, with * for any text, or a list of them", report);
+        parts.push(Query::text(Field::Id, None, ids.iter().map(Scrubbed::as_str)));
+    }
+    for (key, field) in [("state", Field::State), ("reason", Field::Reason)] {
+        let Some(value) = table.get(key) else { continue };
+        if scope == Scope::Definition {
+            let title = format!("`{key}` is not known here: only how a client is defined counts");
+            let span = table.key_span(key).unwrap_or(value.span);
+            report.error(Draft::at(span, title).help("it can be endpoint, label, id"));
+            continue;
+        }
+        let mut words = Vec::new();
+        for item in one_or_more(&value, report) {
+            let Some(word) = item.string(report, &format!("a {key} in quotes, or a list of them")) else { continue };
+            match Query::choice(field, word) {
+                Ok(query) => words.push(query),
+                Err((what, right)) => report.error(Draft::at(item.span, what).help_if(right)),
+            }
+        }
+        if !words.is_empty() {
+            parts.push(Query::any(words));
+        }
+    }
+    Some(Query::all(parts))
+}
+
+fn texts(value: &Value<'_>, must: &str, report: &mut Report<'_>) -> Vec<Scrubbed> {
+    let items = one_or_more(value, report);
+    items.iter().filter_map(|item| item.string(report, must)).map(Scrubbed::new).collect()
 }
 
 /// The items of a list, or the one that stands for it.
-fn one_or_more<'t>(value: &Value<'t>) -> Vec<Value<'t>> {
-    match value.is_array() {
-        true => value.list(&mut Report::new("", "", None), "").unwrap_or_default(),
-        false => vec![value.clone()],
+pub(super) fn one_or_more<'t>(value: &Value<'t>, report: &mut Report<'_>) -> Vec<Value<'t>> {
+    if !value.is_array() {
+        return vec![value.clone()];
     }
+    let items = value.list(report, "").unwrap_or_default();
+    if items.is_empty() {
+        let title = format!("`{}` is an empty list", value.key);
+        report.error(Draft::at(value.span.clone(), title).help("name one, or leave it out"));
+    }
+    items
 }
 
 /// A label's name, with a warning where no client has it.

@@ -75,13 +75,8 @@ impl Template {
             let letter = word[digits..].chars().next();
             let length = digits + letter.map_or(0, char::len_utf8);
             let wrong = |title: String| {
-                // Where the text stands in the file as it is, the very place can be shown.
-                let mut span = value.span.clone();
                 let offset = text.len() - rest.len() + at;
-                if report.raw(span.clone()).get(1..1 + text.len()) == Some(text) {
-                    span = span.start + 1 + offset..span.start + 2 + offset + length;
-                }
-                Draft::at(span, title)
+                Draft::at(value.part(report, offset..offset + 1 + length), title)
             };
             let shown = format!("%{}", &word[..length]);
             let found = match (letter, &word[..digits]) {

@@ -77,7 +77,11 @@ fn every_line_of_the_starter_is_right() {
     let around = Surroundings {
         base_dir: dir.path(),
         name: "x",
-        env: &|name| matches!(name, "PRESS_PASSWORD" | "GATEWAY_TOKEN").then(|| "hunter2".into()),
+        env: &|name| match name {
+            "PRESS_PASSWORD" | "GATEWAY_TOKEN" => Some("hunter2".into()),
+            "PATH" => std::env::var_os(name),
+            _ => None,
+        },
         host: &|| "host-7".to_owned(),
         is_own: &|_| true,
         keys_opened: ALL,

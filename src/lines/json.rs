@@ -8,8 +8,8 @@ use serde::Serialize;
 use super::{insight, level_name, stamp};
 use crate::{
     clock::{Anchor, Moment},
-    event::{Condition, Event, Order, State, What},
-    fleet::Fleet,
+    event::{Condition, Event, Order, State, Transition, What},
+    fleet::{Fleet, Labels},
     model::Known,
 };
 
@@ -217,6 +217,17 @@ struct Kept<'a> {
     snapshot: bool,
 }
 
+/// A change of state as a hook is told of it.
+#[derive(Serialize)]
+struct Told<'a> {
+    #[serde(flatten)]
+    line: Line<'a>,
+    at_ms: i64,
+    labels: &'a Labels,
+    folded: u32,
+    initial: bool,
+}
+
 fn encode(line: &impl Serialize) -> String {
     // Strings, numbers and options of them always have a JSON form.
     serde_json::to_string(line).unwrap_or_default()
@@ -244,6 +255,14 @@ pub fn json(fleet: &Fleet, anchor: &Anchor, event: &Event, samples: bool) -> Opt
     }
 }
 
+/// A change of state as a hook is told of it: the line of [`json`] with the client's labels. `folded`: so many changes before
+/// it are in it. `initial`: it tells where the client was found, and not what happened then.
+pub fn json_told(fleet: &Fleet, anchor: &Anchor, at: Moment, step: &Transition, folded: u32, initial: bool) -> String {
+    let labels = &*fleet.client(step.client).labels;
+    let line = of_step(fleet, anchor, at, step);
+    encode(&Told { line, at_ms: anchor.utc(at).timestamp_millis(), labels, folded, initial })
+}
+
 /// An event as a recording keeps it: every event has a line, the same one as [`json`]'s and more.
 /// `snapshot`: it tells how things stood, and not what happened then.
 pub fn json_kept(fleet: &Fleet, anchor: &Anchor, event: &Event, snapshot: bool) -> String {
@@ -251,20 +270,24 @@ pub fn json_kept(fleet: &Fleet, anchor: &Anchor, event: &Event, snapshot: bool) 
     encode(&Kept { line, at_us: event.at.0, exact: Some(&event.what), snapshot })
 }
 
+fn of_step<'a>(fleet: &'a Fleet, anchor: &Anchor, at: Moment, step: &'a Transition) -> Line<'a> {
+    Line::State {
+        ts: stamp(anchor, at),
+        client: &fleet.client(step.client).name,
+        endpoint: &fleet.endpoint(step.endpoint).name,
+        from: step.from.name(),
+        to: step.to.name(),
+        reason: step.reason.name(),
+        detail: &step.detail,
+        attempt: step.attempt,
+        next_try_ms: step.next_try.map(|d| d.as_millis() as u64),
+    }
+}
+
 fn line<'a>(fleet: &'a Fleet, anchor: &Anchor, event: &'a Event) -> Line<'a> {
     let ts = stamp(anchor, event.at);
     match &event.what {
-        What::State(step) => Line::State {
-            ts,
-            client: &fleet.client(step.client).name,
-            endpoint: &fleet.endpoint(step.endpoint).name,
-            from: step.from.name(),
-            to: step.to.name(),
-            reason: step.reason.name(),
-            detail: &step.detail,
-            attempt: step.attempt,
-            next_try_ms: step.next_try.map(|d| d.as_millis() as u64),
-        },
+        What::State(step) => of_step(fleet, anchor, event.at, step),
         What::Standing(standing) => Line::Standing {
             ts,
             client: &fleet.client(standing.client).name,

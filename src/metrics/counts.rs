@@ -145,10 +145,7 @@ impl Counts {
             self.sort_by_label(&fleet, &label);
         }
         if let Some(picked) = &self.settings.clients {
-            let is_picked = |key: &ClientKey| {
-                let client = fleet.client(*key);
-                client.endpoints.iter().any(|endpoint| picked.matching.is_for(client, *endpoint))
-            };
+            let is_picked = |key: &ClientKey| picked.matching.is_for_defined(fleet.client(*key), &fleet);
             let all: Vec<ClientKey> = fleet.keys().filter(is_picked).collect();
             self.clients_left_out = all.len().saturating_sub(picked.at_most);
             let of = |key| (key, self.clients.get(&key).cloned().unwrap_or_default());

@@ -3,11 +3,9 @@
 use std::{fmt, ops::Range};
 
 use unicode_width::UnicodeWidthStr as _;
-use winnow::{
-    error::ParserError,
-    stream::{LocatingSlice, Location as _},
-};
+use winnow::{error::ParserError, stream::Location as _};
 
+use super::parse::Input;
 use crate::text::Scrubbed;
 
 /// Why a text is no query.
@@ -82,10 +80,10 @@ impl fmt::Display for Error {
     }
 }
 
-impl<'t> ParserError<LocatingSlice<&'t str>> for Error {
+impl<'t> ParserError<Input<'t>> for Error {
     type Inner = Error;
 
-    fn from_input(input: &LocatingSlice<&'t str>) -> Error {
+    fn from_input(input: &Input<'t>) -> Error {
         let at = input.current_token_start();
         Error::new(at..at, "this is not understood")
     }

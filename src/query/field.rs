@@ -149,6 +149,12 @@ impl Field {
         &FIELDS[self as usize]
     }
 
+    /// Whether it is known as soon as a client is defined, and does not change while it runs.
+    pub(super) fn is_of_definition(self) -> bool {
+        use Field::{Address, Endpoint, Id, Label, LabelNamed, Protocol, Transport};
+        matches!(self, Id | Endpoint | Address | LabelNamed | Label | Protocol | Transport)
+    }
+
     /// The words it can be, each with what it is called, too; the place of each is its bit.
     pub(super) fn choices(self) -> Vec<Vec<&'static str>> {
         match self {

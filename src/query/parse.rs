@@ -5,12 +5,12 @@ use std::ops::Range;
 use winnow::{
     Parser,
     combinator::{alt, opt, peek},
-    stream::{LocatingSlice, Location, Stream},
+    stream::{LocatingSlice, Location, Stateful, Stream},
     token::take_while,
 };
 
 use super::{
-    Error, Query,
+    Error, Query, Scope,
     expression::{Compare, Expression, How, Name},
     field::{self, FIELDS, Field, Kind},
     quantity,
@@ -18,22 +18,22 @@ use super::{
 };
 use crate::document::{nearest, quoted};
 
-type Input<'t> = LocatingSlice<&'t str>;
+pub(super) type Input<'t> = Stateful<LocatingSlice<&'t str>, Scope>;
 type Read<T> = Result<T, Error>;
 
 /// How deep brackets and negations may be nested.
 const DEEPEST: usize = 32;
 
-pub(super) fn parse(text: &str) -> Read<Expression> {
-    whole(text).map_err(|error| error.placed(text))
+pub(super) fn parse(text: &str, scope: Scope) -> Read<Expression> {
+    whole(text, scope).map_err(|error| error.placed(text))
 }
 
-fn whole(text: &str) -> Read<Expression> {
+fn whole(text: &str, scope: Scope) -> Read<Expression> {
     if text.len() > Query::LONGEST {
         let what = format!("a query has at most {} bytes", Query::LONGEST);
         return Err(Error::new(Query::LONGEST..text.len(), what));
     }
-    let input = &mut Input::new(text);
+    let input = &mut Input { input: LocatingSlice::new(text), state: scope };
     blank(input)?;
     if input.is_empty() {
         return Ok(Expression::default());
@@ -132,13 +132,18 @@ fn one(input: &mut Input, depth: usize) -> Read<Expression> {
             }
         };
     }
-    if input.starts_with('"') {
-        return Ok(Expression::Shows(Text::Literal(Literal::new(&string(input)?))));
-    }
-    if opt('~').parse_next(input)?.is_some() {
-        return Ok(Expression::Shows(pattern(input)?));
-    }
-    match word(input)? {
+    let shown = if input.starts_with('"') {
+        Expression::Shows(Text::Literal(Literal::new(&string(input)?)))
+    } else if opt('~').parse_next(input)?.is_some() {
+        Expression::Shows(pattern(input)?)
+    } else {
+        word(input)?
+    };
+    match shown {
+        Expression::Shows(_) if input.state == Scope::Definition => {
+            let what = "what a client shows is not known here: only how it is defined counts";
+            Err(Error::new(at..input.current_token_start(), what).right(defined_fields()))
+        }
         Expression::Not(_) if depth == DEEPEST => Err(too_deep(at..input.current_token_start())),
         word => Ok(word),
     }
@@ -285,6 +290,10 @@ fn sign(input: &mut Input) -> Read<Sign> {
 /// What stands behind a field's name and its sign.
 fn condition(input: &mut Input, name: Name, sign: Sign, at: Range<usize>) -> Read<Expression> {
     let info = name.field.info();
+    if input.state == Scope::Definition && !name.field.is_of_definition() {
+        let what = format!("{name} is not known here: only how a client is defined counts");
+        return Err(Error::new(at, what).right(defined_fields()));
+    }
     let is_figure = matches!(info.kind, Kind::Count | Kind::Time | Kind::Share);
     let fits = match sign {
         Sign::Matches | Sign::MatchesNot => info.kind == Kind::Text,
@@ -309,13 +318,9 @@ fn condition(input: &mut Input, name: Name, sign: Sign, at: Range<usize>) -> Rea
         let values = list(input, &name, |text, _| quantity::read(info.kind, text).map_err(|what| (what, None)))?;
         Expression::Figure { field: name.field, compare, values }
     } else if info.kind == Kind::Choice {
-        let choices = name.field.choices();
         let words = list(input, &name, |text, is_quoted| {
             let word = if is_quoted { Text::Literal(Literal::new(text)) } else { Text::word(text) };
-            match bits(&word, text, &choices) {
-                0 => Err((format!("no {} is {}", info.name, quoted(text)), Some(choice_help(text, &choices)))),
-                bits => Ok((word, bits)),
-            }
+            choice(name.field, word, text)
         })?;
         let bits = words.iter().fold(0, |all, (_, bits)| all | bits);
         Expression::Choice { field: name.field, words: words.into_iter().map(|(word, _)| word).collect(), bits }
@@ -327,6 +332,12 @@ fn condition(input: &mut Input, name: Name, sign: Sign, at: Range<usize>) -> Rea
         Expression::Text { name, how, values }
     };
     Ok(if is_denied { Expression::Not(Box::new(held)) } else { held })
+}
+
+/// What can be asked for where only a client's definition counts.
+fn defined_fields() -> String {
+    let fields = FIELDS.iter().filter(|info| info.field.is_of_definition()).map(|info| info.name);
+    format!("it can be {}", fields.collect::<Vec<_>>().join(", "))
 }
 
 /// Values with commas between them.
@@ -362,6 +373,18 @@ fn list<T>(
         if opt(',').parse_next(input)?.is_none() {
             return Ok(values);
         }
+    }
+}
+
+/// What a word of a closed set stands for.
+///
+/// # Errors
+/// What is wrong, and what would be right.
+pub(super) fn choice(field: Field, word: Text, text: &str) -> Result<(Text, u128), (String, Option<String>)> {
+    let choices = field.choices();
+    match bits(&word, text, &choices) {
+        0 => Err((format!("no {} is {}", field.info().name, quoted(text)), Some(choice_help(text, &choices)))),
+        bits => Ok((word, bits)),
     }
 }
 

@@ -106,6 +106,52 @@ fn a_mistake_is_told_with_its_place_and_what_would_be_right() {
 }
 
 #[test]
+fn where_only_a_definition_counts_nothing_else_can_be_asked_for() {
+    let read = |text| Query::parse_in(text, Scope::Definition);
+    for text in
+        ["", "id:press-* (endpoint=eu-1 or label.site!=hall-3)", "protocol:5 -transport:wss label~^hall address:x"]
+    {
+        assert!(read(text).is_ok(), "{text}");
+        assert!(Query::parse(text).unwrap().is_of_definition(), "{text}");
+    }
+    for (text, place) in [
+        ("id:a state:up", "state"),
+        ("id:a -(why:auth)", "why"),
+        ("id:a or p99>250ms", "p99"),
+        ("id:a probe:off", "probe"),
+        ("id:a hall-3 b", "hall-3"),
+        ("id:a ~^x b", "~^x"),
+        ("id:a \"b c\" d", "\"b c\""),
+    ] {
+        let error = read(text).expect_err(text);
+        assert_eq!(&text[error.at.clone()], place, "{text}");
+        assert!(
+            error.what.ends_with("is not known here: only how a client is defined counts")
+                || error.what.ends_with("is not known here: only how it is defined counts"),
+            "{error}"
+        );
+        assert_eq!(
+            error.right.as_deref(),
+            Some("it can be id, endpoint, address, label.NAME, label, protocol, transport")
+        );
+        assert!(!Query::parse(text).unwrap().is_of_definition(), "{text}");
+    }
+}
+
+#[test]
+fn what_a_table_says_is_a_query_that_reads_the_same() {
+    let query = Query::all([
+        Query::text(Field::Endpoint, None, ["eu-1", "eu-2"]),
+        Query::text(Field::LabelNamed, Some("site"), ["hall 3", "dock-*"]),
+        Query::any(["connection_lost", "certificate"].map(|word| Query::choice(Field::Reason, word).unwrap())),
+    ]);
+    let text = "endpoint=eu-1,eu-2 label.site=\"hall 3\",dock-* (reason:connection_lost or reason:certificate)";
+    assert_eq!((query.to_string().as_str(), Query::parse(text)), (text, Ok(query)));
+    let (what, right) = Query::choice(Field::State, "bakcoff").unwrap_err();
+    assert!(what == "no state is \"bakcoff\"" && right.unwrap().starts_with("did you mean backoff?"));
+}
+
+#[test]
 fn what_may_become_a_query_is_told_from_what_cannot() {
     for text in ["state:", "state:r,", "a or", "(a", "\"a", "p99>", "p99>25", "not", "~", "~[a"] {
         assert!(Query::parse(text).unwrap_err().is_incomplete, "{text}");

@@ -1,55 +1,97 @@
-//! Defines the one match of clients (`match = { … }`): by endpoint, label and ID; who asks it, and what for, is elsewhere.
+//! Defines the one match of clients that a fleet file has (`match = …`), which is a query; who asks it, and what for, is elsewhere.
+
+use std::fmt;
 
 use crate::{
-    fleet::{Client, EndpointKey},
-    text::Scrubbed,
+    event::{Badge, Reason},
+    fleet::{Client, Endpoint, Fleet, ProbeKind, Protocol},
+    query::{Field, Query, Subject},
 };
 
-/// Which clients are meant: those that every key lets through. One that is empty lets all through.
+/// Which clients are meant; all where it says nothing.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Match {
-    /// Any of these.
-    pub endpoints: Vec<EndpointKey>,
-    /// All of these labels, each with any of its values.
-    pub labels: Vec<(Scrubbed, Vec<Scrubbed>)>,
-    /// The whole client ID, where `*` is any text and `?` any one character.
-    pub id: Option<String>,
-}
+pub struct Match(Query);
 
 impl Match {
-    /// Whether it is for a client that is at this endpoint.
-    pub fn is_for(&self, client: &Client, endpoint: EndpointKey) -> bool {
-        let has =
-            |(name, values): &(Scrubbed, Vec<Scrubbed>)| client.labels.get(name).is_some_and(|v| values.contains(v));
-        (self.endpoints.is_empty() || self.endpoints.contains(&endpoint))
-            && self.labels.iter().all(has)
-            && self.id.as_ref().is_none_or(|pattern| is_like(pattern, &client.id))
+    pub fn of(query: Query) -> Match {
+        Match(query)
+    }
+
+    /// Whether it is for a client as it stands.
+    pub fn is_for(&self, client: &impl Subject) -> bool {
+        self.0.matches(client)
+    }
+
+    /// Whether it is for a client of which only the definition counts: at any of its endpoints.
+    pub fn is_for_defined(&self, client: &Client, fleet: &Fleet) -> bool {
+        self.0.matches(&Defined { client, fleet })
+    }
+
+    /// Whether it is for nobody of this fleet, whatever becomes of the clients.
+    pub fn is_for_nobody(&self, fleet: &Fleet) -> bool {
+        self.0.is_of_definition() && !fleet.keys().any(|key| self.is_for_defined(fleet.client(key), fleet))
     }
 }
 
-/// Whether a text is like a pattern. It goes back no further than to the last `*`, so that no pattern is slow.
-fn is_like(pattern: &str, text: &str) -> bool {
-    let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
-    let (mut p, mut t) = (0, 0);
-    // Behind the last `*`, and what of the text is behind what that stands for.
-    let mut back = None;
-    while t < text.len() {
-        match pattern.get(p) {
-            Some('*') => {
-                p += 1;
-                back = Some((p, t));
-            }
-            Some(&c) if c == '?' || c == text[t] => (p, t) = (p + 1, t + 1),
-            _ => match back {
-                Some((behind, from)) => {
-                    (p, t) = (behind, from + 1);
-                    back = Some((behind, t));
-                }
-                None => return false,
-            },
+impl fmt::Display for Match {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A client as it is defined. What it becomes is never asked for: a query that does is none here.
+struct Defined<'f> {
+    client: &'f Client,
+    fleet: &'f Fleet,
+}
+
+impl<'f> Defined<'f> {
+    fn endpoints(&self) -> impl Iterator<Item = &'f Endpoint> {
+        self.client.endpoints.iter().map(|&key| self.fleet.endpoint(key))
+    }
+}
+
+impl Subject for Defined<'_> {
+    fn badge(&self) -> Badge {
+        Badge::Off
+    }
+
+    fn is_down(&self) -> bool {
+        false
+    }
+
+    fn reason(&self) -> Reason {
+        Reason::NotStarted
+    }
+
+    fn protocol(&self) -> Protocol {
+        self.client.settings.protocol
+    }
+
+    fn scheme(&self) -> &'static str {
+        self.fleet.endpoint(self.client.endpoint()).transport.scheme()
+    }
+
+    fn probe(&self) -> ProbeKind {
+        self.client.settings.probe.kind
+    }
+
+    fn text(&self, field: Field, is_it: &mut dyn FnMut(&str) -> bool) -> bool {
+        match field {
+            Field::Id => is_it(&self.client.name),
+            Field::Endpoint => self.endpoints().any(|endpoint| is_it(&endpoint.name)),
+            Field::Address => self.endpoints().any(|endpoint| is_it(&endpoint.address())),
+            _ => false,
         }
     }
-    pattern[p..].iter().all(|&c| c == '*')
+
+    fn label(&self, is_it: &mut dyn FnMut(&str, &str) -> bool) -> bool {
+        self.client.labels.iter().any(|(name, value)| is_it(name, value))
+    }
+
+    fn figure(&self, _: Field) -> Option<u64> {
+        None
+    }
 }
 
 #[cfg(test)]
@@ -57,39 +99,41 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::fleet::Labels;
+    use crate::{
+        fleet::{EndpointKey, Labels},
+        query::Scope,
+        text::Scrubbed,
+    };
 
     #[test]
-    fn patterns() {
-        for (pattern, text, is) in [
-            ("press-*", "press-0001", true),
-            ("press-*", "press", false),
-            ("*", "", true),
-            ("", "", true),
-            ("", "a", false),
-            ("p*-0?01", "press-0001", true),
-            ("p*-0?01", "press-0001x", false),
-            ("*a*b", "xaxaxb", true),
-            ("?", "ß", true),
-            ("a*a*a*a*a*a*b", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", false),
-        ] {
-            assert_eq!(is_like(pattern, text), is, "{pattern} {text}");
-        }
-    }
-
-    #[test]
-    fn every_key_must_let_a_client_through() {
-        let text = Scrubbed::new;
+    fn a_definition_is_asked_of_all_of_its_endpoints_and_nothing_else() {
         let mut client = Client::new("press-1", EndpointKey(0), Arc::default());
+        client.endpoints = [EndpointKey(0), EndpointKey(1)].into();
+        let text = Scrubbed::new;
         client.labels = Arc::new(Labels::from([(text("site"), text("hall-3")), (text("line"), text("7"))]));
-        let is_for = |matching: &Match| matching.is_for(&client, EndpointKey(0));
-        let site = |values: &[&str]| vec![(text("site"), values.iter().map(|v| text(v)).collect())];
-        assert!(is_for(&Match::default()));
-        assert!(is_for(&Match { endpoints: vec![EndpointKey(1), EndpointKey(0)], ..Match::default() }));
-        assert!(!is_for(&Match { endpoints: vec![EndpointKey(1)], ..Match::default() }));
-        assert!(is_for(&Match { labels: site(&["hall-1", "hall-3"]), ..Match::default() }));
-        assert!(!is_for(&Match { labels: site(&["hall-1"]), ..Match::default() }));
-        let both = |id: &str| Match { labels: site(&["hall-3"]), id: Some(id.to_owned()), ..Match::default() };
-        assert!(is_for(&both("press-?")) && !is_for(&both("oven-*")));
+        let fleet = Fleet {
+            name: text("f"),
+            env: None,
+            worker_size: 500,
+            endpoints: vec![Endpoint::new("eu-1", "127.0.0.1", 1883), Endpoint::new("eu-2", "127.0.0.2", 1883)],
+            clients: vec![client],
+        };
+        for (query, is) in [
+            ("", true),
+            ("id:press-*", true),
+            ("id=press", false),
+            ("endpoint:eu-2", true),
+            ("-endpoint:eu-2", false),
+            ("address:127.0.0.2", true),
+            ("label.site=hall-1,hall-3 label:7", true),
+            ("label.site=hall-1 or transport:mqtts", false),
+            ("id~^oven", false),
+        ] {
+            let matching = Match::of(Query::parse_in(query, Scope::Definition).unwrap());
+            assert_eq!(matching.is_for_defined(&fleet.clients[0], &fleet), is, "{query}");
+            assert_eq!(matching.is_for_nobody(&fleet), !is, "{query}");
+        }
+        let may_be = Match::of(Query::parse("id:oven-* state:up").unwrap());
+        assert!(!may_be.is_for_nobody(&fleet), "only time can tell");
     }
 }

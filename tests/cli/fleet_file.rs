@@ -844,8 +844,8 @@ fn every_error_in_metrics_is_told_with_its_place_and_a_hint() {
         "did you mean `label`?",
         "there is no endpoint \"b\"",
         "fleet.toml:9:34",
-        "`id` must be a client ID, with * for any text",
-        "unknown key \"state\" in `match`",
+        "`id` must be a client ID in quotes, with * for any text, or a list of them, not an integer",
+        "`state` is not known here: only how a client is defined counts",
         "`at_most` must be a whole number of clients",
         "6 errors",
     ] {
@@ -853,4 +853,32 @@ fn every_error_in_metrics_is_told_with_its_place_and_a_hint() {
     }
     let picked = format!("{HEAD}[[client]]\nid = \"x\"\nendpoints = [\"a\"]\n[metrics]\nclients = {{ at_most = 2 }}\n");
     assert!(errors(&picked).contains("`clients` has no `match`"));
+}
+
+/// `match` of [metrics], as the sixth key of line 7.
+fn with_match(matching: &str) -> String {
+    format!("{HEAD}[[client]]\nid = \"x\"\nendpoints = [\"a\"]\n[metrics]\nclients = {{ match = {matching} }}\n")
+}
+
+#[test]
+fn a_mistake_in_a_query_is_drawn_at_its_place_in_the_file() {
+    for (matching, column, what, help) in [
+        (r#""id:x idd:y""#, 27, "there is no field \"idd\"", "did you mean id?"),
+        (r#"'id:x (label:"a"'"#, 27, "this bracket is not closed", "put ) at its end"),
+        (r#""id:\"x\" p99>1s""#, 31, "p99 is not known here", "it can be id, endpoint, address"),
+        (r#""id:x state:up""#, 27, "state is not known here", "it can be id"),
+        (r#""id:x or ""#, 30, "a condition is missing here", "for example"),
+    ] {
+        let said = errors(&with_match(matching));
+        assert!(said.contains(&format!("error: {what}")) && said.contains(help), "{said}");
+        assert!(said.contains(&format!("--> fleet.toml:7:{column}\n")), "{matching}: {said}");
+    }
+    // What nobody can be meant by is doubtful, and no mistake.
+    for matching in [r#""id:y*""#, r#"{ id = "y*" }"#] {
+        let loaded = parse(&with_match(matching)).unwrap();
+        let [warning] = loaded.warnings.as_slice() else { panic!("{:?}", loaded.warnings) };
+        let sign = if matching.starts_with('"') { ':' } else { '=' };
+        assert_eq!(warning.title(), format!("`match` is for no client of this fleet: \"id{sign}y*\""));
+    }
+    assert!(errors(&with_match("{ id = [] }")).contains("`id` is an empty list"));
 }
