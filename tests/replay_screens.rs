@@ -63,7 +63,7 @@ async fn live_run(path: &std::path::Path) -> Vec<Marked> {
     let limits = Limits { size: None, age: None };
     let recorder = Recorder::start(path, limits, fleet.clone(), 1, &bus).expect("a recorder");
     let (run, mut shown) = Run::start_shown(fleet.clone(), 7, bus);
-    let run = run.with(None, Some(recorder), None);
+    let run = run.with(None, Some(recorder), None, None);
     let (mut model, mut anchor) = (Model::new(fleet, shown.begin.moment()), shown.begin);
     let (mut instants, mut chapter, mut seconds, begin) = (Vec::new(), 0, 0, Instant::now());
     while chapter < 5 {
