@@ -47,8 +47,7 @@ impl Complaint {
                     more => format!(" ({more} more failures before)"),
                 };
                 (self.told, self.is_failing) = (Some(Instant::now()), true);
-                let text = format!("hook {} {why}{more}; what it was to be told is lost to it", self.hook);
-                self.tell(Level::Warning, &text);
+                self.tell(Level::Warning, &format!("hook {} {why}{more}", self.hook));
             }
         }
     }

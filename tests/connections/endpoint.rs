@@ -128,9 +128,9 @@ async fn a_resolver_that_hangs_stalls_only_its_own_endpoint() {
     for _ in 0..20 {
         let began = Instant::now();
         assert!(prober.ask(is_well, PATIENCE));
-        let news = prober.next().await;
+        let mut news = prober.next().await;
         if news.endpoint == hangs {
-            continue;
+            news = prober.next().await;
         }
         assert!(news.finding.is_ok(), "{news:?}");
         took.push(began.elapsed());

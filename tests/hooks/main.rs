@@ -325,7 +325,12 @@ fn a_hook_has_a_clean_environment_and_no_file_but_its_own_three() {
     let mut broker = Mosquitto::with(Setup { users: vec![("plant".into(), SECRET.into())], ..Setup::default() });
     let text = "exec 3>>seen; tr '\\0' '\\n' < /proc/$$/environ >&3; tr '\\0' ' ' < /proc/$$/cmdline >&3\n\
                 echo >&3; cat >&3; exec 3>&-; exec > fds; ls -l /proc/$$/fd; echo done >> ended";
-    let file = hooked(broker.port(), 2, text, "from = \"up\"\nto = [\"backoff\", \"held\"]\nmode = \"each\"");
+    let file = hooked(
+        broker.port(),
+        2,
+        text,
+        "from = \"up\"\nto = [\"backoff\", \"held\"]\nmode = \"each\"\nmatch = \"id:press-01\"",
+    );
     let given = fs::read_to_string(file.path())
         .unwrap()
         .replace("[defaults]", "[defaults]\nusername = \"plant\"\npassword = { env = \"MQFLEET_PLANT_PASSWORD\" }");
@@ -334,7 +339,7 @@ fn a_hook_has_a_clean_environment_and_no_file_but_its_own_three() {
     let run = Headless::start(&["run", file.path()], &set);
     run.wait_up(2);
     broker.kill9();
-    wait_for(&file, "ended", "both", |text| text.lines().count() == 2);
+    wait_for(&file, "ended", "its end", |text| text == "done\n");
     let seen = read(&file, "seen");
     assert!(seen.contains("MQFLEET_CLIENT=press-01\n") && seen.contains("TZ=Europe/Berlin\n"), "{seen}");
     assert!(!seen.contains(SECRET), "{seen}");
