@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::{format, telling::read_match};
+use super::{format, notifying::Notifiers, telling::read_match};
 use crate::{
     document::{Draft, Report, Table, Value, nearest, quoted},
     event::{Reason, Severity, State},
     fleet::Fleet,
     query::Scope,
-    telling::{AtLeast, Condition, Match, Notifier, Rule},
+    telling::{AtLeast, Condition, Match, Rule},
     text::Scrubbed,
 };
 
@@ -19,7 +19,7 @@ const COUNT_MAX: u64 = 1_000_001;
 /// The ways to say of whom a rule is; it has one of them.
 const CONDITIONS: [&str; 6] = ["state", "slow", "late", "certificate_ends", "reason", "flaps"];
 
-pub(super) fn read(root: &Table<'_>, fleet: &Fleet, notifiers: &[Notifier], report: &mut Report<'_>) -> Vec<Rule> {
+pub(super) fn read(root: &Table<'_>, fleet: &Fleet, notifiers: &Notifiers, report: &mut Report<'_>) -> Vec<Rule> {
     let Some(value) = root.get("alert") else { return Vec::new() };
     if value.is_table() {
         let span = root.key_span("alert").unwrap_or(value.span);
@@ -40,7 +40,7 @@ pub(super) fn read(root: &Table<'_>, fleet: &Fleet, notifiers: &[Notifier], repo
     rules
 }
 
-fn read_rule(table: &Table<'_>, fleet: &Fleet, notifiers: &[Notifier], report: &mut Report<'_>) -> Option<Rule> {
+fn read_rule(table: &Table<'_>, fleet: &Fleet, notifiers: &Notifiers, report: &mut Report<'_>) -> Option<Rule> {
     table.check(format::ALERT, report);
     let name = match table.get("name") {
         Some(value) => {
@@ -194,7 +194,7 @@ fn at_least(value: &Value<'_>, report: &mut Report<'_>) -> Option<AtLeast> {
     }
 }
 
-fn read_notify(value: &Value<'_>, notifiers: &[Notifier], report: &mut Report<'_>) -> Vec<usize> {
+fn read_notify(value: &Value<'_>, notifiers: &Notifiers, report: &mut Report<'_>) -> Vec<usize> {
     let items = match value.is_array() {
         true => value.list(report, "").unwrap_or_default(),
         false => vec![value.clone()],
@@ -202,14 +202,18 @@ fn read_notify(value: &Value<'_>, notifiers: &[Notifier], report: &mut Report<'_
     let mut notify = Vec::new();
     for item in items {
         let Some(name) = item.string(report, "a notifier's kind and name, such as \"mail.ops\"") else { continue };
-        match notifiers.iter().position(|notifier| notifier.name.as_str() == name) {
+        // What is wrong with one is said where that stands.
+        if notifiers.wrong.iter().any(|wrong| wrong == name) {
+            continue;
+        }
+        match notifiers.right.iter().position(|notifier| notifier.name.as_str() == name) {
             Some(place) if notify.contains(&place) => {
                 let title = format!("{} is named twice", quoted(name));
                 report.error(Draft::at(item.span, title).help("once is enough: it is told of each alert once"));
             }
             Some(place) => notify.push(place),
             None => {
-                let help = match nearest(name, notifiers.iter().map(|notifier| notifier.name.as_str())) {
+                let help = match nearest(name, notifiers.right.iter().map(|notifier| notifier.name.as_str())) {
                     Some(near) => format!("did you mean {}?", quoted(near)),
                     None => "each has a table of its own: [notify.mail.ops] is \"mail.ops\"".to_owned(),
                 };

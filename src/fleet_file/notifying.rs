@@ -23,9 +23,16 @@ const WEEK: Duration = Duration::from_secs(7 * 86_400);
 const MESSAGES_MAX: u64 = 1_000_000;
 const KINDS: [&str; 3] = ["webhook", "mail", "exec"];
 
-pub(super) fn read(root: &Table<'_>, report: &mut Report<'_>, around: &Surroundings<'_>) -> Vec<Notifier> {
+/// Those who can be told, and the names of those of whom something is wrong.
+#[derive(Default)]
+pub(super) struct Notifiers {
+    pub right: Vec<Notifier>,
+    pub wrong: Vec<String>,
+}
+
+pub(super) fn read(root: &Table<'_>, report: &mut Report<'_>, around: &Surroundings<'_>) -> Notifiers {
     let example = "[notify.mail.ops], its kind and its name";
-    let mut notifiers = Vec::new();
+    let mut notifiers = Notifiers::default();
     let Some(kinds) = root.get("notify").and_then(|value| value.table(report, "[notify]", example)) else {
         return notifiers;
     };
@@ -52,14 +59,18 @@ pub(super) fn read(root: &Table<'_>, report: &mut Report<'_>, around: &Surroundi
             let repeat = table.get("repeat").and_then(|v| v.duration(report, MINUTE, WEEK));
             let group = table.get("group").and_then(|v| v.duration(report, Duration::ZERO, DAY));
             let resolved = table.get("resolved").and_then(|v| v.boolean(report));
-            notifiers.extend(way.map(|way| Notifier {
+            let Some(way) = way else {
+                notifiers.wrong.push(full.to_string());
+                continue;
+            };
+            notifiers.right.push(Notifier {
                 name: full,
                 way,
                 at_most,
                 repeat: repeat.unwrap_or(Notifier::REPEAT),
                 group: group.unwrap_or(Notifier::GROUP),
                 resolved: resolved.unwrap_or(true),
-            }));
+            });
         }
     }
     notifiers

@@ -16,7 +16,7 @@ pub(super) fn read(root: &Table<'_>, fleet: &Fleet, report: &mut Report<'_>, aro
     let alerts = alerting::read(root, fleet, &notifiers, report);
     let table = root.get("metrics").and_then(|v| v.table(report, "[metrics]", "[metrics]"));
     let metrics = table.map(|table| read_metrics(&table, fleet, report)).unwrap_or_default();
-    Telling { metrics, hooks: hooks::read(root, fleet, report, around), alerts, notifiers }
+    Telling { metrics, hooks: hooks::read(root, fleet, report, around), alerts, notifiers: notifiers.right }
 }
 
 fn read_metrics(table: &Table<'_>, fleet: &Fleet, report: &mut Report<'_>) -> Metrics {

@@ -166,10 +166,10 @@ fn an_alert_is_a_line_as_json_and_as_text() {
         r#"{"type":"alert","ts":"2026-11-22T12:00:31.500Z","alert":"presses down","severity":"critical","status":"firing","since":"2026-11-22T12:00:00.000Z","clients":1,"of":4,"first":["press-0002"],"cause":"connection refused"}"#
     );
     let plain = |event| plain(&fleet, &anchor, event).unwrap();
-    let says = "2026-11-22T12:00:31.500Z alert critical: presses down: 1 of 4 clients (press-0002) for 31 s: connection refused";
+    let says = "2026-11-22T12:00:31.500Z alert critical: presses down: 1 of 4 clients (press-0002) for 32 s: connection refused";
     assert_eq!(plain(&alert), says);
     assert_eq!(
         plain(&over),
-        "2026-11-22T12:00:31.500Z alert critical: presses down: over after 31 s, at most 1 of 4 clients"
+        "2026-11-22T12:00:31.500Z alert critical: presses down: over after 32 s, at most 1 of 4 clients"
     );
 }
