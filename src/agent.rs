@@ -5,8 +5,10 @@
 //! one that asks, until another takes over or it leaves. Nothing listens but a socket in the user's own runtime
 //! folder, and being there is answered by the agent itself: there is no file with a process ID to be wrong.
 
+mod agents;
 mod audit;
 mod client;
+mod merger;
 mod protocol;
 mod reload;
 mod server;
@@ -15,7 +17,9 @@ mod start;
 mod state;
 mod systemd;
 
+pub use agents::{Agents, Farewell, Gone, Here, News, NotDone};
 pub use client::{Attached, Commands, attach};
+pub use merger::TooMany;
 pub use protocol::{Purpose, Reload, Role, Who};
 pub use reload::{Reread, Wrong};
 pub use server::{Options, run, socket_of};

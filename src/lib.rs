@@ -90,7 +90,7 @@
 //! | `csv` | `fleet_file` |
 //! | `fastrand` | `agent`, `check`, `cli`, `demo`, `lifecycle`, `paho`, `transport`, `worker` |
 //! | `foreign_types` | `transport` |
-//! | `futures_util` | `console`, `demo`, `transport`, `wire` |
+//! | `futures_util` | `agent`, `console`, `demo`, `transport`, `wire` |
 //! | `httparse` | `metrics` |
 //! | `humantime` | any |
 //! | `indexmap` | `check`, `demo` |

@@ -10,6 +10,7 @@ mod groups;
 mod heat;
 mod histogram;
 mod insight;
+mod joining;
 mod known;
 mod latencies;
 mod link;

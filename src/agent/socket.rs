@@ -13,6 +13,7 @@ use rustix::{
 };
 use tokio::net::{UnixListener, UnixStream};
 
+use super::merger::TooMany;
 use crate::{stdio, text::Scrubbed, wire::WireError};
 
 /// Why there is no agent to be had.
@@ -38,6 +39,14 @@ pub enum AgentError {
     Target(String),
     #[error("{0}")]
     Ssh(String),
+    #[error("{name} is attached to already, by the name before: name each agent once")]
+    Twice { name: String },
+    #[error("the agent of {name} answers there by now")]
+    Another { name: String },
+    #[error(transparent)]
+    TooMany(#[from] TooMany),
+    #[error("{}", texts.join("\n"))]
+    Each { texts: Vec<String> },
     #[error("there is no group {0:?} on this host, which [agent] group names")]
     Group(String),
 }
@@ -56,6 +65,17 @@ pub enum Target {
         port: Option<u16>,
         name: String,
     },
+}
+
+impl Target {
+    /// The same where it was found without a name: by that of its fleet.
+    pub(super) fn named(self, fleet: &str) -> Target {
+        match self {
+            Target::Only => Target::Name(fleet.to_owned()),
+            Target::Ssh { host, port, name } if name.is_empty() => Target::Ssh { host, port, name: file_name(fleet) },
+            target => target,
+        }
+    }
 }
 
 impl std::str::FromStr for Target {

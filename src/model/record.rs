@@ -72,6 +72,13 @@ impl Record {
         self.past = Past { entered: entered.max(begin), is_idle, outage, ..Past::default() };
     }
 
+    /// Tells it by a clock that is so many microseconds later.
+    pub(super) fn move_by(&mut self, later: i64) {
+        self.past.entered = self.past.entered.moved(later);
+        self.past.outage = self.past.outage.map(|begin| begin.moved(later));
+        self.strip.move_by(later);
+    }
+
     /// What the strip shows of its state: held is only who is in trouble.
     fn seen(&self) -> State {
         match self.state {

@@ -4,6 +4,7 @@ mod choice;
 mod far;
 mod manager;
 mod reload;
+mod several;
 
 use std::{
     fs,
