@@ -10,6 +10,7 @@ mod audit;
 mod client;
 mod merger;
 mod protocol;
+mod records;
 mod reload;
 mod server;
 mod socket;

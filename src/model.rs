@@ -11,6 +11,7 @@ mod heat;
 mod histogram;
 mod insight;
 mod joining;
+mod keeping;
 mod known;
 mod latencies;
 mod link;

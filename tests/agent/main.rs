@@ -3,6 +3,7 @@
 mod choice;
 mod far;
 mod manager;
+mod records;
 mod reload;
 mod several;
 
