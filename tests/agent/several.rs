@@ -190,3 +190,22 @@ fn a_console_outlives_its_only_agent_and_knows_what_it_looked_at() {
     console.assert_restored();
     drop(home);
 }
+
+#[test]
+fn an_agent_that_says_nothing_is_gone_until_it_speaks_again() {
+    let broker = Mosquitto::start();
+    let file = FleetFile::presses(broker.port(), 3);
+    let agent = Agent::start(&file);
+    agent.wait_up(3);
+    let mut console = agent.console(&[]);
+    console.wait_text("● 3 up");
+    process::signal(agent.child.id(), Signal::STOP);
+    console.wait_for("that it is silent", |screen| {
+        screen.contains("it has said nothing for 20 s") && screen.contains("? 3 unk")
+    });
+    process::signal(agent.child.id(), Signal::CONT);
+    console.wait_for("all of it", |screen| screen.contains("● 3 up") && !screen.contains("gone since"));
+    console.press("q");
+    assert_eq!(console.wait_exit().code, 0);
+    agent.end();
+}
