@@ -106,6 +106,7 @@ fn measure(rows: usize, frames: usize, table: &mut Table) -> io::Result<()> {
             bytes_per_second: Some(1_000),
             recording: None,
             attached: None,
+            gone: "",
             timeline: None,
         };
         frame.time(|| terminal.draw(|frame| ui::draw(frame, &model, &context)).map(drop))?;

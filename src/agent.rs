@@ -5,9 +5,12 @@
 //! one that asks, until another takes over or it leaves. Nothing listens but a socket in the user's own runtime
 //! folder, and being there is answered by the agent itself: there is no file with a process ID to be wrong.
 
+mod agents;
 mod audit;
 mod client;
+mod merger;
 mod protocol;
+mod records;
 mod reload;
 mod server;
 mod socket;
@@ -16,7 +19,9 @@ mod state;
 mod systemd;
 mod target;
 
+pub use agents::{Agents, Farewell, Gone, Here, News, NotDone};
 pub use client::{Attached, Commands, attach};
+pub use merger::TooMany;
 pub use protocol::{Purpose, Reload, Role, Who};
 pub use reload::{Reread, Wrong};
 pub use server::{Options, run};

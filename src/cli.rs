@@ -23,13 +23,13 @@ pub use arguments::Cli;
 use arguments::{Command, CtlOrder, DebugLog, Dress, HookOrder, Keep, NotifyOrder, PatientArgs, View, Whom};
 
 use crate::{
-    agent::{self, Purpose, Reread, Target, Wrong},
+    agent::{self, Agents, Purpose, Reread, Target, Wrong},
     alerts::{self, Alerts},
     appearance::Appearance,
     bus::Bus,
     check::{self, Host, Plan},
     clock::Anchor,
-    console::{self, Chosen},
+    console::{self, Chosen, ConsoleError},
     control::{self, Selection},
     debug_log,
     doctor::{self, Patient},
@@ -292,25 +292,24 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             let look = dress.appearance()?;
             block_on(async {
                 let target = agent::start(&file, &fleet.name, keep.arguments()?).await?;
-                console::attached(agent::attach(&target, Purpose::Console).await?, look).await.map_err(Into::into)
+                attached(vec![target], Purpose::Console, &look).await
             })?
         }
-        Command::Attach { target, stdio: true, .. } => {
-            block_on(agent::relay(&target.unwrap_or(Target::Only)))??;
+        Command::Attach { targets, stdio: true, .. } => {
+            block_on(agent::relay(targets.first().unwrap_or(&Target::Only)))??;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Attach { target, read_only, dress, stdio: _ } => {
+        Command::Attach { mut targets, read_only, dress, stdio: _ } => {
             let look = dress.appearance()?;
             let purpose = if read_only { Purpose::Watch } else { Purpose::Console };
             block_on(async {
-                let target = match target {
-                    Some(target) => target,
-                    None => match chosen().await? {
-                        Chosen::One(target) => target,
+                if targets.is_empty() {
+                    match chosen().await? {
+                        Chosen::One(target) => targets.push(target),
                         Chosen::None(code) => return Ok(code),
-                    },
-                };
-                console::attached(agent::attach(&target, purpose).await?, look).await.map_err(Into::into)
+                    }
+                }
+                attached(targets, purpose, &look).await
             })?
         }
         Command::Ls { target, whom, format } => {
@@ -618,6 +617,17 @@ async fn chosen() -> Result<Chosen<Target>> {
     match running.len() {
         0 | 1 => Ok(Chosen::One(Target::Only)), // which says by itself that there is none, or names several
         _ => Ok(console::choose("attach to which fleet?", running).await?),
+    }
+}
+
+/// Shows the fleets of agents. The only one that was replaced by another program meanwhile is attached to by that.
+async fn attached(targets: Vec<Target>, purpose: Purpose, look: &Appearance) -> Result<ExitCode> {
+    loop {
+        let mut agents = Agents::attach(targets.clone(), purpose).await?;
+        match console::attached(&mut agents, look).await {
+            Err(ConsoleError::AgentChanged) => {}
+            shown => return Ok(shown?),
+        }
     }
 }
 

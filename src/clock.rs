@@ -25,6 +25,11 @@ impl Moment {
     pub fn since(self, earlier: Moment) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
     }
+
+    /// It on a clock that is so many microseconds later than this one.
+    pub fn moved(self, later: i64) -> Moment {
+        Moment(self.0.saturating_add_signed(later))
+    }
 }
 
 impl Add<Duration> for Moment {
@@ -63,6 +68,11 @@ impl Anchor {
     /// the same time of other moments as who wrote it.
     pub fn of_line(at: Moment, wall: DateTime<Utc>) -> Anchor {
         Anchor::new(Moment(at.0 - at.0 % 1_000), wall.trunc_subsecs(3))
+    }
+
+    /// It by a clock that is so many microseconds later.
+    pub fn moved(self, later: i64) -> Anchor {
+        Anchor { moment: self.moment.moved(later), wall: self.wall }
     }
 
     /// The moment of the reading.

@@ -23,7 +23,7 @@ pub use screen::exit_on_panic;
 
 use crate::{
     action::{Action, Scope},
-    agent::{Attached, Role},
+    agent::{Agents, Farewell, Gone},
     appearance::Appearance,
     clock::Moment,
     command::Command,
@@ -48,8 +48,10 @@ pub enum ConsoleError {
     Terminal(#[from] io::Error),
     #[error("the engine ended by itself; this is a bug of mqfleet")]
     EngineEnded,
-    #[error("the agent is gone, or the way to it; mqfleet attach shows its fleet again")]
-    AgentLost,
+    #[error("the agent speaks another protocol by now; mqfleet attach shows its fleet again")]
+    AgentChanged,
+    #[error("the agents ended")]
+    AgentsEnded,
 }
 
 /// How a console ended.
@@ -109,24 +111,24 @@ pub async fn run(run: Run, mut live: Live, appearance: Appearance) -> Result<Exi
     Ok(end.code())
 }
 
-/// Shows the fleet of an agent until the operator leaves it; it goes on.
+/// Shows the fleets of agents as one until the operator leaves them; they go on. One that is lost is attached to again.
 ///
 /// # Errors
-/// Where the terminal cannot be used, or the agent goes away.
-pub async fn attached(mut attached: Attached, appearance: Appearance) -> Result<ExitCode, ConsoleError> {
+/// Where the terminal cannot be used, or the only agent is another program by now.
+pub async fn attached(agents: &mut Agents, appearance: &Appearance) -> Result<ExitCode, ConsoleError> {
     let mut signals = Signals::listen()?;
-    let mut model = Model::new(attached.fleet.clone(), attached.begin.moment());
-    let anchor = attached.begin;
-    let known = attached.known.clone();
-    let feed = Feed::Attached(&mut attached, anchor);
-    model.restore(known, feed.now());
-    match show(feed, &mut model, &appearance, &mut signals).await {
-        Err(ConsoleError::AgentLost) => {
-            let why = attached.commands.ended.borrow().clone();
-            let why = why.ok_or(ConsoleError::AgentLost)?;
-            complain(&format!("mqfleet: {} is over: {why}", attached.fleet.name));
-            Ok(ExitCode::SUCCESS)
-        }
+    let anchor = agents.begin();
+    let mut model = Model::new(agents.fleet().clone(), anchor.moment());
+    agents.waiting().for_each(|news| feed::take_in(&mut model, feed::Told::Agent(news)));
+    match show(Feed::Attached(agents, anchor), &mut model, appearance, &mut signals).await {
+        Err(ConsoleError::AgentsEnded) => match agents.farewell() {
+            Some(Farewell::Over(over)) => {
+                over.iter().for_each(|(name, why)| complain(&format!("mqfleet: {name} is over: {why}")));
+                Ok(ExitCode::SUCCESS)
+            }
+            Some(Farewell::Changed) => Err(ConsoleError::AgentChanged),
+            None => Err(ConsoleError::AgentsEnded),
+        },
         shown => Ok(shown?.code()),
     }
 }
@@ -241,16 +243,16 @@ impl Console<'_> {
     /// Gives a command, where that is this console's to do.
     async fn command(&mut self, command: Command) {
         debug!(command = ellipsize(&format!("{command:?}"), 200), "operator wants");
-        match self.feed.role() {
-            // The agent would refuse it, and what was just said is not true then.
-            Some(role) if !role.is_own => {
-                let take_over = self.appearance.keymap.keys(Action::TakeOver).first();
-                let then = take_over.map(|key| format!("; {key} takes over")).unwrap_or_default();
-                let text = format!("not done: {}{then}", words_of_role(role));
-                self.model.say(Level::Warning, text, Moment::now());
-            }
-            _ => self.feed.command(command).await,
+        let not_done = self.feed.command(command).await;
+        if not_done.is_empty() {
+            return;
         }
+        // What was just said is not true then.
+        let take_over = self.appearance.keymap.keys(Action::TakeOver).first();
+        let then = take_over.filter(|_| not_done.iter().any(|part| part.is_others));
+        let then = then.map(|key| format!("; {key} takes over")).unwrap_or_default();
+        let why: Vec<&str> = not_done.iter().map(|part| part.why.as_str()).collect();
+        self.model.say(Level::Warning, format!("not done: {}{then}", why.join(", ")), Moment::now());
     }
 
     /// Gives the terminal back and stops until the shell says otherwise. The workers go on: who is up stays up.
@@ -293,18 +295,23 @@ impl Console<'_> {
         let timeline = self.feed.timeline();
         self.model.set_height(ui::table_height(area, timeline.is_some()));
         let (now, anchor) = (self.feed.now(), self.feed.anchor());
-        let role = self.feed.role().map(words_of_role);
+        let zone = *anchor.local(now).offset();
+        let others = self.feed.others().map(|others| others.join(", "));
+        let clock = |at| anchor.utc(at).with_timezone(&zone).format("%H:%M:%S").to_string();
+        let gone: Vec<String> = self.feed.gone().iter().map(|gone| words_of_gone(gone, clock)).collect();
+        let gone = gone.join("; ");
         let context = ui::Context {
             now,
             anchor,
-            zone: *anchor.local(now).offset(),
+            zone,
             theme: &self.appearance.theme,
             glyphs: self.appearance.glyphs,
             keymap: &self.appearance.keymap,
             widths: facts.widths,
             bytes_per_second: self.model.frozen().is_none().then_some(facts.bytes_per_second),
             recording: self.feed.recording(self.model),
-            attached: role.as_deref(),
+            attached: others.as_deref(),
+            gone: &gone,
             timeline,
         };
         let model = &*self.model;
@@ -317,13 +324,13 @@ impl Console<'_> {
     }
 }
 
-/// What an operator has to know of who commands; nothing where that is this console.
-fn words_of_role(role: Role) -> String {
-    match role.writer {
-        _ if role.is_own => String::new(),
-        Some(who) => format!("{who} commands"),
-        None => "nobody commands".to_owned(),
-    }
+/// That an agent is gone: `agent plant-eu is gone since 12:04:31, trying again in 2 s: the connection was closed`.
+fn words_of_gone(gone: &Gone, clock: impl Fn(Moment) -> String) -> String {
+    let again = match gone.again.as_secs_f64().ceil() as u64 {
+        0 => "trying again".to_owned(),
+        seconds => format!("trying again in {seconds} s"),
+    };
+    format!("agent {} is gone since {}, {again}: {}", gone.name, clock(gone.since), gone.why)
 }
 
 /// When the next frame is due.

@@ -283,6 +283,16 @@ pub enum Condition {
 }
 
 impl Condition {
+    /// It by a clock that is so many microseconds later.
+    pub fn moved(self, later: i64) -> Condition {
+        match self {
+            Condition::Shut { cause, next_probe } => {
+                Condition::Shut { cause, next_probe: next_probe.map(|at| at.moved(later)) }
+            }
+            condition => condition,
+        }
+    }
+
     /// The stable name, as scripts read it.
     pub fn name(&self) -> &'static str {
         match self {

@@ -3,6 +3,7 @@
 mod conversation;
 mod endpoint;
 mod password;
+mod places;
 mod revision;
 mod secret;
 mod settings;
@@ -13,8 +14,9 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 pub use conversation::{Conversation, Message, Subscription, Traffic};
-pub use endpoint::{Endpoint, Proxy, ProxyKind, Tls, TlsMinimum, Transport, WebSocket};
+pub use endpoint::{Agent, Endpoint, Proxy, ProxyKind, Tls, TlsMinimum, Transport, WebSocket};
 pub use password::{Credentials, Password, PasswordCommand, PasswordSource};
+pub use places::Places;
 pub use revision::{Difference, Parts};
 pub use secret::{Secret, in_clear};
 pub use settings::{Probe, ProbeKind, Protocol, Reconnect, Settings, Strategy};
@@ -83,6 +85,19 @@ impl Fleet {
 
     pub fn endpoint(&self, key: EndpointKey) -> &Endpoint {
         &self.endpoints[key.index()]
+    }
+
+    /// Whose client it is, where the fleet is those of several agents.
+    pub fn agent_of(&self, key: ClientKey) -> Option<&Agent> {
+        self.endpoint(self.client(key).endpoint()).agent.as_ref()
+    }
+
+    /// The agents whose fleets it is, in their order; none where it is not those of several.
+    pub fn agents(&self) -> Vec<&Agent> {
+        let mut agents: Vec<&Agent> = self.endpoints.iter().filter_map(|endpoint| endpoint.agent.as_ref()).collect();
+        agents.sort_by_key(|agent| agent.number);
+        agents.dedup_by_key(|agent| agent.number);
+        agents
     }
 
     /// The clients that it has.

@@ -94,7 +94,7 @@
 //! | `csv` | `fleet_file` |
 //! | `fastrand` | `agent`, `check`, `cli`, `demo`, `lifecycle`, `paho`, `transport`, `worker` |
 //! | `foreign_types` | `transport` |
-//! | `futures_util` | `cli`, `console`, `demo`, `transport`, `wire` |
+//! | `futures_util` | `agent`, `cli`, `console`, `demo`, `transport`, `wire` |
 //! | `httparse` | `metrics` |
 //! | `humantime` | any |
 //! | `indexmap` | `check`, `demo` |

@@ -10,6 +10,8 @@ mod groups;
 mod heat;
 mod histogram;
 mod insight;
+mod joining;
+mod keeping;
 mod known;
 mod latencies;
 mod link;

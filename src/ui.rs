@@ -56,8 +56,10 @@ pub struct Context<'a> {
     pub bytes_per_second: Option<u64>,
     /// Whether the run is recorded; `Some(false)` where it was to be, and the disk failed.
     pub recording: Option<bool>,
-    /// Whether the run is an agent's, and who commands it: empty where that is this console.
+    /// Whether the run is an agent's, and who commands it: empty where that is this console alone.
     pub attached: Option<&'a str>,
+    /// Which agents are gone, since when, and what is done about it; empty where none is.
+    pub gone: &'a str,
     /// Where a replay is in its recording; `None` where the run is live.
     pub timeline: Option<Timeline<'a>>,
 }

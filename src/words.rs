@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::{
     clock::Moment,
     event::{Condition, Gate, Order, Reason, Shortfall, State, Transition, WorkerEvent},
-    fleet::{ClientKey, EndpointKey, Fleet, WorkerKey},
+    fleet::{ClientKey, EndpointKey, Fleet},
     model::{Entry, Known, Subject},
     text::Scrubbed,
 };
@@ -41,7 +41,7 @@ pub fn entry(fleet: &Fleet, entry: &Entry) -> String {
             }
             .sentence()
         }
-        Subject::Worker { worker, event, detail } => self::worker(*worker, *event, detail),
+        Subject::Worker { worker, event, detail } => self::worker(&fleet.worker(*worker), *event, detail),
         Subject::Shortfall { first, count: 1 } => shortfall(fleet, first),
         Subject::Shortfall { first, count } => {
             format!("{}; and {} more", shortfall(fleet, first), figures::count(count - 1))
@@ -90,14 +90,13 @@ pub fn shortfall(fleet: &Fleet, shortfall: &Shortfall) -> String {
 }
 
 /// What happened to a worker: `worker 3 died: killed by signal 9; its 250 clients wait; starting it again`.
-pub fn worker(worker: WorkerKey, event: WorkerEvent, detail: &Scrubbed) -> String {
+pub fn worker(who: &str, event: WorkerEvent, detail: &Scrubbed) -> String {
     let why = if detail.is_empty() { String::new() } else { format!(": {detail}") };
-    let n = worker.0;
     match event {
-        WorkerEvent::Started => format!("worker {n} started{why}"),
-        WorkerEvent::Silent => format!("worker {n} has been silent {detail}"),
-        WorkerEvent::Died => format!("worker {n} died{why}"),
-        WorkerEvent::Restarted => format!("worker {n} is back{why}"),
+        WorkerEvent::Started => format!("{who} started{why}"),
+        WorkerEvent::Silent => format!("{who} has been silent {detail}"),
+        WorkerEvent::Died => format!("{who} died{why}"),
+        WorkerEvent::Restarted => format!("{who} is back{why}"),
     }
 }
 
@@ -113,6 +112,9 @@ pub fn reason(reason: Reason, detail: &str) -> String {
 /// Why a client is in its state, from the longest form to the shortest. What is well needs no reason.
 pub fn why(known: &Known, key: ClientKey, now: Moment) -> Vec<String> {
     let row = known.row(key);
+    if row.is_unknown {
+        return vec![format!("its agent is gone, {}", row.detail), "its agent is gone".to_owned()];
+    }
     let words = row.reason.words();
     let full = reason(row.reason, &row.detail);
     match row.state {
@@ -403,10 +405,10 @@ mod tests {
     fn workers() {
         let why = Scrubbed::new("killed by signal 9; its 250 clients wait");
         let says = "worker 3 died: killed by signal 9; its 250 clients wait";
-        assert_eq!(worker(WorkerKey(3), WorkerEvent::Died, &why), says);
+        assert_eq!(worker("worker 3", WorkerEvent::Died, &why), says);
         let how = Scrubbed::new("for 5 s (stopped, or hung)");
         let says = "worker 3 has been silent for 5 s (stopped, or hung)";
-        assert_eq!(worker(WorkerKey(3), WorkerEvent::Silent, &how), says);
-        assert_eq!(worker(WorkerKey(3), WorkerEvent::Restarted, &Scrubbed::default()), "worker 3 is back");
+        assert_eq!(worker("worker 3", WorkerEvent::Silent, &how), says);
+        assert_eq!(worker("worker 3", WorkerEvent::Restarted, &Scrubbed::default()), "worker 3 is back");
     }
 }

@@ -230,6 +230,7 @@ fn screen(model: &mut Model, width: u16, height: u16, now: Moment, anchor: Ancho
         bytes_per_second: None,
         recording: None,
         attached: None,
+        gone: "",
         timeline: None,
     };
     let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("a terminal");

@@ -7,7 +7,7 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite},
     process::Child,
     sync::{mpsc, oneshot, watch},
-    time::timeout,
+    time::{Instant, sleep_until, timeout},
 };
 
 use super::{
@@ -51,8 +51,17 @@ impl Attached {
 pub struct Commands {
     orders: mpsc::Sender<Order>,
     pub role: watch::Receiver<Role>,
-    /// Why the agent ended, where it said so.
-    pub ended: watch::Receiver<Option<Scrubbed>>,
+    /// Why nothing comes any more, once that is so.
+    pub ended: watch::Receiver<Option<End>>,
+}
+
+/// How the link to an agent ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The agent ended, and said why.
+    Over(Scrubbed),
+    /// It is gone, or the way to it.
+    Lost(Scrubbed),
 }
 
 /// What is said to an agent, and who waits for its answer, if anybody.
@@ -99,24 +108,49 @@ impl Commands {
 /// The longest that an agent may take to answer at first.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// An agent that has not said so long what time it is, or the way to it, is gone: it does so every second.
+const SILENCE: Duration = Duration::from_secs(20);
+
 /// Attaches to an agent.
 ///
 /// # Errors
 /// Where there is none, or it speaks another protocol; what to do then is said.
 pub async fn attach(target: &Target, purpose: Purpose) -> Result<Attached, AgentError> {
+    reach(target, purpose, false).await
+}
+
+/// The same from a console that has the terminal: nobody is asked for anything, and no other program is executed.
+///
+/// # Errors
+/// Likewise.
+pub(super) async fn attach_again(target: &Target, purpose: Purpose) -> Result<Attached, AgentError> {
+    let reached = timeout(PATIENCE, reach(target, purpose, true)).await;
+    reached.unwrap_or_else(|_| Err(AgentError::Wire(WireError::Closed)))
+}
+
+async fn reach(target: &Target, purpose: Purpose, is_again: bool) -> Result<Attached, AgentError> {
     if let Target::Ssh { host, port, name } = target {
-        return over_ssh(host, *port, name, purpose).await;
+        return over_ssh(host, *port, name, purpose, is_again).await;
     }
     let stream = socket::connect(target).await?;
     // Only what this user, or root, runs is executed in its place.
     let peer = stream.peer_cred().ok().filter(|peer| [0, geteuid().as_raw()].contains(&peer.uid()));
-    let process = peer.and_then(|peer| peer.pid());
+    let process = peer.and_then(|peer| peer.pid()).filter(|_| !is_again);
     let (read, write) = stream.into_split();
     greet(read, write, Far::Process(process), purpose).await
 }
 
-async fn over_ssh(host: &str, port: Option<u16>, name: &str, purpose: Purpose) -> Result<Attached, AgentError> {
+async fn over_ssh(
+    host: &str,
+    port: Option<u16>,
+    name: &str,
+    purpose: Purpose,
+    is_again: bool,
+) -> Result<Attached, AgentError> {
     let mut ssh = tokio::process::Command::new("ssh");
+    if is_again {
+        ssh.args(["-o", "BatchMode=yes"]);
+    }
     if let Some(port) = port {
         ssh.arg("-p").arg(port.to_string());
     }
@@ -263,7 +297,7 @@ struct Link<R> {
     receiver: wire::Receiver<R>,
     bus: Bus,
     role: watch::Sender<Role>,
-    ended: watch::Sender<Option<Scrubbed>>,
+    ended: watch::Sender<Option<End>>,
     fleet: Arc<Fleet>,
     ahead: i64,
     /// Who waits for an answer, in the order of what was asked.
@@ -273,13 +307,11 @@ struct Link<R> {
 
 impl<R: AsyncRead + Unpin> Link<R> {
     async fn run(mut self, mut orders: mpsc::Receiver<Order>, outgoing: mpsc::Sender<ToAgent>) {
-        loop {
+        let mut heard = Instant::now();
+        let lost = loop {
             let done = tokio::select! {
-                said = self.receiver.recv::<FromAgent>() => match said {
-                    Ok(FromAgent::Fleet(count)) => self.take_fleet(count).await.is_some(),
-                    Ok(said) => self.take_in(said),
-                    Err(_) => break,
-                },
+                // Orders are few; and what waits is heard before the time is up, after a stop of this process.
+                biased;
                 // Writing is another task's: an agent that waits for us to read would wait for ever for who only writes.
                 order = async { Some((outgoing.reserve().await.ok()?, orders.recv().await?)) } => match order {
                     Some((room, (order, answer))) => {
@@ -287,13 +319,30 @@ impl<R: AsyncRead + Unpin> Link<R> {
                         room.send(order);
                         true
                     }
-                    None => break,
+                    None => break "the connection was closed".to_owned(),
                 },
+                said = self.receiver.recv::<FromAgent>() => {
+                    heard = Instant::now();
+                    match said {
+                        Ok(FromAgent::Fleet(count)) => self.take_fleet(count).await.is_some(),
+                        Ok(said) => self.take_in(said),
+                        Err(WireError::Closed) => break "the connection was closed".to_owned(),
+                        Err(error) => break error.to_string(),
+                    }
+                }
+                () = sleep_until(heard + SILENCE) => {
+                    break format!("it has said nothing for {} s", SILENCE.as_secs());
+                }
             };
             if !done {
-                break;
+                break "what it says makes no sense".to_owned();
             }
-        }
+        };
+        self.ended.send_if_modified(|ended| {
+            let is_news = ended.is_none();
+            ended.get_or_insert_with(|| End::Lost(Scrubbed::new(&lost)));
+            is_news
+        });
         self.bus.close();
     }
 
@@ -340,7 +389,7 @@ impl<R: AsyncRead + Unpin> Link<R> {
                 }
             }
             FromAgent::Ended(why) => {
-                self.ended.send_replace(Some(why));
+                self.ended.send_replace(Some(End::Over(why)));
                 return false;
             }
             FromAgent::Snapshot { .. } | FromAgent::Fleet(_) => return false,

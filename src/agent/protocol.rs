@@ -108,6 +108,13 @@ pub struct Role {
     pub is_own: bool,
 }
 
+impl Role {
+    /// Who commands, for who does not: `ops (pts/3) commands`.
+    pub fn words(&self) -> String {
+        self.writer.as_ref().map_or("nobody commands".to_owned(), |who| format!("{who} commands"))
+    }
+}
+
 /// Somebody who is attached, as the kernel says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Who {

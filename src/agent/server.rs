@@ -18,6 +18,7 @@ use tokio_util::bytes::Bytes;
 use super::{
     audit::{self, Audit},
     protocol::{EVENTS, FromAgent, Hello, PIECE, PROTOCOL, Purpose, Reload, Role, ToAgent, Who},
+    records,
     reload::{Reread, Wrong},
     socket::{self, AgentError, Listening},
     state::{State, Wishes},
@@ -105,7 +106,9 @@ where
     let audit = Audit::open(&state.audit()).context("cannot open the audit log")?;
     let fleet = Arc::new(wishes.apply(fleet));
     let begin = Anchor::now();
-    let bus = Bus::keeping(begin, Known::new(fleet.clone(), begin.moment()));
+    let mut known = Known::new(fleet.clone(), begin.moment());
+    let unusable = records::recall(&state, &mut known, begin.moment());
+    let bus = Bus::keeping(begin, known);
     let with_kept = keep(&fleet, &bus, state.folder())?;
     let said = bus.subscribe("agent");
     let orders = wishes.orders(&fleet);
@@ -113,6 +116,7 @@ where
     for order in orders {
         let _ = run.commands().send(order).await;
     }
+    let records = state.clone();
     let shared = Arc::new(Shared {
         commands: run.commands(),
         workers: run.workers(),
@@ -130,6 +134,10 @@ where
     let (path, known_as) = claim.place();
     stdio::complain(&format!("mqfleet: agent of {name}, at {}; mqfleet attach {known_as}", path.display()));
     shared.manager.tell("READY=1");
+    if let Some(words) = unusable {
+        shared.notice(Level::Warning, &words);
+    }
+    let keeping = tokio::spawn(records::keep(shared.clone(), records.clone()));
     let beat = tokio::spawn(beat(said, shared.clone()));
     let by_signal = shared.clone();
     let reloading = tokio::spawn(async move {
@@ -148,6 +156,11 @@ where
         error = accept(&listening, &shared) => return Err(error.into()),
     };
     reloading.abort();
+    keeping.abort();
+    // Before all of them are told to disconnect.
+    if let Err(error) = records::write(&shared, &records).await {
+        stdio::complain(&format!("mqfleet: a restart will not know the clients' records: {error}"));
+    }
     // Nobody else comes. That no other agent of the fleet begins before this one's clients have left is its claim's matter.
     drop(listening);
     // A service that is stopped by its manager ended as it should.

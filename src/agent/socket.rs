@@ -16,7 +16,7 @@ use rustix::{
 };
 use tokio::net::{UnixListener, UnixStream};
 
-use super::target::Target;
+use super::{merger::TooMany, target::Target};
 use crate::{stdio, text::Scrubbed, wire::WireError};
 
 /// Why there is no agent to be had.
@@ -48,6 +48,14 @@ pub enum AgentError {
     Target(String),
     #[error("{0}")]
     Ssh(String),
+    #[error("{name} is attached to already, by the name before: name each agent once")]
+    Twice { name: String },
+    #[error("the agent of {name} answers there by now")]
+    Another { name: String },
+    #[error(transparent)]
+    TooMany(#[from] TooMany),
+    #[error("{}", texts.join("\n"))]
+    Each { texts: Vec<String> },
     #[error("there is no group {0:?} on this host, which [agent] group names")]
     Group(String),
 }

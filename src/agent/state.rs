@@ -98,6 +98,7 @@ impl Wishes {
 }
 
 /// The folder where it is kept.
+#[derive(Clone)]
 pub(super) struct State {
     folder: PathBuf,
 }
@@ -148,7 +149,11 @@ impl State {
         self.write("wishes.json", &serde_json::to_vec_pretty(wishes)?)
     }
 
-    fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    pub(super) fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
         match private::read(&self.folder.join(name)) {
             Ok(mut file) => {
                 let mut bytes = Vec::new();
@@ -160,7 +165,8 @@ impl State {
         }
     }
 
-    fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+    /// Writes a file: whenever the program or the host dies, the old one or the new one is there, whole.
+    pub(super) fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let (path, new) = (self.folder.join(name), self.folder.join(format!("{name}.new")));
         match fs::remove_file(&new) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

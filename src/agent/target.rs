@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::socket::{AgentError, is_plain};
+use super::socket::{AgentError, file_name, is_plain};
 
 /// Which agent is meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +18,17 @@ pub enum Target {
         port: Option<u16>,
         name: String,
     },
+}
+
+impl Target {
+    /// The same where it was found without a name: by that of its fleet.
+    pub(super) fn named(self, fleet: &str) -> Target {
+        match self {
+            Target::Only => Target::Name(fleet.to_owned()),
+            Target::Ssh { host, port, name } if name.is_empty() => Target::Ssh { host, port, name: file_name(fleet) },
+            target => target,
+        }
+    }
 }
 
 impl std::str::FromStr for Target {

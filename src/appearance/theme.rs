@@ -146,6 +146,7 @@ impl Theme {
             Badge::Rejected => self.rejected,
             Badge::Backoff | Badge::Dead | Badge::Failed => self.failed,
             Badge::Off => self.off,
+            Badge::Unknown => self.warning,
         }
     }
 

@@ -86,11 +86,11 @@ pub(super) enum Command {
         #[command(flatten)]
         dress: Dress,
     },
-    /// Show the fleet of an agent in the console; q leaves it, and it goes on
+    /// Show the fleet of an agent in the console, or those of several as one; q leaves them, and they go on
     Attach {
-        /// The fleet's name, the path of an agent's socket, or `ssh://[USER@]HOST[:PORT]/NAME`; nothing for the only one, or
-        /// a list to choose from
-        target: Option<Target>,
+        /// The fleet's name, the path of an agent's socket, or `ssh://[USER@]HOST[:PORT]/NAME`, of each agent; nothing for
+        /// the only one, or a list to choose from
+        targets: Vec<Target>,
         /// Look only: the agent refuses whatever this console would change
         #[arg(long)]
         read_only: bool,

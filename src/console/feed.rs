@@ -2,7 +2,7 @@
 
 use crate::{
     action::Scope,
-    agent::{Attached, Role},
+    agent::{Agents, Gone, Here, News as AgentNews, NotDone},
     clock::{Anchor, Moment},
     command::{Command, Playback},
     console::ConsoleError,
@@ -16,14 +16,16 @@ use crate::{
 pub(super) enum Feed<'a> {
     /// With what the wall clock said when the last second was over.
     Live(&'a mut Live, Anchor),
-    /// A run in an agent, likewise.
-    Attached(&'a mut Attached, Anchor),
+    /// The runs of agents, likewise.
+    Attached(&'a mut Agents, Anchor),
     Recorded(&'a mut Player),
 }
 
 /// What came from a feed.
 pub(super) enum Told {
     Events(Vec<Event>),
+    /// That an agent came or went.
+    Agent(AgentNews),
     Played(News),
 }
 
@@ -53,7 +55,7 @@ impl Feed<'_> {
     pub(super) fn now(&self) -> Moment {
         match self {
             Feed::Live(..) => Moment::now(),
-            Feed::Attached(attached, _) => attached.now(),
+            Feed::Attached(agents, _) => agents.now(),
             Feed::Recorded(player) => player.now(),
         }
     }
@@ -74,37 +76,49 @@ impl Feed<'_> {
                 events.iter().for_each(|event| event.set_clock(anchor));
                 Ok(Told::Events(events))
             }
-            Feed::Attached(attached, anchor) => {
-                let events = attached.events.next().await.ok_or(ConsoleError::AgentLost)?;
-                events.iter().for_each(|event| event.set_clock(anchor));
-                Ok(Told::Events(events))
-            }
+            Feed::Attached(agents, anchor) => match agents.next().await.ok_or(ConsoleError::AgentsEnded)? {
+                AgentNews::Events(events) => {
+                    events.iter().for_each(|event| event.set_clock(anchor));
+                    Ok(Told::Events(events))
+                }
+                news => Ok(Told::Agent(news)),
+            },
             Feed::Recorded(player) => Ok(Told::Played(player.next().await)),
         }
     }
 
-    pub(super) async fn command(&self, command: Command) {
+    /// Gives a command, as far as that is this console's to do; says what was not done.
+    pub(super) async fn command(&self, command: Command) -> Vec<NotDone> {
         match self {
             Feed::Live(live, _) => {
                 let _ = live.commands.send(command).await; // a run that has ended ends its events
+                Vec::new()
             }
-            Feed::Attached(attached, _) => attached.commands.give(command).await,
-            Feed::Recorded(_) => {}
+            Feed::Attached(agents, _) => agents.give(command).await,
+            Feed::Recorded(_) => Vec::new(),
         }
     }
 
     /// Wants to be who commands.
     pub(super) async fn take_over(&self) {
-        if let Feed::Attached(attached, _) = self {
-            attached.commands.take_over().await;
+        if let Feed::Attached(agents, _) = self {
+            agents.take_over().await;
         }
     }
 
-    /// Who commands the fleet, where that is not for this console alone to say.
-    pub(super) fn role(&self) -> Option<Role> {
+    /// Who else commands, where it is not for this console alone to say.
+    pub(super) fn others(&self) -> Option<Vec<String>> {
         match self {
-            Feed::Attached(attached, _) => Some(attached.commands.role.borrow().clone()),
+            Feed::Attached(agents, _) => Some(agents.others()),
             Feed::Live(..) | Feed::Recorded(_) => None,
+        }
+    }
+
+    /// The agents that are gone.
+    pub(super) fn gone(&self) -> Vec<Gone> {
+        match self {
+            Feed::Attached(agents, _) => agents.gone(),
+            Feed::Live(..) | Feed::Recorded(_) => Vec::new(),
         }
     }
 
@@ -146,7 +160,14 @@ impl Feed<'_> {
 /// Lets the model know what came.
 pub(super) fn take_in(model: &mut Model, told: Told) {
     match told {
-        Told::Events(events) => events.iter().for_each(|event| model.apply(event)),
+        Told::Events(events) | Told::Agent(AgentNews::Events(events)) => {
+            events.iter().for_each(|event| model.apply(event));
+        }
+        Told::Agent(AgentNews::Here(here)) => {
+            let Here { fleet, known, places, gone, at } = *here;
+            model.take_in(&fleet, known, &places, gone, at);
+        }
+        Told::Agent(AgentNews::Gone(places, at)) => model.lose(&places, at),
         Told::Played(News::Entries(entries)) => {
             entries.into_iter().for_each(|entry| model.apply(&entry.event()));
         }

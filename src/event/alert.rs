@@ -2,7 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{clock::Moment, fleet::ClientKey, text::Scrubbed};
+use crate::{
+    clock::Moment,
+    fleet::{ClientKey, Places},
+    text::Scrubbed,
+};
 
 /// What a rule about clients says of them now.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -31,6 +35,13 @@ impl Alert {
     /// Whether it is about clients that a fleet of so many has.
     pub fn fits(&self, clients: usize) -> bool {
         self.first.len() <= Alert::FIRST && self.first.iter().all(|client| client.index() < clients)
+    }
+
+    /// It where several agents may have a rule of the same name.
+    pub fn moved(self, places: &Places) -> Alert {
+        let rule = Scrubbed::new(&places.told(&self.rule));
+        let first = self.first.into_iter().map(|client| places.client(client)).collect();
+        Alert { rule, since: self.since.moved(places.later), first, ..self }
     }
 
     /// The stable name of where it stands, as scripts and receivers read it.

@@ -24,10 +24,12 @@ pub enum Badge {
     Rejected,
     Failed,
     Off,
+    /// Nothing is known of it: its agent is gone.
+    Unknown,
 }
 
 impl Badge {
-    pub const ALL: [Badge; 11] = [
+    pub const ALL: [Badge; 12] = [
         Badge::Up,
         Badge::Slow,
         Badge::Mute,
@@ -39,6 +41,7 @@ impl Badge {
         Badge::Rejected,
         Badge::Failed,
         Badge::Off,
+        Badge::Unknown,
     ];
     /// The columns of the longest word.
     pub const WORD_WIDTH: usize = 4;
@@ -73,6 +76,7 @@ impl Badge {
             Badge::Rejected => "rej",
             Badge::Failed => "fail",
             Badge::Off => "off",
+            Badge::Unknown => "unk",
         }
     }
 
@@ -85,6 +89,7 @@ impl Badge {
             Badge::Backoff => "backoff",
             Badge::Rejected => "rejected",
             Badge::Failed => "failed",
+            Badge::Unknown => "unknown",
             _ => self.word(),
         };
         [self.word(), whole]

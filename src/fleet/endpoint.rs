@@ -26,6 +26,17 @@ pub struct Endpoint {
     pub max_connecting: u32,
     /// Whether the fleet file has it no longer.
     pub is_gone: bool,
+    /// Whose it is, in a fleet that is those of several agents.
+    #[serde(skip)]
+    pub agent: Option<Agent>,
+}
+
+/// One of several agents whose fleets are looked at as one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Agent {
+    /// Its number among them, from 0.
+    pub number: u16,
+    pub name: Scrubbed,
 }
 
 impl Endpoint {
@@ -46,6 +57,7 @@ impl Endpoint {
             connect_rate: Self::CONNECT_RATE,
             max_connecting: Self::MAX_CONNECTING,
             is_gone: false,
+            agent: None,
         }
     }
 

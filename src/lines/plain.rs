@@ -31,7 +31,7 @@ pub fn plain(fleet: &Fleet, anchor: &Anchor, event: &Event) -> Option<String> {
             let _ = write!(line, " {count} samples lost: a queue was full");
         }
         What::Worker { worker, event, detail } => {
-            let _ = write!(line, " {}", words::worker(*worker, *event, detail));
+            let _ = write!(line, " {}", words::worker(&fleet.worker(*worker), *event, detail));
         }
         What::Notice { level, text } => {
             let _ = write!(line, " {}: {text}", level_name(*level));

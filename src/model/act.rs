@@ -125,6 +125,10 @@ impl Model {
             Action::Repaint => return Effect::Repaint,
             Action::Suspend => return Effect::Suspend,
             Action::TakeOver => return Effect::TakeOver,
+            Action::EndFleet if !self.fleet().agents().is_empty() => {
+                let text = "these are several fleets: attach to one alone to end it".to_owned();
+                self.say(Level::Info, text, now);
+            }
             Action::EndFleet => {
                 let typed = Typed { wanted: self.fleet().name.to_string(), input: Input::default() };
                 let (states, wish) = (*self.live.totals(), Wish::End);

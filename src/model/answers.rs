@@ -7,7 +7,10 @@ use serde::{Deserialize, Serialize};
 use crate::{
     clock::Moment,
     event::{Counts, Part, Window},
-    model::histogram::{BUCKETS, Histogram, bucket_of, corrected, micros, quantile},
+    model::{
+        histogram::{BUCKETS, Histogram, bucket_of, corrected, micros, quantile},
+        trend::turns,
+    },
 };
 
 /// The answers of the last [`Answers::PARTS`] parts, the present one begun. A part is as long as
@@ -132,6 +135,15 @@ impl Answers {
     /// Answers over another connection are not compared with those over the last one.
     pub(super) fn reconnect(&mut self) {
         self.last = 0;
+    }
+
+    /// Tells them by a clock that is so many microseconds later, as far as whole parts can say that.
+    pub(super) fn move_by(&mut self, later: i64) {
+        let by = turns(later, self.width);
+        let places = by.rem_euclid(Self::PARTS as i64) as usize;
+        self.newest = self.newest.saturating_add_signed(by);
+        self.tallies.rotate_right(places);
+        self.buckets.iter_mut().for_each(|bucket| bucket.counts.rotate_right(places));
     }
 
     /// Brings the window up to `now`, and says which part that is in.

@@ -32,6 +32,9 @@ impl<'k> Facts<'k> {
     /// Whether `is_it` is true of the reason, or of a part of it, as the row shows it; what is well shows none.
     fn why(&self, is_it: &mut dyn FnMut(&str) -> bool) -> bool {
         let row = self.row;
+        if row.is_unknown {
+            return is_it("its agent is gone") || is_it(&row.detail);
+        }
         let next = match row.state {
             State::Up => return row.slow.is_some_and(|slow| is_it(slow.words())),
             State::Connecting if row.reason == Reason::Start => return false,
@@ -71,7 +74,11 @@ impl Subject for Facts<'_> {
     fn text(&self, field: Field, is_it: &mut dyn FnMut(&str) -> bool) -> bool {
         match field {
             Field::Id => is_it(&self.client().name),
-            Field::Endpoint => is_it(&self.known.fleet().endpoint(self.row.endpoint).name),
+            Field::Endpoint => {
+                // Its agent is where it is, too.
+                let agent = self.known.fleet().agent_of(self.key);
+                is_it(&self.known.fleet().endpoint(self.row.endpoint).name) || agent.is_some_and(|a| is_it(&a.name))
+            }
             Field::Address => is_it(&self.known.fleet().endpoint(self.row.endpoint).address()),
             Field::Why => self.why(is_it),
             _ => false,

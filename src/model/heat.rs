@@ -49,6 +49,14 @@ impl Slice {
         slice
     }
 
+    fn add(&mut self, other: &Slice) {
+        self.counts.resize(self.counts.len().max(other.counts.len()), 0);
+        for (count, more) in self.counts.iter_mut().zip(&other.counts) {
+            *count = count.saturating_add(*more);
+        }
+        self.lost = self.lost.saturating_add(other.lost);
+    }
+
     fn clear(&mut self) {
         self.counts.fill(0);
         self.lost = 0;
@@ -94,6 +102,22 @@ impl Heat {
         self.slices.fill(Slice::default());
         for (told, slice) in told.slices.iter().rev().zip((0..=self.newest).rev()).take(Self::SLICES) {
             self.slices[slice as usize % Self::SLICES] = Slice::of(told);
+        }
+    }
+
+    /// Adds another one, from `begin` on, whose clock is so many microseconds earlier.
+    pub(super) fn add(&mut self, other: &Heat, later: i64, begin: Moment) {
+        let first = other.newest.saturating_sub(Self::SLICES as u64 - 1);
+        for number in first..=other.newest {
+            let slice = &other.slices[number as usize % Self::SLICES];
+            let at = Moment(number.saturating_mul(Self::WIDTH.as_micros() as u64)).moved(later);
+            if at < begin || *slice == Slice::default() {
+                continue;
+            }
+            self.advance(at);
+            if slice_of(at) + Self::SLICES as u64 > self.newest {
+                self.slices[slice_of(at) as usize % Self::SLICES].add(slice);
+            }
         }
     }
 

@@ -38,7 +38,7 @@ pub(super) struct EndpointRow {
     /// What its broker says when it accepts a client, the times left out; of the last client.
     pub(super) terms: Option<Arc<Connack>>,
     /// Since when it has answered hardly anybody who is connected to it.
-    silent: Option<Moment>,
+    pub(super) silent: Option<Moment>,
 }
 
 /// All that is known of a fleet.
@@ -49,19 +49,19 @@ pub struct Known {
     pub(super) rows: Vec<Row>,
     pub(super) totals: Totals,
     /// The same for each endpoint, as of the last [`Known::look`].
-    by_endpoint: Vec<Totals>,
-    pulse: Pulse,
-    log: Log,
+    pub(super) by_endpoint: Vec<Totals>,
+    pub(super) pulse: Pulse,
+    pub(super) log: Log,
     pub(super) endpoints: Vec<EndpointRow>,
     /// The subscriptions, of clients that are up, that are less than was asked for.
     pub(super) shortfalls: HashMap<ClientKey, Vec<Shortfall>>,
     pub(super) trouble: Option<Scrubbed>,
     /// The alerts that fire, by their rules' names, each since when that is told.
     pub(super) alerts: BTreeMap<Scrubbed, (Moment, Alert)>,
-    recording: Option<bool>,
+    pub(super) recording: Option<bool>,
     pub(super) samples_lost: u64,
     /// Probes that were never answered.
-    probes_lost: u64,
+    pub(super) probes_lost: u64,
     pub(super) received: u64,
     pub(super) published: u64,
     pub(super) worker_deaths: u32,
@@ -75,9 +75,9 @@ pub struct Known {
     /// Since when everybody is up who should be, and well.
     well: Option<Moment>,
     /// Counts events, so that a reader can tell whether anything changed.
-    changes: u64,
+    pub(super) changes: u64,
     /// Counts transitions among them.
-    steps: u64,
+    pub(super) steps: u64,
 }
 
 impl Known {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     clock::Moment,
     event::{FleetStanding, Slices},
-    fleet::{Fleet, ProbeKind, Settings},
+    fleet::{Fleet, Places, ProbeKind, Settings},
     model::{
         groups::Groups,
         heat::Heat,
@@ -33,6 +33,23 @@ impl Rolling {
         }
         self.newest = self.newest.max(part);
         &mut self.parts[self.newest as usize % Self::PARTS]
+    }
+
+    /// Adds another one, from `begin` on, whose parts are `theirs` wide and whose clock is so many microseconds
+    /// earlier; these parts are `ours` wide.
+    fn add(&mut self, other: &Rolling, (theirs, ours): (u64, u64), later: i64, begin: Moment) {
+        let first = other.newest.saturating_sub(Self::PARTS as u64 - 1);
+        for number in first..=other.newest {
+            let at = Moment(number.saturating_mul(theirs)).moved(later);
+            let (part, answers) = (at.0 / ours, &other.parts[number as usize % Self::PARTS]);
+            if at < begin || answers.is_empty() {
+                continue;
+            }
+            self.advance(part);
+            if part + Self::PARTS as u64 > self.newest {
+                self.parts[part as usize % Self::PARTS].merge(answers);
+            }
+        }
     }
 
     fn tell(&self) -> Slices {
@@ -108,6 +125,26 @@ impl Latencies {
         self.by_endpoint.resize(fleet.endpoints.len(), none.clone());
         let rolling = |group| before.place_of(group).and_then(|n| self.by_group.get(n)).unwrap_or(&none).clone();
         self.by_group = groups.all().iter().map(rolling).collect();
+    }
+
+    /// Adds what was measured by one agent of several, from `begin` on.
+    pub(super) fn add(
+        &mut self,
+        other: &Latencies,
+        places: &Places,
+        (theirs, groups): (&Groups, &Groups),
+        begin: Moment,
+    ) {
+        let (widths, later) = ((other.width, self.width), places.later);
+        for (rolling, place) in other.by_endpoint.iter().zip(&places.endpoints) {
+            self.by_endpoint[place.index()].add(rolling, widths, later, begin);
+        }
+        for (rolling, group) in other.by_group.iter().zip(theirs.all()) {
+            if let Some(place) = groups.place_of(group) {
+                self.by_group[place].add(rolling, widths, later, begin);
+            }
+        }
+        self.heat.add(&other.heat, later, begin);
     }
 
     /// Whether it is of a fleet with so many endpoints and groups.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     clock::Moment,
     event::{Alert, Event, Level, Order, Reason, Severity, Shortfall, State, Transition, What, WorkerEvent},
-    fleet::{ClientKey, EndpointKey, WorkerKey},
+    fleet::{ClientKey, EndpointKey, Places, WorkerKey},
     text::Scrubbed,
 };
 
@@ -63,6 +63,34 @@ pub enum Subject {
     Order(EndpointKey, Order),
 }
 
+impl Entry {
+    /// It in the log of several agents.
+    fn moved(self, places: &Places) -> Entry {
+        let subject = match self.subject {
+            Subject::Clients { first, last, count, endpoint, from, to, reason, detail, next_try } => {
+                let (first, last) = (places.client(first), places.client(last));
+                let endpoint = places.endpoint(endpoint);
+                Subject::Clients { first, last, count, endpoint, from, to, reason, detail, next_try }
+            }
+            Subject::Worker { worker, event, detail } => {
+                Subject::Worker { worker: places.worker(worker), event, detail }
+            }
+            Subject::Shortfall { first, count } => {
+                let client = places.client(first.client);
+                Subject::Shortfall { first: Shortfall { client, ..first }, count }
+            }
+            Subject::Silence { endpoint, clients, wait } => {
+                Subject::Silence { endpoint: places.endpoint(endpoint), clients, wait }
+            }
+            Subject::Answers { endpoint, after } => Subject::Answers { endpoint: places.endpoint(endpoint), after },
+            Subject::Notice(text) => Subject::Notice(Scrubbed::new(&places.told(&text))),
+            Subject::Order(endpoint, order) => Subject::Order(places.endpoint(endpoint), order),
+            Subject::Alert(alert) => Subject::Alert(Box::new(alert.moved(places))),
+        };
+        Entry { at: self.at.moved(places.later), level: self.level, subject }
+    }
+}
+
 /// The log and the recent transitions of single clients, both bounded.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Log {
@@ -101,6 +129,29 @@ impl Log {
         };
         self.entries.iter().all(is_known)
             && self.history.iter().all(|(_, step)| client(&step.client) && endpoint(&step.endpoint))
+    }
+
+    /// Adds what one agent of several has told since `begin`, in the order of time. Returns how many workers died by it.
+    pub(super) fn add(&mut self, other: Log, places: &Places, begin: Moment) -> u32 {
+        let died = |entry: &Entry| matches!(entry.subject, Subject::Worker { event: WorkerEvent::Died, .. });
+        let entries: Vec<Entry> = other.entries.into_iter().map(|entry| entry.moved(places)).collect();
+        let entries = entries.into_iter().filter(|entry| entry.at >= begin);
+        let before = self.entries.len();
+        self.entries.extend(entries);
+        let added = self.entries.len() - before;
+        let deaths = self.entries.iter().skip(before).filter(|entry| died(entry)).count();
+        self.written += added as u64;
+        self.entries.make_contiguous().sort_by_key(|entry| entry.at);
+        self.entries.drain(..self.entries.len().saturating_sub(Self::ENTRIES));
+
+        let history = other.history.into_iter().map(|(at, step)| {
+            let (client, endpoint) = (places.client(step.client), places.endpoint(step.endpoint));
+            (at.moved(places.later), Transition { client, endpoint, ..step })
+        });
+        self.history.extend(history.filter(|(at, _)| *at >= begin));
+        self.history.make_contiguous().sort_by_key(|(at, _)| *at);
+        self.history.drain(..self.history.len().saturating_sub(Self::HISTORY));
+        deaths as u32
     }
 
     pub fn written(&self) -> u64 {

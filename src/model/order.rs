@@ -83,13 +83,14 @@ fn urgency(row: &Row) -> u64 {
         Badge::Dead => 2,
         Badge::Connecting if row.is_down() => 3,
         Badge::Queued if row.is_down() => 4,
-        Badge::Mute => 5,
-        Badge::Slow => 6,
-        Badge::Connecting => 7,
-        Badge::Queued => 8,
-        Badge::Held => 9,
-        Badge::Up => 10,
-        Badge::Off => 11,
+        Badge::Unknown => 5,
+        Badge::Mute => 6,
+        Badge::Slow => 7,
+        Badge::Connecting => 8,
+        Badge::Queued => 9,
+        Badge::Held => 10,
+        Badge::Up => 11,
+        Badge::Off => 12,
     }
 }
 

@@ -33,6 +33,26 @@ impl Pulse {
         self.losses[place] += 1;
     }
 
+    /// Adds another pulse, from `begin` on, whose clock is so many microseconds earlier.
+    pub(super) fn add(&mut self, other: &Pulse, later: i64, begin: Moment) {
+        let first = other.second.saturating_sub(Self::LEN as u64 - 1);
+        for second in first..=other.second {
+            let at = Moment(second.saturating_mul(1_000_000)).moved(later);
+            let theirs = (second % Self::LEN as u64) as usize;
+            let (ups, losses) = (other.ups[theirs], other.losses[theirs]);
+            if at < begin || (ups, losses) == (0, 0) {
+                continue;
+            }
+            self.advance(at);
+            let second = at.0 / 1_000_000;
+            if second + (Self::LEN as u64) > self.second {
+                let ours = (second % Self::LEN as u64) as usize;
+                self.ups[ours] = self.ups[ours].saturating_add(ups);
+                self.losses[ours] = self.losses[ours].saturating_add(losses);
+            }
+        }
+    }
+
     fn advance(&mut self, now: Moment) -> usize {
         let second = now.0 / 1_000_000;
         let first = (self.second + 1).max((second + 1).saturating_sub(Self::LEN as u64));

@@ -72,6 +72,34 @@ impl Record {
         self.past = Past { entered: entered.max(begin), is_idle, outage, ..Past::default() };
     }
 
+    /// It as it is kept over a restart, up to `now`: nobody knows whether an outage goes on after that.
+    pub(super) fn keep(&self, now: Moment, is_slow: bool) -> (Past, event::Strip) {
+        let mut kept = self.clone();
+        kept.strip.advance(now, mask(kept.seen(), is_slow));
+        kept.pass(now);
+        if let Some(begin) = kept.past.outage.take() {
+            kept.past.longest = kept.past.longest.max(micros(now.since(begin)));
+        }
+        kept.tell()
+    }
+
+    /// The record of a client that is off as of `now`, going on from what was kept by a clock that is so many
+    /// microseconds earlier. The time between counts as nothing.
+    pub(super) fn recall(past: &Past, strip: &event::Strip, later: i64, now: Moment) -> Record {
+        let past = Past { entered: now, is_idle: true, outage: None, ..past.clone() };
+        let mut strip = Strip::of(strip);
+        strip.move_by(later);
+        strip.advance(now, mask(State::Off, false));
+        Record { state: State::Off, past, strip }
+    }
+
+    /// Tells it by a clock that is so many microseconds later.
+    pub(super) fn move_by(&mut self, later: i64) {
+        self.past.entered = self.past.entered.moved(later);
+        self.past.outage = self.past.outage.map(|begin| begin.moved(later));
+        self.strip.move_by(later);
+    }
+
     /// What the strip shows of its state: held is only who is in trouble.
     fn seen(&self) -> State {
         match self.state {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     clock::Moment,
     event::{Badge, Late, Reason, Sample, State, Tcp},
-    fleet::{Client, EndpointKey, ProbeKind, Settings},
+    fleet::{Client, ClientKey, EndpointKey, Places, ProbeKind, Settings},
     model::{
         answers::Answers,
         connection::Connection,
@@ -61,6 +61,9 @@ pub struct Row {
     /// Shared with a frozen view until the next answer.
     pub(super) answers: Option<Arc<Answers>>,
     objective: Objective,
+    /// Whether nothing is known of it, because its agent is gone.
+    #[serde(skip)]
+    pub is_unknown: bool,
 }
 
 /// Whether a client's answers violate its objective, with hysteresis: near the limit a row must not
@@ -146,7 +149,37 @@ impl Row {
             trend: Trend::new(now, interval(&client.settings)),
             answers: None,
             objective: Objective::default(),
+            is_unknown: false,
         }
+    }
+
+    /// A client whose agent is gone; `detail` says what it was.
+    pub(super) fn unknown(client: &Client, endpoint: EndpointKey, detail: Scrubbed, now: Moment) -> Row {
+        Row { is_unknown: true, endpoint, detail, ..Row::new(client, now) }
+    }
+
+    /// It in the fleet of several agents, as this client there.
+    pub(super) fn moved(mut self, client: ClientKey, places: &Places) -> Row {
+        let later = places.later;
+        self.endpoint = places.endpoint(self.endpoint);
+        self.since = self.since.moved(later);
+        self.next_try = self.next_try.map(|at| at.moved(later));
+        self.last = self.last.map(|(at, rtt)| (at.moved(later), rtt));
+        self.slow_since = self.slow_since.moved(later);
+        self.late = self.late.map(|at| at.moved(later));
+        self.awaited = self.awaited.map(|late| Late { client, since: late.since.moved(later), ..late });
+        if let Some(link) = &mut self.link {
+            link.at = link.at.moved(later);
+        }
+        if later != 0 {
+            self.record.move_by(later);
+            self.trend.move_by(later);
+            if let Some(answers) = &mut self.answers {
+                Arc::make_mut(answers).move_by(later);
+            }
+            self.objective.over_at = self.objective.over_at.moved(later);
+        }
+        self
     }
 
     /// Whether anything was heard of it.
@@ -175,6 +208,7 @@ impl Row {
 
     pub fn badge(&self) -> Badge {
         match self.slow {
+            _ if self.is_unknown => Badge::Unknown,
             Some(Slow::Late) if self.is_up() => Badge::Mute,
             Some(_) if self.is_up() => Badge::Slow,
             _ => Badge::of(self.state, self.reason),

@@ -46,6 +46,11 @@ impl Strip {
         self.width >= Self::FIRST && self.width <= Self::LONGEST && self.newest <= Self::LAST
     }
 
+    /// Tells it by a clock that is so many microseconds later.
+    pub fn move_by(&mut self, later: i64) {
+        self.origin = self.origin.moved(later);
+    }
+
     /// Brings it up to `now`; since the last call the client was `what`.
     pub fn advance(&mut self, now: Moment, what: u8) {
         self.touch(what);

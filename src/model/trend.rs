@@ -59,6 +59,13 @@ impl Trend {
         Duration::from_micros(u64::from(self.width))
     }
 
+    /// Tells it by a clock that is so many microseconds later, as far as whole buckets can say that.
+    pub(super) fn move_by(&mut self, later: i64) {
+        let by = turns(later, self.width);
+        self.newest = self.newest.saturating_add_signed(by);
+        self.ring.rotate_right(by.rem_euclid(Self::LEN as i64) as usize);
+    }
+
     /// Brings the ring up to `now`; the client's state was `up` since the last call.
     pub fn advance(&mut self, now: Moment, up: bool) {
         let bucket = self.bucket_of(now);
@@ -121,6 +128,12 @@ impl Trend {
     fn newest_mut(&mut self) -> &mut u32 {
         &mut self.ring[(self.newest % Self::LEN as u64) as usize]
     }
+}
+
+/// How many whole parts of this width, in microseconds, a time is, to the nearest one.
+pub(super) fn turns(time: i64, width: u32) -> i64 {
+    let width = i64::from(width.max(1));
+    (time + width / 2).div_euclid(width)
 }
 
 #[cfg(test)]

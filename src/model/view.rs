@@ -8,7 +8,7 @@ use crate::{
     action::{Action, Scope},
     clock::Moment,
     event::{Event, Level, State, What},
-    fleet::{ClientKey, Fleet},
+    fleet::{ClientKey, Fleet, Places},
     model::{
         confirm::{Confirm, Wish},
         filter_line::FilterLine,
@@ -181,6 +181,23 @@ impl Model {
     pub fn restore(&mut self, known: Known, now: Moment) {
         (self.live, self.looked) = (known, now);
         self.revise(now);
+        self.rearrange();
+        self.survey();
+    }
+
+    /// One of several agents, or the only one, tells what it knows of its part of the fleet, which is this one from now
+    /// on; nothing was heard of it since it was `gone`. What the user looks at stays.
+    pub fn take_in(&mut self, fleet: &Arc<Fleet>, part: Known, places: &Places, gone: Option<Moment>, now: Moment) {
+        self.apply(&Event { at: now, what: What::Fleet(fleet.clone()) });
+        self.live.take_in(part, places, gone, now);
+        self.looked = now;
+        self.rearrange();
+        self.survey();
+    }
+
+    /// An agent is gone: nobody knows how its clients are.
+    pub fn lose(&mut self, places: &Places, now: Moment) {
+        self.live.forget(places, now);
         self.rearrange();
         self.survey();
     }

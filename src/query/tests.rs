@@ -312,7 +312,7 @@ fn a_query_is_completed_at_the_cursor() {
     for (text, words) in [
         ("sta", &["state:"][..]),
         ("a -re", &["reason:", "received=", "reconnects>", "refused>", "retransmits>"]),
-        ("state:", &["conn", "dead", "down", "fail", "held", "mute", "off", "que", "rej", "slow", "up", "wait"]),
+        ("state:", &["conn", "dead", "down", "fail", "held", "mute", "off", "que", "rej", "slow", "unk", "up", "wait"]),
         ("state:up,w", &["wait"]),
         ("(endpoint=e", &["eu-1", "eu-2"]),
         ("endpoint!=e", &["eu-1", "eu-2"]),

@@ -32,12 +32,16 @@ pub(super) fn draw(screen: &Screen, buf: &mut Buffer, layout: &Layout) {
     }
 }
 
-/// What most of the unhealthy share, where it is anything.
+/// What most of the unhealthy share, where it is anything; before that, which agents are gone: of their clients nothing
+/// else can be said.
 pub(super) fn causes(screen: &Screen) -> Option<Span<'static>> {
     let known = screen.model.shown();
-    let is_down = known.insights().iter().any(|insight| !insight.are_slow);
-    let style = if is_down { screen.theme.failed } else { screen.theme.warning };
-    words::insight::causes(known, |at| minute(screen, at)).map(|text| sentence(&text, style))
+    let gone = Some(screen.context.gone.to_owned()).filter(|gone| !gone.is_empty());
+    let is_bad = gone.is_some() || known.insights().iter().any(|insight| !insight.are_slow);
+    let style = if is_bad { screen.theme.failed } else { screen.theme.warning };
+    let causes = words::insight::causes(known, |at| minute(screen, at));
+    let text = gone.into_iter().chain(causes).collect::<Vec<_>>().join("; ");
+    (!text.is_empty()).then(|| sentence(&text, style))
 }
 
 /// Since when all is well, where it is.
@@ -125,7 +129,7 @@ fn identity(screen: &Screen, buf: &mut Buffer, line: Rect) {
             }
             _ if known.totals().wearing(badge) == 0 => continue,
             // What is wrong is the last to go.
-            Badge::Mute => 0,
+            Badge::Mute | Badge::Unknown => 0,
             Badge::Rejected | Badge::Failed => 1,
             Badge::Backoff | Badge::Dead | Badge::Held | Badge::Slow => 2,
             Badge::Connecting | Badge::Queued => 4,

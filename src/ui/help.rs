@@ -3,7 +3,7 @@
 use ratatui::{buffer::Buffer, layout::Rect};
 
 use crate::{
-    action::Action,
+    action::{Action, Scope},
     event::Badge,
     model::{Mode, Model},
     query::FIELDS,
@@ -99,7 +99,7 @@ pub fn help_below(model: &Model, context: &super::Context, area: Rect) -> usize 
 }
 
 fn place(screen: &Screen, area: Rect) -> Rect {
-    let beside = if area.width >= WIDE { Badge::ALL.len() + 2 } else { 0 };
+    let beside = if area.width >= WIDE { badges(screen).count() + 2 } else { 0 };
     let height = lines(screen, area).len().max(beside) as u16 + 2;
     // The line of keys stays in sight.
     let above = Rect { height: area.height.saturating_sub(1), ..area };
@@ -149,7 +149,8 @@ fn lines(screen: &Screen, area: Rect) -> Vec<Line> {
     if area.width < WIDE {
         lines.push(Line::Empty);
         let columns = COLUMNS.min(area.width.min(80).saturating_sub(4) / 24).max(1);
-        lines.extend(Badge::ALL.chunks(columns.into()).map(|badges| Line::Badges(badges.to_vec())));
+        let badges: Vec<Badge> = badges(screen).collect();
+        lines.extend(badges.chunks(columns.into()).map(|badges| Line::Badges(badges.to_vec())));
     }
     lines
 }
@@ -219,6 +220,12 @@ fn both(screen: &Screen, first: Action, second: Action) -> String {
     text
 }
 
+/// The badges that clients may wear here: only who is attached can lose an agent.
+fn badges(screen: &Screen) -> impl Iterator<Item = Badge> {
+    let is_attached = screen.scope() == Scope::Attached;
+    Badge::ALL.into_iter().filter(move |badge| is_attached || *badge != Badge::Unknown)
+}
+
 fn meaning(badge: Badge) -> &'static str {
     match badge {
         Badge::Up => "connected",
@@ -232,6 +239,7 @@ fn meaning(badge: Badge) -> &'static str {
         Badge::Rejected => "refused by broker",
         Badge::Failed => "given up",
         Badge::Off => "disconnected",
+        Badge::Unknown => "its agent is gone",
     }
 }
 
@@ -243,10 +251,10 @@ fn legend_line(screen: &Screen, buf: &mut Buffer, line: Rect, badge: Badge) {
 }
 
 fn legend_beside(screen: &Screen, buf: &mut Buffer, area: Rect) {
-    for (n, badge) in Badge::ALL.into_iter().enumerate() {
+    for (n, badge) in badges(screen).enumerate() {
         legend_line(screen, buf, nth_line(area, n as u16), badge);
     }
-    let gap = nth_line(area, Badge::ALL.len() as u16 + 1);
+    let gap = nth_line(area, badges(screen).count() as u16 + 1);
     put(buf, gap, screen.glyphs.gap, screen.theme.trend_gap);
     put(buf, from(gap, gap.x + 7), "no answer: was down", screen.theme.dim);
 }

@@ -185,16 +185,22 @@ impl<'a> Line<'a> {
             Field::Client => {
                 put_short(buf, cell, &fleet.client(self.key).name, plain);
             }
+            Field::Agent => {
+                let name = fleet.agent_of(self.key).map_or("", |agent| &agent.name);
+                put_short(buf, cell, name, plain);
+            }
             Field::Endpoint => {
                 put_short(buf, cell, &fleet.endpoint(self.row.endpoint).name, plain);
             }
             Field::Latency => self.latency(buf, cell),
+            Field::Trend if self.row.is_unknown => {}
             Field::Trend => {
                 let buckets = self.row.trend(*now, cell.width.into());
                 let look = |bucket| self.on(if bucket == Bucket::Down { theme.trend_gap } else { theme.trend });
                 let usual = self.row.answers().map(Answers::usual).unwrap_or_default();
                 spark::latencies(buf, cell, buckets, usual, glyphs, look);
             }
+            Field::Reconnects if self.row.is_unknown => put_right(buf, cell, "-", self.on(theme.dim)),
             Field::Reconnects => {
                 let style = if self.row.reconnects == 0 { self.on(theme.dim) } else { plain };
                 put_right(buf, cell, &figures::count(self.row.reconnects), style);

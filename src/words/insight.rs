@@ -87,7 +87,7 @@ fn sentence(fleet: &Fleet, insight: &Insight, of: u32, clock: &dyn Fn(Moment) ->
             return format!("{ids} client IDs are used twice, {} among them", fleet.client(*first).name);
         }
         Shared::Worker(worker) => {
-            return format!("worker {} died: {} wait for it", worker.0, figures::clients(clients));
+            return format!("{} died: {} wait for it", fleet.worker(*worker), figures::clients(clients));
         }
         Shared::Endpoint(endpoint, why) => (Some(("at", format!("endpoint {}", fleet.endpoint(*endpoint).name))), *why),
         Shared::Label { label, value, why } => (Some(("in", format!("{label}={value}"))), *why),

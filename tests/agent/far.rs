@@ -103,17 +103,20 @@ fn ssh_is_killed_and_no_client_blinks() {
     let mut env = folders(&near);
     env.push(("PATH".into(), path));
     let env: Vec<(&str, &str)> = env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let mut console = Console::start_with(100, 30, &["attach", "ssh://127.0.0.1/test"], &env);
     for _ in 0..rounds(3) {
-        let mut console = Console::start_with(100, 30, &["attach", "ssh://127.0.0.1/test"], &env);
-        console.wait_text("20 up");
+        console.wait_for("all of it", |screen| screen.contains("● 20 up") && !screen.contains("gone since"));
         let far: Vec<u32> = process::descendants(sshd.child.id());
         assert!(!far.is_empty());
         let ssh = console.descendants();
         ssh.iter().for_each(|id| process::signal(*id, Signal::KILL));
-        console.wait_text("the agent is gone, or the way to it");
-        assert_eq!(console.wait_exit().code, 1);
+        console.wait_for("that it is gone", |screen| screen.contains("agent test is gone since"));
         process::assert_gone(&far);
     }
+    console.wait_text("● 20 up");
+    console.press("q");
+    assert_eq!(console.wait_exit().code, 0);
+    console.assert_restored();
     let log = broker.log();
     assert_eq!(log.matches("New client connected").count(), 20, "nobody lost its connection");
     // What is wrong there is said here.

@@ -3,7 +3,9 @@
 mod choice;
 mod far;
 mod manager;
+mod records;
 mod reload;
+mod several;
 mod start;
 
 use std::{

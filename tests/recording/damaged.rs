@@ -170,6 +170,7 @@ fn draw(model: &mut Model, recording: &Recording, anchor: Anchor) {
         bytes_per_second: None,
         recording: None,
         attached: None,
+        gone: "",
         timeline: Some(timeline),
     };
     for action in [None, Some(Action::Detail), Some(Action::Latency)] {

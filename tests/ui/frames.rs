@@ -36,6 +36,7 @@ fn frames_do_not_grow_with_the_fleet() {
             bytes_per_second: Some(1_000),
             recording: None,
             attached: None,
+            gone: "",
             timeline: None,
         };
         let mut terminal = Terminal::new(TestBackend::new(200, 60)).unwrap();

@@ -15,8 +15,8 @@ use mqfleet::{
         Session, Shortfall, Stage as Leg, StageKind, State, Tcp, TcpState, Transition, What, WorkerEvent,
     },
     fleet::{
-        Client, ClientKey, Conversation, Endpoint, EndpointKey, Fleet, Identity, Password, Probe, ProbeKind, Secret,
-        Settings, Subscription, Tls, Transport, WorkerKey,
+        Agent, Client, ClientKey, Conversation, Endpoint, EndpointKey, Fleet, Identity, Password, Places, Probe,
+        ProbeKind, Secret, Settings, Subscription, Tls, Transport, WorkerKey,
     },
     model::{Model, Motion, Stretch, Timeline},
     text::Scrubbed,
@@ -76,12 +76,23 @@ pub struct Stage {
     pub bytes_per_second: Option<u64>,
     /// Of a replay: what the player does, and what it plays.
     pub replay: Option<(Motion, Vec<Stretch>)>,
+    /// Of a console that is attached: who else commands, and who is gone.
+    pub attached: Option<&'static str>,
+    pub gone: &'static str,
 }
 
 impl Stage {
     pub fn new(fleet: Fleet, start: Moment) -> Stage {
         let model = Model::new(Arc::new(fleet), start);
-        Stage { model, now: start, rng: fastrand::Rng::with_seed(7), bytes_per_second: None, replay: None }
+        Stage {
+            model,
+            now: start,
+            rng: fastrand::Rng::with_seed(7),
+            bytes_per_second: None,
+            replay: None,
+            attached: None,
+            gone: "",
+        }
     }
 
     pub fn tell(&mut self, at: Moment, what: What) {
@@ -233,7 +244,8 @@ impl Stage {
             widths: Widths::of(self.model.fleet()),
             bytes_per_second: self.bytes_per_second,
             recording: None,
-            attached: None,
+            attached: self.attached,
+            gone: self.gone,
             timeline: self.replay.as_ref().map(|(motion, stretches)| Timeline {
                 motion: *motion,
                 speed: 10.0,
@@ -244,6 +256,36 @@ impl Stage {
         };
         with(&self.model, &context)
     }
+}
+
+/// Two agents' fleets in one console; somebody else commands the second.
+pub fn several() -> Stage {
+    let mut fleet = fleet(None);
+    for (n, endpoint) in fleet.endpoints.iter_mut().enumerate() {
+        let (number, name) = if n < 2 { (0, "plant-eu") } else { (1, "plant-ap") };
+        endpoint.agent = Some(Agent { number, name: Scrubbed::new(name) });
+    }
+    fleet.name = Scrubbed::new("plant-eu + plant-ap");
+    let mut s = Stage::new(fleet, ago(700.0));
+    s.connect_all(700.0, 3.0);
+    s.attached = Some("plant-ap: ops (pts/3) commands");
+    s.answers(120.0, 0.0, |_, usual| usual);
+    for client in [7, 3, 950] {
+        s.step_with(ago(0.9), client, State::Backoff, Reason::ConnectionLost, "closed by peer", 1, Some(0.8));
+    }
+    s.arrange()
+}
+
+/// The second of them is gone.
+pub fn several_gone() -> Stage {
+    let mut s = several();
+    let clients = (900..1_000).map(ClientKey).collect();
+    let endpoints = [2, 3].map(EndpointKey).into();
+    let places = Places { clients, endpoints, ..Places::default() };
+    s.model.lose(&places, NOW);
+    (s.attached, s.gone) =
+        (Some(""), "agent plant-ap is gone since 12:04:19, trying again in 2 s: the connection was closed");
+    s
 }
 
 /// Two seconds after the start.

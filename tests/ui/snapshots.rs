@@ -108,7 +108,9 @@ scenes!(
     silent,
     hold,
     rate,
-    endpoints_asked
+    endpoints_asked,
+    several,
+    several_gone
 );
 
 /// Only a few lines differ from what is compared above.

@@ -56,6 +56,9 @@ impl<'a> Facts<'a> {
         let age = figures::age(screen.now.since(row.since));
         let mut facts = vec![self.fact(1, "since", format!("{}, {age} ago{again}", screen.clock(row.since)))];
         facts.extend(self.reason());
+        if row.is_unknown {
+            return facts;
+        }
         facts.push(self.fact(1, "next", connection::next(screen.model.shown(), self.key, screen.now)));
         facts.extend(self.latency());
         facts.extend(self.percentiles());
@@ -133,7 +136,10 @@ impl<'a> Facts<'a> {
         if let Some(address) = finding.and_then(|f| f.address).filter(|a| a.ip().to_string() != *endpoint.host) {
             text.push(span(format!("  {}", address.ip()), screen.theme.dim));
         }
-        let mut facts = vec![Fact { rank: 1, name: "endpoint", spans: text }];
+        let agent = screen.fleet.agent_of(self.key);
+        let agent = agent.map(|agent| self.fact(1, "agent", agent.name.to_string()));
+        let mut facts: Vec<Fact> = agent.into_iter().collect();
+        facts.push(Fact { rank: 1, name: "endpoint", spans: text });
         if !has_bars && !stages.probe.is_empty() {
             facts.push(Fact { rank: 2, name: "probed", spans: stages.probe_line(screen) });
         }
@@ -218,6 +224,10 @@ impl<'a> Facts<'a> {
             Badge::Off => screen.theme.text,
             _ => screen.look(row),
         };
+        if row.is_unknown {
+            let texts = words::why(screen.model.shown(), self.key, screen.now);
+            return self.wrapped(0, "reason", texts.first().map_or("", String::as_str), style);
+        }
         match (row.state, row.slow) {
             (State::Up, None) if row.reason != Reason::SessionLost => Vec::new(),
             (State::Up, Some(Slow::Short)) => self.shortfalls("reason", style),
