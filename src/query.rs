@@ -14,6 +14,7 @@ mod complete;
 mod error;
 mod expression;
 mod field;
+mod make;
 mod matching;
 mod parse;
 mod quantity;

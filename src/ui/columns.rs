@@ -100,17 +100,17 @@ impl Field {
     }
 
     /// What the table is sorted by when it is sorted by this column.
-    pub(super) fn sorts(self) -> Option<Column> {
-        Some(match self {
+    pub(super) fn sorts(self) -> Column {
+        match self {
             Field::State => Column::State,
             Field::Client => Column::Client,
             Field::Endpoint => Column::Endpoint,
             Field::Latency => Column::Last,
-            Field::Trend => return None,
+            Field::Trend => Column::Trend,
             Field::Reconnects => Column::Reconnects,
             Field::Since => Column::Since,
             Field::Reason => Column::Reason,
-        })
+        }
     }
 
     pub(super) fn is_number(self) -> bool {

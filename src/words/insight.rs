@@ -14,6 +14,11 @@ pub fn causes(known: &Known, clock: impl Fn(Moment) -> String) -> Option<String>
     told(known.fleet(), known.insights(), known.totals(), &clock)
 }
 
+/// One cause in short: `110 at eu-1, connection refused`.
+pub fn cause(fleet: &Fleet, insight: &Insight) -> String {
+    part(fleet, insight, "")
+}
+
 /// Since when everybody is up who should be, where everybody is: `all 1,000 up since 14:02`.
 pub fn well(known: &Known, clock: impl Fn(Moment) -> String) -> Option<String> {
     let totals = known.totals();
