@@ -332,9 +332,10 @@ impl BucketSum {
         f32::powi(2.0, quarter.div_euclid(4)) * (1.0 + 0.25 * quarter.rem_euclid(4) as f32 + 0.125)
     }
 
-    fn bucket(&self) -> Bucket {
+    /// Of a group of so many.
+    fn bucket(&self, size: u32) -> Bucket {
         let answered: u32 = self.slower.iter().sum();
-        if self.down > 0 && self.down >= answered {
+        if self.down > 0 && self.down * 2 >= size {
             return Bucket::Down;
         }
         // So many are faster than the slowest tenth.
@@ -379,7 +380,7 @@ impl Sum {
             totals: self.totals,
             worst: (badge, is_down),
             p99: self.answers.quantile(0.99),
-            trend: self.buckets.iter().map(BucketSum::bucket).collect(),
+            trend: self.buckets.iter().map(|sum| sum.bucket(self.totals.all())).collect(),
         }
     }
 }
@@ -393,7 +394,8 @@ mod tests {
         let of = |down: u32, factors: &[(u32, f32)]| {
             let mut sum = BucketSum { down, ..BucketSum::default() };
             factors.iter().for_each(|(count, factor)| sum.slower[BucketSum::step(*factor)] += count);
-            match sum.bucket() {
+            let size = down + factors.iter().map(|(count, _)| count).sum::<u32>();
+            match sum.bucket(size) {
                 Bucket::Worst(rtt) => rtt.as_secs_f32(),
                 Bucket::Down => -1.0,
                 Bucket::Empty => 0.0,

@@ -23,7 +23,7 @@ pub(super) fn cause(screen: &Screen, buf: &mut Buffer, line: Rect, causes: &[Cho
     let names: Vec<String> =
         causes.iter().map(|cause| Scrubbed::new(&filter::who(screen, cause)).to_string()).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    draw(screen, buf, line, "show", &names, at, "show these clients");
+    draw(screen, buf, line, "clients", &names, at, "show");
 }
 
 fn draw(screen: &Screen, buf: &mut Buffer, line: Rect, lead: &str, names: &[&str], at: usize, then: &'static str) {

@@ -107,12 +107,14 @@ fn columns(width: u16, pivot: &Pivot, screen: &Screen) -> Vec<(Field, u16, u16)>
     }
     let order =
         [Field::Name, Field::Clients, Field::Down, Field::Slow, Field::Trend, Field::P99, Field::Bar, Field::States];
+    let last = kept.last().map(|(field, _)| *field);
     let mut x = 2;
     let mut columns = Vec::new();
     for field in order {
         if let Some((_, width)) = kept.iter().find(|(kept, _)| *kept == field) {
             // What is last takes what is left.
-            let width = width + if field == Field::States { free } else { 0 };
+            let is_last = last == Some(field) && matches!(field, Field::Bar | Field::States);
+            let width = width + if is_last { free } else { 0 };
             columns.push((field, x, width));
             x += width + gap;
         }

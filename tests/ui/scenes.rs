@@ -801,6 +801,7 @@ pub fn group_shown() -> Stage {
 pub fn map() -> Stage {
     let mut s = trouble();
     s.act(Action::Map);
+    s.draw(80, 24, "terminal", Glyphs::UNICODE);
     s.act(Action::NextUnwell);
     s
 }
@@ -834,6 +835,7 @@ pub fn map_dense() -> Stage {
     }
     let mut s = s.arrange();
     s.act(Action::Map);
+    s.draw(80, 24, "terminal", Glyphs::UNICODE);
     s.act(Action::NextUnwell);
     s
 }
