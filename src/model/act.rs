@@ -220,8 +220,8 @@ impl Model {
             }
             None => Some(Frozen { at: now, known: self.live.clone() }),
         };
-        self.revise(now); // who was in sight may be gone
         self.rearrange();
+        self.revise(now); // who was in sight may be gone
         self.refresh();
     }
 }

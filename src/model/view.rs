@@ -7,7 +7,7 @@ use crate::{
     event::{Event, Level, State, What},
     fleet::{ClientKey, Fleet},
     model::{
-        confirm::{Confirm, Wish},
+        confirm::Wish,
         events::Events,
         filter_line::FilterLine,
         known::Known,

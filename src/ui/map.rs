@@ -64,14 +64,9 @@ fn title(screen: &Screen, buf: &mut Buffer, line: Rect, map: &Map, grid: &Grid) 
     if screen.model.is_filtered() {
         strip.left(1, filter::name(screen, 32));
     }
-    let scale = match (grid.dots, grid.each) {
-        (1, 1) => "a cell is a client".to_owned(),
-        (1, each) => format!("a cell is {} clients", figures::count(each as u64)),
-        (dots, 1) => format!("a cell is {dots} clients; a dot is one that is not well"),
-        (dots, each) => {
-            let (cell, each) = (figures::count((dots * each) as u64), figures::count(each as u64));
-            format!("a cell is {cell} clients; a dot is {each} with one that is not well")
-        }
+    let scale = match grid.cell() {
+        1 => "a cell is a client".to_owned(),
+        many => format!("a cell is {} clients, dots are not well", figures::count(many as u64)),
     };
     strip.right(5, [span(scale, theme.dim)]);
     strip.draw(buf, line);

@@ -17,7 +17,7 @@ struct Meant {
 
 /// Steps in a run; the long one is `MQFLEET_STEPS=100000`.
 fn steps() -> u32 {
-    std::env::var("MQFLEET_STEPS").ok().and_then(|text| text.parse().ok()).unwrap_or(6_000)
+    std::env::var("MQFLEET_STEPS").ok().and_then(|text| text.parse().ok()).unwrap_or(2_000)
 }
 
 fn named(name: &str, clients: u32) -> Arc<Fleet> {
@@ -40,6 +40,7 @@ fn in_any_story_cursor_marks_and_questions_mean_whom_they_meant_and_the_line_of_
             let before: Vec<ClientKey> = model.order().to_vec();
             let line = model.cursor_place().map(|place| place as isize - model.top() as isize);
             let mut holds_line = true;
+            let was_frozen = model.frozen().is_some();
             match random.u8(0..100) {
                 0..40 => happen(&mut model, &mut random, ms(now)),
                 40..60 => {
@@ -100,7 +101,10 @@ fn in_any_story_cursor_marks_and_questions_mean_whom_they_meant_and_the_line_of_
                 let end = model.order().len().saturating_sub(model.height());
                 let is_at_an_end = model.top() == 0 || model.top() == end;
                 let now_at = place as isize - model.top() as isize;
-                assert!(now_at == line || is_at_an_end, "the cursor's line went from {line} to {now_at}");
+                assert!(
+                    now_at == line || is_at_an_end,
+                    "the cursor's line went from {line} to {now_at}; frozen: {was_frozen}"
+                );
             }
             let is_seen =
                 model.cursor_place().is_none_or(|place| (model.top()..model.top() + model.height()).contains(&place));
