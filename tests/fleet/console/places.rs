@@ -67,7 +67,7 @@ fn marks_of_a_query_groups_and_events_name_exactly_whom_keys_then_hit() {
     assert!(!again(&broker.log(), "press-0007"), "nobody else");
 
     // All the way back: Esc never quits.
-    console.press(&ESC.repeat(1));
+    console.press(ESC);
     console.wait_text("1 of");
     console.press("1");
     console.wait_for("the table", |s| s.contains("CLIENT ") && !s.contains("match") && s.contains("60 up"));
