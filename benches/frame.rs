@@ -95,20 +95,7 @@ fn measure(rows: usize, frames: usize, table: &mut Table) -> io::Result<()> {
         events.time(|| batch.iter().for_each(|event| model.apply(event)));
         now = now + SECOND * 2;
         tick.time(|| model.tick(now));
-        let context = Context {
-            now,
-            anchor: Anchor::new(Moment(0), chrono::DateTime::UNIX_EPOCH),
-            zone: FixedOffset::east_opt(0).ok_or(io::ErrorKind::InvalidInput)?,
-            theme: &theme,
-            glyphs: Glyphs::UNICODE,
-            keymap: &keymap,
-            widths: Widths::of(&fleet),
-            bytes_per_second: Some(1_000),
-            recording: None,
-            attached: None,
-            gone: "",
-            timeline: None,
-        };
+        let context = Context { now, ..context(&fleet, &theme, &keymap)? };
         frame.time(|| terminal.draw(|frame| ui::draw(frame, &model, &context)).map(drop))?;
         bytes.push(output.take() as f64);
         // Once more without looking for what differs, into the empty buffer that is next.
@@ -126,11 +113,50 @@ fn measure(rows: usize, frames: usize, table: &mut Table) -> io::Result<()> {
     }
     let name = format!("a frame: cells, difference, {:.0} kB", bytes.median() / 1e3);
     frame.print(table, rows, &name, Some(4.0));
+    model.act(Action::Clients, now);
+    for (action, name) in [(Action::Groups, "groups"), (Action::Map, "map"), (Action::Events, "events")] {
+        model.set_pane(ui::pane(AREA, false));
+        model.act(action, now);
+        let [mut second, mut frame] = std::array::from_fn(|_| Step::default());
+        for n in 0..frames / 5 {
+            let batch: Vec<Event> = (0..rows / 100).map(|_| happen(&model, &mut random, now)).collect();
+            batch.iter().for_each(|event| model.apply(event));
+            now = now + SECOND;
+            let over = Event { at: now, what: What::Second(chrono::DateTime::UNIX_EPOCH) };
+            second.time(|| model.apply(&over));
+            if let Some(events) = ui::events_shown(&model) {
+                model.show_events(events);
+            }
+            model.act([Action::Up, Action::Down, Action::NextUnwell][n % 3], now);
+            let context = Context { now, ..context(&fleet, &theme, &keymap)? };
+            frame.time(|| terminal.draw(|frame| ui::draw(frame, &model, &context)).map(drop))?;
+        }
+        frame.print(table, rows, &format!("a frame of the {name}"), Some(4.0));
+        second.print(table, rows, &format!("before it, once a second: {name}"), Some(50.0));
+        model.act(Action::Back, now);
+    }
     cells.print(table, rows, "of this, the cells", None);
-    tick.print(table, rows, "before it, order, p50 and p99 (tick)", None);
+    tick.print(table, rows, "before it, order, p50 and p99 (tick)", Some(50.0));
     events.print(table, rows, &format!("before it, {} events", count(rows / 100)), None);
-    filter.print(table, rows, "a letter in the filter", None);
+    filter.print(table, rows, "a letter in the filter", Some(50.0));
     Ok(())
+}
+
+fn context<'a>(fleet: &Fleet, theme: &'a Theme, keymap: &'a Keymap) -> io::Result<Context<'a>> {
+    Ok(Context {
+        now: Moment(0),
+        anchor: Anchor::new(Moment(0), chrono::DateTime::UNIX_EPOCH),
+        zone: FixedOffset::east_opt(0).ok_or(io::ErrorKind::InvalidInput)?,
+        theme,
+        glyphs: Glyphs::UNICODE,
+        keymap,
+        widths: Widths::of(fleet),
+        bytes_per_second: Some(1_000),
+        recording: None,
+        attached: None,
+        gone: "",
+        timeline: None,
+    })
 }
 
 /// Events that come one after the other, as in a storm: all clients answer, then all lose their

@@ -12,16 +12,30 @@ pub enum Action {
     PageDown,
     Top,
     Bottom,
+    Left,
+    Right,
+    NextUnwell,
+    PreviousUnwell,
     Detail,
+    Clients,
+    Groups,
+    Map,
     Latency,
+    Events,
     Endpoints,
+    Cause,
     Back,
     Filter,
+    NextMatch,
+    PreviousMatch,
+    Sort,
     SortNext,
     SortPrevious,
     SortReverse,
+    HoldOrder,
     Mark,
     MarkAll,
+    UnmarkAll,
     Reconnect,
     Disconnect,
     Hold,
@@ -73,23 +87,37 @@ impl Scope {
 }
 
 impl Action {
-    pub const ALL: [Action; 39] = [
+    pub const ALL: [Action; 53] = [
         Action::Up,
         Action::Down,
         Action::PageUp,
         Action::PageDown,
         Action::Top,
         Action::Bottom,
+        Action::Left,
+        Action::Right,
+        Action::NextUnwell,
+        Action::PreviousUnwell,
         Action::Detail,
+        Action::Clients,
+        Action::Groups,
+        Action::Map,
         Action::Latency,
+        Action::Events,
         Action::Endpoints,
+        Action::Cause,
         Action::Back,
         Action::Filter,
+        Action::NextMatch,
+        Action::PreviousMatch,
+        Action::Sort,
         Action::SortNext,
         Action::SortPrevious,
         Action::SortReverse,
+        Action::HoldOrder,
         Action::Mark,
         Action::MarkAll,
+        Action::UnmarkAll,
         Action::Reconnect,
         Action::Disconnect,
         Action::Hold,
@@ -124,16 +152,30 @@ impl Action {
             Action::PageDown => "page_down",
             Action::Top => "top",
             Action::Bottom => "bottom",
+            Action::Left => "left",
+            Action::Right => "right",
+            Action::NextUnwell => "next_unwell",
+            Action::PreviousUnwell => "previous_unwell",
             Action::Detail => "detail",
+            Action::Clients => "clients",
+            Action::Groups => "groups",
+            Action::Map => "map",
             Action::Latency => "latency",
+            Action::Events => "events",
             Action::Endpoints => "endpoints",
+            Action::Cause => "cause",
             Action::Back => "back",
             Action::Filter => "filter",
+            Action::NextMatch => "next_match",
+            Action::PreviousMatch => "previous_match",
+            Action::Sort => "sort",
             Action::SortNext => "sort_next",
             Action::SortPrevious => "sort_previous",
             Action::SortReverse => "sort_reverse",
+            Action::HoldOrder => "hold_order",
             Action::Mark => "mark",
             Action::MarkAll => "mark_all",
+            Action::UnmarkAll => "unmark_all",
             Action::Reconnect => "reconnect",
             Action::Disconnect => "disconnect",
             Action::Hold => "hold",
@@ -167,18 +209,32 @@ impl Action {
             Action::Down => "move down",
             Action::PageUp => "one page up",
             Action::PageDown => "one page down",
-            Action::Top => "first client",
-            Action::Bottom => "last client",
+            Action::Top => "first line",
+            Action::Bottom => "last line",
+            Action::Left => "in the map: one cell to the left",
+            Action::Right => "to the right",
+            Action::NextUnwell => "the next that is not well",
+            Action::PreviousUnwell => "the one before",
             Action::Detail => "everything about the client under the cursor",
+            Action::Clients => "the clients, a line each",
+            Action::Groups => "groups: by endpoint, label, state, reason, protocol",
+            Action::Map => "map: every client in one picture",
             Action::Latency => "latencies of the fleet, or of what the filter shows",
+            Action::Events => "events: what happened, to scroll, filter and search",
             Action::Endpoints => "the endpoints: who is there, and what was found",
-            Action::Back => "back: prompt, overlay, filter, marks (never quits)",
+            Action::Cause => "show the clients of which the sentence (i ...) tells",
+            Action::Back => "back: prompt, overlay, screen, filter, marks (never quits)",
             Action::Filter => "show only clients with a text in ID, endpoint, state, reason, label",
-            Action::SortNext => "sort by the next column",
-            Action::SortPrevious => "sort by the previous column",
+            Action::NextMatch => "in the events: the next that the last filter meant",
+            Action::PreviousMatch => "the one before",
+            Action::Sort => "choose the column to sort by",
+            Action::SortNext => "sort by the next column (groups, map: group by the next)",
+            Action::SortPrevious => "by the one before",
             Action::SortReverse => "reverse the order",
+            Action::HoldOrder => "hold the order until you press it again; rows stay where they are",
             Action::Mark => "mark or unmark the client, and move on",
             Action::MarkAll => "mark every client that the filter shows",
+            Action::UnmarkAll => "unmark them",
             Action::Reconnect => "reconnect the marked clients, or the one under the cursor",
             Action::Disconnect => "disconnect them (asks)",
             Action::Hold => "hold the endpoint: nobody connects to it; again: let them (asks)",
@@ -209,9 +265,13 @@ impl Action {
     pub fn hint(self) -> Option<&'static str> {
         Some(match self {
             Action::Filter => "filter",
-            Action::SortNext => "sort",
+            Action::Sort => "sort",
             Action::Detail => "detail",
+            Action::Groups => "groups",
+            Action::Map => "map",
             Action::Latency => "latency",
+            Action::Events => "events",
+            Action::Cause => "cause",
             Action::Mark => "mark",
             Action::Reconnect => "reconnect",
             Action::Disconnect => "disconnect",
@@ -229,8 +289,13 @@ impl Action {
     /// Where it means anything.
     pub fn scope(self) -> Scope {
         match self {
-            Action::Mark
+            Action::Left
+            | Action::Right
+            | Action::NextMatch
+            | Action::PreviousMatch
+            | Action::Mark
             | Action::MarkAll
+            | Action::UnmarkAll
             | Action::Reconnect
             | Action::Disconnect
             | Action::Hold
@@ -255,14 +320,23 @@ impl Action {
             | Action::PageDown
             | Action::Top
             | Action::Bottom
+            | Action::NextUnwell
+            | Action::PreviousUnwell
             | Action::Detail
+            | Action::Clients
+            | Action::Groups
+            | Action::Map
             | Action::Latency
+            | Action::Events
             | Action::Endpoints
+            | Action::Cause
             | Action::Back
             | Action::Filter
+            | Action::Sort
             | Action::SortNext
             | Action::SortPrevious
             | Action::SortReverse
+            | Action::HoldOrder
             | Action::Help
             | Action::Repaint
             | Action::Suspend

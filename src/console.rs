@@ -294,6 +294,10 @@ impl Console<'_> {
         let area = ratatui::layout::Rect::new(0, 0, size.width, size.height);
         let timeline = self.feed.timeline();
         self.model.set_height(ui::table_height(area, timeline.is_some()));
+        self.model.set_pane(ui::pane(area, timeline.is_some()));
+        if let Some(events) = ui::events_shown(self.model) {
+            self.model.show_events(events);
+        }
         let (now, anchor) = (self.feed.now(), self.feed.anchor());
         let zone = *anchor.local(now).offset();
         let others = self.feed.others().map(|others| others.join(", "));

@@ -14,6 +14,7 @@ mod complete;
 mod error;
 mod expression;
 mod field;
+mod make;
 mod matching;
 mod parse;
 mod quantity;
@@ -30,8 +31,7 @@ pub use self::{
     field::{FIELDS, Field, Info, Kind, table},
     matching::Subject,
 };
-use expression::{Expression, How, Name};
-use text::Text;
+use expression::Expression;
 
 /// What is known of the clients that a query is asked of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,33 +66,6 @@ impl Query {
     /// As [`Query::parse`], and where it asks for more.
     pub fn parse_in(text: &str, scope: Scope) -> Result<Query, Error> {
         parse::parse(text, scope).map(|root| Query { root })
-    }
-
-    /// Those whose text (of labels, that of `label`) is as a whole one of these, as `field=a,b` has it; a `*` in
-    /// them is any text.
-    pub fn text<'v>(field: Field, label: Option<&str>, values: impl IntoIterator<Item = &'v str>) -> Query {
-        let name = Name { field, label: label.map(Into::into) };
-        let values = values.into_iter().map(Text::word).collect();
-        Query { root: Expression::Text { name, how: How::Is, values } }
-    }
-
-    /// Those who are that, of a closed set, as `field:word` has it.
-    ///
-    /// # Errors
-    /// What is wrong with the word, and what would be right.
-    pub fn choice(field: Field, word: &str) -> Result<Query, (String, Option<String>)> {
-        let (text, bits) = parse::choice(field, Text::word(word), word)?;
-        Ok(Query { root: Expression::Choice { field, words: vec![text], bits } })
-    }
-
-    /// Those whom all of these mean.
-    pub fn all(queries: impl IntoIterator<Item = Query>) -> Query {
-        Query { root: Expression::all(queries.into_iter().map(|query| query.root).collect()) }
-    }
-
-    /// Those whom one of these means; it is at least one.
-    pub fn any(queries: impl IntoIterator<Item = Query>) -> Query {
-        Query { root: Expression::any(queries.into_iter().map(|query| query.root).collect()) }
     }
 
     /// Whether it is about everybody, whatever is known of them.

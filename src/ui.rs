@@ -1,15 +1,20 @@
 //! Defines the screen: `draw` turns a model into cells and changes nothing; reading keys, pacing frames and the terminal itself are the console's matter.
 
+mod choice;
 mod columns;
 mod detail;
 mod dialog;
+mod events;
+mod filter;
 mod footer;
+mod groups;
 mod header;
 mod help;
 mod histogram;
 mod latency;
 mod layout;
 mod log;
+mod map;
 mod paint;
 mod spark;
 mod table;
@@ -28,6 +33,7 @@ use crate::{
     action::Scope,
     appearance::{Glyphs, Keymap, Theme},
     clock::{Anchor, Moment},
+    event::Badge,
     fleet::Fleet,
     model::{Mode, Model, Row, Timeline},
 };
@@ -35,8 +41,9 @@ use crate::{
 use layout::Layout;
 
 pub use columns::Widths;
+pub use events::events_shown;
 pub use help::help_below;
-pub use layout::table_height;
+pub use layout::{pane, table_height};
 pub use tiny::shows_question;
 
 /// What a drawing needs besides the model: the time, the looks, and figures that the console keeps
@@ -64,7 +71,8 @@ pub struct Context<'a> {
     pub timeline: Option<Timeline<'a>>,
 }
 
-/// Draws the whole screen. The model's height must have been set to [`table_height`].
+/// Draws the whole screen. The model's height must have been set to [`table_height`], its pane to [`pane`], and its
+/// events to [`events_shown`].
 pub fn draw(frame: &mut Frame, model: &Model, context: &Context) {
     let cursor = Screen::new(model, context, frame.area().width).draw(frame.buffer_mut());
     if let Some(cursor) = cursor {
@@ -111,7 +119,7 @@ impl<'a> Screen<'a> {
         buf.set_style(buf.area, self.theme.text);
         let cursor = match Layout::of(
             buf.area,
-            matches!(self.model.base(), Mode::Detail | Mode::Endpoints),
+            matches!(self.model.screen(), Mode::Detail | Mode::Endpoints),
             self.context.timeline.is_some(),
         ) {
             Some(layout) => self.draw_parts(buf, &layout),
@@ -125,19 +133,25 @@ impl<'a> Screen<'a> {
 
     fn draw_parts(&self, buf: &mut Buffer, layout: &Layout) -> Option<Position> {
         header::draw(self, buf, layout);
-        table::draw(self, buf, layout);
-        log::draw(self, buf, layout);
+        let covers = matches!(self.model.screen(), Mode::Groups | Mode::Map | Mode::Latency | Mode::Events);
+        if !covers {
+            table::draw(self, buf, layout);
+            log::draw(self, buf, layout);
+        }
         let cursor = footer::draw(self, buf, layout);
         if let (Some(timeline), Some(area)) = (&self.context.timeline, layout.timeline) {
             timeline::draw(self, buf, area, timeline);
         }
-        if let Some(pane) = layout.detail {
+        if let Some(pane) = layout.detail.filter(|_| !covers) {
             detail::pane(self, buf, pane);
         }
-        match self.model.base() {
+        match self.model.screen() {
             Mode::Detail if layout.detail.is_none() => detail::overlay(self, buf),
             Mode::Endpoints if layout.detail.is_none() => detail::endpoints_overlay(self, buf),
+            Mode::Groups => groups::draw(self, buf, layout),
+            Mode::Map => map::draw(self, buf, layout),
             Mode::Latency => latency::draw(self, buf, layout),
+            Mode::Events => events::draw(self, buf, layout),
             _ => {}
         }
         match self.model.mode() {
@@ -160,8 +174,11 @@ impl<'a> Screen<'a> {
 
     /// The style of a client's badge: whoever should be up and is not is red at every step of its way back.
     fn look(&self, row: &Row) -> Style {
-        let badge = row.badge();
-        if row.is_down() && !badge.is_down() { self.theme.failed } else { self.theme.badge(badge) }
+        self.look_of(row.badge(), row.is_down())
+    }
+
+    fn look_of(&self, badge: Badge, is_down: bool) -> Style {
+        if is_down && !badge.is_down() { self.theme.failed } else { self.theme.badge(badge) }
     }
 
     /// Frames are red around a production fleet.

@@ -247,7 +247,7 @@ mod tests {
 
     #[test]
     fn a_key_can_mean_one_thing_live_and_another_in_a_replay() {
-        let keymap = Keymap::with_user("[keys]\nplay = ['r']\nhold = ['H', 't']\n", "k.toml").unwrap();
+        let keymap = Keymap::with_user("[keys]\nplay = ['r']\nhold = ['Z', 't']\n", "k.toml").unwrap();
         let both = |key| [Scope::Live, Scope::Replay].map(|scope| keymap.action(press(key), scope));
         assert_eq!(both("r"), [Some(Action::Reconnect), Some(Action::Play)]);
         assert_eq!(both("t"), [Some(Action::Hold), Some(Action::GoTo)]);

@@ -40,6 +40,7 @@ fn handle_key(model: &mut Model, keymap: &Keymap, scope: Scope, key: &KeyEvent, 
             model.act(Action::Help, now)
         }
         Mode::Filter(_) | Mode::GoTo(_) => type_line(model, key, now),
+        Mode::Sort(_) | Mode::Cause { .. } => choose(model, action, key, now),
         _ if action == Some(Action::Suspend) => Effect::Suspend,
         Mode::Confirm(Confirm { wish: Wish::Rate { .. }, .. })
             if matches!(action, Some(Action::RateUp | Action::RateDown)) =>
@@ -71,14 +72,31 @@ fn handle_key(model: &mut Model, keymap: &Keymap, scope: Scope, key: &KeyEvent, 
             _ => model.act(Action::Back, now),
         },
         Mode::Detail if action == Some(Action::Detail) => model.act(Action::Back, now),
-        Mode::Table | Mode::Detail | Mode::Latency | Mode::Endpoints => match action {
-            Some(action) => model.act(action, now),
-            None => {
-                refuse(model, keymap, scope, key, now);
-                Effect::Nothing
+        Mode::Table | Mode::Detail | Mode::Groups | Mode::Map | Mode::Latency | Mode::Events | Mode::Endpoints => {
+            match action {
+                Some(action) => model.act(action, now),
+                None => {
+                    refuse(model, keymap, scope, key, now);
+                    Effect::Nothing
+                }
             }
-        },
+        }
     }
+}
+
+/// One of a few things is chosen in the line of keys.
+fn choose(model: &mut Model, action: Option<Action>, key: &KeyEvent, now: Moment) -> Effect {
+    match (key.code, action) {
+        (KeyCode::Enter, _) => return model.accept(),
+        (KeyCode::Left | KeyCode::BackTab, _) | (_, Some(Action::SortPrevious)) => model.choose(-1, now),
+        (KeyCode::Right | KeyCode::Tab, _) | (_, Some(Action::SortNext | Action::Sort | Action::Cause)) => {
+            model.choose(1, now);
+        }
+        (KeyCode::Esc, _) | (_, Some(Action::Back | Action::Quit)) => return model.act(Action::Back, now),
+        (_, Some(action @ (Action::Repaint | Action::Help))) => return model.act(action, now),
+        _ => {}
+    }
+    Effect::Nothing
 }
 
 /// Says why a key does nothing: silence would look like a broken key.

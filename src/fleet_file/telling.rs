@@ -114,7 +114,7 @@ fn read_match_table(value: &Value<'_>, scope: Scope, fleet: &Fleet, report: &mut
         let mut words = Vec::new();
         for item in one_or_more(&value, report) {
             let Some(word) = item.string(report, &format!("a {key} in quotes, or a list of them")) else { continue };
-            match Query::choice(field, word) {
+            match Query::typed_choice(field, word) {
                 Ok(query) => words.push(query),
                 Err((what, right)) => report.error(Draft::at(item.span, what).help_if(right)),
             }

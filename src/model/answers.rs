@@ -60,6 +60,8 @@ impl Answers {
     pub const PROBES: u32 = 48;
     /// How far what is usual moves with an answer, as a share of it: a tenfold latency is usual after 460 of them.
     const PACE: f32 = 0.005;
+    /// Round trips below this are all as good as each other.
+    pub const FAST: Duration = Duration::from_millis(1);
     const SHORTEST: Duration = Duration::from_secs(10);
     const LONGEST: Duration = Duration::from_secs(600);
 
@@ -229,6 +231,13 @@ impl Answers {
         let mut histogram = Histogram::default();
         histogram.add(self.sums(self.parts(now)), self.max(now));
         histogram
+    }
+
+    /// Adds the window to the histogram of several clients.
+    pub(super) fn add_to(&self, now: Moment, sum: &mut Histogram) {
+        let parts = self.parts(now);
+        let count = |bucket: &Bucket| parts.clone().map(|part| u32::from(bucket.counts[part])).sum::<u32>();
+        sum.add_sparse(self.buckets.iter().map(|bucket| (bucket.number.into(), count(bucket))), self.max(now));
     }
 
     /// Probes in the window that were answered, and that never were.

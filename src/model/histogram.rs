@@ -103,6 +103,17 @@ impl Histogram {
         self.max = self.max.max(max);
     }
 
+    /// Takes in counts of some buckets, of which `max` is the slowest.
+    pub(super) fn add_sparse(&mut self, counts: impl Iterator<Item = (usize, u32)>, max: Duration) {
+        for (bucket, count) in counts.filter(|(_, count)| *count > 0) {
+            self.counts.resize(BUCKETS, 0);
+            let Some(sum) = self.counts.get_mut(bucket) else { continue };
+            *sum = sum.saturating_add(count);
+            self.total += u64::from(count);
+            self.max = self.max.max(max);
+        }
+    }
+
     pub(super) fn tell(&self) -> Slice {
         let max = u64::try_from(self.max.as_micros()).unwrap_or(u64::MAX);
         Slice { counts: Counts::of(self.counts()), lost: 0, max }

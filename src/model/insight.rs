@@ -107,20 +107,26 @@ impl Insight {
     /// Looks at a fleet for at most two causes, the one of most clients first. It is a pass over its rows, for
     /// once a second.
     pub(super) fn of(known: &Known) -> Vec<Insight> {
+        Insight::explained(known).into_iter().map(|(insight, _)| insight).collect()
+    }
+
+    /// The same, each with the clients that it explains.
+    pub(super) fn explained(known: &Known) -> Vec<(Insight, Vec<ClientKey>)> {
         let (down, slow) = sick(known, known.fleet().keys());
         let is_returning = |key: &ClientKey| known.row(*key).state == State::Queued && known.row(*key).ever_up;
         let returning = known.fleet().keys().filter(is_returning).count() as u32;
         let failing = down.len() as u32 - known.totals().returning;
         if let Some(storm) = storm(known, returning, failing) {
-            return vec![storm];
+            let waits = |key: &ClientKey| known.row(*key).state == State::Queued;
+            return vec![(storm, known.fleet().keys().filter(waits).collect())];
         }
-        all_causes(known, &down, &slow)
+        all_causes(known, &down, &slow).into_iter().map(|found| (found.insight, found.clients)).collect()
     }
 
     /// The same of some clients only, as of the last [`Known::look`].
     pub fn among(known: &Known, clients: &[ClientKey]) -> Vec<Insight> {
         let (down, slow) = sick(known, clients.iter().copied());
-        all_causes(known, &down, &slow)
+        all_causes(known, &down, &slow).into_iter().map(|found| found.insight).collect()
     }
 }
 
@@ -138,10 +144,10 @@ fn sick(known: &Known, clients: impl Iterator<Item = ClientKey>) -> (Vec<Sick>, 
     (down, slow)
 }
 
-fn all_causes(known: &Known, down: &[Sick], slow: &[Sick]) -> Vec<Insight> {
+fn all_causes(known: &Known, down: &[Sick], slow: &[Sick]) -> Vec<Found> {
     let mut causes = causes(known, down, false);
     causes.extend(self::causes(known, slow, true));
-    causes.sort_by_key(|insight| std::cmp::Reverse(insight.clients));
+    causes.sort_by_key(|found| std::cmp::Reverse(found.insight.clients));
     causes.truncate(2);
     causes
 }
@@ -164,24 +170,32 @@ fn storm(known: &Known, returning: u32, failing: u32) -> Option<Insight> {
     })
 }
 
+/// A cause, whom of the sick it explains, and whom not.
+struct Found {
+    insight: Insight,
+    clients: Vec<ClientKey>,
+    rest: Vec<Sick>,
+}
+
 /// What the sick share: most of them one thing, and the rest maybe another; or most of them one of two.
-fn causes(known: &Known, sick: &[Sick], are_slow: bool) -> Vec<Insight> {
+fn causes(known: &Known, sick: &[Sick], are_slow: bool) -> Vec<Found> {
     let one = shared(known, sick, are_slow);
-    let is_vague = one.as_ref().is_none_or(|(insight, _)| matches!(insight.shared, Shared::Reason(_)));
+    let is_vague = one.as_ref().is_none_or(|found| matches!(found.insight.shared, Shared::Reason(_)));
     let two = || by_endpoints(known, sick, are_slow).or_else(|| by_reasons(known, sick, are_slow));
     let two = if is_vague { two() } else { None };
     let mut causes = two.unwrap_or_else(|| {
-        let Some((first, rest)) = one else { return Vec::new() };
+        let Some(first) = one else { return Vec::new() };
         // Few that are left over have something in common, too.
-        let second = shared(known, &rest, are_slow).filter(|_| rest.len() >= Insight::FEW_OF_A_REASON);
-        std::iter::once(first).chain(second.map(|(second, _)| second)).collect()
+        let is_enough = first.rest.len() >= Insight::FEW_OF_A_REASON;
+        let second = shared(known, &first.rest, are_slow).filter(|_| is_enough);
+        std::iter::once(first).chain(second).collect()
     });
-    causes.iter_mut().for_each(|insight| insight.of = sick.len() as u32);
+    causes.iter_mut().for_each(|found| found.insight.of = sick.len() as u32);
     causes
 }
 
 /// The two endpoints where most of the sick are, of several endpoints, where nearly all clients of both are sick.
-fn by_endpoints(known: &Known, sick: &[Sick], are_slow: bool) -> Option<Vec<Insight>> {
+fn by_endpoints(known: &Known, sick: &[Sick], are_slow: bool) -> Option<Vec<Found>> {
     let mut counts = vec![0; known.fleet().endpoints.len()];
     sick.iter().for_each(|one| counts[one.endpoint.index()] += 1);
     let mut worst: Vec<usize> = (0..counts.len()).collect();
@@ -196,14 +210,14 @@ fn by_endpoints(known: &Known, sick: &[Sick], are_slow: bool) -> Option<Vec<Insi
         let at = |n: usize| {
             let key = EndpointKey(n as u16);
             let why = agreed(sick.iter().filter(|one| one.endpoint == key));
-            found(sick, are_slow, Shared::Endpoint(key, why), |one| one.endpoint == key).0
+            found(sick, are_slow, Shared::Endpoint(key, why), |one| one.endpoint == key)
         };
         vec![at(first), at(second)]
     })
 }
 
 /// What those share that are sick for one reason and those that are for another, where these are most of them.
-fn by_reasons(known: &Known, sick: &[Sick], are_slow: bool) -> Option<Vec<Insight>> {
+fn by_reasons(known: &Known, sick: &[Sick], are_slow: bool) -> Option<Vec<Found>> {
     let counts = counted(sick.iter());
     let &[(first, most), (second, fewer), ..] = counts.as_slice() else { return None };
     if most + fewer < needed(sick.len()) || fewer < Insight::FEW_OF_A_REASON {
@@ -211,20 +225,21 @@ fn by_reasons(known: &Known, sick: &[Sick], are_slow: bool) -> Option<Vec<Insigh
     }
     let of = |why: Why| {
         let part: Vec<Sick> = sick.iter().filter(|one| one.why == why).copied().collect();
-        Some(shared(known, &part, are_slow)?.0)
+        shared(known, &part, are_slow)
     };
     Some(vec![of(first)?, of(second)?])
 }
 
 /// The sick whom a cause explains, and the rest.
-fn found(sick: &[Sick], are_slow: bool, shared: Shared, is_one: impl Fn(&Sick) -> bool) -> (Insight, Vec<Sick>) {
+fn found(sick: &[Sick], are_slow: bool, shared: Shared, is_one: impl Fn(&Sick) -> bool) -> Found {
     let (mine, rest): (Vec<Sick>, Vec<Sick>) = sick.iter().partition(|one| is_one(one));
     let since = onset(mine.iter().map(|one| one.since).collect());
-    (Insight { shared, are_slow, clients: mine.len() as u32, of: sick.len() as u32, since }, rest)
+    let insight = Insight { shared, are_slow, clients: mine.len() as u32, of: sick.len() as u32, since };
+    Found { insight, clients: mine.into_iter().map(|one| one.key).collect(), rest }
 }
 
 /// What most of the sick share, if it is anything, and who does not.
-fn shared(known: &Known, sick: &[Sick], are_slow: bool) -> Option<(Insight, Vec<Sick>)> {
+fn shared(known: &Known, sick: &[Sick], are_slow: bool) -> Option<Found> {
     let found = |shared, is_one: &dyn Fn(&Sick) -> bool| Some(found(sick, are_slow, shared, is_one));
     let needed = needed(sick.len());
     let by = |why| move |one: &Sick| one.why == why;

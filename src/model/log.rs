@@ -158,6 +158,35 @@ impl Log {
         self.written
     }
 
+    /// Entries with their numbers, oldest first: an entry keeps its number for good.
+    pub fn numbered(&self) -> impl DoubleEndedIterator<Item = (u64, &Entry)> + ExactSizeIterator {
+        let first = self.written.saturating_sub(self.entries.len() as u64);
+        self.entries.iter().enumerate().map(move |(n, entry)| (first + n as u64, entry))
+    }
+
+    /// The entry of this number, while it is kept.
+    pub fn entry(&self, number: u64) -> Option<&Entry> {
+        let first = self.written.saturating_sub(self.entries.len() as u64);
+        self.entries.get(usize::try_from(number.checked_sub(first)?).ok()?)
+    }
+
+    /// The clients of which an entry tells, as far as their steps are still kept.
+    pub(super) fn clients(&self, entry: &Entry) -> Vec<ClientKey> {
+        let Subject::Clients { first, last, endpoint, from, to, reason, .. } = &entry.subject else {
+            return Vec::new();
+        };
+        let is_it = |at: Moment, step: &Transition| {
+            at >= entry.at
+                && at.since(entry.at) < Self::BURST
+                && (step.endpoint, step.from, step.to, step.reason) == (*endpoint, *from, *to, *reason)
+        };
+        let steps = self.history.iter().filter(|(at, step)| is_it(*at, step)).map(|(_, step)| step.client);
+        let mut clients: Vec<ClientKey> = steps.chain([*first, *last]).collect();
+        clients.sort_unstable();
+        clients.dedup();
+        clients
+    }
+
     /// The recent transitions of one client, newest first.
     pub fn of_client(&self, client: ClientKey) -> impl Iterator<Item = &(Moment, Transition)> {
         self.history.iter().rev().filter(move |(_, t)| t.client == client)

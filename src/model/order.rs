@@ -1,12 +1,12 @@
 //! Defines which clients the table shows and in what order (filter and sort, worked out off the frame path); how a column looks is the UI's matter.
 
-use std::cmp::Reverse;
+use std::sync::Arc;
 
 use crate::{
     clock::Moment,
     event::Badge,
     fleet::{ClientKey, Fleet},
-    model::{known::Known, row::Row},
+    model::{answers::Answers, insight::Insight, known::Known, log::Entry, row::Row},
     query::{Error, Query},
 };
 
@@ -17,17 +17,19 @@ pub enum Column {
     Client,
     Endpoint,
     Last,
+    Trend,
     Reconnects,
     Since,
     Reason,
 }
 
 impl Column {
-    pub const ALL: [Column; 7] = [
+    pub const ALL: [Column; 8] = [
         Column::State,
         Column::Client,
         Column::Endpoint,
         Column::Last,
+        Column::Trend,
         Column::Reconnects,
         Column::Since,
         Column::Reason,
@@ -40,6 +42,7 @@ impl Column {
             Column::Client => "client",
             Column::Endpoint => "endpoint",
             Column::Last => "latency",
+            Column::Trend => "trend",
             Column::Reconnects => "reconnects",
             Column::Since => "time in state",
             Column::Reason => "reason",
@@ -48,7 +51,7 @@ impl Column {
 
     /// Whether the interesting end of this column is its large one.
     fn starts_descending(self) -> bool {
-        matches!(self, Column::Last | Column::Reconnects)
+        matches!(self, Column::Last | Column::Trend | Column::Reconnects)
     }
 
     pub fn next(self, by: isize) -> Column {
@@ -75,8 +78,13 @@ impl Default for Sort {
     }
 }
 
+/// Whether a client is not as it should be: down, or up and not well.
+pub(super) fn is_unwell(row: &Row) -> bool {
+    row.is_down() || row.is_slow()
+}
+
 /// How much a client wants to be looked at; the least is the most urgent.
-fn urgency(row: &Row) -> u64 {
+pub(super) fn urgency(row: &Row) -> u64 {
     match row.badge() {
         Badge::Rejected | Badge::Failed => 0,
         Badge::Backoff => 1,
@@ -105,27 +113,31 @@ pub(super) fn name_ranks(fleet: &Fleet) -> Vec<u32> {
     ranks
 }
 
-/// The clients that `filter` lets through at `now`, and `kept`, in the order of `sort`; ties are broken by
-/// name, so that two runs of it never swap rows for no reason.
+/// How the table is sorted: by a column, those that it does not tell apart by the one before, and by name: two runs
+/// of it never swap rows for no reason.
+pub(super) type Sorts = [Sort; 2];
+
+/// The clients that `filter` lets through at `now`, and `kept`, in order.
 pub(super) fn arrange(
     (known, now): (&Known, Moment),
     ranks: &[u32],
     filter: &Filter,
     kept: Option<ClientKey>,
-    sort: Sort,
+    sorts: Sorts,
     out: &mut Vec<ClientKey>,
 ) {
-    let mut keyed: Vec<(u64, u32, ClientKey)> = known
+    // What descends is turned around, so that all keys ascend.
+    let key = |client, sort: Sort| {
+        let key = sort_key(known, client, sort.column, ranks);
+        if sort.descending { !key } else { key }
+    };
+    let mut keyed: Vec<([u64; 2], u32, ClientKey)> = known
         .fleet()
         .keys()
         .filter(|&k| kept == Some(k) || filter.lets_through(known, k, now))
-        .map(|k| (sort_key(known, k, sort.column, ranks), ranks[k.index()], k))
+        .map(|k| (sorts.map(|sort| key(k, sort)), ranks[k.index()], k))
         .collect();
-    if sort.descending {
-        keyed.sort_unstable_by_key(|&(key, rank, _)| (Reverse(key), rank));
-    } else {
-        keyed.sort_unstable_by_key(|&(key, rank, _)| (key, rank));
-    }
+    keyed.sort_unstable();
     out.clear();
     out.extend(keyed.into_iter().map(|(_, _, k)| k));
 }
@@ -138,33 +150,94 @@ fn sort_key(known: &Known, key: ClientKey, column: Column, ranks: &[u32]) -> u64
         Column::Endpoint => row.endpoint.0.into(),
         // What has no figure goes to the quiet end.
         Column::Last => row.last.filter(|_| row.is_up()).map_or(0, |(_, rtt)| rtt.as_micros() as u64),
+        // How many times slower the last answer is than usual, in thousandths.
+        Column::Trend => row.answers().zip(row.last.filter(|_| row.is_up())).map_or(0, |(answers, (_, rtt))| {
+            let usual = answers.usual().max(Answers::FAST);
+            (rtt.as_micros() as u64).saturating_mul(1_000) / usual.as_micros().max(1) as u64
+        }),
         Column::Reconnects => row.reconnects.into(),
         Column::Since => u64::MAX - row.since.0,
         Column::Reason => (u64::from(row.reason as u8) << 8) | row.slow.map_or(255, |slow| slow as u64),
     }
 }
 
-/// A query with the text that it was typed as.
+/// Clients that were chosen one by one, and not by a query: they stay who they are, whatever becomes of them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Chosen {
+    pub origin: Origin,
+    /// In their order.
+    clients: Arc<[ClientKey]>,
+}
+
+/// What chosen clients have in common.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Origin {
+    /// The cause why they were unhealthy.
+    Cause(Insight),
+    /// What happened to all of them within a second.
+    Burst(Entry),
+    /// A cell of the map.
+    Cell,
+}
+
+impl Chosen {
+    pub(super) fn new(origin: Origin, mut clients: Vec<ClientKey>) -> Chosen {
+        clients.sort_unstable();
+        Chosen { origin, clients: clients.into() }
+    }
+
+    pub fn clients(&self) -> &[ClientKey] {
+        &self.clients
+    }
+}
+
+/// A query with the text that it was typed as, and whom alone it is asked of, where these were chosen.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Filter {
     text: String,
     query: Query,
+    chosen: Option<Chosen>,
 }
 
 impl Filter {
     pub(super) fn parse(text: &str) -> Result<Filter, Error> {
-        Ok(Filter { text: text.trim().to_owned(), query: Query::parse(text)? })
+        Ok(Filter { text: text.trim().to_owned(), query: Query::parse(text)?, chosen: None })
+    }
+
+    /// Exactly these clients.
+    pub(super) fn of(chosen: Chosen) -> Filter {
+        Filter { chosen: Some(chosen), ..Filter::default() }
+    }
+
+    /// The same, asked of these clients only.
+    pub(super) fn among(self, chosen: Option<&Chosen>) -> Filter {
+        Filter { chosen: chosen.cloned(), ..self }
+    }
+
+    /// Whom it means of whom a query means, too.
+    pub(super) fn and(&self, query: Query) -> Filter {
+        let query = self.query.clone().and(query);
+        Filter { text: query.to_string(), query, chosen: self.chosen.clone() }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.query.is_empty()
+        self.chosen.is_none() && self.query.is_empty()
     }
 
     pub(super) fn text(&self) -> &str {
         &self.text
     }
 
+    pub(super) fn query(&self) -> &Query {
+        &self.query
+    }
+
+    pub(super) fn chosen(&self) -> Option<&Chosen> {
+        self.chosen.as_ref()
+    }
+
     pub(super) fn lets_through(&self, known: &Known, key: ClientKey, now: Moment) -> bool {
-        self.is_empty() || self.query.matches(&known.facts(key, now))
+        self.chosen.as_ref().is_none_or(|chosen| chosen.clients.binary_search(&key).is_ok())
+            && (self.query.is_empty() || self.query.matches(&known.facts(key, now)))
     }
 }

@@ -93,6 +93,8 @@ pub enum Slow {
 }
 
 impl Slow {
+    pub const ALL: [Slow; 6] = [Slow::Late, Slow::Unsubscribed, Slow::Short, Slow::Stuck, Slow::Objective, Slow::Lossy];
+
     /// The reason in a few words, as a filter finds it.
     pub fn words(self) -> &'static str {
         match self {

@@ -2,6 +2,9 @@
 
 mod filter;
 mod health;
+mod keys;
+mod loyalty;
+mod places;
 mod silence;
 mod standing;
 
@@ -165,7 +168,6 @@ fn the_latency_view_follows_the_fleet_or_the_filter_or_the_freeze() {
     model.act(Action::Filter, ms(6_000));
     "c1".chars().for_each(|c| model.edit(InputRequest::InsertChar(c), ms(6_000)));
     model.accept();
-    model.act(Action::Latency, ms(6_001));
     let view = model.latency_view().unwrap();
     assert_eq!((view.clients, view.histogram.total()), (1, 1));
     let seen: u32 = view.slices.iter().flatten().map(|slice| slice.counts().iter().sum::<u32>()).sum();

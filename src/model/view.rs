@@ -2,18 +2,20 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use tui_input::Input;
-
 use crate::{
-    action::{Action, Scope},
     clock::Moment,
     event::{Event, Level, State, What},
     fleet::{ClientKey, Fleet, Places},
     model::{
-        confirm::{Confirm, Wish},
+        confirm::Wish,
+        events::Events,
         filter_line::FilterLine,
         known::Known,
-        order::{Filter, Sort, arrange, name_ranks},
+        map::Map,
+        mode::Mode,
+        navigation::Under,
+        order::{Chosen, Filter, Sort, arrange, name_ranks},
+        pivot::{By, Pivot},
         survey::Survey,
     },
 };
@@ -31,6 +33,8 @@ pub struct Model {
     rested: Moment,
     /// When the last second was over.
     looked: Moment,
+    /// The user's time, as of the last [`Model::tick`].
+    ticked: Moment,
     pub(super) cursor: Option<ClientKey>,
     top: usize,
     height: usize,
@@ -40,12 +44,25 @@ pub struct Model {
     pub(super) filter: Filter,
     pub(super) filter_line: FilterLine,
     pub(super) sort: Sort,
+    /// What the table was sorted by before.
+    pub(super) sorted_before: Sort,
     pub(super) held_until: Moment,
+    /// Whether the operator holds the order until he lets it go.
+    pub(super) is_order_held: bool,
     pub(super) mode: Mode,
     /// What comes back when the present mode goes, the last one first; below all of them is the table.
-    pub(super) under: Vec<Mode>,
+    pub(super) under: Vec<Under>,
     /// What the latency view shows, while it is open.
-    survey: Option<Survey>,
+    pub(super) survey: Option<Survey>,
+    /// What the groups and the map are grouped by.
+    pub(super) by: By,
+    /// What the groups show, while they are open.
+    pub(super) pivot: Option<Pivot>,
+    /// What the map shows, while it is open.
+    pub(super) map: Option<Map>,
+    pub(super) events: Events,
+    /// The columns and lines that a screen has for itself, as far as the console knows.
+    pub(super) pane: (u16, u16),
     /// Whether the question that is asked is on the screen, as far as the console knows.
     is_question_seen: bool,
     /// How far the help can be scrolled, as far as the console knows.
@@ -54,56 +71,6 @@ pub struct Model {
     pub(super) undo: Option<Wish>,
     pub(super) toast: Option<Toast>,
     pub(super) last_wish: Option<(Wish, Vec<ClientKey>, Moment)>,
-}
-
-/// What the keys are about at the moment.
-#[derive(Clone, Debug)]
-pub enum Mode {
-    Table,
-    /// The filter line is being typed; the filter follows at once, as far as it is a query.
-    Filter(Input),
-    /// The time to go to in a replay is being typed.
-    GoTo(Input),
-    /// Everything about the client under the cursor.
-    Detail,
-    /// How fast the fleet answers, or what the filter shows of it.
-    Latency,
-    /// The endpoints, who is there and how.
-    Endpoints,
-    /// The help, from this line on.
-    Help(usize),
-    Confirm(Confirm),
-}
-
-impl Mode {
-    /// Whether it lies over another and leaves that in sight.
-    fn is_overlay(&self) -> bool {
-        matches!(self, Mode::Help(_) | Mode::GoTo(_) | Mode::Confirm(_))
-    }
-
-    /// Whether an action means anything here. Where nobody sees which client a key would hit, it hits none.
-    pub fn takes(&self, action: Action) -> bool {
-        let is_for_all = || {
-            let is_for_all = matches!(
-                action,
-                Action::Latency
-                    | Action::Endpoints
-                    | Action::Back
-                    | Action::Filter
-                    | Action::Freeze
-                    | Action::Help
-                    | Action::Repaint
-                    | Action::Suspend
-                    | Action::Undo
-                    | Action::Quit
-            );
-            is_for_all || action.scope() == Scope::Replay
-        };
-        match self {
-            Mode::Latency | Mode::Endpoints => is_for_all(),
-            _ => true,
-        }
-    }
 }
 
 /// The state of knowledge when the view was frozen.
@@ -140,6 +107,7 @@ impl Model {
             arranged: 0,
             rested: Moment(0),
             looked: now,
+            ticked: Moment(0),
             cursor: None,
             top: 0,
             height: 1,
@@ -148,10 +116,17 @@ impl Model {
             filter: Filter::default(),
             filter_line: FilterLine::default(),
             sort: Sort::default(),
+            sorted_before: Sort::default(),
             held_until: Moment(0),
+            is_order_held: false,
             mode: Mode::Table,
             under: Vec::new(),
             survey: None,
+            by: By::default(),
+            pivot: None,
+            map: None,
+            events: Events::default(),
+            pane: (0, 0),
             is_question_seen: false,
             help_below: 0,
             undo: None,
@@ -170,9 +145,7 @@ impl Model {
         }
         if let What::Second(_) = event.what {
             self.looked = event.at;
-            if self.survey.is_some() {
-                self.survey();
-            }
+            self.refresh();
         }
     }
 
@@ -182,7 +155,7 @@ impl Model {
         (self.live, self.looked) = (known, now);
         self.revise(now);
         self.rearrange();
-        self.survey();
+        self.refresh();
     }
 
     /// One of several agents, or the only one, tells what it knows of its part of the fleet, which is this one from now
@@ -192,28 +165,35 @@ impl Model {
         self.live.take_in(part, places, gone, now);
         self.looked = now;
         self.rearrange();
-        self.survey();
+        self.refresh();
     }
 
     /// An agent is gone: nobody knows how its clients are.
     pub fn lose(&mut self, places: &Places, now: Moment) {
         self.live.forget(places, now);
         self.rearrange();
-        self.survey();
+        self.refresh();
     }
 
     /// The fleet is another one: nothing is to point to somebody who is not there any more.
-    fn revise(&mut self, now: Moment) {
+    pub(super) fn revise(&mut self, now: Moment) {
         self.ranks = name_ranks(self.live.fleet());
         self.arranged = Self::STALE;
         let fleet = self.live.fleet().clone();
         self.marks.retain(|client| fleet.has(*client));
+        // What is frozen is as it was.
+        let fleet = self.shown().fleet().clone();
+        // Nobody can move to who is gone, though the order waits.
+        let line = self.cursor_place().map(|place| place.saturating_sub(self.top));
+        self.order.retain(|client| fleet.has(*client));
+        self.scroll_to(line);
+        self.count_marks();
         let Some(gone) = self.cursor.filter(|cursor| !fleet.has(*cursor)) else { return };
         self.cursor = None;
         self.count_marks();
-        self.under.retain(|mode| !matches!(mode, Mode::Detail));
+        self.under.retain(|under| !matches!(under.mode, Mode::Detail));
         if let Mode::Detail = self.mode {
-            self.mode = self.under.pop().unwrap_or(Mode::Table);
+            self.close();
             let name = fleet.clients.get(gone.index()).map_or("it", |client| &client.name);
             self.say(Level::Warning, format!("{name} is not in the fleet any more"), now);
         }
@@ -222,31 +202,16 @@ impl Model {
     /// Lets the user's time pass, which in a replay is another than the fleet's: re-sorts where something
     /// changed and no key was just pressed, drops old toasts.
     pub fn tick(&mut self, now: Moment) {
+        self.ticked = now;
         if self.toast.as_ref().is_some_and(|t| t.until <= now) {
             self.toast = None;
         }
-        if now >= self.held_until.max(self.rested) && self.arranged != self.shown().changes() {
+        let is_held = self.is_order_held || matches!(self.mode, Mode::Confirm(_) | Mode::Sort(_));
+        if !is_held && now >= self.held_until.max(self.rested) && self.arranged != self.shown().changes() {
             self.rearrange();
             // Sorting costs some 100 ns a client: of a core, a percent or so.
             self.rested = now + Self::REST * self.live.totals().all();
         }
-    }
-
-    /// What the latency view shows, while it is open.
-    pub fn latency_view(&self) -> Option<&Survey> {
-        self.survey.as_ref()
-    }
-
-    /// Works out what the latency view shows, where it is open, as of the last look. It is a pass over
-    /// what the filter shows.
-    pub(super) fn survey(&mut self) {
-        let is_open = matches!(self.base(), Mode::Latency);
-        let (known, now) = (self.shown(), self.shown_at());
-        let survey = is_open.then(|| match self.filter.is_empty() {
-            true => Survey::of_fleet(known, now),
-            false => Survey::of(known, &self.order, now),
-        });
-        self.survey = survey;
     }
 
     /// What is drawn: the present, or the moment of the freeze.
@@ -257,6 +222,11 @@ impl Model {
     /// When that is, to a second or so.
     pub(super) fn shown_at(&self) -> Moment {
         self.frozen.as_ref().map_or(self.looked, |frozen| frozen.at)
+    }
+
+    /// Whether a key was pressed just now, as of the last [`Model::tick`].
+    pub(super) fn is_at_work(&self) -> bool {
+        self.held_until > self.ticked
     }
 
     /// The present, whatever is drawn.
@@ -274,12 +244,6 @@ impl Model {
 
     pub fn mode(&self) -> &Mode {
         &self.mode
-    }
-
-    /// The mode below a help, a question or the line of a time, where these lie over it.
-    pub fn base(&self) -> &Mode {
-        let modes = std::iter::once(&self.mode).chain(self.under.iter().rev());
-        modes.into_iter().find(|mode| !mode.is_overlay()).unwrap_or(&Mode::Table)
     }
 
     /// Tells whether the question that is asked, if any, is on the screen: until it is, nobody can say yes to it.
@@ -300,8 +264,19 @@ impl Model {
         self.sort
     }
 
+    /// The query that the filter is, as it was typed.
     pub fn filter(&self) -> &str {
         self.filter.text()
+    }
+
+    /// The clients that the filter is asked of, where these are not all.
+    pub fn chosen(&self) -> Option<&Chosen> {
+        self.filter.chosen()
+    }
+
+    /// Whether the filter may hide anybody.
+    pub fn is_filtered(&self) -> bool {
+        !self.filter.is_empty()
     }
 
     /// What stands beside the filter while it is typed.
@@ -329,6 +304,11 @@ impl Model {
     /// Whether the order waits because a key was just pressed, as of the last [`Model::tick`].
     pub fn is_held(&self) -> bool {
         self.held_until > self.rested && self.arranged != self.shown().changes()
+    }
+
+    /// Whether the operator holds the order until he lets it go.
+    pub fn is_order_held(&self) -> bool {
+        self.is_order_held
     }
 
     /// All clients that the filter shows, in order.
@@ -390,9 +370,14 @@ impl Model {
         let line = self.cursor_place().map(|p| p.saturating_sub(self.top));
         let now = self.shown_at();
         let known = self.frozen.as_ref().map_or(&self.live, |f| &f.known);
-        arrange((known, now), &self.ranks, &self.filter, kept, self.sort, &mut self.order);
+        arrange((known, now), &self.ranks, &self.filter, kept, [self.sort, self.sorted_before], &mut self.order);
         self.arranged = known.changes();
         self.count_marks();
+        self.scroll_to(line);
+    }
+
+    /// Puts the cursor on this line of the screen, as far as there is enough above and below it.
+    fn scroll_to(&mut self, line: Option<usize>) {
         if let (Some(place), Some(line)) = (self.cursor_place(), line) {
             self.top = place.saturating_sub(line);
         }

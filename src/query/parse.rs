@@ -389,7 +389,7 @@ pub(super) fn choice(field: Field, word: Text, text: &str) -> Result<(Text, u128
 }
 
 /// The bits of the choices that a word stands for: that which is called so, or else those whose names begin so.
-fn bits(word: &Text, text: &str, choices: &[Vec<&str>]) -> u128 {
+pub(super) fn bits(word: &Text, text: &str, choices: &[Vec<&str>]) -> u128 {
     let plain = Text::Literal(Literal::new(&text.replace(['-', ' '], "_")));
     let word = if let Text::Literal(_) = word { &plain } else { word };
     let of = |is_it: &dyn Fn(&str) -> bool| {

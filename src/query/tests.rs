@@ -143,11 +143,11 @@ fn what_a_table_says_is_a_query_that_reads_the_same() {
     let query = Query::all([
         Query::text(Field::Endpoint, None, ["eu-1", "eu-2"]),
         Query::text(Field::LabelNamed, Some("site"), ["hall 3", "dock-*"]),
-        Query::any(["connection_lost", "certificate"].map(|word| Query::choice(Field::Reason, word).unwrap())),
+        Query::any(["connection_lost", "certificate"].map(|word| Query::typed_choice(Field::Reason, word).unwrap())),
     ]);
     let text = "endpoint=eu-1,eu-2 label.site=\"hall 3\",dock-* (reason:connection_lost or reason:certificate)";
     assert_eq!((query.to_string().as_str(), Query::parse(text)), (text, Ok(query)));
-    let (what, right) = Query::choice(Field::State, "bakcoff").unwrap_err();
+    let (what, right) = Query::typed_choice(Field::State, "bakcoff").unwrap_err();
     assert!(what == "no state is \"bakcoff\"" && right.unwrap().starts_with("did you mean backoff?"));
 }
 

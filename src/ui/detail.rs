@@ -30,7 +30,7 @@ pub(super) fn pane(screen: &Screen, buf: &mut Buffer, area: Rect) {
         put(buf, Rect { x: area.x, y, width: 1, height: 1 }, screen.glyphs.bar, style);
     }
     let inside = Rect { x: area.x + 2, width: area.width.saturating_sub(3), ..area };
-    let asked = matches!(screen.model.base(), Mode::Endpoints);
+    let asked = matches!(screen.model.screen(), Mode::Endpoints);
     let Some(key) = screen.model.cursor().filter(|_| !asked) else { return endpoints::draw(screen, buf, inside) };
     state(screen, buf, nth_line(inside, 0), key, &screen.fleet.client(key).name);
     contents(screen, buf, Rect { y: inside.y + 1, height: inside.height - 1, ..inside }, key);

@@ -15,7 +15,7 @@ use crate::{
     query,
     text::{Scrubbed, ellipsize},
     ui::{
-        Screen, dialog, header, inset,
+        Screen, choice, dialog, header, inset,
         layout::Layout,
         paint::{Strip, from, put, put_short, span, width},
     },
@@ -35,6 +35,8 @@ pub(super) fn draw(screen: &Screen, buf: &mut Buffer, layout: &Layout) -> Option
     match screen.model.mode() {
         Mode::Filter(input) => return Some(filter(screen, buf, line, input)),
         Mode::GoTo(input) => return Some(go_to(screen, buf, line, input)),
+        Mode::Sort(column) => choice::sort(screen, buf, line, *column),
+        Mode::Cause { causes, at } => choice::cause(screen, buf, line, causes, *at),
         Mode::Confirm(confirm) if confirm.is_small() => ask(screen, buf, line, confirm),
         // Where there is no line for notices, a toast is worth more than hints.
         _ if !is_noticed && layout.notice.is_none() && screen.model.toast().is_some() => {
@@ -109,8 +111,13 @@ fn hints(screen: &Screen, buf: &mut Buffer, line: Rect) {
     };
     let is_playing = screen.context.timeline.is_some_and(|timeline| timeline.motion == Motion::Playing);
     let way_back = match mode {
-        Mode::Detail | Mode::Latency | Mode::Endpoints | Mode::Help(_) => Some("back"),
-        Mode::Table if !model.filter().is_empty() => Some("clear filter"),
+        Mode::Events if !model.events().text().is_empty() => Some("clear filter"),
+        Mode::Events if model.events().sought().is_some() => Some("end search"),
+        Mode::Detail | Mode::Groups | Mode::Map | Mode::Latency | Mode::Events | Mode::Endpoints | Mode::Help(_) => {
+            Some("back")
+        }
+        Mode::Table if model.has_way_back() => Some("back"),
+        Mode::Table if model.is_filtered() => Some("clear filter"),
         Mode::Table if model.marked().0 > 0 => Some("unmark all"),
         _ => None,
     };
@@ -122,18 +129,36 @@ fn hints(screen: &Screen, buf: &mut Buffer, line: Rect) {
     // What is special to a replay is what its operator looks for.
     let (first, then): (Vec<_>, Vec<_>) =
         Action::ALL.into_iter().filter(here).partition(|a| a.scope() == Scope::Replay);
+    if matches!(mode, Mode::Groups | Mode::Map) {
+        add(1, &[Action::SortPrevious, Action::SortNext], "group by");
+    }
+    if matches!(mode, Mode::Groups | Mode::Map | Mode::Events) {
+        add(4, &[Action::PreviousUnwell, Action::NextUnwell], "not well");
+    }
     for action in first.into_iter().chain(then) {
         let Some(word) = action.hint() else { continue };
         let is_here = match mode {
             Mode::Help(_) => action == Action::Quit,
-            Mode::Detail => !matches!(action, Action::Detail | Action::Filter | Action::SortNext | Action::Mark),
+            Mode::Detail => !matches!(action, Action::Detail | Action::Filter | Action::Sort | Action::Mark),
+            // One is there.
+            Mode::Groups if action == Action::Groups => false,
+            Mode::Map if action == Action::Map => false,
+            Mode::Latency if action == Action::Latency => false,
+            Mode::Events if action == Action::Events => false,
             mode if !mode.takes(action) => false,
             Mode::Confirm(_) => false, // the box says its own
             _ => true,
         };
         match action {
             _ if !is_here => {}
-            Action::SortNext => add(8, &[Action::SortPrevious, Action::SortNext], word),
+            Action::Sort => add(8, &[action], word),
+            // Nothing to tell of.
+            Action::Cause if model.shown().insights().is_empty() => {}
+            Action::Cause => add(2, &[action], word),
+            Action::Groups => add(6, &[action], word),
+            Action::Map => add(7, &[action], word),
+            Action::Events => add(9, &[action], word),
+            Action::Detail if matches!(mode, Mode::Groups | Mode::Map | Mode::Events) => add(0, &[action], "show"),
             Action::Play if is_playing => add(0, &[action], "pause"),
             Action::Play => add(0, &[action], word),
             Action::NextEvent => add(3, &[Action::PreviousEvent, Action::NextEvent], word),
@@ -172,7 +197,11 @@ pub(super) fn filter(screen: &Screen, buf: &mut Buffer, line: Rect, input: &Inpu
 /// How many match, and what the keys do.
 fn filter_keys(screen: &Screen) -> Strip<'static> {
     let theme = screen.theme;
-    let (shown, all) = (screen.model.order().len() as u64, screen.clients());
+    let events = screen.model.events();
+    let (shown, all) = match screen.model.screen() {
+        Mode::Events => (events.shown().len() as u64, screen.model.shown().log().newest().len() as u64),
+        _ => (screen.model.order().len() as u64, screen.clients()),
+    };
     let count = format!("{} of {} match", figures::count(shown), figures::count(all));
     let mut strip = Strip::new(2);
     let style = if shown == 0 { theme.warning } else { theme.text };

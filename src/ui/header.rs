@@ -180,16 +180,22 @@ pub(super) fn insecure(fleet: &Fleet, width: u16) -> Option<String> {
 /// were it a single client of a million.
 fn proportions(screen: &Screen, buf: &mut Buffer, free: Rect, totals: &Totals) {
     const WIDTH: u16 = 40;
-    let all = u64::from(totals.all());
-    if free.width < WIDTH + 4 || all == 0 {
+    if free.width < WIDTH + 4 || totals.all() == 0 {
         return;
     }
+    let line = Rect { x: free.right() - WIDTH - 2, width: WIDTH, ..free };
+    bar(screen, buf, line, totals, |style| style);
+}
+
+/// Clients by state as shares of a line, on whatever that stands on.
+pub(super) fn bar(screen: &Screen, buf: &mut Buffer, line: Rect, totals: &Totals, on: impl Fn(Style) -> Style) {
+    let (width, all) = (u64::from(line.width), u64::from(totals.all()).max(1));
     let counts = Badge::ALL.map(|badge| u64::from(totals.wearing(badge)));
-    let mut cells = counts.map(|n| if n == 0 { 0 } else { (n * u64::from(WIDTH) / all).max(1) });
+    let mut cells = counts.map(|n| if n == 0 { 0 } else { (n * width / all).max(1) });
     let largest = (0..cells.len()).max_by_key(|&i| counts[i]).unwrap_or(0);
     let others: u64 = cells.iter().sum::<u64>() - cells[largest];
-    cells[largest] = u64::from(WIDTH).saturating_sub(others);
-    let mut x = free.right() - WIDTH - 2;
+    cells[largest] = width.saturating_sub(others);
+    let mut x = line.x;
     for (badge, n) in Badge::ALL.into_iter().zip(cells) {
         let glyph = if badge == Badge::Up && !screen.glyphs.is_ascii() { "━" } else { screen.glyphs.badge(badge) };
         let style = match badge {
@@ -197,7 +203,7 @@ fn proportions(screen: &Screen, buf: &mut Buffer, free: Rect, totals: &Totals) {
             Badge::Connecting | Badge::Queued if is_return(totals) => screen.theme.failed,
             _ => screen.theme.badge(badge),
         };
-        x = put(buf, from(free, x), &glyph.repeat(n as usize), style);
+        x = put(buf, from(line, x), &glyph.repeat(n as usize), on(style));
     }
 }
 

@@ -14,11 +14,15 @@ use crate::{
 };
 
 /// Actions that are each other's opposite, or about one thing, share a line.
-const PAIRS: [(Action, Action); 10] = [
+const PAIRS: [(Action, Action); 14] = [
     (Action::Up, Action::Down),
     (Action::PageUp, Action::PageDown),
     (Action::Top, Action::Bottom),
+    (Action::Left, Action::Right),
+    (Action::NextUnwell, Action::PreviousUnwell),
+    (Action::NextMatch, Action::PreviousMatch),
     (Action::SortNext, Action::SortPrevious),
+    (Action::MarkAll, Action::UnmarkAll),
     (Action::RateUp, Action::RateDown),
     (Action::Faster, Action::Slower),
     (Action::Forward, Action::Backward),
@@ -48,7 +52,7 @@ pub(super) fn draw(screen: &Screen, buf: &mut Buffer) {
     let is_of_queries = is_of_queries(screen.model);
     let title = match is_of_queries {
         true => "queries: which clients are shown".to_owned(),
-        false => format!("keys: {}", name(screen.model.base())),
+        false => format!("keys: {}", name(screen.model.screen())),
     };
     let title = span(title, screen.theme.title);
     let inside = draw_box(buf, area, screen.glyphs, title, screen.border(), screen.theme.text);
@@ -159,7 +163,10 @@ fn lines(screen: &Screen, area: Rect) -> Vec<Line> {
 fn name(mode: &Mode) -> &'static str {
     match mode {
         Mode::Detail => "client",
+        Mode::Groups => "groups",
+        Mode::Map => "map",
         Mode::Latency => "latency",
+        Mode::Events => "events",
         Mode::Endpoints => "endpoints",
         _ => "table",
     }

@@ -6,9 +6,8 @@ use ratatui::{buffer::Buffer, layout::Rect, text::Span};
 
 use crate::{
     model::{BUCKETS, Heat, Slice, Survey, begin},
-    text::{Scrubbed, ellipsize},
     ui::{
-        Screen, histogram, inset,
+        Screen, filter, histogram, inset,
         layout::Layout,
         paint::{Strip, clear, from, nth_line, put, put_right, put_short, span},
     },
@@ -23,8 +22,7 @@ const SCALE: u16 = 8;
 /// Draws it over the table and the log; the fleet's head and the lowest lines stay in sight.
 pub(super) fn draw(screen: &Screen, buf: &mut Buffer, layout: &Layout) {
     let Some(survey) = screen.model.latency_view() else { return };
-    let bottom = layout.notice.unwrap_or(layout.hints).y;
-    let area = Rect { x: buf.area.x, y: layout.status.y, width: buf.area.width, height: bottom - layout.status.y };
+    let area = layout.pane(buf.area);
     clear(buf, area, screen.theme.text);
     let area = inset(area);
     title(screen, buf, nth_line(area, 0), survey);
@@ -60,11 +58,9 @@ fn title(screen: &Screen, buf: &mut Buffer, line: Rect, survey: &Survey) {
     strip.left(0, [span("latency", theme.title)]);
     let clients = figures::clients(survey.clients);
     if survey.is_filtered {
-        let filter = Scrubbed::new(screen.model.filter());
-        strip.left(
-            1,
-            [span(format!("/{}", ellipsize(&filter, 24)), theme.key), span(format!("  {clients}"), theme.text)],
-        );
+        let mut spans = filter::name(screen, 24);
+        spans.push(span(format!("  {clients}"), theme.text));
+        strip.left(1, spans);
     } else {
         strip.left(1, [span(clients, theme.text)]);
     }

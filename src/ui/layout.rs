@@ -27,7 +27,21 @@ pub fn table_height(area: Rect, is_replay: bool) -> usize {
     Layout::of(area, false, is_replay).map_or(0, |layout| layout.table.height.into())
 }
 
+/// The columns and lines that a screen beside the table has for itself; none where the screen is too small.
+pub fn pane(area: Rect, is_replay: bool) -> (u16, u16) {
+    Layout::of(area, false, is_replay).map_or((0, 0), |layout| {
+        let pane = super::inset(layout.pane(area));
+        (pane.width, pane.height)
+    })
+}
+
 impl Layout {
+    /// The part of a screen that another one covers: the fleet's head and the lowest lines stay in sight.
+    pub(super) fn pane(&self, area: Rect) -> Rect {
+        let bottom = self.notice.or(self.timeline).unwrap_or(self.hints).y;
+        Rect { x: area.x, y: self.status.y, width: area.width, height: bottom - self.status.y }
+    }
+
     const MIN: (u16, u16) = (40, 10);
     /// From this width on, the client under the cursor always has a pane beside the table.
     const DETAIL_FROM: u16 = 160;

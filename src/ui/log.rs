@@ -41,7 +41,7 @@ fn title(screen: &Screen, buf: &mut Buffer, line: ratatui::layout::Rect) {
     }
 }
 
-fn look(screen: &Screen, entry: &Entry) -> (&'static str, Style) {
+pub(super) fn look(screen: &Screen, entry: &Entry) -> (&'static str, Style) {
     let (glyphs, theme) = (screen.glyphs, screen.theme);
     match &entry.subject {
         Subject::Clients { to, reason, .. } => {

@@ -10,12 +10,11 @@ use crate::{
     action::Action,
     event::Badge,
     fleet::ClientKey,
-    model::{Answers, Bucket, Row, Slow},
-    text::Scrubbed,
+    model::{Answers, Bucket, Mode, Row, Slow},
     ui::{
         Screen,
         columns::{self, Field, Place},
-        footer, inset,
+        filter, footer, inset,
         layout::Layout,
         paint::{Strip, nth_line, put, put_right, put_short, span, width},
         spark,
@@ -50,15 +49,11 @@ fn status(screen: &Screen, buf: &mut Buffer, line: Rect) {
         strip.left(0, [span(banner, theme.frozen)]);
     }
     let (shown, all) = (model.order().len() as u64, screen.clients());
-    if !model.filter().is_empty() {
-        let text = Scrubbed::new(model.filter());
-        strip.left(
-            1,
-            [
-                span(format!("/{}", crate::text::ellipsize(&text, 24)), theme.key),
-                span(format!("  {} of {} match", figures::count(shown), figures::count(all)), theme.text),
-            ],
-        );
+    if model.is_filtered() {
+        let mut spans = filter::name(screen, if line.width < 100 { 24 } else { 60 });
+        let what = if model.filter().is_empty() { "" } else { " match" };
+        spans.push(span(format!("  {} of {}{what}", figures::count(shown), figures::count(all)), theme.text));
+        strip.left(1, spans);
     }
     let (marked, hidden) = model.marked();
     if marked > 0 {
@@ -76,7 +71,11 @@ fn status(screen: &Screen, buf: &mut Buffer, line: Rect) {
     }
     let sort = model.sort();
     let arrow = if sort.descending { glyphs.descending } else { glyphs.ascending };
-    let held = if model.is_held() { ", order waits" } else { "" };
+    let held = match model.is_order_held() {
+        true => ", order held",
+        false if model.is_held() => ", order waits",
+        false => "",
+    };
     strip.left(3, [span(format!("by {} {arrow}{held}", sort.column.name()), theme.dim)]);
     if let Some(place) = model.cursor_place() {
         let text = format!("{} of {}", figures::count(place as u64 + 1), figures::count(shown));
@@ -89,9 +88,15 @@ fn heads(screen: &Screen, buf: &mut Buffer, line: Rect, places: &[Place]) {
     let header = screen.theme.header;
     buf.set_style(line, header);
     let sort = screen.model.sort();
+    let chosen = if let Mode::Sort(column) = screen.model.mode() { Some(*column) } else { None };
     for place in places {
         let cell = cell(line, place);
         let is_sorted = place.field.sorts() == Some(sort.column);
+        let header = if chosen.is_some() && chosen == place.field.sorts() {
+            header.patch(screen.theme.selection)
+        } else {
+            header
+        };
         let arrow = if sort.descending { screen.glyphs.descending } else { screen.glyphs.ascending };
         if place.field.is_number() {
             put_right(buf, cell, place.field.head(), header);
@@ -117,11 +122,10 @@ fn nothing(screen: &Screen, buf: &mut Buffer, table: Rect) {
     let (what, then) = if all == 0 {
         ("this fleet has no clients".to_owned(), "add a [[client]] table to its file".to_owned())
     } else {
-        let text = Scrubbed::new(screen.model.filter());
-        let text = crate::text::ellipsize(&text, 24);
+        let text: String = filter::name(screen, 24).iter().map(|part| part.content.as_ref()).collect();
         let (back, edit) = (footer::keys(screen, &[Action::Back]), footer::keys(screen, &[Action::Filter]));
         let then = format!("{back} clears the filter, {edit} changes it");
-        (format!("0 of {} match  /{text}", figures::count(all)), then)
+        (format!("0 of {} match  {text}", figures::count(all)), then)
     };
     let first = nth_line(table, table.height / 3);
     let line = |n: u16| inset(Rect { y: first.y + n, ..first });

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::model::Latency;
+use crate::model::{Answers, Latency};
 
 /// A count with thousands separators: `98,412`.
 pub fn count(n: impl TryInto<u64>) -> String {
@@ -124,14 +124,11 @@ pub fn bytes(per_second: u64) -> String {
 /// The fastest and the slowest round trip that a latency scale tells apart.
 pub const SCALE: (Duration, Duration) = (Duration::from_micros(100), Duration::from_secs(3));
 
-/// Round trips below this are all as good as each other.
-const FAST: Duration = Duration::from_millis(1);
-
 /// The step of a round trip against what is usual for its client, from 0 to `steps - 1`. A fleet's
 /// latencies span decades, on one scale every row would be a flat line; here a row that stands still
 /// is flat and low, and one that jumps jumps. The usual is two steps up, a step is a factor of √2.
 pub fn step_against(usual: Duration, rtt: Duration, steps: usize) -> usize {
-    let factor = rtt.as_secs_f64().max(1e-6) / usual.max(FAST).as_secs_f64();
+    let factor = rtt.as_secs_f64().max(1e-6) / usual.max(Answers::FAST).as_secs_f64();
     let step = 2.0 + 2.0 * factor.log2();
     (step.round().max(0.0) as usize).min(steps.saturating_sub(1))
 }

@@ -22,6 +22,11 @@ pub fn among(known: &Known, clients: &[ClientKey], clock: impl Fn(Moment) -> Str
     (!sentences.is_empty()).then(|| sentences.join("; "))
 }
 
+/// One cause in short: `110 at eu-1, connection refused`.
+pub fn cause(fleet: &Fleet, insight: &Insight) -> String {
+    part(fleet, insight, "")
+}
+
 /// Since when everybody is up who should be, where everybody is: `all 1,000 up since 14:02`.
 pub fn well(known: &Known, clock: impl Fn(Moment) -> String) -> Option<String> {
     let totals = known.totals();

@@ -2,6 +2,7 @@
 
 mod asks;
 mod jobs;
+mod places;
 mod silence;
 
 use std::{collections::BTreeSet, fs};

@@ -214,6 +214,10 @@ impl Stage {
     pub fn draw(&mut self, width: u16, height: u16, theme: &str, glyphs: Glyphs) -> (Buffer, Option<(u16, u16)>) {
         let area = Rect::new(0, 0, width, height);
         self.model.set_height(ui::table_height(area, self.replay.is_some()));
+        self.model.set_pane(ui::pane(area, self.replay.is_some()));
+        if let Some(events) = ui::events_shown(&self.model) {
+            self.model.show_events(events);
+        }
         self.with_context(theme, glyphs, |model, context| {
             let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
             terminal.draw(|frame| ui::draw(frame, model, context)).unwrap();
@@ -811,5 +815,124 @@ pub fn rate() -> Stage {
 pub fn endpoints_asked() -> Stage {
     let mut s = trouble();
     s.act(Action::Endpoints);
+    s
+}
+
+/// Groups by endpoint, the cursor on the second.
+pub fn groups() -> Stage {
+    let mut s = trouble();
+    s.act(Action::Groups);
+    s.act(Action::Down);
+    s
+}
+
+pub fn groups_by_label() -> Stage {
+    let mut s = measured().arrange();
+    s.act(Action::Groups);
+    s.act(Action::SortNext);
+    s
+}
+
+/// What a group's clients are, from where `Esc` leads back to the groups.
+pub fn group_shown() -> Stage {
+    let mut s = groups();
+    s.act(Action::Detail);
+    s
+}
+
+pub fn map() -> Stage {
+    let mut s = trouble();
+    s.act(Action::Map);
+    s.draw(80, 24, "terminal", Glyphs::UNICODE);
+    s.act(Action::NextUnwell);
+    s
+}
+
+pub fn map_filter() -> Stage {
+    let mut s = map();
+    s.act(Action::Filter);
+    s.type_text("endpoint:eu");
+    s
+}
+
+/// So many clients that they are dots: a part of a site is down, and some here and there.
+pub fn map_dense() -> Stage {
+    let mut plant = fleet(None);
+    let settings = plant.clients[0].settings.clone();
+    let client = |n: u32| {
+        let endpoint = if n < 14_000 { n / 7_000 } else { 2 + n / 17_000 };
+        Client::new(&format!("meter-{n:05}"), EndpointKey(endpoint as u16), settings.clone())
+    };
+    plant.clients = (0..20_000).map(client).collect();
+    let mut s = Stage::new(plant, ago(600.0));
+    s.connect_all(590.0, 10.0);
+    let is_answered = |n: u32| !(12_000..12_300).contains(&n);
+    [8.0, 4.0, 0.0].into_iter().for_each(|seconds| {
+        for client in (0..20_000).filter(|n| is_answered(*n)) {
+            s.sample(ago(seconds), client, Duration::from_millis(4));
+        }
+    });
+    for client in (3_000..3_900).chain((0..20_000).step_by(1_117)) {
+        s.step_with(NOW, client, State::Backoff, Reason::ConnectionLost, "closed by peer", 1, Some(9.0));
+    }
+    let mut s = s.arrange();
+    s.act(Action::Map);
+    s.draw(80, 24, "terminal", Glyphs::UNICODE);
+    s.act(Action::NextUnwell);
+    s
+}
+
+/// The cursor is some events back, and there were others since.
+pub fn events() -> Stage {
+    let mut s = trouble();
+    s.act(Action::Events);
+    s.draw(80, 24, "terminal", Glyphs::UNICODE);
+    for action in [Action::Up, Action::Up, Action::Up] {
+        s.act(action);
+    }
+    for client in 300..303 {
+        s.step_with(NOW, client * 2, State::Backoff, Reason::KeepAliveTimeout, "", client, Some(2.0));
+    }
+    s
+}
+
+pub fn events_filter() -> Stage {
+    let mut s = trouble();
+    s.act(Action::Events);
+    s.act(Action::Filter);
+    s.type_text("state:rej,fail or slow");
+    s
+}
+
+/// What was filtered for is searched for, among what was around it.
+pub fn events_search() -> Stage {
+    let mut s = trouble();
+    s.act(Action::Events);
+    s.act(Action::Filter);
+    s.type_text("eu-2");
+    s.model.accept();
+    s.draw(80, 24, "terminal", Glyphs::UNICODE);
+    s.act(Action::Up);
+    s.act(Action::Back);
+    s
+}
+
+pub fn sort() -> Stage {
+    let mut s = trouble();
+    s.act(Action::Sort);
+    s.model.choose(3, s.now);
+    s
+}
+
+pub fn cause() -> Stage {
+    let mut s = two_causes();
+    s.act(Action::Cause);
+    s.model.choose(1, s.now);
+    s
+}
+
+pub fn cause_shown() -> Stage {
+    let mut s = cause();
+    s.model.accept();
     s
 }

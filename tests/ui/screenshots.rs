@@ -66,6 +66,17 @@ fn the_demo_as_the_readme_shows_it() {
     picture(&console, "help", |s| s.lines().filter(|l| l.contains("client") && l.contains('│')).map(inside).collect());
     console.press("\x1b");
     console.wait_for("the table", |s| !s.contains("move up"));
+    console.press("2");
+    console.wait_text("group by");
+    picture(&console, "groups", frame);
+    console.press("3");
+    console.wait_text("a cell is a client");
+    picture(&console, "map", frame);
+    console.press("5");
+    console.wait_text("follows the newest");
+    picture(&console, "events", frame);
+    console.press("1");
+    console.wait_for("the table", |s| s.contains("REASON"));
     console.resize(200, 60);
     console.press("j");
     console.wait_for("the client's own pane", |s| s.contains("keep alive 3 s"));

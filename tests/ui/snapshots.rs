@@ -110,7 +110,13 @@ scenes!(
     rate,
     endpoints_asked,
     several,
-    several_gone
+    several_gone,
+    groups,
+    map,
+    map_dense,
+    events,
+    sort,
+    cause
 );
 
 /// Only a few lines differ from what is compared above.
@@ -134,6 +140,12 @@ fn connections() {
         ("detail_short", scenes::detail_short()),
         ("detail_late", scenes::detail_late()),
         ("latency_filter", scenes::latency_filter()),
+        ("groups_by_label", scenes::groups_by_label()),
+        ("group_shown", scenes::group_shown()),
+        ("map_filter", scenes::map_filter()),
+        ("events_filter", scenes::events_filter()),
+        ("events_search", scenes::events_search()),
+        ("cause_shown", scenes::cause_shown()),
     ] {
         check_at(&[(80, 24), (200, 60)], name, stage);
     }
@@ -144,6 +156,19 @@ fn connections() {
 fn plain() {
     let (buffer, cursor) = scenes::trouble().draw(80, 24, "mono", Glyphs::ASCII);
     compare("plain-80x24", &buffer, cursor);
+    for (name, mut stage) in [
+        ("groups", scenes::groups()),
+        ("map", scenes::map()),
+        ("map_dense", scenes::map_dense()),
+        ("events", scenes::events()),
+        ("cause", scenes::cause()),
+    ] {
+        for (theme, glyphs) in [("mono", Glyphs::ASCII), ("light", Glyphs::UNICODE)] {
+            let (buffer, cursor) = stage.draw(80, 24, theme, glyphs);
+            picture(&format!("ui-{name}-{theme}.png"), &buffer, cursor);
+            compare(&format!("{name}-{theme}-80x24"), &buffer, cursor);
+        }
+    }
 }
 
 /// Themes change looks, never texts.

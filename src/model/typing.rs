@@ -1,0 +1,153 @@
+//! Defines the lines that are typed (a filter, a time) and choices made between a few things, until they are accepted.
+
+use tui_input::{Input, InputRequest};
+
+use crate::{
+    clock::Moment,
+    command::Playback,
+    model::{
+        act::Effect,
+        confirm::{Confirm, Typed},
+        mode::Mode,
+        order::Filter,
+        view::Model,
+    },
+    query::{self, Completion},
+};
+
+impl Model {
+    /// The most characters taken from a paste.
+    const PASTE: usize = 256;
+
+    /// Edits the line that is being typed, if any.
+    pub fn edit(&mut self, request: InputRequest, now: Moment) {
+        self.held_until = now + Self::HOLD;
+        match &mut self.mode {
+            Mode::Filter(input) => {
+                input.handle(request);
+                self.refilter();
+            }
+            Mode::GoTo(input) | Mode::Confirm(Confirm { typed: Some(Typed { input, .. }), .. }) => {
+                input.handle(request);
+            }
+            _ => {}
+        }
+    }
+
+    /// Puts pasted text into the filter line or that of a time; anywhere else it means nothing, and
+    /// answers nothing.
+    pub fn paste(&mut self, text: &str, now: Moment) {
+        self.held_until = now + Self::HOLD;
+        if let Mode::Filter(input) | Mode::GoTo(input) = &mut self.mode {
+            for c in text.chars().filter(|c| !c.is_control()).take(Self::PASTE) {
+                input.handle(InputRequest::InsertChar(c));
+            }
+            self.refilter();
+        }
+    }
+
+    /// Follows the filter line. A client that the new filter hides cannot keep the cursor. What is no query, or not
+    /// yet, leaves the filter as it is.
+    fn refilter(&mut self) {
+        let Mode::Filter(input) = &self.mode else { return };
+        self.filter_line.offered = Completion::default();
+        self.filter_line.error = None;
+        let is_of_events = matches!(self.screen(), Mode::Events);
+        let present = if is_of_events { self.events.filter() } else { &self.filter };
+        match Filter::parse(input.value()) {
+            Ok(filter) if filter.text() == present.text() => {}
+            Ok(filter) if is_of_events => self.events.set_filter(filter),
+            Ok(filter) => {
+                self.filter = filter.among(self.filter.chosen());
+                self.rearrange_without_cursor();
+                self.refresh();
+            }
+            Err(error) => self.filter_line.error = Some(error),
+        }
+    }
+
+    /// Completes the word at the cursor of the filter line as far as only one thing can be meant; of several, they are
+    /// offered.
+    pub fn complete(&mut self, now: Moment) {
+        self.held_until = now + Self::HOLD;
+        let Mode::Filter(input) = &self.mode else { return };
+        let text = input.value();
+        let cursor = text.char_indices().nth(input.cursor()).map_or(text.len(), |(at, _)| at);
+        let found = query::complete(text, cursor, self.shown());
+        let typed = &text[found.at.clone()];
+        let common = found.common();
+        if common.len() >= typed.len() && common != typed {
+            let head = format!("{}{common}", &text[..found.at.start]);
+            let cursor = head.chars().count();
+            let line = Input::new(format!("{head}{}", &text[found.at.end..])).with_cursor(cursor);
+            self.mode = Mode::Filter(line);
+            self.refilter();
+        }
+        if found.words.len() > 1 {
+            self.filter_line.offered = found;
+        }
+    }
+
+    /// Puts what was typed before (or after) into the filter line.
+    pub fn recall(&mut self, is_back: bool, now: Moment) {
+        self.held_until = now + Self::HOLD;
+        let Mode::Filter(input) = &self.mode else { return };
+        if let Some(text) = self.filter_line.recall(input.value(), is_back) {
+            self.mode = Mode::Filter(Input::new(text));
+            self.refilter();
+        }
+    }
+
+    /// Moves between the things to choose from.
+    pub fn choose(&mut self, by: isize, now: Moment) {
+        self.held_until = now + Self::HOLD;
+        match &mut self.mode {
+            Mode::Sort(column) => *column = column.next(by),
+            Mode::Cause { causes, at } => *at = (*at as isize + by).rem_euclid(causes.len() as isize) as usize,
+            _ => {}
+        }
+    }
+
+    /// Ends the line that is being typed or the choice that is made, and does what it says.
+    pub fn accept(&mut self) -> Effect {
+        match &self.mode {
+            // What is no query stays to be mended.
+            Mode::Filter(_) if self.filter_line.error.is_some() => {}
+            Mode::Filter(_) => {
+                let is_of_events = matches!(self.screen(), Mode::Events);
+                let text = if is_of_events { self.events.filter().text() } else { self.filter.text() };
+                self.filter_line.keep(text);
+                let under = self.under.pop();
+                self.mode = under.map_or(Mode::Table, |under| under.mode);
+                self.refresh();
+            }
+            Mode::GoTo(input) => {
+                let place = input.value().trim().to_owned();
+                self.close();
+                if !place.is_empty() {
+                    return Effect::Playback(Playback::GoTo(place));
+                }
+            }
+            // Once more the same column: the other way.
+            Mode::Sort(column) => match *column {
+                column if column == self.sort.column => {
+                    self.reverse();
+                    self.close();
+                }
+                column => {
+                    self.sort_by(column);
+                    self.close();
+                }
+            },
+            Mode::Cause { causes, at } => {
+                let chosen = causes.get(*at).cloned();
+                self.close();
+                if let Some(chosen) = chosen {
+                    self.drill(Filter::of(chosen));
+                }
+            }
+            _ => {}
+        }
+        Effect::Nothing
+    }
+}
