@@ -65,7 +65,7 @@
 //! | `alerts` | `bus`, `clock`, `credentials`, `event`, `fleet`, `model`, `private`, `telling`, `text`, `words` | |
 //! | `ui` | `action`, `appearance`, `clock`, `event`, `fleet`, `model`, `query`, `text`, `words` | `Moment::now`, `Instant::now`, `&mut Model` |
 //! | `lines` | `clock`, `event`, `fleet`, `model`, `words` | `Moment::now` |
-//! | `hooks` | `bus`, `clock`, `event`, `fleet`, `lines`, `model`, `program`, `query`, `stdio`, `telling`, `text` | |
+//! | `hooks` | `bus`, `clock`, `event`, `fleet`, `lines`, `model`, `program`, `query`, `signals`, `stdio`, `telling`, `text` | |
 //! | `report` | `clock`, `event`, `fleet`, `lines`, `model`, `text`, `words` | `Moment::now`, `Instant::now`, `Mutex` |
 //! | `recording` | `bus`, `clock`, `command`, `event`, `fleet`, `lines`, `model`, `private`, `text` | |
 //! | `run` | `alerts`, `bus`, `clock`, `command`, `engine`, `event`, `fleet`, `hooks`, `lines`, `metrics`, `private`, `recording`, `text` | |

@@ -106,7 +106,10 @@ impl Audit {
         if self.size >= SIZE_MAX {
             let mut before = self.path.clone().into_os_string();
             before.push(".1");
-            std::fs::rename(&self.path, before)?;
+            match std::fs::rename(&self.path, before) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+                _ => {} // or somebody has put it elsewhere
+            }
             *self = Audit::open(&self.path)?;
         }
         let begin = if self.is_whole { "" } else { "\n" };

@@ -180,7 +180,9 @@ impl Merger {
     pub(super) fn split(&self, command: Command) -> Vec<(usize, Command)> {
         let by_agent = |clients: Vec<ClientKey>| {
             let mut own: Vec<Vec<ClientKey>> = vec![Vec::new(); self.parts.len()];
-            for (agent, client) in clients.into_iter().filter_map(|client| self.clients.get(client.index()).copied()) {
+            // The agent's own key of one that is gone may be somebody else's by now.
+            let there = clients.into_iter().filter(|client| self.fleet.has(*client));
+            for (agent, client) in there.map(|client| self.clients[client.index()]) {
                 own[agent].push(client);
             }
             own.into_iter().enumerate().filter(|(_, clients)| !clients.is_empty()).collect::<Vec<_>>()
@@ -189,7 +191,7 @@ impl Merger {
             by_agent(clients).into_iter().map(|(agent, clients)| (agent, make(clients))).collect()
         };
         let of = |key: EndpointKey, make: &dyn Fn(EndpointKey) -> Command| {
-            let owner = self.endpoints.get(key.index());
+            let owner = self.endpoints.get(key.index()).filter(|_| self.fleet.has_endpoint(key));
             owner.map(|(agent, own)| (*agent, make(*own))).into_iter().collect()
         };
         match command {

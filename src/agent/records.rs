@@ -58,8 +58,12 @@ pub(super) async fn keep(shared: Arc<Shared>, state: State) {
     turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
     turns.tick().await; // at once
     let mut is_failing = false;
+    let mut stop = shared.stop.subscribe();
     loop {
-        turns.tick().await;
+        tokio::select! {
+            _ = turns.tick() => {}
+            _ = stop.wait_for(Option::is_some) => return,
+        }
         let written = write(&shared, &state).await;
         if let (Err(error), false) = (&written, is_failing) {
             shared.notice(Level::Error, &format!("a restart will not know the clients' records: {error}"));

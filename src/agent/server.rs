@@ -77,7 +77,7 @@ pub(super) struct Shared {
     writer: watch::Sender<Option<(u64, Who)>>,
     kept: Mutex<Kept>,
     /// Why the agent is to end, once it is.
-    stop: watch::Sender<Option<String>>,
+    pub(super) stop: watch::Sender<Option<String>>,
 }
 
 pub(super) struct Kept {
@@ -156,7 +156,7 @@ where
         error = accept(&listening, &shared) => return Err(error.into()),
     };
     reloading.abort();
-    keeping.abort();
+    let _ = keeping.await; // two that write would write into one file
     // Before all of them are told to disconnect.
     if let Err(error) = records::write(&shared, &records).await {
         stdio::complain(&format!("mqfleet: a restart will not know the clients' records: {error}"));

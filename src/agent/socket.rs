@@ -131,7 +131,9 @@ pub(super) fn path_of(fleet: &str) -> PathBuf {
 /// user's own come first.
 fn sockets() -> Vec<(String, PathBuf)> {
     let mut found = Vec::new();
-    for dir in [folder(), PathBuf::from(SERVICES)] {
+    let mut folders = vec![folder(), PathBuf::from(SERVICES)];
+    folders.dedup(); // root's are the same
+    for dir in folders {
         // What another user put into its place would show a fleet of his own, and take the commands.
         if is_trusted(&dir).is_err() {
             continue;
@@ -146,7 +148,6 @@ fn sockets() -> Vec<(String, PathBuf)> {
         }
     }
     found.retain(|path| path.exists());
-    found.dedup();
     found.into_iter().map(|path| (name_of(&path), path)).collect()
 }
 

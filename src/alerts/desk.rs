@@ -164,7 +164,8 @@ impl Desk {
         for to in 0..self.notifiers.len() {
             let name = self.notifiers[to].name.to_string();
             let is_held = self.memory.receivers.get(&name).is_some_and(|receiver| !receiver.held.is_empty());
-            if is_held && !self.is_braked(to, second.at) {
+            // What was promised waits until there is room.
+            if is_held && !self.is_braked(to, second.at) && !self.is_spent(to, second.wall) {
                 let held = self.memory.receivers.get_mut(&name).map(|receiver| std::mem::take(&mut receiver.held));
                 self.dispatch(to, held.unwrap_or_default(), false, second, decided);
             }
@@ -190,8 +191,13 @@ impl Desk {
         let is_braked = self.is_braked(to, second.at);
         let receiver = self.memory.receivers.entry(self.notifiers[to].name.to_string()).or_default();
         if !is_braked && receiver.held.is_empty() {
-            return self.dispatch(to, vec![told], is_repeat, second, decided);
+            // That it is over is told late rather than never: who heard of the alert would see it fire for ever.
+            let is_sent = self.dispatch(to, vec![told.clone()], is_repeat, second, decided);
+            if is_sent || told.is_firing {
+                return is_sent;
+            }
         }
+        let receiver = self.memory.receivers.entry(self.notifiers[to].name.to_string()).or_default();
         // Of each alert the last word; that one was never told of it.
         let before = receiver.held.iter().position(|held| held.is_same(&told));
         let before = before.map(|place| receiver.held.remove(place));

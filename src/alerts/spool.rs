@@ -100,7 +100,11 @@ impl Spool {
         }
         // It may be there already, where the program died before it noted that.
         waiting.retain(|known| known.id != message.id);
+        drop(queue);
+        // Only one thread puts. On a disk that hangs it waits alone.
         let kept = self.path(&message).map_or(Ok(()), |path| keeping::write(&path, &message));
+        let mut queue = self.queue();
+        let waiting = &mut queue.waiting;
         waiting.push_back(message);
         while waiting.len() > Self::MOST {
             stood_for.extend(waiting.pop_front());
@@ -136,8 +140,8 @@ impl Spool {
         self.erase(message);
     }
 
-    /// It has not, and is to be tried again; after all others, where it was refused. Returns whether it is given up
-    /// because it has waited for too long.
+    /// It has not, and is to be tried again; where it was refused, after all others but those that tell what became of
+    /// its alerts. Returns whether it is given up because it has waited for too long.
     pub fn failed(&self, message: &Message, is_refused: bool, now: DateTime<Utc>) -> bool {
         let mut queue = self.queue();
         queue.in_flight = None;
@@ -145,7 +149,11 @@ impl Spool {
         if is_old {
             queue.waiting.retain(|waiting| waiting.id != message.id);
         } else if is_refused && queue.waiting.front().is_some_and(|first| first.id == message.id) {
-            queue.waiting.rotate_left(1);
+            let is_later =
+                |later: &Message| later.alerts.iter().any(|alert| message.alerts.iter().any(|own| own.is_same(alert)));
+            let others = queue.waiting.iter().skip(1);
+            let place = others.clone().position(is_later).unwrap_or(others.len());
+            queue.waiting.make_contiguous()[..=place].rotate_left(1);
         }
         drop(queue);
         if is_old {

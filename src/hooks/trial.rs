@@ -12,6 +12,7 @@ use crate::{
     clock::Anchor,
     event::{Reason, State, Transition},
     fleet::{ClientKey, Fleet},
+    signals::Signals,
     stdio,
     telling::{Hook, Mode},
     text::Scrubbed,
@@ -39,6 +40,7 @@ pub async fn run(trial: Trial) -> io::Result<Result<(), String>> {
     let one = matches!(hook.mode, Mode::Each { .. }).then_some(&change);
     let program = Scrubbed::new(&hook.run.path.to_string_lossy());
     stdio::print(&format!("{program} ({}) is told: {line}", hook.mode.name()))?;
+    let mut signals = Signals::listen()?;
     let begin = Instant::now();
     let mut process = Process::start(&hook, &words, one, Sayings::Shown)
         .map_err(|error| io::Error::new(error.kind(), format!("{program}: {error}")))?;
@@ -48,7 +50,11 @@ pub async fn run(trial: Trial) -> io::Result<Result<(), String>> {
             let _ = input.write_all(line.as_bytes()).await; // it need not read
         }
     };
-    let outcome = process.finish(feed, hook.timeout).await;
+    let outcome = tokio::select! {
+        outcome = process.finish(feed, hook.timeout) => outcome,
+        // A signal from the terminal is not sent to its process group: it ends with this program.
+        _ = signals.next() => Err("was ended by a signal to mqfleet".to_owned()),
+    };
     let took = begin.elapsed().as_millis();
     if outcome.is_ok() {
         stdio::print(&format!("hook {} ended well after {took} ms\n", hook.name))?;

@@ -75,6 +75,8 @@ impl Known {
         for client in places.clients.iter().copied().filter(|client| self.fleet.has(*client)) {
             let row = &mut self.rows[client.index()];
             self.totals.remove(row);
+            self.received = self.received.saturating_sub(row.received);
+            self.published = self.published.saturating_sub(row.published);
             let was = Scrubbed::new(&format!("was {}", row.badge().word()));
             let (endpoint, detail) = (row.endpoint, if row.is_unknown { row.detail.clone() } else { was });
             *row = Row::unknown(self.fleet.client(client), endpoint, detail, now);

@@ -233,7 +233,7 @@ impl Pivot {
         let mut before = before.filter(|before| before.by == *by);
         if let Some(before) = before.as_ref().filter(|_| is_held) {
             let place = |part: &Part| before.parts.iter().position(|known| known.key == part.key);
-            parts.sort_by_key(|part| place(part).unwrap_or(usize::MAX));
+            parts.sort_by_cached_key(|part| place(part).unwrap_or(usize::MAX));
         }
         let cursor = before.as_mut().and_then(|before| before.cursor.take());
         let cursor = cursor.filter(|cursor| parts.iter().any(|part| part.key == *cursor));

@@ -251,6 +251,9 @@ impl Model {
                     self.say(Level::Info, text, now);
                 }
             }
+            Subject::Alert(alert) if alert.first.is_empty() => {
+                self.say(Level::Info, "this alert is over: its begin tells whom it was about".to_owned(), now);
+            }
             Subject::Alert(alert) => {
                 let mut clients = alert.first.clone();
                 clients.retain(|client| self.fleet().has(*client));
