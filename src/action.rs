@@ -215,7 +215,7 @@ impl Action {
             Action::Right => "to the right",
             Action::NextUnwell => "the next that is not well",
             Action::PreviousUnwell => "the one before",
-            Action::Detail => "everything about the client under the cursor",
+            Action::Detail => "what is under the cursor: a client, a group, an event",
             Action::Clients => "the clients, a line each",
             Action::Groups => "groups: by endpoint, label, state, reason, protocol",
             Action::Map => "map: every client in one picture",

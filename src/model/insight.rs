@@ -1,6 +1,6 @@
 //! Defines what most of the unhealthy clients have in common and the others have not, in two findings at most; how it is said is `words`' matter.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -120,7 +120,16 @@ impl Insight {
             let waits = |key: &ClientKey| known.row(*key).state == State::Queued;
             return vec![(storm, known.fleet().keys().filter(waits).collect())];
         }
-        all_causes(known, &down, &slow).into_iter().map(|found| (found.insight, found.clients)).collect()
+        let whom = |found: Found| match found.insight.shared {
+            // The other ones are about whom it is, too, be they well for the moment.
+            Shared::ClientId(..) => {
+                let id = |key: &ClientKey| &*known.fleet().client(*key).id;
+                let ids: HashSet<&str> = found.clients.iter().map(id).collect();
+                (found.insight, known.fleet().keys().filter(|key| ids.contains(id(key))).collect())
+            }
+            _ => (found.insight, found.clients),
+        };
+        all_causes(known, &down, &slow).into_iter().map(whom).collect()
     }
 
     /// The same of some clients only, as of the last [`Known::look`].

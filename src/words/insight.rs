@@ -77,7 +77,8 @@ fn part(fleet: &Fleet, insight: &Insight, since: &str) -> String {
 /// A cause as a sentence of its own; `of` clients are down, or slow.
 fn sentence(fleet: &Fleet, insight: &Insight, of: u32, clock: &dyn Fn(Moment) -> String) -> String {
     let &Insight { ref shared, are_slow, since, .. } = insight;
-    let clients = if insight.clients == insight.of { of } else { insight.clients.min(of) };
+    // Of who fell ill since the last look nobody knows yet what they share.
+    let clients = insight.clients.min(of);
     let since = since.map(|at| format!("since {}", clock(at)));
     let (place, why) = match shared {
         Shared::Storm { waiting, rate, eta } => {
