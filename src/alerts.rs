@@ -35,6 +35,7 @@ use crate::{
     clock::Moment,
     event::{Event, Level, Severity, What},
     fleet::Fleet,
+    private,
     telling::Telling,
     text::Scrubbed,
 };
@@ -75,7 +76,7 @@ impl Alerts {
         let path = folder.as_ref().map(|folder| folder.join("alerts.json"));
         let mut memory = Memory::default();
         if let (Some(folder), Some(path)) = (&folder, &path) {
-            keeping::make_folder(folder)?;
+            private::make_folder(folder)?;
             let in_words = |error| io::Error::other(format!("{}: {error}", path.display()));
             memory = keeping::read(path).map_err(in_words)?.unwrap_or_default();
         }

@@ -41,7 +41,7 @@
 //! | `private` | | `Instant::now` |
 //! | `debug_log` | `private`, `text` | `Moment::now` |
 //! | `signals` | | |
-//! | `program` | | `Instant::now` |
+//! | `program` | `text` | `Instant::now` |
 //! | `document` | `text` | `Moment::now` |
 //! | `appearance` | `action`, `document`, `event` | `Moment::now`, `Instant::now` |
 //! | `credentials` | `event`, `fleet`, `program`, `text` | |
@@ -62,7 +62,7 @@
 //! | `engine` | `bus`, `clock`, `command`, `credentials`, `endpoint`, `event`, `fleet`, `lifecycle`, `pool`, `text`, `transport`, `wire` | |
 //! | `metrics` | `bus`, `clock`, `event`, `fleet`, `model`, `telling`, `text` | `Moment::now` |
 //! | `words` | `clock`, `event`, `fleet`, `model`, `text` | `Moment::now` |
-//! | `alerts` | `bus`, `clock`, `credentials`, `event`, `fleet`, `model`, `private`, `telling`, `text`, `words` | |
+//! | `alerts` | `bus`, `clock`, `credentials`, `event`, `fleet`, `model`, `private`, `program`, `telling`, `text`, `words` | |
 //! | `ui` | `action`, `appearance`, `clock`, `event`, `fleet`, `model`, `query`, `text`, `words` | `Moment::now`, `Instant::now`, `&mut Model` |
 //! | `lines` | `clock`, `event`, `fleet`, `model`, `words` | `Moment::now` |
 //! | `hooks` | `bus`, `clock`, `event`, `fleet`, `lines`, `model`, `program`, `query`, `signals`, `stdio`, `telling`, `text` | |
@@ -109,7 +109,7 @@
 //! | `regex` | `query` |
 //! | `rmqtt` | `demo` |
 //! | `rustc_hash` | `paho` |
-//! | `rustix` | `agent`, `alerts`, `check`, `cli`, `clock`, `console`, `credentials`, `demo`, `fleet_file`, `metrics`, `pool`, `private`, `program`, `seal`, `signals`, `stdio`, `transport`, `worker` |
+//! | `rustix` | `agent`, `check`, `cli`, `clock`, `console`, `credentials`, `demo`, `fleet_file`, `metrics`, `pool`, `private`, `program`, `seal`, `signals`, `stdio`, `transport`, `worker` |
 //! | `secrecy` | `fleet` |
 //! | `serde` | any |
 //! | `serde_json` | `agent`, `alerts`, `fleet_file`, `lines`, `listing`, `recording`, `report` |

@@ -1,9 +1,12 @@
-//! Defines how files of ours are opened: those that are made are their owner's alone, and no symbolic link leads to a file.
+//! Defines how files of ours are opened and replaced: those that are made are their owner's alone, and no symbolic link leads to a file.
 
 use std::{
-    fs::{File, OpenOptions},
-    io,
-    os::{fd::AsRawFd, unix::fs::OpenOptionsExt},
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, Read, Write},
+    os::{
+        fd::AsRawFd,
+        unix::fs::{DirBuilderExt, OpenOptionsExt},
+    },
     path::Path,
 };
 
@@ -47,6 +50,51 @@ pub fn read(path: &Path) -> io::Result<File> {
     open(path, OpenOptions::new().read(true)).map_err(in_words)
 }
 
+/// All that a file of ours has in it; `None` where there is none.
+///
+/// # Errors
+/// Where it cannot be read, among others because it is a symbolic link.
+pub fn read_all(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    match read(path) {
+        Ok(mut file) => {
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes)?;
+            Ok(Some(bytes))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes a folder, and those that it is in; one that is there keeps its mode.
+///
+/// # Errors
+/// Where it cannot be made.
+pub fn make_folder(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+/// Writes a file anew: whenever the program or the host dies, what was there before or these bytes are there, whole.
+/// Until then they are in a file beside it, with `.new` at the end of its name.
+///
+/// # Errors
+/// Where the disk does not take it; what was there before is there still.
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = create(Path::new(&new))?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    // The name is on the disk once its folder is; that of a bare name is where we are.
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all()
+}
+
 fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     let flags = OFlags::NOFOLLOW.bits() as i32;
     options.mode(0o600).custom_flags(flags).open(path)
@@ -66,11 +114,7 @@ fn in_words(error: io::Error) -> io::Error {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        fs,
-        io::{Read, Write},
-        os::unix::fs::{PermissionsExt, symlink},
-    };
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
 
@@ -97,6 +141,28 @@ mod tests {
         assert_eq!(fs::read_to_string(path("mine")).unwrap(), "untouched");
         assert!(!path("nowhere").exists(), "it was made through a link");
         append(Path::new("/dev/full")).unwrap();
+    }
+
+    #[test]
+    fn what_is_replaced_is_whole_and_its_owner_s_alone_whatever_was_left_or_put_there() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let path = dir.path().join("state.json");
+        assert_eq!(read_all(&path).unwrap(), None);
+        // A writer that died left half of it, and somebody put a link where the next one writes.
+        fs::write(dir.path().join("state.json.new"), "{\"ha").unwrap();
+        replace(&path, b"one").unwrap();
+        fs::write(dir.path().join("mine"), "untouched").unwrap();
+        symlink(dir.path().join("mine"), dir.path().join("state.json.new")).unwrap();
+        replace(&path, b"two").unwrap();
+        assert_eq!(read_all(&path).unwrap().as_deref(), Some(b"two".as_slice()));
+        assert_eq!(path.symlink_metadata().unwrap().permissions().mode() & 0o7777, 0o600);
+        assert_eq!(fs::read_to_string(dir.path().join("mine")).unwrap(), "untouched");
+        let names = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        assert_eq!(names.collect::<std::collections::BTreeSet<_>>(), ["mine", "state.json"].map(Into::into).into());
+        // What cannot be written leaves what was there.
+        fs::create_dir(dir.path().join("state.json.new")).unwrap();
+        assert!(replace(&path, b"three").is_err());
+        assert_eq!(read_all(&path).unwrap().as_deref(), Some(b"two".as_slice()));
     }
 
     #[test]

@@ -11,13 +11,18 @@ use std::{
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use tokio::{
-    process::{Child, Command},
+    io::AsyncReadExt,
+    process::{Child, ChildStderr, Command},
     signal::unix::{SignalKind, signal},
     time::timeout,
 };
 
+use crate::text::{Scrubbed, ellipsize};
+
 /// What a program may know of our environment; everything else stays here, passwords among it.
 const ENVIRONMENT: [&str; 4] = ["PATH", "HOME", "LANG", "TZ"];
+/// Bytes that are looked at of what a program says of a failure.
+const WORDS: u64 = 4 << 10;
 
 /// A program, as the fleet file has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +35,11 @@ pub struct Program {
 }
 
 impl Program {
+    /// What it is called where it is told of: its path, which may be cut.
+    pub fn name(&self) -> String {
+        ellipsize(&Scrubbed::new(&self.path.to_string_lossy()), 48)
+    }
+
     /// How it is started; standard input and output are left to say.
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.path);
@@ -52,6 +62,20 @@ pub fn find(program: &OsStr, path: &OsStr) -> Option<PathBuf> {
         return std::env::split_paths(path).map(|folder| folder.join(program)).find(|path| is_program(path));
     }
     Some(PathBuf::from(program)).filter(|path| is_program(path))
+}
+
+/// What a program says of a failure on its standard error: the first line that is not empty. All of it is read, for a
+/// full pipe would stop the program.
+///
+/// # Errors
+/// Where it cannot be heard, as the system has it.
+pub async fn words(stderr: Option<ChildStderr>) -> io::Result<Scrubbed> {
+    let Some(mut stderr) = stderr else { return Ok(Scrubbed::default()) };
+    let mut bytes = Vec::new();
+    (&mut stderr).take(WORDS).read_to_end(&mut bytes).await?;
+    tokio::io::copy(&mut stderr, &mut tokio::io::sink()).await?;
+    let words = String::from_utf8_lossy(&bytes);
+    Ok(Scrubbed::new(words.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default()))
 }
 
 /// A running program and the processes that it started itself. Dropping it kills them, unless it was waited for.

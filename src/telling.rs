@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 pub use alerting::{AtLeast, Condition, Rule};
 pub use hook::{Hook, Mode};
 pub use matching::Match;
-pub use notifying::{Access, Mail, Notifier, Program, Security, Way, Webhook};
+pub use notifying::{Access, Mail, Notifier, Security, Way, Webhook};
 
 use crate::text::Scrubbed;
 

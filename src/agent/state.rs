@@ -2,9 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    fs::{self, DirBuilder},
-    io::{self, Write},
-    os::unix::fs::DirBuilderExt,
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -118,7 +116,7 @@ impl State {
                 base.join("mqfleet").join(super::socket::file_name(name))
             }
         };
-        DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+        private::make_folder(&folder)?;
         Ok(State { folder })
     }
 
@@ -154,32 +152,11 @@ impl State {
     }
 
     pub(super) fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
-        match private::read(&self.folder.join(name)) {
-            Ok(mut file) => {
-                let mut bytes = Vec::new();
-                io::Read::read_to_end(&mut file, &mut bytes)?;
-                Ok(Some(bytes))
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        private::read_all(&self.path(name))
     }
 
     /// Writes a file: whenever the program or the host dies, the old one or the new one is there, whole.
     pub(super) fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        let (path, new) = (self.folder.join(name), self.folder.join(format!("{name}.new")));
-        match fs::remove_file(&new) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut file = private::create(&new)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&new, &path)?;
-        sync_folder(&self.folder)
+        private::replace(&self.path(name), bytes)
     }
-}
-
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    fs::File::open(folder)?.sync_all()
 }

@@ -188,9 +188,9 @@ impl Desk {
 
     /// Sends one alert, or holds it back; returns whether its receiver will hear of it.
     fn send(&mut self, to: usize, told: Told, is_repeat: bool, second: Second, decided: &mut Decided) -> bool {
-        let is_braked = self.is_braked(to, second.at);
+        let (is_braked, is_spent) = (self.is_braked(to, second.at), self.is_spent(to, second.wall));
         let receiver = self.memory.receivers.entry(self.notifiers[to].name.to_string()).or_default();
-        if !is_braked && receiver.held.is_empty() {
+        if !is_braked && (receiver.held.is_empty() || is_spent) {
             // That it is over is told late rather than never: who heard of the alert would see it fire for ever.
             let is_sent = self.dispatch(to, vec![told.clone()], is_repeat, second, decided);
             if is_sent || told.is_firing {

@@ -1,119 +1,68 @@
-//! Defines how a message is given to a program: the webhook's body on its standard input, without a shell, in a clean environment and for a limited time.
+//! Defines how a message is given to a program: the webhook's body on its standard input, for a limited time.
 
 use std::{io, process::Stdio, time::Duration};
 
-use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    process::{Child, Command},
-    time::{sleep, timeout},
-};
+use tokio::{io::AsyncWriteExt, time::timeout};
 
 use super::{courier::Failure, message::Message};
 use crate::{
-    telling::Program,
+    program::{self, Program, Running},
     text::{Scrubbed, ellipsize},
 };
 
-/// How long it may take, and how long one that was told to end (SIGTERM) may take to do so.
-const LIMIT: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(2));
-/// What it may know of our environment; everything else stays here, passwords among it.
-const ENVIRONMENT: [&str; 4] = ["PATH", "HOME", "LANG", "TZ"];
-/// Bytes that are read of what it says of a failure.
-const WORDS: u64 = 4 << 10;
+/// How long it may take.
+const LIMIT: Duration = Duration::from_secs(15);
+/// How long is waited for what it said, once it has ended.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+/// How long one that was told to end (SIGTERM) may take to do so.
+const GRACE: Duration = Duration::from_secs(2);
 
 pub(super) async fn send(program: &Program, receiver: &str, message: &Message) -> Result<(), Failure> {
-    let [command, arguments @ ..] = program.command.as_slice() else { return Err(Failure::new("no program")) };
-    let name = ellipsize(&Scrubbed::new(command), 48);
+    let name = program.name();
     let body = message.webhook(receiver).to_string() + "\n";
-    let child = Command::new(command)
-        .args(arguments)
-        .current_dir(&program.folder)
-        .env_clear()
-        .envs(ENVIRONMENT.iter().filter_map(|name| Some((*name, std::env::var_os(name)?))))
+    let mut command = program.command();
+    command
         .env("MQFLEET_FLEET", message.fleet.as_str())
         .env("MQFLEET_NOTIFIER", receiver)
         .env("MQFLEET_STATUS", if message.is_firing() { "firing" } else { "resolved" })
         .env("MQFLEET_ID", &message.id)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|error| Failure::new(format!("cannot start \"{name}\": {error}")))?;
-    let mut group = Group::of(child);
-    let ended = match timeout(LIMIT.0, group.talk(body)).await {
-        Ok(ended) => ended,
+        .stderr(Stdio::piped());
+    let running = Running::start(command);
+    let mut running = running.map_err(|error| Failure::new(format!("cannot start \"{name}\": {error}")))?;
+    match timeout(LIMIT, talk(&mut running, body)).await {
+        Ok(Ok(None)) => Ok(()),
+        Ok(Ok(Some(how))) => Err(Failure::new(format!("\"{name}\" {how}"))),
+        Ok(Err(error)) => Err(Failure::new(format!("\"{name}\" cannot be heard: {error}"))),
         Err(_) => {
-            group.end().await;
-            return Err(Failure::new(format!("\"{name}\" did not end within {} s", LIMIT.0.as_secs())));
+            running.end(GRACE).await;
+            Err(Failure::new(format!("\"{name}\" did not end within {} s", LIMIT.as_secs())))
+        }
+    }
+}
+
+/// Tells it, and returns how it failed, where it did.
+async fn talk(running: &mut Running, body: String) -> io::Result<Option<String>> {
+    let (stdin, stderr) = (running.child().stdin.take(), running.child().stderr.take());
+    let write = async {
+        if let Some(mut stdin) = stdin {
+            let _ = stdin.write_all(body.as_bytes()).await; // it needs not read all of it
         }
     };
-    match ended {
-        Ok((true, _)) => Ok(()),
-        Ok((false, words)) => Err(Failure::new(format!("\"{name}\" failed{words}"))),
-        Err(error) => Err(Failure::new(format!("\"{name}\" cannot be heard: {error}"))),
-    }
-}
-
-/// A program and the processes that it started itself. Dropping it kills them, unless it ended.
-struct Group {
-    child: Child,
-    /// As long as nobody has waited for the program, its number is no other's.
-    id: Option<Pid>,
-}
-
-impl Group {
-    fn of(child: Child) -> Group {
-        let id = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
-        Group { child, id }
-    }
-
-    /// Whether it succeeded, and what it said of a failure.
-    async fn talk(&mut self, body: String) -> io::Result<(bool, String)> {
-        let (stdin, stderr) = (self.child.stdin.take(), self.child.stderr.take());
-        let write = async {
-            if let Some(mut stdin) = stdin {
-                let _ = stdin.write_all(body.as_bytes()).await; // it needs not read all of it
-            }
-        };
-        let read = async {
-            let mut bytes = Vec::new();
-            if let Some(mut stderr) = stderr {
-                (&mut stderr).take(WORDS).read_to_end(&mut bytes).await?;
-                tokio::io::copy(&mut stderr, &mut tokio::io::sink()).await?; // a full pipe would stop it
-            }
-            io::Result::Ok(bytes)
-        };
-        let ((), bytes) = tokio::join!(write, read);
-        let status = self.child.wait().await?;
-        self.id = None;
-        let words = String::from_utf8_lossy(&bytes?).into_owned();
-        let first = words.lines().map(str::trim).find(|line| !line.is_empty());
-        let words = first.map(|line| format!(": {}", ellipsize(&Scrubbed::new(line), 200))).unwrap_or_default();
-        Ok((status.success(), format!(" ({status}){words}")))
-    }
-
-    /// Tells them all to end, waits a while, and kills who is left.
-    async fn end(&mut self) {
-        self.signal(Signal::TERM);
-        sleep(LIMIT.1).await;
-        // Nobody has waited for it yet, so that its number cannot be another's.
-        self.signal(Signal::KILL);
-        self.id = None;
-        let _ = self.child.wait().await;
-    }
-
-    fn signal(&self, signal: Signal) {
-        if let Some(id) = self.id {
-            let _ = kill_process_group(id, signal); // they may be gone already
+    let mut heard = std::pin::pin!(async { tokio::join!(write, program::words(stderr)).1 });
+    // What it left behind may keep its pipes for as long as it likes.
+    let words = tokio::select! {
+        words = &mut heard => words?,
+        ended = running.ended() => {
+            ended?;
+            timeout(LAST_WORDS, heard).await.unwrap_or_else(|_| Ok(Scrubbed::default()))?
         }
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        self.signal(Signal::KILL);
-    }
+    };
+    let status = running.wait().await?;
+    Ok(match status.success() {
+        true => None,
+        false if words.is_empty() => Some(format!("failed ({status})")),
+        false => Some(format!("failed ({status}): {}", ellipsize(&words, 200))),
+    })
 }

@@ -14,6 +14,7 @@ use super::{
     keeping,
     message::{Message, fingerprint},
 };
+use crate::private;
 
 /// The messages for one receiver, oldest first.
 #[derive(Debug)]
@@ -45,7 +46,7 @@ impl Spool {
         let folder = folder.map(|folder| folder.join(folder_name(name)));
         let (mut waiting, mut strange) = (Vec::new(), Vec::new());
         if let Some(folder) = &folder {
-            keeping::make_folder(folder)?;
+            private::make_folder(folder)?;
             for entry in fs::read_dir(folder)? {
                 let path = entry?.path();
                 match path.extension().and_then(|end| end.to_str()) {

@@ -1,6 +1,11 @@
 //! Tests of when alerts fire and who is told, on made-up time.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use chrono::DateTime;
 use proptest::prelude::*;
@@ -9,8 +14,9 @@ use super::*;
 use crate::{
     event::{Reason, State, Transition},
     fleet::{Client, ClientKey, Endpoint, EndpointKey},
+    program::Program,
     query::Query,
-    telling::{AtLeast, Condition, Match, Notifier, Program, Rule, Way},
+    telling::{AtLeast, Condition, Match, Notifier, Rule, Way},
 };
 
 const CLIENTS: u32 = 40;
@@ -26,7 +32,7 @@ fn fleet() -> Arc<Fleet> {
 }
 
 fn notifier(name: &str) -> Notifier {
-    let way = Way::Program(Program { command: vec!["true".to_owned()], folder: PathBuf::new() });
+    let way = Way::Program(Program { path: "true".into(), arguments: Vec::new(), folder: PathBuf::new() });
     let (repeat, group) = (Notifier::REPEAT, Notifier::GROUP);
     Notifier { name: Scrubbed::new(name), way, at_most: None, repeat, group, resolved: true }
 }
@@ -65,10 +71,15 @@ impl Run {
     }
 
     fn at(telling: &Telling, memory: Memory, second: u64) -> Run {
-        let book = Book::new(fleet(), telling, memory, Moment(second * 1_000_000));
+        Run::of(fleet(), telling, memory, second)
+    }
+
+    fn of(fleet: Arc<Fleet>, telling: &Telling, memory: Memory, second: u64) -> Run {
+        let clients = fleet.clients.len() as u32;
+        let book = Book::new(fleet, telling, memory, Moment(second * 1_000_000));
         let (alerts, messages, notices) = Default::default();
         let mut run = Run { book, second, states: BTreeMap::new(), alerts, messages, notices };
-        (0..CLIENTS).for_each(|client| run.step(client, State::Up));
+        (0..clients).for_each(|client| run.step(client, State::Up));
         run
     }
 
@@ -218,6 +229,30 @@ fn what_lasts_is_repeated_and_a_restart_repeats_nothing() {
 }
 
 #[test]
+fn a_match_that_is_a_query_counts_whom_it_means_and_nobody_else() {
+    let clients = |id, count, site| {
+        format!("[[client]]\nid = '{id}-%i'\ncount = {count}\nendpoints = ['a']\nlabels = {{ site = '{site}' }}\n")
+    };
+    let text = format!(
+        "[endpoint.a]\nurl = 'mqtt://127.0.0.1'\n{}{}[[alert]]\nname = 'hall 3'\nmatch = 'label.site:hall-3'\n\
+         state = 'backoff'\nat_least = 3\nfor = '0s'\n",
+        clients("press", 4, "hall-3"),
+        clients("oven", 9, "hall-4"),
+    );
+    let loaded = crate::fleet_file::parse(&text, "f.toml", Path::new("/")).expect("a file");
+    let mut run = Run::of(Arc::new(loaded.fleet), &loaded.telling, Memory::default(), 0);
+    (4..13).for_each(|oven| run.step(oven, State::Backoff));
+    (0..2).for_each(|press| run.step(press, State::Backoff));
+    run.pass(10);
+    assert!(run.alerts.is_empty(), "{:?}", run.alerts);
+    run.step(3, State::Backoff);
+    run.pass(2);
+    let [(_, alert)] = run.alerts.as_slice() else { panic!("{:?}", run.alerts) };
+    assert_eq!((alert.clients, alert.of), (3, 4));
+    assert_eq!(alert.first, [0, 1, 3].map(ClientKey));
+}
+
+#[test]
 fn a_storm_of_alerts_is_a_few_messages_and_one_with_the_rest() {
     let rules = (0..50).map(|n| Rule {
         name: Scrubbed::new(&format!("rule {n}")),
@@ -252,8 +287,10 @@ fn there_are_no_more_messages_a_day_than_allowed_also_over_a_restart() {
     run.pass(86_400);
     run.step(1, State::Backoff);
     run.pass(30);
-    let last = &run.messages.last().expect("a message").2;
-    assert!(last.left_out >= 3 && last.text().contains("were left out"), "{last:?}");
+    // That the second is over was not told yet.
+    let [.., (_, _, over), (_, _, last)] = run.messages.as_slice() else { panic!("{:?}", run.messages) };
+    assert!(!over.alerts[0].is_firing && last.alerts[0].is_firing, "{over:?} {last:?}");
+    assert!(over.left_out == 4 && over.text().contains("were left out"), "{over:?}");
 }
 
 #[test]

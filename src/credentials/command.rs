@@ -2,46 +2,39 @@
 
 use std::{io, process::Stdio, time::Duration};
 
-use tokio::{
-    io::AsyncReadExt,
-    process::{ChildStderr, ChildStdout},
-    time::timeout,
-};
+use tokio::{io::AsyncReadExt, process::ChildStdout, time::timeout};
 
 use super::source::READ;
 use crate::{
     fleet::PasswordCommand,
-    program::{Program, Running},
-    text::{Scrubbed, ellipsize},
+    program::{self, Program, Running},
 };
 
 /// How long a command may take.
 const LIMIT: Duration = if cfg!(test) { Duration::from_secs(1) } else { Duration::from_secs(10) };
 /// How long one that was told to end (SIGTERM) may take to do so.
 const ENDING: Duration = if cfg!(test) { Duration::from_secs(1) } else { Duration::from_secs(2) };
-/// Bytes that are kept of what it says of a failure.
-const WORDS: u64 = 4 << 10;
 
 /// Runs it, and returns what it said on its standard output.
 ///
 /// # Errors
 /// Why that is no password, in words without it.
 pub(super) async fn run(command: &PasswordCommand) -> Result<Vec<u8>, String> {
-    let program = || ellipsize(&Scrubbed::new(&command.program.to_string_lossy()), 48);
     let PasswordCommand { program: path, arguments, folder, .. } = command.clone();
-    let mut started = Program { path, arguments, folder }.command();
+    let program = Program { path, arguments, folder };
+    let mut started = program.command();
     started
         .envs(command.variables.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let running = Running::start(started);
-    let mut running = running.map_err(|error| format!("cannot start its command \"{}\": {error}", program()))?;
+    let mut running = running.map_err(|error| format!("cannot start its command \"{}\": {error}", program.name()))?;
     match timeout(LIMIT, listen(&mut running)).await {
-        Ok(said) => said.map_err(|why| format!("its command \"{}\" {why}", program())),
+        Ok(said) => said.map_err(|why| format!("its command \"{}\" {why}", program.name())),
         Err(_) => {
             running.end(ENDING).await;
-            Err(format!("its command \"{}\" did not end within {} s", program(), LIMIT.as_secs()))
+            Err(format!("its command \"{}\" did not end within {} s", program.name(), LIMIT.as_secs()))
         }
     }
 }
@@ -49,7 +42,7 @@ pub(super) async fn run(command: &PasswordCommand) -> Result<Vec<u8>, String> {
 async fn listen(running: &mut Running) -> Result<Vec<u8>, String> {
     let (stdout, stderr) = (running.child().stdout.take(), running.child().stderr.take());
     // The first error ends it: whoever says too much is not waited for.
-    let (said, words) = tokio::try_join!(password(stdout), words(stderr))?;
+    let (said, words) = tokio::try_join!(password(stdout), async { program::words(stderr).await.map_err(unheard) })?;
     let status = running.wait().await.map_err(unheard)?;
     match status.success() {
         true => Ok(said),
@@ -73,15 +66,4 @@ async fn password(from: Option<ChildStdout>) -> Result<Vec<u8>, String> {
         true => Err("says more than the 65,535 bytes of a password (MQTT 5.0 §1.5.6)".to_owned()),
         false => Ok(bytes),
     }
-}
-
-/// What it says of a failure: its first line that is not empty.
-async fn words(from: Option<ChildStderr>) -> Result<String, String> {
-    let mut bytes = Vec::new();
-    if let Some(mut from) = from {
-        (&mut from).take(WORDS).read_to_end(&mut bytes).await.map_err(unheard)?;
-        tokio::io::copy(&mut from, &mut tokio::io::sink()).await.map_err(unheard)?; // a full pipe would stop it
-    }
-    let words = String::from_utf8_lossy(&bytes);
-    Ok(words.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default().to_owned())
 }

@@ -230,9 +230,12 @@ impl<'t> Value<'t> {
         Some(items.iter().map(|v| Value { value: v.get_ref(), span: v.span(), key: self.key.clone() }).collect())
     }
 
-    /// One of `words`, with what it stands for.
+    /// One of `words`, with what it stands for. Of many words not all are told.
     pub(crate) fn word<T: Copy>(&self, report: &mut Report<'_>, words: &[(&str, T)]) -> Option<T> {
-        let all = || words.iter().map(|(word, _)| format!("\"{word}\"")).collect::<Vec<_>>().join(", ");
+        let all = || match words.len() > 20 {
+            false => words.iter().map(|(word, _)| format!("\"{word}\"")).collect::<Vec<_>>().join(", "),
+            true => format!("{} names, which the README lists", words.len()),
+        };
         let text = self.string(report, &format!("one of {}", all()))?;
         let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
         if found.is_none() {

@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use super::{format, notifying::Notifiers, telling::read_match};
+use super::{
+    format,
+    notifying::Notifiers,
+    telling::{Known, needed, one_or_more, read_match, words},
+};
 use crate::{
     document::{Draft, Report, Table, Value, nearest, quoted},
     event::{Reason, Severity, State},
     fleet::Fleet,
-    query::Scope,
     telling::{AtLeast, Condition, Match, Rule},
     text::Scrubbed,
 };
@@ -57,7 +60,10 @@ fn read_rule(table: &Table<'_>, fleet: &Fleet, notifiers: &Notifiers, report: &m
         }
     };
     let matching = match table.get("match") {
-        Some(value) => read_match(&value, Scope::Definition, fleet, report),
+        Some(value) => {
+            let instead = Known::OtherwiseBy("state = [\"backoff\", \"failed\", \"held\"]");
+            read_match(&value, instead, fleet, report)
+        }
         None => Some(Match::default()),
     };
     let condition = read_condition(table, report);
@@ -115,10 +121,10 @@ fn read_condition(table: &Table<'_>, report: &mut Report<'_>) -> Option<Conditio
     };
     let shortest = Duration::from_millis(100);
     Some(match value.key.as_str() {
-        "state" => Condition::State(words(&value, &State::ALL.map(|state| (state.name(), state)), report)?),
+        "state" => Condition::State(words(&value, &State::ALL.map(|state| (state.name(), state)), report)),
         "reason" => {
             let names: Vec<(&str, Reason)> = Reason::ALL.iter().map(|reason| (reason.name(), *reason)).collect();
-            Condition::Reason(words(&value, &names, report)?)
+            Condition::Reason(words(&value, &names, report))
         }
         "slow" => {
             if !value.boolean(report)? {
@@ -132,49 +138,13 @@ fn read_condition(table: &Table<'_>, report: &mut Report<'_>) -> Option<Conditio
         _ => {
             let table = value.table(report, "`flaps`", "{ more_than = 5, in = \"10m\" }")?;
             table.check(format::FLAPS, report);
-            let mut of = |key: &str| {
-                let value = table.get(key);
-                if value.is_none() {
-                    let help = "such as flaps = { more_than = 5, in = \"10m\" }";
-                    report.error(Draft::at(table.span.clone(), format!("`flaps` has no `{key}`")).help(help));
-                }
-                value
-            };
+            let mut of = |key: &str| needed(&table, key, "flaps = { more_than = 5, in = \"10m\" }", report);
             let (more_than, within) = (of("more_than"), of("in"));
             let more_than = more_than.and_then(|v| v.number(report, 1..1_001, "losses"));
             let within = within.and_then(|v| v.duration(report, SECOND, DAY));
             Condition::Flaps { more_than: more_than? as u32, within: within? }
         }
     })
-}
-
-/// One word, or a list of them.
-fn words<T: Copy>(value: &Value<'_>, words: &[(&str, T)], report: &mut Report<'_>) -> Option<Vec<T>> {
-    let items = match value.is_array() {
-        true => value.list(report, "")?,
-        false => vec![value.clone()],
-    };
-    if items.is_empty() {
-        report.error(Draft::at(value.span.clone(), format!("`{}` is empty", value.key)).help("name at least one"));
-        return None;
-    }
-    // Of many words not all are told.
-    let read = |item: &Value<'_>, report: &mut Report<'_>| match words.len() > 20 {
-        false => item.word(report, words),
-        true => {
-            let text = item.string(report, "a name in quotes")?;
-            let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
-            if found.is_none() {
-                let near = nearest(text, words.iter().map(|(word, _)| *word));
-                let help = near.map_or("the README lists them".to_owned(), |near| format!("did you mean \"{near}\"?"));
-                let title = format!("there is no {} {}", value.key, quoted(text));
-                report.error(Draft::at(item.span.clone(), title).help(help));
-            }
-            found
-        }
-    };
-    let read: Vec<Option<T>> = items.iter().map(|item| read(item, report)).collect();
-    read.into_iter().collect()
 }
 
 /// A count, or a share in per cent.
@@ -195,12 +165,8 @@ fn at_least(value: &Value<'_>, report: &mut Report<'_>) -> Option<AtLeast> {
 }
 
 fn read_notify(value: &Value<'_>, notifiers: &Notifiers, report: &mut Report<'_>) -> Vec<usize> {
-    let items = match value.is_array() {
-        true => value.list(report, "").unwrap_or_default(),
-        false => vec![value.clone()],
-    };
     let mut notify = Vec::new();
-    for item in items {
+    for item in one_or_more(value, report) {
         let Some(name) = item.string(report, "a notifier's kind and name, such as \"mail.ops\"") else { continue };
         // What is wrong with one is said where that stands.
         if notifiers.wrong.iter().any(|wrong| wrong == name) {
@@ -260,12 +226,14 @@ mod tests {
     fn every_error_has_its_place_and_what_to_do() {
         for (rule, says, place) in [
             ("slow = true", "an alert has no `name`", "6:1"),
+            ("name = 'a'\nslow = true\nmatch = 'id:a* state:down'", "state is not known here", "9:16"),
+            ("name = 'a'\nslow = true\nmatch = { state = 'down' }", "beside `match`, not in it: state = [", "9:11"),
             ("name = 'a'", "does not say what is wrong with a client", "6:1"),
             ("name = 'a'\nslow = true\nlate = '1s'", "about one thing, and this one about 2", "9:8"),
             ("name = 'a'\nslow = false", "`slow` can only be true", "8:8"),
             ("name = 'a'\nstate = ['bakoff']", "did you mean \"backoff\"?", "8:10"),
             ("name = 'a'\nreason = 'conection_refused'", "did you mean \"connection_refused\"?", "8:10"),
-            ("name = 'a'\nreason = []", "`reason` is empty", "8:10"),
+            ("name = 'a'\nreason = []", "`reason` is an empty list", "8:10"),
             ("name = 'a'\nslow = true\nat_least = '0%'", "neither a count nor a share", "9:12"),
             ("name = 'a'\nslow = true\nat_least = 0", "a whole number of clients", "9:12"),
             ("name = 'a'\nslow = true\nclear = { below = 2 }", "`below` is above `at_least`", "9:19"),

@@ -6,13 +6,15 @@ use std::{
     time::Duration,
 };
 
-use super::{Surroundings, format, telling};
+use super::{
+    Surroundings, format,
+    telling::{Known, needed, read_match, words},
+};
 use crate::{
     document::{Draft, Report, Table, Value, quoted},
     event::State,
     fleet::Fleet,
     program::{self, Program},
-    query::Scope,
     telling::{Hook, Match, Mode},
     text::Scrubbed,
 };
@@ -49,9 +51,12 @@ fn read_one(table: &Table<'_>, fleet: &Fleet, report: &mut Report<'_>, around: &
         Some(Scrubbed::new(name))
     });
     let run = run.and_then(|value| read_program(&value, fleet, report, around));
-    let mut states = |key: &str| table.get(key).map(|value| read_states(&value, report)).unwrap_or_default();
+    let mut states = |key: &str| {
+        let names = State::ALL.map(|state| (state.name(), state));
+        table.get(key).map(|value| words(&value, &names, report)).unwrap_or_default()
+    };
     let (from, to) = (states("from"), states("to"));
-    let matching = table.get("match").map(|value| telling::read_match(&value, Scope::Running, fleet, report));
+    let matching = table.get("match").map(|value| read_match(&value, Known::All, fleet, report));
     let mode = read_mode(table, report);
     let timeout = table.get("timeout").and_then(|value| value.duration(report, LEAST, MOST));
     let initial = table.get("initial").and_then(|value| value.boolean(report));
@@ -65,15 +70,6 @@ fn read_one(table: &Table<'_>, fleet: &Fleet, report: &mut Report<'_>, around: &
         timeout: timeout.unwrap_or(Hook::TIMEOUT),
         initial: initial.unwrap_or_default(),
     })
-}
-
-fn needed<'t>(table: &Table<'t>, key: &str, example: &str, report: &mut Report<'_>) -> Option<Value<'t>> {
-    let value = table.get(key);
-    if value.is_none() {
-        let draft = Draft::at(table.span.clone(), format!("this hook has no `{key}`"));
-        report.error(draft.help(format!("such as {example}")));
-    }
-    value
 }
 
 fn read_mode(table: &Table<'_>, report: &mut Report<'_>) -> Option<Mode> {
@@ -97,13 +93,6 @@ fn read_mode(table: &Table<'_>, report: &mut Report<'_>) -> Option<Mode> {
         (Mode::Each { .. }, Some(at_most)) => Mode::Each { at_most: at_most as usize },
         _ => mode,
     })
-}
-
-/// Reads states by their stable names: one, or a list.
-pub(super) fn read_states(value: &Value<'_>, report: &mut Report<'_>) -> Vec<State> {
-    let words = State::ALL.map(|state| (state.name(), state));
-    let items = telling::one_or_more(value, report);
-    items.iter().filter_map(|item| item.word(report, &words)).collect()
 }
 
 /// Reads a program and its arguments, in which `%f` is the fleet's name and `%h` this host's.

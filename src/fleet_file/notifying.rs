@@ -1,19 +1,17 @@
 //! Defines how those are read who can be told of alerts (`[notify.webhook.NAME]`, `[notify.mail.NAME]`, `[notify.exec.NAME]`); no message ever holds a secret of theirs.
 
-use std::{
-    path::{Path, absolute},
-    time::Duration,
-};
+use std::time::Duration;
 
 use super::{
     Surroundings, format,
+    hooks::read_program,
     password::{self, For, PasswordCheck, PasswordPattern},
+    telling::{needed, one_or_more},
 };
 use crate::{
     document::{Draft, Report, Table, Value, quoted},
-    fleet::{Password, Secret},
-    program,
-    telling::{Access, Mail, Notifier, Program, Security, Way, Webhook},
+    fleet::{Fleet, Password, Secret},
+    telling::{Access, Mail, Notifier, Security, Way, Webhook},
     text::Scrubbed,
 };
 
@@ -30,7 +28,7 @@ pub(super) struct Notifiers {
     pub wrong: Vec<String>,
 }
 
-pub(super) fn read(root: &Table<'_>, report: &mut Report<'_>, around: &Surroundings<'_>) -> Notifiers {
+pub(super) fn read(root: &Table<'_>, fleet: &Fleet, report: &mut Report<'_>, around: &Surroundings<'_>) -> Notifiers {
     let example = "[notify.mail.ops], its kind and its name";
     let mut notifiers = Notifiers::default();
     let Some(kinds) = root.get("notify").and_then(|value| value.table(report, "[notify]", example)) else {
@@ -53,7 +51,11 @@ pub(super) fn read(root: &Table<'_>, report: &mut Report<'_>, around: &Surroundi
             let way = match kind.as_str() {
                 "webhook" => webhook(&table, report, around).map(Way::Webhook),
                 "mail" => mail(&table, report, around).map(Way::Mail),
-                _ => program(&table, report, around).map(Way::Program),
+                _ => {
+                    table.check(format::EXEC, report);
+                    let run = needed(&table, "run", "run = [\"/usr/local/bin/page\"]", report);
+                    run.and_then(|run| read_program(&run, fleet, report, around)).map(Way::Program)
+                }
             };
             let at_most = table.get("at_most").and_then(|value| at_most(&value, report));
             let repeat = table.get("repeat").and_then(|v| v.duration(report, MINUTE, WEEK));
@@ -74,16 +76,6 @@ pub(super) fn read(root: &Table<'_>, report: &mut Report<'_>, around: &Surroundi
         }
     }
     notifiers
-}
-
-/// A value that a table must have.
-fn needed<'t>(table: &Table<'t>, key: &str, example: &str, report: &mut Report<'_>) -> Option<Value<'t>> {
-    let value = table.get(key);
-    if value.is_none() {
-        let title = format!("{} has no `{key}`", table.name);
-        report.error(Draft::at(table.span.clone(), title).help(format!("such as {example}")));
-    }
-    value
 }
 
 /// `"20/day"`: the most messages.
@@ -183,17 +175,9 @@ fn mail(table: &Table<'_>, report: &mut Report<'_>, around: &Surroundings<'_>) -
     let from = needed(table, "from", "from = \"mqfleet@example.net\"", report).and_then(|v| address(&v, report));
     let to = needed(table, "to", "to = [\"ops@example.net\"]", report);
     let to: Vec<String> = to
-        .map(|value| match value.is_array() {
-            true => value.list(report, "[\"ops@example.net\"]").unwrap_or_default(),
-            false => vec![value],
-        })
+        .map(|value| one_or_more(&value, report))
         .map(|items| items.iter().filter_map(|item| address(item, report)).collect())
         .unwrap_or_default();
-    if let Some(value) =
-        table.get("to").filter(|v| v.is_array() && v.list(report, "").is_some_and(|all| all.is_empty()))
-    {
-        report.error(Draft::at(value.span, "`to` is empty").help("name at least one address"));
-    }
     let password = secret(table, "password", report, around);
     let username = table.get("username").map(|value| (value.span.clone(), value.string(report, "a text in quotes")));
     let login = match (username, table.key_span("password")) {
@@ -269,42 +253,9 @@ fn address(value: &Value<'_>, report: &mut Report<'_>) -> Option<String> {
     Some(text.trim().to_owned())
 }
 
-fn program(table: &Table<'_>, report: &mut Report<'_>, around: &Surroundings<'_>) -> Option<Program> {
-    table.check(format::EXEC, report);
-    let example = "run = [\"/usr/local/bin/page\"]";
-    let value = needed(table, "run", example, report)?;
-    let items = value.list(report, example)?;
-    let mut command: Vec<String> = Vec::new();
-    for item in items {
-        let word = item.string(report, "a word in quotes")?;
-        if word.contains('\0') {
-            report.error(Draft::at(item.span, "`run` has a NUL character"));
-            return None;
-        }
-        command.push(word.to_owned());
-    }
-    let Some(program) = command.first_mut() else {
-        report.error(Draft::at(value.span, "`run` is empty").help(format!("such as {example}")));
-        return None;
-    };
-    let folder = absolute(around.base_dir).unwrap_or_else(|_| around.base_dir.to_owned());
-    // A path is relative to the file, a name is looked for in PATH.
-    if program.contains('/') {
-        *program = folder.join(Path::new(program)).to_string_lossy().into_owned();
-    }
-    if program::find(program.as_ref(), &(around.env)("PATH").unwrap_or_default()).is_none() {
-        let title = format!("there is no program {}", quoted(program));
-        report.error(Draft::at(value.span, title).help(
-            "the first word of `run` is a program in PATH, or the path of one that may be executed; it is run without a shell",
-        ));
-        return None;
-    }
-    Some(Program { command, folder })
-}
-
 #[cfg(test)]
 mod tests {
-    use std::{fs, fs::Permissions, os::unix::fs::PermissionsExt};
+    use std::{fs, fs::Permissions, os::unix::fs::PermissionsExt, path::Path};
 
     use super::*;
     use crate::fleet_file::tests::{read, warnings};
@@ -335,7 +286,7 @@ mod tests {
             from = 'a@b'
             to = 'c@d'
             [notify.exec.d]
-            run = ['sh', '-c', 'cat >/dev/null']
+            run = ['sh', '-c', 'cat >/dev/null', '%f']
         ";
         let env = [("HOOK", "https://hooks.example.net/T0/hunter2"), ("PATH", "/usr/bin:/bin")];
         let loaded = read(text, dir.path(), &env).expect("a file");
@@ -352,7 +303,8 @@ mod tests {
         let Way::Mail(mail) = &c.way else { panic!("{c:?}") };
         assert_eq!((mail.host.as_str(), mail.port, mail.security), ("::1", 2525, Security::None));
         let Way::Program(program) = &d.way else { panic!("{d:?}") };
-        assert_eq!((program.command.len(), program.folder.as_path()), (3, dir.path()));
+        assert_eq!(program.arguments, ["-c", "cat >/dev/null", "test"]);
+        assert_eq!(program.folder, dir.path());
         assert!(!format!("{loaded:?}").contains("hunter2"));
         assert_eq!(warnings(&loaded), "");
     }
@@ -376,7 +328,8 @@ mod tests {
             (&format!("{MAIL}password = {{ env = 'PW' }}"), "go together", "10:1"),
             (&format!("{MAIL}tls = 'maybe'"), "`tls` cannot be \"maybe\"", "10:7"),
             ("[notify.exec.a]\nrun = []", "`run` is empty", "7:7"),
-            ("[notify.exec.a]\nrun = ['/no/such/program']", "there is no program", "7:7"),
+            ("[notify.exec.a]\nrun = ['/no/such/program']", "there is no program", "7:8"),
+            ("[notify.exec.a]\nrun = ['sh', '%c']", "\"%c\" is no pattern", "7:15"),
             ("[notify.exec.a]\nrun = 'page'", "must be a list", "7:7"),
         ] {
             let errors = read(table, Path::new(""), &[("PW", "hunter2")]).expect_err(table);

@@ -12,7 +12,7 @@ use crate::{
 };
 
 pub(super) fn read(root: &Table<'_>, fleet: &Fleet, report: &mut Report<'_>, around: &Surroundings<'_>) -> Telling {
-    let notifiers = notifying::read(root, report, around);
+    let notifiers = notifying::read(root, fleet, report, around);
     let alerts = alerting::read(root, fleet, &notifiers, report);
     let table = root.get("metrics").and_then(|v| v.table(report, "[metrics]", "[metrics]"));
     let metrics = table.map(|table| read_metrics(&table, fleet, report)).unwrap_or_default();
@@ -38,7 +38,7 @@ fn read_metrics(table: &Table<'_>, fleet: &Fleet, report: &mut Report<'_>) -> Me
         table.check(format::PICKED, report);
         let at_most = table.get("at_most").and_then(|v| v.number(report, 1..100_001, "clients"));
         let matching = match table.get("match") {
-            Some(value) => read_match(&value, Scope::Definition, fleet, report)?,
+            Some(value) => read_match(&value, Known::Defined, fleet, report)?,
             None => {
                 let draft = Draft::at(table.span.clone(), "`clients` has no `match`");
                 report.error(draft.help("say which: clients = { match = { id = \"press-*\" } }"));
@@ -61,11 +61,39 @@ pub fn listen(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
+/// How much is known of clients where a match is read.
+#[derive(Clone, Copy)]
+pub(super) enum Known {
+    /// How they are, too.
+    All,
+    /// How they are defined alone.
+    Defined,
+    /// How they are defined alone; how they are, keys beside `match` say, such as these.
+    OtherwiseBy(&'static str),
+}
+
+impl Known {
+    fn scope(self) -> Scope {
+        match self {
+            Known::All => Scope::Running,
+            Known::Defined | Known::OtherwiseBy(_) => Scope::Definition,
+        }
+    }
+
+    /// What to do with a match that asks for more; `right` is what a match can have.
+    fn help(self, right: &str) -> String {
+        match self {
+            Known::OtherwiseBy(keys) => format!("{right}; how clients are is said beside `match`, not in it: {keys}"),
+            Known::All | Known::Defined => right.to_owned(),
+        }
+    }
+}
+
 /// Reads which clients are meant, of whom so much is known by then: a query in quotes, or a table.
-pub(super) fn read_match(value: &Value<'_>, scope: Scope, fleet: &Fleet, report: &mut Report<'_>) -> Option<Match> {
+pub(super) fn read_match(value: &Value<'_>, known: Known, fleet: &Fleet, report: &mut Report<'_>) -> Option<Match> {
     let query = match value.is_string() {
-        true => read_query(value, scope, report)?,
-        false => read_match_table(value, scope, fleet, report)?,
+        true => read_query(value, known, report)?,
+        false => read_match_table(value, known, fleet, report)?,
     };
     let matching = Match::of(query);
     if !fleet.clients.is_empty() && matching.is_for_nobody(fleet) {
@@ -75,14 +103,22 @@ pub(super) fn read_match(value: &Value<'_>, scope: Scope, fleet: &Fleet, report:
     Some(matching)
 }
 
-fn read_query(value: &Value<'_>, scope: Scope, report: &mut Report<'_>) -> Option<Query> {
+fn read_query(value: &Value<'_>, known: Known, report: &mut Report<'_>) -> Option<Query> {
     let text = value.string(report, "a query in quotes")?;
-    let query = Query::parse_in(text, scope);
-    query.map_err(|error| report.error(Draft::at(value.part(report, error.at), error.what).help_if(error.right))).ok()
+    let query = Query::parse_in(text, known.scope());
+    let told = query.map_err(|error| {
+        // Elsewhere it would be right.
+        let right = match Query::parse(text).is_ok() {
+            true => error.right.map(|right| known.help(&right)),
+            false => error.right,
+        };
+        report.error(Draft::at(value.part(report, error.at), error.what).help_if(right));
+    });
+    told.ok()
 }
 
 /// Reads the table of a match, all of whose keys must let a client through: it is a query in other words.
-fn read_match_table(value: &Value<'_>, scope: Scope, fleet: &Fleet, report: &mut Report<'_>) -> Option<Query> {
+fn read_match_table(value: &Value<'_>, known: Known, fleet: &Fleet, report: &mut Report<'_>) -> Option<Query> {
     let example = "{ label = { site = \"hall-3\" }, endpoint = [\"eu-1\"], id = \"press-*\" }, or a query in quotes: \
                    \"label.site:hall-3\"";
     let table = value.table(report, "`match`", example)?;
@@ -105,10 +141,10 @@ fn read_match_table(value: &Value<'_>, scope: Scope, fleet: &Fleet, report: &mut
     }
     for (key, field) in [("state", Field::State), ("reason", Field::Reason)] {
         let Some(value) = table.get(key) else { continue };
-        if scope == Scope::Definition {
+        if known.scope() == Scope::Definition {
             let title = format!("`{key}` is not known here: only how a client is defined counts");
             let span = table.key_span(key).unwrap_or(value.span);
-            report.error(Draft::at(span, title).help("it can be endpoint, label, id"));
+            report.error(Draft::at(span, title).help(known.help("it can be endpoint, label, id")));
             continue;
         }
         let mut words = Vec::new();
@@ -139,9 +175,25 @@ pub(super) fn one_or_more<'t>(value: &Value<'t>, report: &mut Report<'_>) -> Vec
     let items = value.list(report, "").unwrap_or_default();
     if items.is_empty() {
         let title = format!("`{}` is an empty list", value.key);
-        report.error(Draft::at(value.span.clone(), title).help("name one, or leave it out"));
+        report.error(Draft::at(value.span.clone(), title).help("name at least one"));
     }
     items
+}
+
+/// One of these words, or a list of them.
+pub(super) fn words<T: Copy>(value: &Value<'_>, words: &[(&str, T)], report: &mut Report<'_>) -> Vec<T> {
+    let items = one_or_more(value, report);
+    items.iter().filter_map(|item| item.word(report, words)).collect()
+}
+
+/// A value that a table must have.
+pub(super) fn needed<'t>(table: &Table<'t>, key: &str, example: &str, report: &mut Report<'_>) -> Option<Value<'t>> {
+    let value = table.get(key);
+    if value.is_none() {
+        let title = format!("{} has no `{key}`", table.name);
+        report.error(Draft::at(table.span.clone(), title).help(format!("such as {example}")));
+    }
+    value
 }
 
 /// A label's name, with a warning where no client has it.

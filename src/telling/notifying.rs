@@ -1,9 +1,10 @@
 //! Defines who is told of alerts (`[notify.KIND.NAME]`): by a webhook, by mail, by a program; how that is done is elsewhere.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use crate::{
     fleet::{Password, Secret},
+    program::Program,
     text::Scrubbed,
 };
 
@@ -80,12 +81,4 @@ pub enum Security {
     StartTls,
     /// Nothing (`tls = "never"`).
     None,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub struct Program {
-    /// The program, to be found in `PATH` unless it is a path, and its arguments.
-    pub command: Vec<String>,
-    /// Where it runs: the fleet file's folder.
-    pub folder: PathBuf,
 }

@@ -228,7 +228,7 @@ mod tests {
         let says = "221 down: 110 at eu-1 since 12:01, connection refused; 110 at eu-2, certificate expired";
         assert_eq!(apart(&later).as_deref(), Some(says));
         let all = insight(Shared::Reason(Why::Down(Reason::ConnectionRefused)), false, 220, 220);
-        assert_eq!(tell(&[all]).as_deref(), Some("all 221 down: connection refused, since 12:01"));
+        assert_eq!(tell(&[all]).as_deref(), Some("220 of 221 down: connection refused, since 12:01"));
         assert_eq!(tell(&[insight(site(None), true, 9, 9)]), None, "nobody is slow any more");
     }
 }

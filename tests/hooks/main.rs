@@ -443,9 +443,9 @@ run = ["./there"]
     let line = |begin: &str| text.lines().position(|line| line == begin).expect("a line") + 1;
     for (title, place, help) in [
         ("unknown key \"nam\" in [[hook]]", (line("nam = \"a\""), 1), "did you mean `name`?"),
-        ("this hook has no `name`", (line("nam = \"a\"") - 1, 1), "such as name = \"tickets\""),
+        ("[[hook]] has no `name`", (line("nam = \"a\"") - 1, 1), "such as name = \"tickets\""),
         ("`from` cannot be \"upp\"", (line("from = [\"upp\"]"), 9), "did you mean \"up\"?"),
-        ("`to` is an empty list", (line("to = []"), 6), "leave it out"),
+        ("`to` is an empty list", (line("to = []"), 6), "name at least one"),
         ("there is no field \"sate\"", (line("match = \"id:x sate:up\""), 15), "did you mean state?"),
         ("\"%c\" is no pattern", (line("run = [\"./there\", \"%c\"]"), 20), "%f is the fleet's name"),
         ("`mode` cannot be \"bash\"", (line("mode = \"bash\""), 8), "did you mean \"batch\"?"),
