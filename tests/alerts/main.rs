@@ -531,3 +531,23 @@ fn all_errors_of_rules_and_receivers_are_told_at_once_with_their_places() {
         assert!(said.1.contains(says), "{says}: {}", said.1);
     }
 }
+
+#[test]
+fn a_program_has_been_told_when_it_ends_whatever_it_leaves_behind_and_however_the_file_is_named() {
+    let pager = r#"
+        [notify.exec.pager]
+        run = ["./pager"]
+    "#;
+    let file = file(1, 1, pager);
+    let script = "#!/bin/sh\ncat > told\nsleep 60 &\nexit 0\n";
+    let path = file.dir.path().join("pager");
+    fs::write(&path, script).expect("a script");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a mode");
+    let name = Path::new(file.path()).file_name().expect("a name");
+    let begin = Instant::now();
+    let mut test = Command::new(program());
+    let tested = test.args(["notify", "test"]).arg(name).current_dir(file.dir.path()).output().expect("it runs");
+    assert!(tested.status.success(), "{}", String::from_utf8_lossy(&tested.stderr));
+    assert!(begin.elapsed() < Duration::from_secs(14), "it waited for what was left behind: {:?}", begin.elapsed());
+    assert!(fs::read_to_string(file.dir.path().join("told")).expect("a message").contains("\"version\":\"4\""));
+}
