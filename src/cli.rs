@@ -541,6 +541,10 @@ fn trial(hooks: Vec<Hook>, fleet: Fleet, name: &str, client: Option<&str>) -> Tr
         Some(id) => wrong_usage(&unknown_client(id, &fleet)),
         None => wrong_usage("the fleet has no clients to tell of"),
     });
+    if hook.matching.is_never_for(fleet.client(client), &fleet) {
+        let name = &fleet.client(client).name;
+        stdio::complain(&format!("warning: `match` leaves {name} out: the hook would not be told of it"));
+    }
     Trial { hook, fleet: fleet.clone(), client }
 }
 

@@ -23,7 +23,7 @@ pub use screen::exit_on_panic;
 
 use crate::{
     action::{Action, Scope},
-    agent::{Agents, Farewell, Gone},
+    agent::{Agents, Farewell, Gone, NotDone},
     appearance::Appearance,
     clock::Moment,
     command::Command,
@@ -185,6 +185,8 @@ impl Console<'_> {
                 event = keys.next() => match event {
                     Some(Ok(event)) => {
                         let scope = self.feed.scope();
+                        let refusal = self.not_done(&self.feed.refusal());
+                        self.model.set_refusal(refusal);
                         let effect = input::handle(self.model, &self.appearance.keymap, scope, &event, Moment::now());
                         match effect {
                             Effect::Nothing => {}
@@ -244,15 +246,19 @@ impl Console<'_> {
     async fn command(&mut self, command: Command) {
         debug!(command = ellipsize(&format!("{command:?}"), 200), "operator wants");
         let not_done = self.feed.command(command).await;
-        if not_done.is_empty() {
-            return;
-        }
         // What was just said is not true then.
+        if let Some(words) = self.not_done(&not_done) {
+            self.model.say(Level::Warning, words, Moment::now());
+        }
+    }
+
+    /// What was not done, and what to do about that.
+    fn not_done(&self, parts: &[NotDone]) -> Option<String> {
         let take_over = self.appearance.keymap.keys(Action::TakeOver).first();
-        let then = take_over.filter(|_| not_done.iter().any(|part| part.is_others));
+        let then = take_over.filter(|_| parts.iter().any(|part| part.is_others));
         let then = then.map(|key| format!("; {key} takes over")).unwrap_or_default();
-        let why: Vec<&str> = not_done.iter().map(|part| part.why.as_str()).collect();
-        self.model.say(Level::Warning, format!("not done: {}{then}", why.join(", ")), Moment::now());
+        let why: Vec<&str> = parts.iter().map(|part| part.why.as_str()).collect();
+        (!why.is_empty()).then(|| format!("not done: {}{then}", why.join(", ")))
     }
 
     /// Gives the terminal back and stops until the shell says otherwise. The workers go on: who is up stays up.

@@ -17,6 +17,7 @@ use super::{
     client::{self, Attached, Commands, End},
     merger::Merger,
     protocol::Purpose,
+    server::READ_ONLY,
     socket::AgentError,
     target::Target,
 };
@@ -355,6 +356,28 @@ impl Agents {
     fn tell(&mut self, agent: usize, level: Level, text: &str) {
         let text = Scrubbed::new(&self.merger.places(agent).told(text));
         self.news.push_back(News::Events(vec![Event { at: self.now(), what: What::Notice { level, text } }]));
+    }
+
+    /// Why no agent does what this console wants, whatever that is; nothing where one does.
+    pub fn refusal(&self) -> Vec<NotDone> {
+        if self.purpose != Purpose::Console {
+            return vec![NotDone { why: READ_ONLY.to_owned(), is_others: false }];
+        }
+        let mut refusal = Vec::new();
+        for (number, agent) in self.agents.iter().enumerate() {
+            let told = |why: &str| self.merger.places(number).told(why);
+            match &agent.link {
+                Link::Gone(_) => refusal.push(NotDone { why: told("the agent is gone"), is_others: false }),
+                Link::Here { commands, .. } => {
+                    let role = commands.role.borrow();
+                    if role.is_own {
+                        return Vec::new();
+                    }
+                    refusal.push(NotDone { why: told(&role.words()), is_others: true });
+                }
+            }
+        }
+        refusal
     }
 
     /// Has the agents do it that it is for. Says what was not done, and why.

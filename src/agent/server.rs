@@ -52,7 +52,7 @@ pub struct Options {
 }
 
 /// Why nothing is done for some.
-const READ_ONLY: &str = "this console is for reading only";
+pub(super) const READ_ONLY: &str = "this console is for reading only";
 
 /// How long who connects may take to say who it is.
 const MANNERS: Duration = Duration::from_secs(5);

@@ -61,6 +61,10 @@ impl Book {
     pub fn apply(&mut self, event: &Event) -> Option<Outcome> {
         self.known.apply(event);
         match &event.what {
+            What::Standing(standing) => {
+                let flaps = self.known.row(standing.client).record.flaps();
+                self.watches.iter_mut().for_each(|watch| watch.begin(standing.client, flaps));
+            }
             What::Fleet(_) => self.watches.iter_mut().for_each(Watch::forget_members),
             // To the millisecond, as a recording has it: on that the same is decided.
             What::Second(wall) => return Some(self.second(event.at, wall.trunc_subsecs(3))),

@@ -84,6 +84,13 @@ impl Watch {
         self.members.clear();
     }
 
+    /// A client has lost its connection so often before anybody looked: when that was is not known.
+    pub fn begin(&mut self, client: ClientKey, flaps: u32) {
+        if let (Condition::Flaps { .. }, 1..) = (&self.rule.condition, flaps) {
+            self.flaps.entry(client).or_insert(Flaps { seen: flaps, times: VecDeque::new() });
+        }
+    }
+
     /// It fires since before the run: finds the moment of that.
     pub fn restore(&mut self, now: Moment, wall: DateTime<Utc>) {
         if let (Phase::Firing { since, .. }, Some(began)) = (&mut self.phase, self.began) {

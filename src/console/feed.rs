@@ -99,6 +99,11 @@ impl Feed<'_> {
         }
     }
 
+    /// Why no command is this console's to give, where none is.
+    pub(super) fn refusal(&self) -> Vec<NotDone> {
+        if let Feed::Attached(agents, _) = self { agents.refusal() } else { Vec::new() }
+    }
+
     /// Wants to be who commands.
     pub(super) async fn take_over(&self) {
         if let Feed::Attached(agents, _) = self {

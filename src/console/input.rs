@@ -88,8 +88,9 @@ fn handle_key(model: &mut Model, keymap: &Keymap, scope: Scope, key: &KeyEvent, 
 fn choose(model: &mut Model, action: Option<Action>, key: &KeyEvent, now: Moment) -> Effect {
     match (key.code, action) {
         (KeyCode::Enter, _) => return model.accept(),
-        (KeyCode::Left | KeyCode::BackTab, _) | (_, Some(Action::SortPrevious)) => model.choose(-1, now),
-        (KeyCode::Right | KeyCode::Tab, _) | (_, Some(Action::SortNext | Action::Sort | Action::Cause)) => {
+        (KeyCode::Left | KeyCode::Up | KeyCode::BackTab, _) | (_, Some(Action::SortPrevious)) => model.choose(-1, now),
+        (KeyCode::Right | KeyCode::Down | KeyCode::Tab, _)
+        | (_, Some(Action::SortNext | Action::Sort | Action::Cause)) => {
             model.choose(1, now);
         }
         (KeyCode::Esc, _) | (_, Some(Action::Back | Action::Quit)) => return model.act(Action::Back, now),

@@ -87,7 +87,9 @@ pub(super) fn key(path: &Path, password: Option<&Secret>) -> Result<PKey<Private
     let password = password.map_or("", |password| password.expose());
     PKey::private_key_from_pem_passphrase(&bytes, password.as_bytes()).map_err(|errors| {
         let says = |word: &str| errors.errors().iter().any(|e| e.reason().is_some_and(|r| r.contains(word)));
-        if is_encrypted && says("unsupported") {
+        // One time in some hundred a wrong password opens what then is no key: OpenSSL knows no other word for that.
+        let is_known = ["DEK-Info: DES-EDE3", "DEK-Info: AES-"].iter().any(|cipher| has(&bytes, cipher));
+        if is_encrypted && says("unsupported") && !is_known {
             (
                 "is encrypted in an old way (DES, RC2), which OpenSSL 3 does not read any more".into(),
                 Some("encrypt it anew: openssl pkcs8 -topk8 -v2 aes-256-cbc -provider legacy -provider default -in FILE -out NEW"),

@@ -69,6 +69,8 @@ pub struct Model {
     pub(super) help_below: usize,
     /// What undoes the last order about an endpoint.
     pub(super) undo: Option<Wish>,
+    /// Why nothing is done that is wished of clients and endpoints, where nothing is.
+    pub(super) refusal: Option<String>,
     pub(super) toast: Option<Toast>,
     pub(super) last_wish: Option<(Wish, Vec<ClientKey>, Moment)>,
 }
@@ -130,6 +132,7 @@ impl Model {
             is_question_seen: false,
             help_below: 0,
             undo: None,
+            refusal: None,
             toast: None,
             last_wish: None,
         };
@@ -249,6 +252,11 @@ impl Model {
     /// Tells whether the question that is asked, if any, is on the screen: until it is, nobody can say yes to it.
     pub fn see(&mut self, is_seen: bool) {
         self.is_question_seen = is_seen;
+    }
+
+    /// Tells why nothing is done that is wished of clients and endpoints, where nothing is.
+    pub fn set_refusal(&mut self, words: Option<String>) {
+        self.refusal = words;
     }
 
     /// Tells how many lines of the help there is no room for.

@@ -81,6 +81,11 @@ impl Model {
 
     /// Asks about a wish as much as it is worth, or carries it out.
     fn request(&mut self, wish: Wish, targets: Vec<ClientKey>, hidden: usize, now: Moment) -> Effect {
+        // Nobody is asked for what is not done then.
+        if let Some(words) = self.refusal.clone() {
+            self.say(Level::Warning, words, now);
+            return Effect::Nothing;
+        }
         let tier = wish.tier(targets.len(), self.fleet());
         if !wish.is_asked(tier) && hidden == 0 {
             return self.carry_out(wish, targets, now);

@@ -27,6 +27,11 @@ impl Match {
         self.0.matches(&Defined { client, fleet })
     }
 
+    /// Whether it is never for a client, whatever becomes of it.
+    pub fn is_never_for(&self, client: &Client, fleet: &Fleet) -> bool {
+        self.0.is_of_definition() && !self.is_for_defined(client, fleet)
+    }
+
     /// Whether it is for nobody of this fleet, whatever becomes of the clients.
     pub fn is_for_nobody(&self, fleet: &Fleet) -> bool {
         self.0.is_of_definition() && !fleet.keys().any(|key| self.is_for_defined(fleet.client(key), fleet))

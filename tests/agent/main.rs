@@ -196,6 +196,10 @@ fn one_commands_and_who_may_not_hears_why() {
     assert!(text(&refused).contains("commands; take over first"), "{}", text(&refused));
     reader.press("w");
     reader.wait_text("refused: this console is for reading only");
+    // Who may not is not asked first.
+    reader.press("jd");
+    let screen = reader.wait_text("not done: this console is for reading only");
+    assert!(!screen.contains("y yes"), "{screen}");
 
     second.press("w");
     first.wait_text("commands from now on");

@@ -384,6 +384,12 @@ fn a_hook_can_be_tried() {
     };
     let (code, out, err) = said(&["h", "--client", "press-02"]);
     assert_eq!((code, err.as_str()), (Some(0), "press-02\n"), "{out}");
+    let only = file.dir.path().join("only.toml");
+    let text = fs::read_to_string(file.path()).expect("a file").replace("to = \"failed\"", "match = \"id:press-03\"");
+    fs::write(only, text).expect("a file");
+    let left_out = mqfleet(file.dir.path(), &["hook", "test", "only.toml", "h", "--client", "press-02"]);
+    let err = String::from_utf8_lossy(&left_out.stderr).into_owned();
+    assert!(err.contains("warning: `match` leaves press-02 out"), "{err}");
     let line =
         told(&out.lines().filter(|line| line.starts_with('{')).map(|line| format!("{line}\n")).collect::<String>());
     assert_eq!((&line[0]["client"], &line[0]["to"], line.len()), (&"press-02".into(), &"failed".into(), 1));
