@@ -140,7 +140,7 @@ pub(super) enum Command {
         #[arg(long)]
         take_over: bool,
     },
-    /// Try the programs that are told of changes ([[hook]] in the fleet file)
+    /// Try the hooks of a fleet file: programs that are told of changes
     Hook {
         #[command(subcommand)]
         order: HookOrder,
