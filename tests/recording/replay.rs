@@ -132,7 +132,7 @@ fn keys_go_to_troubles_events_and_times() {
 
 #[test]
 fn keys_of_a_live_run_say_that_this_is_none() {
-    let mut console = replay(80, 24, &["--paused"]);
+    let mut console = replay(80, 60, &["--paused"]);
     console.wait_for("the begin", |s| timeline(s).starts_with(" paused"));
     for (key, says) in
         [("r", "reconnect: not in"), ("d", "disconnect: not in"), ("f", "freeze: not in"), ("*", "mark all: not in")]
