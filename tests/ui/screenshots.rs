@@ -42,10 +42,14 @@ fn words(svg: &str) -> String {
     out.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
 }
 
-/// Column names (without the pane beside them) and the line of hints.
+/// Column names (without the pane beside them) and the line of hints, as far as it does not depend on whether a cause is
+/// known.
 fn frame(screen: &str) -> Vec<String> {
     let lasting = screen.lines().filter(|l| l.contains("CLIENT") || l.contains("quit"));
-    lasting.filter_map(|l| l.split('│').next()).map(str::to_owned).collect()
+    lasting
+        .filter_map(|l| l.split('│').next()?.split(" i cause").next()?.split("/ filter").next())
+        .map(str::to_owned)
+        .collect()
 }
 
 #[test]
