@@ -1,15 +1,16 @@
 //! Defines which program does what the command line asks for; what can be asked for is in `arguments`, and the programs themselves are elsewhere.
 
+mod agents;
 mod arguments;
+mod kept;
+mod trials;
 
 use std::{
-    ffi::OsString,
     io::IsTerminal,
-    net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Context, Result};
@@ -20,34 +21,35 @@ use tracing_appender::non_blocking::WorkerGuard;
 
 pub use arguments::Cli;
 
-use arguments::{Command, CtlOrder, DebugLog, Dress, HookOrder, Keep, NotifyOrder, PatientArgs, View, Whom};
+use agents::{attached, chosen, reread};
+use arguments::{Command, CtlOrder, DebugLog, Dress, HookOrder, NotifyOrder, PatientArgs, View, Whom};
+use kept::keep;
+use trials::{test_notifiers, trial};
 
 use crate::{
-    agent::{self, Agents, Purpose, Reread, Target, Wrong},
-    alerts::{self, Alerts},
+    agent::{self, Purpose, Target},
     appearance::Appearance,
     bus::Bus,
     check::{self, Host, Plan},
     clock::Anchor,
-    console::{self, Chosen, ConsoleError},
+    console::{self, Chosen},
     control::{self, Selection},
     debug_log,
     doctor::{self, Patient},
     document::{self, FileErrors},
-    fleet::{Client, ClientKey, EndpointKey, Fleet, Password, Settings},
+    fleet::{Client, EndpointKey, Fleet, Password, Settings},
     fleet_file::{self, Loaded},
     headless::{self, Format},
-    hooks::{self, Hooks, Trial},
+    hooks::{self},
     lines::{self, Check},
     listing,
-    metrics::Metrics,
     pool::Placement,
-    recording::{Limits, Place, Player, Recorder, Recording},
+    recording::{Place, Player, Recording},
     rehearsal,
     replay::{self, Speed},
-    run::{Kept, Live, LogFile, Run},
+    run::{Live, Run},
     seal, stdio,
-    telling::{Hook, Notifier, Telling},
+    telling::Telling,
     text::Scrubbed,
     words::figures,
     worker,
@@ -366,62 +368,6 @@ fn dispatch(command: Command) -> Result<ExitCode> {
     }
 }
 
-/// Starts what is to be kept of a run, which is to begin, and hands it to the run. `folder` is where that is kept
-/// which outlives it.
-fn keep<'a>(
-    fleet: &Arc<Fleet>,
-    bus: &Bus,
-    keep: &'a Keep,
-    telling: &Telling,
-    folder: Option<&Path>,
-) -> Result<impl FnOnce(Run) -> Run + use<'a>> {
-    let open = |path: &PathBuf| {
-        LogFile::open(path, fleet.clone(), bus).with_context(|| format!("cannot open the log {}", path.display()))
-    };
-    let log = keep.log.as_ref().map(open).transpose()?;
-    let limits = Limits { size: keep.record_max_size, age: keep.record_max_age };
-    let workers = Placement::new(fleet).workers().len();
-    let record = |path: &PathBuf| {
-        Recorder::start(path, limits, fleet.clone(), workers, bus)
-            .with_context(|| format!("cannot record to {}", path.display()))
-    };
-    let recorder = keep.record.as_ref().map(record).transpose()?;
-    let serve = |listen: SocketAddr| {
-        Metrics::start(&telling.metrics, listen, fleet.clone(), workers, bus)
-            .with_context(|| format!("cannot serve metrics at {listen}"))
-    };
-    let metrics = keep.metrics.or(telling.metrics.listen).map(serve).transpose()?;
-    let alerts = Alerts::start(telling, fleet.clone(), folder, bus).context("cannot watch for alerts")?;
-    let tell = |hooks: &Vec<Hook>| {
-        Hooks::start(hooks.clone(), fleet.clone(), bus).context("cannot start the thread that runs the hooks")
-    };
-    let hooks = Some(&telling.hooks).filter(|hooks| !hooks.is_empty()).map(tell).transpose()?;
-    Ok(move |run: Run| run.with(Kept { log, recorder, metrics, alerts, hooks }))
-}
-
-impl Keep {
-    /// As the command line has it, with files where they are for a process elsewhere.
-    fn arguments(&self) -> Result<Vec<OsString>> {
-        let mut arguments = Vec::new();
-        for (name, path) in [("--log", &self.log), ("--record", &self.record), ("--debug-log", &self.debug.path)] {
-            if let Some(path) = path {
-                let path = std::path::absolute(path).with_context(|| format!("cannot find {}", path.display()))?;
-                arguments.extend([name.into(), path.into_os_string()]);
-            }
-        }
-        if let Some(address) = self.metrics {
-            arguments.extend(["--metrics".into(), address.to_string().into()]);
-        }
-        if let Some(size) = self.record_max_size {
-            arguments.extend(["--record-max-size".into(), size.to_string().into()]);
-        }
-        if let Some(age) = self.record_max_age {
-            arguments.extend(["--record-max-age".into(), format!("{}s", age.as_secs()).into()]);
-        }
-        Ok(arguments)
-    }
-}
-
 impl CtlOrder {
     fn order(self) -> control::Order {
         use control::Order;
@@ -466,86 +412,6 @@ fn warned(loaded: Loaded) -> Fleet {
         stdio::complain(&warning.render(is_colored()));
     }
     loaded.fleet
-}
-
-/// Reads the fleet file of a running agent anew. Of what it was started with, group, metrics, hooks and alerts stay as
-/// they are.
-fn reread(file: &Path, (group, telling): &(Option<String>, Telling)) -> Result<Reread, Wrong> {
-    let loaded = fleet_file::load(file);
-    let loaded = loaded.map_err(|errors| Wrong { text: errors.render(false), lines: errors.lines() })?;
-    let now = &loaded.telling;
-    let tables = [
-        ("[agent] group", loaded.agent_group == *group),
-        ("[metrics]", now.metrics == telling.metrics),
-        ("[[hook]]", now.hooks == telling.hooks),
-        ("[[alert]]", now.alerts == telling.alerts),
-        ("[notify]", now.notifiers == telling.notifiers),
-    ];
-    let differing = tables.into_iter().filter(|(_, is_same)| !is_same);
-    let later = differing.map(|(table, _)| format!("{table} holds only after a restart")).collect();
-    let warnings = loaded.warnings.iter().map(|warning| warning.title().to_owned()).collect();
-    Ok(Reread { fleet: loaded.fleet, later, warnings })
-}
-
-/// Has those who can be told of alerts told that this is a test; says how it went. The exit code is 3 where one could not be told.
-async fn test_notifiers(fleet: &Fleet, all: Vec<Notifier>, name: Option<&str>, format: Format) -> Result<ExitCode> {
-    let is_meant = |notifier: &&Notifier| name.is_none_or(|name| notifier.name.as_str() == name);
-    let meant: Vec<&Notifier> = all.iter().filter(is_meant).collect();
-    if meant.is_empty() {
-        let names: Vec<&str> = all.iter().map(|notifier| notifier.name.as_str()).collect();
-        wrong_usage(&match (name, names.as_slice()) {
-            (_, []) => "the file names nobody to be told: write a [notify.KIND.NAME]".to_owned(),
-            (Some(name), names) => format!("nobody to be told has the name {name:?}: there are {}", names.join(", ")),
-            (None, _) => String::new(),
-        });
-    }
-    let message = alerts::test_message(fleet);
-    // Beside each other: a silent one keeps nobody waiting but for itself.
-    let tries = meant.iter().map(|notifier| async {
-        let begin = Instant::now();
-        (alerts::hand_over(notifier, &message).await, begin.elapsed())
-    });
-    let mut failed = false;
-    for (notifier, (told, took)) in meant.iter().zip(futures_util::future::join_all(tries).await) {
-        failed |= told.is_err();
-        let why = told.err().map(|failure| failure.why);
-        let line = match format {
-            Format::Json => lines::json_notify_test(Utc::now(), &notifier.name, took, why.as_deref()),
-            Format::Text => match why {
-                None => format!("{}: told within {}", notifier.name, figures::wait(took)),
-                Some(why) => format!("{}: cannot be told: {why}", notifier.name),
-            },
-        };
-        stdio::print(&format!("{line}\n")).context("cannot print")?;
-    }
-    Ok(if failed { ExitCode::from(3) } else { ExitCode::SUCCESS })
-}
-
-/// What is tried of the hooks of a fleet.
-fn trial(hooks: Vec<Hook>, fleet: Fleet, name: &str, client: Option<&str>) -> Trial {
-    let hook = hooks.iter().find(|hook| hook.name.as_str() == name).cloned().unwrap_or_else(|| {
-        let names = || hooks.iter().map(|hook| hook.name.as_str());
-        let hint = match (document::nearest(name, names()), hooks.is_empty()) {
-            (Some(near), _) => format!("did you mean \"{near}\"?"),
-            (None, true) => "it has none".to_owned(),
-            (None, false) => format!("it has {}", names().collect::<Vec<_>>().join(", ")),
-        };
-        wrong_usage(&format!("the file has no hook \"{}\": {hint}", Scrubbed::new(name)))
-    });
-    let fleet = Arc::new(fleet);
-    let is_it = |key: &ClientKey| client.is_none_or(|id| *fleet.client(*key).id == *id);
-    let mut keys = fleet.keys().filter(is_it);
-    // Of all clients one that may be meant: what becomes of them is not known here.
-    let meant = keys.clone().find(|key| hook.matching.is_for_defined(fleet.client(*key), &fleet));
-    let client = meant.or_else(|| keys.next()).unwrap_or_else(|| match client {
-        Some(id) => wrong_usage(&unknown_client(id, &fleet)),
-        None => wrong_usage("the fleet has no clients to tell of"),
-    });
-    if hook.matching.is_never_for(fleet.client(client), &fleet) {
-        let name = &fleet.client(client).name;
-        stdio::complain(&format!("warning: `match` leaves {name} out: the hook would not be told of it"));
-    }
-    Trial { hook, fleet: fleet.clone(), client }
 }
 
 /// Starts the developer's log, where it was asked for. What is returned is to be kept until all has ended.
@@ -615,26 +481,6 @@ fn print_check(fleet: &Fleet, file: &str, format: Format) -> std::io::Result<()>
 
 /// Runs it to its end, and what it started with it. A read of a file that hangs is waited for by nobody: it
 /// cannot be called off.
-/// Which agent to attach to where none was named: where there are several, and somebody at a terminal, that is asked.
-async fn chosen() -> Result<Chosen<Target>> {
-    let running = if has_screen() { agent::running().await } else { Vec::new() };
-    match running.len() {
-        0 | 1 => Ok(Chosen::One(Target::Only)), // which says by itself that there is none, or names several
-        _ => Ok(console::choose("attach to which fleet?", running).await?),
-    }
-}
-
-/// Shows the fleets of agents. The only one that was replaced by another program meanwhile is attached to by that.
-async fn attached(targets: Vec<Target>, purpose: Purpose, look: &Appearance) -> Result<ExitCode> {
-    loop {
-        let mut agents = Agents::attach(targets.clone(), purpose).await?;
-        match console::attached(&mut agents, look).await {
-            Err(ConsoleError::AgentChanged) => {}
-            shown => return Ok(shown?),
-        }
-    }
-}
-
 fn block_on<F: Future>(run: F) -> Result<F::Output> {
     /// How long what runs beside it may take to end.
     const ENDING: Duration = Duration::from_secs(1);
