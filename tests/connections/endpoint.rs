@@ -135,9 +135,9 @@ async fn a_resolver_that_hangs_stalls_only_its_own_endpoint() {
         assert!(news.finding.is_ok(), "{news:?}");
         took.push(began.elapsed());
     }
-    // The other would hold up all of them, for half a second at least; a busy machine some.
+    // The other would hold up all of them, a busy machine a few.
     took.sort();
-    assert!(took[0] < Duration::from_millis(250), "{took:?}");
+    assert!(took[took.len() / 2] < Duration::from_millis(250), "{took:?}");
     // Again and again, and still one lookup.
     for _ in 0..20 {
         prober.ask(hangs, Duration::from_millis(20));

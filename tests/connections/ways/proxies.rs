@@ -138,10 +138,9 @@ impl Side {
             |w: &Worker, slot| w.samples.iter().filter(|s| s.slot == slot && s.at >= begin && s.at < end).count();
         let straight = self.worker.samples.iter().filter(|s| s.slot < Self::STRAIGHT);
         let worst = straight.map(|s| s.rtt).max().unwrap_or_default();
-        // Two a second, but for one that is under way at either end, where the machine had time for as many; the
-        // handshakes of the others take time of this worker that the control has.
+        // Two a second, but for one that is under way at either end, where the machine had time for as many.
         let possible = (0..Self::STRAIGHT).map(|slot| heard(&self.control, slot)).min().unwrap_or(0);
-        let due = ((least.as_millis() as usize / 500).min(possible) * 3 / 4).saturating_sub(1);
+        let due = (least.as_millis() as usize / 500).min(possible).saturating_sub(1);
         for slot in 0..Self::STRAIGHT {
             let heard = heard(&self.worker, slot);
             assert!(heard >= due, "{what}: {heard} of {due} samples of straight client {slot}");
