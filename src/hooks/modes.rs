@@ -151,8 +151,10 @@ async fn stream(hook: &Hook, queue: &Queue, complaint: &mut Complaint) {
         pause = if begin.elapsed() >= RESTART.1 { RESTART.0 } else { pause };
         sleep(pause).await;
         pause = (2 * pause).min(RESTART.1);
-        // What was in the pipe is lost: the next one is told where everybody is.
-        let mut again: Vec<Change> = told.drain().map(|(_, change)| Change { is_initial: true, ..change }).collect();
+        // What was in the pipe is lost: the next one is told where everybody is who is still there.
+        let fleet = queue.words().fleet;
+        let there = told.drain().filter(|(client, _)| fleet.has(*client));
+        let mut again: Vec<Change> = there.map(|(_, change)| Change { is_initial: true, ..change }).collect();
         again.sort_by_key(|change| change.at);
         queue.push_first(again);
     }
