@@ -8,12 +8,14 @@
 mod agents;
 mod audit;
 mod client;
+mod connection;
 mod merger;
 mod protocol;
 mod records;
 mod reload;
 mod server;
 mod socket;
+mod ssh;
 mod start;
 mod state;
 mod systemd;

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossterm::event::EventStream;
+use crossterm::event::{Event, EventStream};
 use futures_util::StreamExt;
 use tokio::time::sleep_until;
 use tracing::debug;
@@ -34,7 +34,7 @@ use crate::{
     run::{Live, Run},
     signals::{Job, Jobs, Signals},
     stdio::complain,
-    text::ellipsize,
+    text::{Scrubbed, ellipsize},
     ui,
     words::figures,
 };
@@ -129,7 +129,15 @@ pub async fn attached(agents: &mut Agents, appearance: &Appearance) -> Result<Ex
             Some(Farewell::Changed) => Err(ConsoleError::AgentChanged),
             None => Err(ConsoleError::AgentsEnded),
         },
-        shown => Ok(shown?.code()),
+        shown => {
+            let end = shown?;
+            if !matches!(end, End::Lost) {
+                let targets: String = agents.targets().map(|target| format!(" {target}")).collect();
+                let words = format!("mqfleet: detached, the clients go on; mqfleet attach{targets} shows them again");
+                screen::last_words(format!("{}\n", Scrubbed::new(&words)).as_bytes());
+            }
+            Ok(end.code())
+        }
     }
 }
 
@@ -183,6 +191,12 @@ impl Console<'_> {
                     }
                 },
                 event = keys.next() => match event {
+                    Some(Ok(Event::Resize(..))) => {
+                        if !self.screen.is_whole()? {
+                            self.model.see(false); // until it is drawn at the new size
+                        }
+                        pace.ask(AFTER_KEY);
+                    }
                     Some(Ok(event)) => {
                         let scope = self.feed.scope();
                         let refusal = self.not_done(&self.feed.refusal());

@@ -28,8 +28,8 @@ use tokio::{
 pub use source::{of_file, secret};
 
 use crate::{
-    event::{Cause, Generation, Manner, Reason},
-    fleet::{Client, ClientKey, Credentials, EndpointKey, Fleet, Password, PasswordSource, Secret},
+    event::{Cause, ConnectOrder, Reason},
+    fleet::{Client, ClientKey, Credentials, Fleet, Password, PasswordSource, Secret},
     text::Scrubbed,
 };
 use shelf::Shelf;
@@ -44,23 +44,14 @@ const STUCK: usize = 256;
 /// From one look at files that a broker refused to the next.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// An order to connect that needs its credentials.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Order {
-    pub client: ClientKey,
-    pub generation: Generation,
-    pub endpoint: EndpointKey,
-    pub manner: Manner,
-}
-
 /// What became of something that was asked for, or was watched.
 #[derive(Debug)]
 pub enum News {
     /// The credentials of a client that is to wait for its turn are there, or why they are not; with the number
     /// that was given for it.
     Ready(ClientKey, u32, Result<(), Cause>),
-    /// The credentials for an order, or why there are none.
-    Fetched(Order, Result<Credentials, Cause>),
+    /// The credentials for an order to connect, or why there are none.
+    Fetched(ClientKey, ConnectOrder, Result<Credentials, Cause>),
     /// What a broker refused, or what could not be had, is another one now.
     Renewed(Vec<ClientKey>),
 }
@@ -70,7 +61,7 @@ pub enum News {
 enum Purpose {
     /// To know that they can be had: the client is to wait for its turn.
     Turn(u32),
-    Connect(Order),
+    Connect(ConnectOrder),
 }
 
 /// What a client needs, with what was fetched of it so far.
@@ -160,9 +151,9 @@ impl Keyring {
 
     /// Fetches what the client connects with; what becomes of it is news. What a command said for
     /// [`Keyring::prepare`] is there, unless it is too old by now.
-    pub fn ask(&mut self, order: Order) {
+    pub fn ask(&mut self, client: ClientKey, order: ConnectOrder) {
         let purpose = Purpose::Connect(order);
-        self.go_on(Wish { client: order.client, purpose, credentials: Credentials::default() });
+        self.go_on(Wish { client, purpose, credentials: Credentials::default() });
     }
 
     /// A broker refused the password that the client connected with.
@@ -239,7 +230,7 @@ impl Keyring {
             Purpose::Connect(order) => {
                 let mark = credentials.password.as_ref().and_then(|password| self.mark(password));
                 self.given.insert(client, mark);
-                News::Fetched(order, Ok(credentials))
+                News::Fetched(client, order, Ok(credentials))
             }
         };
         self.news.push_back(news);
@@ -308,7 +299,7 @@ impl Keyring {
                     self.watch(source.clone(), wish.client, None);
                     self.news.push_back(match wish.purpose {
                         Purpose::Turn(number) => News::Ready(wish.client, number, Err(cause)),
-                        Purpose::Connect(order) => News::Fetched(order, Err(cause)),
+                        Purpose::Connect(order) => News::Fetched(wish.client, order, Err(cause)),
                     });
                 }
             }

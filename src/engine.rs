@@ -165,15 +165,15 @@ impl Core {
             credentials::News::Renewed(clients) => self.lifecycle.renewed(clients, now),
             credentials::News::Ready(client, ticket, found) => self.lifecycle.fetched(client, ticket, found, now),
             // The client may be elsewhere by now.
-            credentials::News::Fetched(credentials::Order { client, generation, .. }, _)
-                if !self.lifecycle.is_connecting(client, generation) => {}
-            credentials::News::Fetched(credentials::Order { client, generation, endpoint, manner }, Ok(fetched)) => {
+            credentials::News::Fetched(client, order, _) if !self.lifecycle.is_connecting(client, order.generation) => {
+            }
+            credentials::News::Fetched(client, order, Ok(fetched)) => {
                 let credentials = Some(Box::new(fetched));
-                self.pool.order(client, |slot| ToWorker::Connect { slot, generation, endpoint, manner, credentials });
+                self.pool.order(client, |slot| ToWorker::Connect { slot, order, credentials });
                 self.lifecycle.ordered(client, now);
             }
-            credentials::News::Fetched(credentials::Order { client, generation, .. }, Err(cause)) => {
-                self.lifecycle.report(client, generation, Step::Ended(cause, None), now);
+            credentials::News::Fetched(client, order, Err(cause)) => {
+                self.lifecycle.report(client, order.generation, Step::Ended(cause, None), now);
             }
         }
     }
@@ -334,15 +334,11 @@ impl Core {
                 }
                 Effect::Gate(at, endpoint, gate) => self.news.push(Event { at, what: What::Gate(endpoint, gate) }),
                 Effect::Fetch(client, ticket) => self.keyring.prepare(client, ticket),
-                Effect::Connect(client, generation, endpoint, manner) => match self.fleet.client(client).sources() {
-                    [None, None] => self.pool.order(client, |slot| ToWorker::Connect {
-                        slot,
-                        generation,
-                        endpoint,
-                        manner,
-                        credentials: None,
-                    }),
-                    _ => self.keyring.ask(credentials::Order { client, generation, endpoint, manner }),
+                Effect::Connect(client, order) => match self.fleet.client(client).sources() {
+                    [None, None] => {
+                        self.pool.order(client, |slot| ToWorker::Connect { slot, order, credentials: None });
+                    }
+                    _ => self.keyring.ask(client, order),
                 },
                 Effect::Disconnect(client) => self.pool.order(client, |slot| ToWorker::Disconnect { slot }),
                 Effect::Probe(endpoint) => {

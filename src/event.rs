@@ -330,6 +330,14 @@ pub enum Step {
     Ended(Cause, Option<Box<Unanswered>>),
 }
 
+/// An order that a client connect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectOrder {
+    pub generation: Generation,
+    pub endpoint: EndpointKey,
+    pub manner: Manner,
+}
+
 /// How a connect is made, as far as that changes from one to the next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manner {

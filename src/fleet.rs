@@ -8,7 +8,7 @@ mod revision;
 mod secret;
 mod settings;
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -90,6 +90,12 @@ impl Fleet {
     /// Whose client it is, where the fleet is those of several agents.
     pub fn agent_of(&self, key: ClientKey) -> Option<&Agent> {
         self.endpoint(self.client(key).endpoint()).agent.as_ref()
+    }
+
+    /// What a client is called where no column says whose it is: with its agent's name, of several agents.
+    pub fn full_name(&self, key: ClientKey) -> Cow<'_, str> {
+        let name = &self.client(key).name;
+        self.agent_of(key).map_or(Cow::Borrowed(name.as_str()), |agent| Cow::Owned(format!("{}/{name}", agent.name)))
     }
 
     /// The agents whose fleets it is, in their order; none where it is not those of several.

@@ -21,7 +21,7 @@ use tracing::debug;
 
 use crate::{
     clock::Moment,
-    event::{Cause, Gate, Generation, Manner, Measured, Reason, Remedy, State, Step, Transition},
+    event::{Cause, ConnectOrder, Gate, Generation, Measured, Reason, Remedy, State, Step, Transition},
     fleet::{Client, ClientKey, EndpointKey, Fleet, PasswordSource, Protocol, Settings, Strategy, WorkerKey},
     lifecycle::{culprit::Suspect, gate::Access},
     text::Scrubbed,
@@ -43,7 +43,7 @@ pub enum Effect {
     Fetch(ClientKey, u32),
     /// Order the client's worker to connect it to this endpoint. Where its password is fetched, it is the newest
     /// that counts, and [`Lifecycle::ordered`] is to be told when that was ordered.
-    Connect(ClientKey, Generation, EndpointKey, Manner),
+    Connect(ClientKey, ConnectOrder),
     /// Order the client's worker to disconnect it.
     Disconnect(ClientKey),
     /// Find out whether the endpoint can be reached; the answer goes to [`Lifecycle::probed`].

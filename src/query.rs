@@ -26,7 +26,7 @@ mod tests;
 use std::{fmt, str::FromStr};
 
 pub use self::{
-    complete::{Completion, Values, complete},
+    complete::{Completion, Values, complete, settled},
     error::Error,
     field::{FIELDS, Field, Info, Kind, table},
     matching::Subject,

@@ -18,7 +18,7 @@ use tokio_util::{
 
 use crate::{
     clock::Moment,
-    event::{Generation, Manner, Request, Step, Tcp},
+    event::{ConnectOrder, Generation, Request, Step, Tcp},
     fleet::{Conversation, Credentials, Endpoint, EndpointKey, Identity, ProbeKind, Secret, Settings, in_clear},
     text::Scrubbed,
 };
@@ -72,9 +72,7 @@ pub enum ToWorker {
     /// they take the place of those that it was defined with.
     Connect {
         slot: Slot,
-        generation: Generation,
-        endpoint: EndpointKey,
-        manner: Manner,
+        order: ConnectOrder,
         credentials: Option<Box<Credentials>>,
     },
     /// Disconnect it (an MQTT DISCONNECT where it is up); the report of the end follows.

@@ -86,7 +86,7 @@ pub fn order(fleet: &Fleet, endpoint: EndpointKey, order: Order) -> String {
 
 /// A client's subscription that is less than what was asked for.
 pub fn shortfall(fleet: &Fleet, shortfall: &Shortfall) -> String {
-    format!("{}: {}", fleet.client(shortfall.client).name, connection::shortfall(shortfall))
+    format!("{}: {}", fleet.full_name(shortfall.client), connection::shortfall(shortfall))
 }
 
 /// What happened to a worker: `worker 3 died: killed by signal 9; its 250 clients wait; starting it again`.

@@ -192,13 +192,11 @@ impl Worker {
             match order.take() {
                 None => {}
                 Some(ToWorker::Remote { endpoint, remote }) => self.driver.remote(endpoint, remote),
-                Some(ToWorker::Connect { endpoint, .. }) if !self.driver.knows(endpoint) => {
+                Some(ToWorker::Connect { order, .. }) if !self.driver.knows(order.endpoint) => {
                     return Err(WorkerError::Protocol("an order to connect to an endpoint it did not describe"));
                 }
-                Some(ToWorker::Connect { slot, generation, endpoint, manner, credentials })
-                    if self.driver.has(slot) =>
-                {
-                    self.driver.connect(slot, generation, endpoint, manner, credentials);
+                Some(ToWorker::Connect { slot, order, credentials }) if self.driver.has(slot) => {
+                    self.driver.connect(slot, order, credentials);
                 }
                 Some(ToWorker::Disconnect { slot }) if self.driver.has(slot) => self.driver.disconnect(slot),
                 Some(ToWorker::Stop) => return Ok(()),

@@ -15,9 +15,9 @@ use tokio::{
 
 use super::{
     client::{self, Attached, Commands, End},
+    connection::READ_ONLY,
     merger::Merger,
     protocol::Purpose,
-    server::READ_ONLY,
     socket::AgentError,
     target::Target,
 };
@@ -325,7 +325,9 @@ impl Agents {
         let Link::Gone(Away { why, is_over, tries, .. }) = &self.agents[agent].link else { return };
         // What was wrong at first says more than that nobody answers since.
         let why = match error {
-            AgentError::NoAnswer { .. } | AgentError::Wire(_) | AgentError::NoAgent { .. } => why.clone(),
+            AgentError::NoAnswer { .. } | AgentError::Wire(_) | AgentError::NoAgent { .. } | AgentError::Silent(_) => {
+                why.clone()
+            }
             error => Scrubbed::new(&error.to_string()),
         };
         let away = self.away(agent, why, *is_over, tries.saturating_add(1));
@@ -427,6 +429,11 @@ impl Agents {
             }
             others => others.iter().map(|(number, role)| self.merger.places(*number).told(&role.words())).collect(),
         }
+    }
+
+    /// How to attach to them again, as it is typed.
+    pub fn targets(&self) -> impl Iterator<Item = &Target> {
+        self.agents.iter().map(|agent| &agent.target)
     }
 
     /// Who of them is gone.

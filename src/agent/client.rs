@@ -1,10 +1,10 @@
 //! Defines an attached console's end: it gets what an agent knows, hears what happens there, and commands; what is shown of it is the console's matter.
 
-use std::{collections::VecDeque, process::Stdio, sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use rustix::process::geteuid;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite},
+    io::{AsyncRead, AsyncWrite},
     process::Child,
     sync::{mpsc, oneshot, watch},
     time::{Instant, sleep_until, timeout},
@@ -13,6 +13,7 @@ use tokio::{
 use super::{
     protocol::{FromAgent, Hello, PROTOCOL, Purpose, Reload, Role, SNAPSHOT, ToAgent},
     socket::{self, AgentError},
+    ssh::{self, Ssh},
     target::Target,
 };
 use crate::{
@@ -105,7 +106,7 @@ impl Commands {
     }
 }
 
-/// The longest that an agent may take to answer at first.
+/// The longest that an agent may take for each thing that it says at first.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// An agent that has not said so long what time it is, or the way to it, is gone: it does so every second.
@@ -124,13 +125,17 @@ pub async fn attach(target: &Target, purpose: Purpose) -> Result<Attached, Agent
 /// # Errors
 /// Likewise.
 pub(super) async fn attach_again(target: &Target, purpose: Purpose) -> Result<Attached, AgentError> {
-    let reached = timeout(PATIENCE, reach(target, purpose, true)).await;
-    reached.unwrap_or_else(|_| Err(AgentError::Wire(WireError::Closed)))
+    reach(target, purpose, true).await
 }
 
 async fn reach(target: &Target, purpose: Purpose, is_again: bool) -> Result<Attached, AgentError> {
     if let Target::Ssh { host, port, name } = target {
-        return over_ssh(host, *port, name, purpose, is_again).await;
+        let Ssh { child, read, write, said } = ssh::start(host, *port, name, is_again)?;
+        let far = Far::Host { _ssh: child, may_ask: !is_again };
+        return match greet(read, write, far, purpose).await {
+            Err(AgentError::Wire(error)) => Err(said.error().await.unwrap_or(AgentError::Wire(error))),
+            greeted => greeted,
+        };
     }
     let stream = socket::connect(target).await?;
     // Only what this user, or root, runs is executed in its place.
@@ -140,64 +145,12 @@ async fn reach(target: &Target, purpose: Purpose, is_again: bool) -> Result<Atta
     greet(read, write, Far::Process(process), purpose).await
 }
 
-async fn over_ssh(
-    host: &str,
-    port: Option<u16>,
-    name: &str,
-    purpose: Purpose,
-    is_again: bool,
-) -> Result<Attached, AgentError> {
-    let mut ssh = tokio::process::Command::new("ssh");
-    if is_again {
-        ssh.args(["-o", "BatchMode=yes"]);
-    }
-    if let Some(port) = port {
-        ssh.arg("-p").arg(port.to_string());
-    }
-    // No terminal at the far end; nothing but plain characters is in the name, so no shell sees a meaning in it.
-    ssh.args(["-T", "--", host, "mqfleet", "attach", "--stdio"]);
-    if !name.is_empty() {
-        ssh.arg(name);
-    }
-    // It asks for a password at the terminal itself; what else it says must not get onto our screen.
-    ssh.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    let mut child = ssh.spawn().map_err(|error| AgentError::Ssh(format!("cannot run ssh: {error}")))?;
-    let (Some(read), Some(write), Some(said)) = (child.stdout.take(), child.stdin.take(), child.stderr.take()) else {
-        return Err(AgentError::Wire(WireError::Closed));
-    };
-    let said = tokio::spawn(last_words(said));
-    match greet(read, write, Far::Host { _ssh: child }, purpose).await {
-        // Why there is nobody at the other end, ssh knows, or mqfleet there.
-        Err(AgentError::Wire(error)) => match timeout(FAREWELL, said).await {
-            Ok(Ok(text)) if !text.is_empty() => Err(AgentError::Ssh(format!("{host}: {text}"))),
-            _ => Err(AgentError::Wire(error)),
-        },
-        greeted => greeted,
-    }
-}
-
-/// The longest that ssh is listened to after it has failed.
-const FAREWELL: Duration = Duration::from_secs(2);
-
-/// What a program says until its end, as far as a person would read it.
-async fn last_words(mut said: impl AsyncRead + Unpin) -> Scrubbed {
-    const MOST: usize = 2_000;
-    let (mut text, mut buffer) = (Vec::new(), [0; 512]);
-    while let Ok(count @ 1..) = said.read(&mut buffer).await {
-        text.extend_from_slice(&buffer[..count]);
-        text.drain(..text.len().saturating_sub(MOST));
-    }
-    let text = String::from_utf8_lossy(&text);
-    let lines: Vec<&str> = text.lines().map(|line| line.trim_start_matches("mqfleet: ").trim()).collect();
-    Scrubbed::new(lines.join("; ").trim_matches([' ', ';']))
-}
-
 /// What is at the other end.
 enum Far {
     /// A process of this host, where its program may be executed.
     Process(Option<i32>),
-    /// Another host, to which this child carries what is said.
-    Host { _ssh: Child },
+    /// Another host, to which this child carries what is said; it may ask a person first, who takes any time.
+    Host { _ssh: Child, may_ask: bool },
 }
 
 async fn greet<R, W>(read: R, write: W, far: Far, purpose: Purpose) -> Result<Attached, AgentError>
@@ -213,8 +166,8 @@ where
         Ok::<_, WireError>(hello)
     };
     let hello = match far {
-        Far::Host { .. } => hello.await?,
-        Far::Process(_) => timeout(PATIENCE, hello).await.map_err(|_| AgentError::Silent(PATIENCE))??,
+        Far::Host { may_ask: true, .. } => hello.await?,
+        _ => in_time(hello).await?,
     };
     if hello.protocol != PROTOCOL {
         let then = match far {
@@ -226,7 +179,7 @@ where
         return Err(AgentError::Protocol { theirs, ours: PROTOCOL, version, then });
     }
     sender.send(&ToAgent::Attach(purpose)).await?;
-    let (fleet, known, now, theirs) = match receiver.recv().await? {
+    let (fleet, known, now, theirs) = match in_time(receiver.recv()).await? {
         FromAgent::Snapshot { fleet, known, now, boot } => (fleet, known, now, boot),
         FromAgent::Ended(why) => return Err(AgentError::Refused(why.to_string())),
         _ => return Err(AgentError::Wire(WireError::Stranger)),
@@ -244,7 +197,7 @@ where
     // Who only wants to know has no role.
     let role = match purpose {
         Purpose::Snapshot => Role::default(),
-        _ => match receiver.recv().await? {
+        _ => match in_time(receiver.recv()).await? {
             FromAgent::Role(role) => role,
             _ => return Err(AgentError::Wire(WireError::Stranger)),
         },
@@ -276,6 +229,11 @@ where
     Ok(Attached { fleet, known, events, commands: Commands { orders, role, ended }, begin, ahead })
 }
 
+/// The next thing that an agent says, which it does in time, however long all of it takes.
+async fn in_time<T>(next: impl Future<Output = Result<T, WireError>>) -> Result<T, AgentError> {
+    timeout(PATIENCE, next).await.map_err(|_| AgentError::Silent(PATIENCE))?.map_err(AgentError::Wire)
+}
+
 /// Takes so many bytes that come in pieces.
 async fn take<R: AsyncRead + Unpin>(receiver: &mut wire::Receiver<R>, count: u64) -> Result<Vec<u8>, AgentError> {
     if count > SNAPSHOT {
@@ -283,7 +241,7 @@ async fn take<R: AsyncRead + Unpin>(receiver: &mut wire::Receiver<R>, count: u64
     }
     let mut bytes = Vec::new();
     while (bytes.len() as u64) < count {
-        let piece = receiver.recv_bytes().await?;
+        let piece = in_time(receiver.recv_bytes()).await?;
         if piece.is_empty() {
             return Err(AgentError::Wire(WireError::Stranger));
         }

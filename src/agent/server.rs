@@ -1,4 +1,4 @@
-//! Defines the agent's own end: it holds the run, listens, sends each console what is known and what happens, and obeys the one that commands.
+//! Defines the agent's own end: it holds the run, listens, and keeps what all that are attached share.
 
 use std::{
     io,
@@ -9,15 +9,14 @@ use std::{
 };
 
 use tokio::{
-    net::UnixStream,
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
+    sync::{Semaphore, mpsc, watch},
     time::timeout,
 };
-use tokio_util::bytes::Bytes;
 
 use super::{
-    audit::{self, Audit},
-    protocol::{EVENTS, FromAgent, Hello, PIECE, PROTOCOL, Purpose, Reload, Role, ToAgent, Who},
+    audit::Audit,
+    connection,
+    protocol::Who,
     records,
     reload::{Reread, Wrong},
     socket::{self, AgentError, Listening},
@@ -32,12 +31,11 @@ use crate::{
     event::{self, Event, Level, What},
     fleet::Fleet,
     model::Known,
-    recording::{self, Header},
+    recording::Header,
     run::Run,
     signals::{Reloads, Signals},
     stdio,
     text::Scrubbed,
-    wire::{self, WireError},
 };
 
 /// What an agent is told at its start.
@@ -51,15 +49,8 @@ pub struct Options {
     pub reread: Box<dyn Fn() -> Result<Reread, Wrong> + Send + Sync>,
 }
 
-/// Why nothing is done for some.
-pub(super) const READ_ONLY: &str = "this console is for reading only";
-
-/// How long who connects may take to say who it is.
-const MANNERS: Duration = Duration::from_secs(5);
 /// The most that are attached at once: each may keep a snapshot, and a mailbox of its own.
-const CONNECTIONS_MAX: usize = 256;
-/// The longest that a snapshot may take: who does not read it for so long has gone to sleep.
-const SNAPSHOT_TIME: Duration = Duration::from_secs(300);
+pub(super) const CONNECTIONS_MAX: usize = 256;
 /// How long a run may take to end, with its consoles told.
 const FAREWELL: Duration = Duration::from_millis(500);
 
@@ -74,7 +65,7 @@ pub(super) struct Shared {
     pub(super) manager: Manager,
     workers: usize,
     /// Who commands, with the number of its connection.
-    writer: watch::Sender<Option<(u64, Who)>>,
+    pub(super) writer: watch::Sender<Option<(u64, Who)>>,
     kept: Mutex<Kept>,
     /// Why the agent is to end, once it is.
     pub(super) stop: watch::Sender<Option<String>>,
@@ -204,204 +195,12 @@ async fn accept(listening: &Listening, shared: &Arc<Shared>) -> io::Error {
             Ok((stream, _)) => {
                 number += 1;
                 let place = room.clone().try_acquire_owned().ok();
-                tokio::spawn(Connection::serve(stream, number, place, shared.clone()));
+                tokio::spawn(connection::serve(stream, number, place, shared.clone()));
             }
             // Of those that pass: there were too many files open, or who came is gone.
             Err(error) if error.raw_os_error().is_some() => tokio::time::sleep(Duration::from_millis(100)).await,
             Err(error) => return error,
         }
-    }
-}
-
-/// One who is attached.
-struct Connection {
-    number: u64,
-    who: Who,
-    purpose: Purpose,
-    sender: wire::Sender,
-    shared: Arc<Shared>,
-}
-
-impl Connection {
-    /// Serves one who came, who has a place, or is told that there is none.
-    async fn serve(stream: UnixStream, number: u64, place: Option<OwnedSemaphorePermit>, shared: Arc<Shared>) {
-        let Ok(who) = who(&stream) else { return };
-        let (mut sender, mut receiver) = wire::link(stream);
-        let greeting = async {
-            sender.send(&Hello::new()).await?;
-            let hello: Hello = receiver.recv().await?;
-            hello.check()?;
-            // Who speaks another protocol knows what to do.
-            if hello.protocol != PROTOCOL {
-                return Err(WireError::Closed);
-            }
-            receiver.recv::<ToAgent>().await
-        };
-        let Ok(Ok(ToAgent::Attach(purpose))) = timeout(MANNERS, greeting).await else { return };
-        if place.is_none() {
-            let why = Scrubbed::new(&format!("{CONNECTIONS_MAX} are attached already"));
-            let _ = timeout(MANNERS, sender.send(&FromAgent::Ended(why))).await;
-            return;
-        }
-        let mut connection = Connection { number, who, purpose, sender, shared };
-        // That it hung up is nobody's matter.
-        let _ = connection.show(&mut receiver).await;
-        connection.shared.writer.send_if_modified(|writer| {
-            let is_own = writer.as_ref().is_some_and(|(number, _)| *number == connection.number);
-            if is_own {
-                *writer = None;
-            }
-            is_own
-        });
-    }
-
-    async fn show(&mut self, receiver: &mut wire::Receiver) -> Result<(), WireError> {
-        let Some((known, mut events)) = self.shared.bus.subscribe_late("attached") else { return Ok(()) };
-        timeout(SNAPSHOT_TIME, self.send_snapshot(known)).await.unwrap_or(Err(WireError::Closed))?;
-        if self.purpose == Purpose::Snapshot {
-            return Ok(());
-        }
-        let mut writer = self.shared.writer.subscribe();
-        if self.purpose == Purpose::Console {
-            self.take_over(false);
-        }
-        self.tell_role(&mut writer).await?;
-        loop {
-            tokio::select! {
-                said = receiver.recv::<ToAgent>() => self.obey(said?).await?,
-                _ = writer.changed() => self.tell_role(&mut writer).await?,
-                news = events.next() => match news {
-                    Some(news) => {
-                        self.send_events(news).await?;
-                    }
-                    None => {
-                        let why = self.shared.stop.borrow().clone().unwrap_or_else(|| "its engine ended".to_owned());
-                        return self.sender.send(&FromAgent::Ended(Scrubbed::new(&why))).await;
-                    }
-                },
-            }
-        }
-    }
-
-    /// Sends what happened; another fleet goes as the head of a recording.
-    async fn send_events(&mut self, news: Vec<Event>) -> Result<(), WireError> {
-        for same in
-            news.chunk_by(|one, next| !matches!((&one.what, &next.what), (What::Fleet(_), _) | (_, What::Fleet(_))))
-        {
-            if let [Event { what: What::Fleet(fleet), .. }] = same {
-                let (fleet, header) = (fleet.clone(), self.shared.header());
-                let made = tokio::task::spawn_blocking(move || Bytes::from(recording::head(&header, &fleet)));
-                let bytes = made.await.map_err(|_| WireError::Closed)?;
-                self.sender.feed(&FromAgent::Fleet(bytes.len() as u64)).await?;
-                self.feed_pieces(bytes).await?;
-                continue;
-            }
-            for part in same.chunks(EVENTS) {
-                self.sender.feed(&FromAgent::Events(part.to_vec())).await?;
-            }
-        }
-        self.sender.flush().await
-    }
-
-    async fn feed_pieces(&mut self, mut bytes: Bytes) -> Result<(), WireError> {
-        while !bytes.is_empty() {
-            let piece = bytes.split_to(bytes.len().min(PIECE));
-            self.sender.feed_bytes(piece).await?;
-        }
-        Ok(())
-    }
-
-    async fn send_snapshot(&mut self, known: Known) -> Result<(), WireError> {
-        let shared = self.shared.clone();
-        // A pass over the fleet: not on a thread that others wait for.
-        let made = tokio::task::spawn_blocking(move || {
-            let head = recording::head(&shared.header(), known.fleet());
-            (Bytes::from(head), Bytes::from(known.encode()))
-        });
-        let (fleet, known) = made.await.map_err(|_| WireError::Closed)?;
-        let (now, boot) = (Moment::now(), super::client::boot());
-        let snapshot = FromAgent::Snapshot { fleet: fleet.len() as u64, known: known.len() as u64, now, boot };
-        self.sender.feed(&snapshot).await?;
-        self.feed_pieces(fleet).await?;
-        self.feed_pieces(known).await?;
-        self.sender.flush().await
-    }
-
-    async fn tell_role(&mut self, writer: &mut watch::Receiver<Option<(u64, Who)>>) -> Result<(), WireError> {
-        let role = match &*writer.borrow_and_update() {
-            Some((number, who)) => Role { writer: Some(who.clone()), is_own: *number == self.number },
-            None => Role::default(),
-        };
-        self.sender.send(&FromAgent::Role(role)).await
-    }
-
-    /// Becomes who commands: where nobody does, or whoever does.
-    fn take_over(&self, by_force: bool) {
-        self.shared.writer.send_if_modified(|writer| {
-            let is_free = writer.is_none() || by_force;
-            if is_free {
-                *writer = Some((self.number, self.who.clone()));
-            }
-            is_free
-        });
-    }
-
-    async fn obey(&mut self, said: ToAgent) -> Result<(), WireError> {
-        let answer = match said {
-            ToAgent::Attach(_) => return Err(WireError::Stranger),
-            ToAgent::TakeOver => {
-                let allowed = if self.purpose == Purpose::Console { Ok(None) } else { Err(READ_ONLY.to_owned()) };
-                let (who, refused) = (self.who.clone(), allowed.clone().err());
-                self.shared.audit(move |audit| audit.write_take_over(&who, refused.as_deref())).await;
-                if allowed.is_ok() {
-                    self.take_over(true);
-                    let text = format!("{} commands from now on", self.who);
-                    self.shared.notice(Level::Info, &text);
-                }
-                allowed
-            }
-            ToAgent::Command(command) => self.command(command).await.map(|()| None),
-            ToAgent::Reload => self.reload().await.map(Some),
-        };
-        let lines = |why: String| why.lines().map(Scrubbed::new).collect();
-        self.sender.send(&FromAgent::Answer(answer.map_err(lines))).await
-    }
-
-    /// Whether this is who commands; or why not.
-    fn is_allowed(&self) -> Result<(), String> {
-        match (&*self.shared.writer.borrow(), self.purpose) {
-            (_, Purpose::Watch | Purpose::Snapshot) => Err(READ_ONLY.to_owned()),
-            (Some((number, _)), _) if *number == self.number => Ok(()),
-            (Some((_, who)), _) => Err(format!("{who} commands; take over first")),
-            (None, _) => Err("nobody commands; take over first".to_owned()),
-        }
-    }
-
-    async fn reload(&mut self) -> Result<Reload, String> {
-        if let Err(why) = self.is_allowed() {
-            let (who, refused) = (self.who.clone(), why.clone());
-            self.shared.audit(move |audit| audit.write_reload(&who, 0, Some(&refused))).await;
-            return Err(why);
-        }
-        self.shared.reload(&self.who).await
-    }
-
-    async fn command(&mut self, command: Command) -> Result<(), String> {
-        let fleet = self.shared.fleet();
-        let known = is_of(&command, &fleet).then_some(());
-        let known = known.ok_or_else(|| "it is about clients or endpoints that this fleet has not".to_owned());
-        let allowed = known.and_then(|()| self.is_allowed());
-        let (of, who, order, refused) = (fleet.clone(), self.who.clone(), command.clone(), allowed.clone().err());
-        self.shared.audit(move |audit| audit.write(&of, &who, &order, refused.as_deref())).await;
-        allowed?;
-        self.shared.keep(&fleet, &command).await;
-        self.shared.notice(Level::Info, &format!("{} {}", self.who, audit::words(&fleet, &command)));
-        if command == Command::Stop {
-            self.shared.stop.send_replace(Some(format!("{} ended it", self.who)));
-        } else {
-            let _ = self.shared.commands.send(command).await; // an engine that has ended closes its events
-        }
-        Ok(())
     }
 }
 
@@ -415,7 +214,7 @@ impl Shared {
         self.bus.known(|known| known.fleet().clone()).unwrap_or_else(Fleet::none) // this bus keeps it
     }
 
-    fn header(&self) -> Header {
+    pub(super) fn header(&self) -> Header {
         let begin = self.bus.begin();
         Header {
             program: Scrubbed::new(env!("CARGO_PKG_VERSION")),
@@ -439,7 +238,7 @@ impl Shared {
     }
 
     /// Keeps what an operator wants for the next start.
-    async fn keep(self: &Arc<Self>, fleet: &Arc<Fleet>, command: &Command) {
+    pub(super) async fn keep(self: &Arc<Self>, fleet: &Arc<Fleet>, command: &Command) {
         let (shared, fleet, command) = (self.clone(), fleet.clone(), command.clone());
         let write = move || {
             let mut kept = shared.kept();
@@ -459,47 +258,10 @@ impl Shared {
     }
 }
 
-/// Whether a command is about clients and endpoints that the fleet has.
-fn is_of(command: &Command, fleet: &Fleet) -> bool {
-    match command {
-        Command::Connect(clients) | Command::Reconnect(clients) | Command::Disconnect(clients) => {
-            clients.iter().all(|client| client.index() < fleet.clients.len()) // be they gone since
-        }
-        Command::Hold(key) | Command::Release(key) => fleet.has_endpoint(*key),
-        Command::SetRate(key, rate) => fleet.has_endpoint(*key) && *rate > 0,
-        Command::Stop => true,
-    }
-}
-
 /// This process, where a signal is what it was told by.
 fn itself() -> Who {
     let user = rustix::process::geteuid().as_raw();
     Who { user: Scrubbed::new(&socket::user_name(user)), terminal: Scrubbed::default(), process: std::process::id() }
-}
-
-/// Who is at the other end, as the kernel has it (`SO_PEERCRED`, unix(7)).
-fn who(stream: &UnixStream) -> io::Result<Who> {
-    let peer = stream.peer_cred()?;
-    let process = peer.pid().and_then(|id| u32::try_from(id).ok()).unwrap_or_default();
-    Ok(Who {
-        user: Scrubbed::new(&socket::user_name(peer.uid())),
-        terminal: Scrubbed::new(&terminal(process).unwrap_or_default()),
-        process,
-    })
-}
-
-/// The terminal of a process, such as `pts/3`: the seventh field of its `stat` (proc_pid_stat(5)), as a device's
-/// number.
-fn terminal(process: u32) -> Option<String> {
-    const PTS: std::ops::RangeInclusive<u64> = 136..=143;
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    let number: u64 = stat.rsplit(')').next()?.split_whitespace().nth(4)?.parse().ok()?;
-    let (major, minor) = (number >> 8 & 0xfff, number & 0xff | number >> 12 & 0xfff00);
-    match major {
-        _ if PTS.contains(&major) => Some(format!("pts/{}", (major - PTS.start()) * 256 + minor)),
-        4 => Some(format!("tty{minor}")),
-        _ => None,
-    }
 }
 
 impl From<AgentError> for io::Error {

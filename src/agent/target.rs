@@ -1,6 +1,6 @@
 //! Defines which agent is meant, as it is written: a name, a path, or another host.
 
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf};
 
 use super::socket::{AgentError, file_name, is_plain};
 
@@ -28,6 +28,30 @@ impl Target {
             Target::Ssh { host, port, name } if name.is_empty() => Target::Ssh { host, port, name: file_name(fleet) },
             target => target,
         }
+    }
+}
+
+/// As it is written, so that a shell sees nothing in it; but in a path it may.
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Target::Only => Ok(()),
+            Target::Name(name) => f.write_str(&file_name(name)),
+            Target::Path(path) => path.display().fmt(f),
+            Target::Ssh { host, port, name } => {
+                let host = if host.matches(':').count() > 1 { bracketed(host) } else { host.clone() };
+                let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+                write!(f, "ssh://{host}{port}/{name}")
+            }
+        }
+    }
+}
+
+/// An IPv6 address as in an URL.
+fn bracketed(host: &str) -> String {
+    match host.rsplit_once('@') {
+        Some((user, host)) => format!("{user}@[{host}]"),
+        None => format!("[{host}]"),
     }
 }
 
@@ -75,6 +99,7 @@ mod tests {
         ];
         for (text, target) in good {
             assert_eq!(text.parse::<Target>().expect(text), target);
+            assert_eq!(target.to_string(), text);
         }
         for text in ["", "ssh://", "ssh://-oProxyCommand=x/y", "ssh://h/a;b", "ssh://h/$(x)", "ssh://h:x/a"] {
             assert!(text.parse::<Target>().is_err(), "{text}");

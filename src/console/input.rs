@@ -19,10 +19,6 @@ pub(super) fn handle(model: &mut Model, keymap: &Keymap, scope: Scope, event: &E
             model.paste(text, now);
             Effect::Nothing
         }
-        Event::Resize(..) => {
-            model.see(false); // until it is drawn at the new size
-            Effect::Nothing
-        }
         _ => Effect::Nothing,
     }
 }

@@ -80,6 +80,11 @@ impl Screen {
         self.terminal.size()
     }
 
+    /// Whether the last frame has the size that the terminal has.
+    pub(super) fn is_whole(&mut self) -> io::Result<bool> {
+        Ok(self.terminal.size()? == self.terminal.get_frame().area().as_size())
+    }
+
     /// Whether the last frame is still on its way out: the terminal is slower than we are.
     pub(super) fn is_busy(&self) -> bool {
         self.writer.is_busy()

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use tokio::time::timeout;
 
 use super::*;
-use crate::fleet::{Password, PasswordCommand};
+use crate::fleet::{EndpointKey, Password, PasswordCommand};
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -40,8 +40,8 @@ fn keyring_of(sources: &[Arc<PasswordSource>]) -> Keyring {
     }))
 }
 
-fn order(client: u32) -> Order {
-    Order { client: ClientKey(client), generation: 1, endpoint: EndpointKey(0), manner: Default::default() }
+fn order(generation: u32) -> ConnectOrder {
+    ConnectOrder { generation, endpoint: EndpointKey(0), manner: Default::default() }
 }
 
 async fn next(keyring: &mut Keyring) -> News {
@@ -50,12 +50,12 @@ async fn next(keyring: &mut Keyring) -> News {
 
 /// What a client is given.
 async fn given(keyring: &mut Keyring, client: u32) -> Result<String, String> {
-    keyring.ask(order(client));
+    keyring.ask(ClientKey(client), order(1));
     match next(keyring).await {
-        News::Fetched(answered, Ok(credentials)) if answered == order(client) => {
+        News::Fetched(answered, of, Ok(credentials)) if (answered.0, of) == (client, order(1)) => {
             Ok(credentials.password.expect("a password").expose().to_owned())
         }
-        News::Fetched(_, Err(cause)) => {
+        News::Fetched(_, _, Err(cause)) => {
             assert_eq!(cause.reason, Reason::PasswordUnavailable);
             Err(cause.detail.to_string())
         }
@@ -108,10 +108,10 @@ async fn a_file_that_does_not_answer_is_told_in_time_and_holds_up_no_other() {
     let sources = [&hung, &well].map(|path| Arc::new(PasswordSource::File(path.clone())));
     let mut keyring = keyring_of(&sources);
     // Whoever asks again while it hangs is answered once.
-    (0..3).for_each(|generation| keyring.ask(Order { generation, ..order(0) }));
+    (0..3).for_each(|generation| keyring.ask(ClientKey(0), order(generation)));
     assert_eq!(keyring.shelves[&sources[0]].waiting.len(), 1, "stale wishes pile up");
     assert_eq!(given(&mut keyring, 1).await, Ok("one".into()), "while the other one hangs");
-    let News::Fetched(answered, Err(cause)) = next(&mut keyring).await else { panic!("it does hang") };
+    let News::Fetched(_, answered, Err(cause)) = next(&mut keyring).await else { panic!("it does hang") };
     assert_eq!(answered.generation, 2);
     assert!(cause.detail.starts_with("cannot read the password file \""), "{}", cause.detail);
     assert!(cause.detail.contains("\": no answer within 1 s"), "{}", cause.detail);
@@ -191,9 +191,9 @@ async fn a_command_runs_once_for_all_until_its_word_is_too_old_or_refused() {
     let script = "echo x >> runs; sleep 0.2; wc -l < runs";
     let mut keyring = keyring(command(dir.path(), script, Some(Duration::from_secs(3))), 200);
     let begin = Instant::now();
-    (0..200).for_each(|client| keyring.ask(order(client)));
+    (0..200).for_each(|client| keyring.ask(ClientKey(client), order(1)));
     for _ in 0..200 {
-        let News::Fetched(_, Ok(credentials)) = next(&mut keyring).await else { panic!("refused") };
+        let News::Fetched(_, _, Ok(credentials)) = next(&mut keyring).await else { panic!("refused") };
         assert_eq!(credentials.password.unwrap().expose(), "1");
     }
     // A broker refuses it for all of them: one more run, a second after the first.
@@ -267,7 +267,7 @@ async fn a_command_knows_little_of_us_and_ends_with_us() {
     assert!(names.contains(&"MQFLEET_CLIENT") && names.iter().all(|name| known.contains(name)), "{names:?}");
 
     let mut second = keyring(command(dir.path(), "sleep 60 & touch there; wait", None), 1);
-    second.ask(order(0));
+    second.ask(ClientKey(0), order(1));
     let there = dir.path().join("there");
     let running = async {
         tokio::select! {

@@ -7,7 +7,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::{
     clock::Moment,
     credentials,
-    event::{Ask, Cause, Connack, Generation, Manner, Reason, Unanswered},
+    event::{Ask, Cause, Connack, ConnectOrder, Generation, Manner, Reason, Unanswered},
     fleet::{
         Client, ClientKey, Conversation, Credentials, Endpoint, EndpointKey, Fleet, Probe, ProbeKind, Protocol,
         Settings, Subscription,
@@ -243,13 +243,8 @@ impl Trial {
                     let endpoint = EndpointKey(0);
                     pool.order(ClientKey(0), |_| ToWorker::Remote { endpoint, remote: remote.clone() });
                     let credentials = fetched.take().map(Box::new);
-                    pool.order(ClientKey(0), |slot| ToWorker::Connect {
-                        slot,
-                        generation: GENERATION,
-                        endpoint,
-                        manner: Manner::default(),
-                        credentials,
-                    });
+                    let order = ConnectOrder { generation: GENERATION, endpoint, manner: Manner::default() };
+                    pool.order(ClientKey(0), |slot| ToWorker::Connect { slot, order, credentials });
                 }
                 Ok(Some(PoolNews::Report(_, report))) => heard.take_in(report, kind),
                 Ok(Some(PoolNews::Lost { cause, .. })) => return Err(self.failed(step, began, Why::Ended(cause))),

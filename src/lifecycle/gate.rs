@@ -6,7 +6,7 @@ use tracing::debug;
 
 use crate::{
     clock::Moment,
-    event::{Cause, Condition, Gate, Manner, Reason, State},
+    event::{Cause, Condition, ConnectOrder, Gate, Manner, Reason, State},
     fleet::{ClientKey, EndpointKey, Fleet, Strategy},
     lifecycle::{
         Effect, Lifecycle, Machine, Renewal,
@@ -279,7 +279,7 @@ impl Lifecycle {
             if renewal == Renewal::Never {
                 self.ordered(client, now);
             }
-            self.effects.push(Effect::Connect(client, generation, endpoint, manner));
+            self.effects.push(Effect::Connect(client, ConnectOrder { generation, endpoint, manner }));
         }
     }
 

@@ -10,7 +10,7 @@ mod turns;
 
 use super::*;
 use crate::{
-    event::Condition,
+    event::{Condition, Manner},
     fleet::{Endpoint, Reconnect, Strategy, WorkerKey},
 };
 
@@ -79,7 +79,9 @@ fn connecting(settings: Settings) -> (Lifecycle, ClientKey, Generation) {
     l.worker_ready(WorkerKey(0), [client], ms(1));
     l.poll(ms(1));
     let connect = settle(&mut l, ms(1)).into_iter().find(|e| matches!(e, Effect::Connect(..)));
-    let Some(Effect::Connect(_, generation, EndpointKey(0), _)) = connect else { panic!("{connect:?}") };
+    let Some(Effect::Connect(_, ConnectOrder { generation, endpoint: EndpointKey(0), .. })) = connect else {
+        panic!("{connect:?}")
+    };
     (l, client, generation)
 }
 
@@ -103,7 +105,13 @@ fn a_lost_connection_is_tried_again_after_its_backoff() {
     assert_eq!(l.next_deadline(), Some(due));
     l.poll(due);
     let effects: Vec<_> = l.drain().collect();
-    assert!(effects.contains(&Effect::Connect(c, g + 1, EndpointKey(0), Manner::default())), "{effects:?}");
+    assert!(
+        effects.contains(&Effect::Connect(
+            c,
+            ConnectOrder { generation: g + 1, endpoint: EndpointKey(0), manner: Manner::default() }
+        )),
+        "{effects:?}"
+    );
 }
 
 #[test]
@@ -198,7 +206,7 @@ fn the_gate_keeps_its_rate_for_first_connects_and_retries_alike() {
     for t in 0..9_000 {
         l.poll(ms(t));
         for e in settle(&mut l, ms(t)) {
-            if let Effect::Connect(c, g, _, _) = e {
+            if let Effect::Connect(c, ConnectOrder { generation: g, .. }) = e {
                 connects.push(t);
                 // every second client fails once and comes back through the same gate
                 let step =

@@ -151,6 +151,11 @@ impl Events {
         }
     }
 
+    /// The event under the cursor has another number by now.
+    pub(super) fn stay_on(&mut self, number: u64) {
+        self.cursor = Some(number);
+    }
+
     /// Follows the newest.
     pub(super) fn follow(&mut self) {
         self.cursor = None;

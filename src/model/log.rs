@@ -158,7 +158,7 @@ impl Log {
         self.written
     }
 
-    /// Entries with their numbers, oldest first: an entry keeps its number for good.
+    /// Entries with their numbers, oldest first: an entry keeps its number, until older ones are [`Log::add`]ed.
     pub fn numbered(&self) -> impl DoubleEndedIterator<Item = (u64, &Entry)> + ExactSizeIterator {
         let first = self.written.saturating_sub(self.entries.len() as u64);
         self.entries.iter().enumerate().map(move |(n, entry)| (first + n as u64, entry))
@@ -168,6 +168,11 @@ impl Log {
     pub fn entry(&self, number: u64) -> Option<&Entry> {
         let first = self.written.saturating_sub(self.entries.len() as u64);
         self.entries.get(usize::try_from(number.checked_sub(first)?).ok()?)
+    }
+
+    /// The number of an entry as it is by now.
+    pub(super) fn number_of(&self, entry: &Entry) -> Option<u64> {
+        self.numbered().rev().find(|(_, kept)| *kept == entry).map(|(number, _)| number)
     }
 
     /// The clients of which an entry tells, as far as their steps are still kept.

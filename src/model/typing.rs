@@ -46,15 +46,21 @@ impl Model {
         }
     }
 
-    /// Follows the filter line. A client that the new filter hides cannot keep the cursor. What is no query, or not
-    /// yet, leaves the filter as it is.
+    /// Follows the filter line as far as it is typed.
     fn refilter(&mut self) {
-        let Mode::Filter(input) = &self.mode else { return };
+        if let Mode::Filter(input) = &self.mode {
+            self.filter_by(query::settled(input.value()).to_owned());
+        }
+    }
+
+    /// Filters by this text. A client that the new filter hides cannot keep the cursor. What is no query, or not
+    /// yet, leaves the filter as it is.
+    fn filter_by(&mut self, text: String) {
         self.filter_line.offered = Completion::default();
         self.filter_line.error = None;
         let is_of_events = matches!(self.screen(), Mode::Events);
         let present = if is_of_events { self.events.filter() } else { &self.filter };
-        match Filter::parse(input.value()) {
+        match Filter::parse(&text) {
             Ok(filter) if filter.text() == present.text() => {}
             Ok(filter) if is_of_events => self.events.set_filter(filter),
             Ok(filter) => {
@@ -110,6 +116,9 @@ impl Model {
 
     /// Ends the line that is being typed or the choice that is made, and does what it says.
     pub fn accept(&mut self) -> Effect {
+        if let Mode::Filter(input) = &self.mode {
+            self.filter_by(input.value().to_owned());
+        }
         match &self.mode {
             // What is no query stays to be mended.
             Mode::Filter(_) if self.filter_line.error.is_some() => {}

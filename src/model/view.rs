@@ -165,7 +165,14 @@ impl Model {
     /// on; nothing was heard of it since it was `gone`. What the user looks at stays.
     pub fn take_in(&mut self, fleet: &Arc<Fleet>, part: Known, places: &Places, gone: Option<Moment>, now: Moment) {
         self.apply(&Event { at: now, what: What::Fleet(fleet.clone()) });
+        // What is frozen stays what it is.
+        let is_frozen = self.frozen.is_some();
+        let under =
+            self.events.cursor().and_then(|number| self.live.log().entry(number)).filter(|_| !is_frozen).cloned();
         self.live.take_in(part, places, gone, now);
+        if let Some(number) = under.and_then(|entry| self.live.log().number_of(&entry)) {
+            self.events.stay_on(number);
+        }
         self.looked = now;
         self.rearrange();
         self.refresh();

@@ -147,7 +147,7 @@ impl Model {
     fn carry_out(&mut self, wish: Wish, targets: Vec<ClientKey>, now: Moment) -> Effect {
         let name = |endpoint: EndpointKey| self.fleet().endpoint(endpoint).name.clone();
         let whom = || match targets.as_slice() {
-            [one] => self.fleet().client(*one).name.to_string(),
+            [one] => self.fleet().full_name(*one).into_owned(),
             many => format!("{} clients", many.len()),
         };
         let (said, undo) = match wish {

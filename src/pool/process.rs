@@ -172,6 +172,7 @@ impl Process {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{event::ConnectOrder, fleet::EndpointKey};
 
     #[tokio::test]
     async fn a_worker_that_reads_nothing_any_more_is_killed_in_the_end() {
@@ -179,9 +180,7 @@ mod tests {
         let id = rustix::process::Pid::from_raw(process.id() as i32).expect("a process");
         let order = ToWorker::Connect {
             slot: 0,
-            generation: 1,
-            endpoint: crate::fleet::EndpointKey(0),
-            manner: Default::default(),
+            order: ConnectOrder { generation: 1, endpoint: EndpointKey(0), manner: Default::default() },
             credentials: None,
         };
         let fill = async { while process.sender.send(&order).await.is_ok() {} };

@@ -62,6 +62,16 @@ pub fn complete(text: &str, cursor: usize, known: &impl Values) -> Completion {
     completion
 }
 
+/// What is typed but for a word at its end that may become `and`, `or` or `not`: after what else is typed, that is
+/// what it most likely is.
+pub fn settled(text: &str) -> &str {
+    let Some(begin) = begin(text) else { return text };
+    let (before, word) = text.split_at(begin);
+    let may_become = |whole: &str| whole.len() > word.len() && whole[..word.len()].eq_ignore_ascii_case(word);
+    let is_begun = !word.is_empty() && word.is_ascii() && ["and", "or", "not"].into_iter().any(may_become);
+    if is_begun && !before.trim().is_empty() { before } else { text }
+}
+
 /// Where the word at the end of `text` begins; nowhere in a quote that is closed, or in a regular expression.
 fn begin(text: &str) -> Option<usize> {
     let (mut begin, mut is_quoted, mut is_escaped) = (0, false, false);

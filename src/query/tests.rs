@@ -161,6 +161,17 @@ fn what_may_become_a_query_is_told_from_what_cannot() {
     }
 }
 
+#[test]
+fn a_word_at_the_end_that_may_become_an_operator_is_not_settled() {
+    for text in ["pump a", "pump an", "pump o", "pump AN", "(pump) n", "p99>250ms no"] {
+        let last = text.rfind(' ').unwrap() + 1;
+        assert_eq!(settled(text), &text[..last], "{text}");
+    }
+    for text in ["a", "an", "pump and", "pump or", "pump not", "pump ant", "\"x an", "~an", "", "pump ", "pump ~a"] {
+        assert_eq!(settled(text), text, "{text}");
+    }
+}
+
 /// A client of a fleet that is not there.
 struct Someone {
     badge: Badge,

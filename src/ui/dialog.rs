@@ -82,7 +82,7 @@ pub(super) fn draw(screen: &Screen, buf: &mut Buffer, confirm: &Confirm) -> Opti
 /// What is asked: `Disconnect 300 clients`, `eu-1: 150 connects a second, not 100`.
 pub(super) fn question(screen: &Screen, confirm: &Confirm) -> String {
     let count = match confirm.targets.as_slice() {
-        [one] => ellipsize(&screen.fleet.client(*one).name, 40),
+        [one] => ellipsize(&screen.fleet.full_name(*one), 40),
         many => figures::clients(many.len() as u64),
     };
     let name = |endpoint| ellipsize(&screen.fleet.endpoint(endpoint).name, 24);
@@ -190,13 +190,13 @@ fn answers(screen: &Screen, buf: &mut Buffer, line: Rect, confirm: &Confirm) -> 
 
 /// Some of the client IDs meant: the first ones and the last.
 fn sample(screen: &Screen, confirm: &Confirm, columns: u16) -> String {
-    let name = |i: usize| screen.fleet.client(confirm.targets[i]).name.as_str();
+    let name = |i: usize| screen.fleet.full_name(confirm.targets[i]);
     let n = confirm.targets.len();
     let all = (0..n.min(8)).map(name).collect::<Vec<_>>().join(", ");
     if n <= 8 && width(&all) <= columns {
         return all;
     }
-    let short = |i: usize| ellipsize(name(i), 18);
+    let short = |i: usize| ellipsize(&name(i), 18);
     let (mut text, last) = (short(0), short(n - 1));
     for i in 1..n - 1 {
         let next = short(i);

@@ -29,7 +29,7 @@ pub(super) fn who(screen: &Screen, chosen: &Chosen) -> String {
         Origin::Cause(insight) => words::insight::cause(screen.fleet, insight),
         Origin::Burst(entry) => words::entry(screen.fleet, entry),
         Origin::Cell => match chosen.clients() {
-            [one] => screen.fleet.client(*one).name.to_string(),
+            [one] => screen.fleet.full_name(*one).into_owned(),
             many => figures::clients(many.len() as u64),
         },
     }

@@ -163,7 +163,7 @@ fn under_cursor(screen: &Screen, buf: &mut Buffer, line: Rect, spot: &Spot) {
             let row = known.row(*one);
             let mut strip = Strip::new(2);
             let badge = format!("{} {}", screen.glyphs.badge(row.badge()), row.badge().word());
-            strip.left(0, [span(screen.fleet.client(*one).name.to_string(), theme.text)]);
+            strip.left(0, [span(screen.fleet.full_name(*one).into_owned(), theme.text)]);
             strip.left(1, [span(badge, screen.look(row))]);
             strip.left(3, [span(spot.block.key.name(screen.fleet).to_string(), theme.dim)]);
             let free = strip.draw(buf, line);
@@ -174,7 +174,7 @@ fn under_cursor(screen: &Screen, buf: &mut Buffer, line: Rect, spot: &Spot) {
         }
         [first, .., last] => {
             let totals = known.totals_of(spot.clients);
-            let [first, last] = [first, last].map(|key| &screen.fleet.client(*key).name);
+            let [first, last] = [first, last].map(|key| screen.fleet.full_name(*key));
             let mut strip = Strip::new(2);
             let who: Span = span(format!("{first} … {last}"), theme.text);
             strip.left(0, [who]);

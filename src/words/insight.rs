@@ -86,11 +86,11 @@ fn sentence(fleet: &Fleet, insight: &Insight, of: u32, clock: &dyn Fn(Moment) ->
             return format!("reconnect storm: {waiting} waiting, {rate}/s, done in {}", figures::wait(*eta));
         }
         Shared::ClientId(first, 1) => {
-            return format!("{} and one more use the same client ID", fleet.client(*first).name);
+            return format!("{} and one more use the same client ID", fleet.full_name(*first));
         }
         Shared::ClientId(first, ids) => {
             let ids = figures::count(*ids);
-            return format!("{ids} client IDs are used twice, {} among them", fleet.client(*first).name);
+            return format!("{ids} client IDs are used twice, {} among them", fleet.full_name(*first));
         }
         Shared::Worker(worker) => {
             return format!("{} died: {} wait for it", fleet.worker(*worker), figures::clients(clients));

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     clock::Moment,
-    event::{Ask, Cause, Failure, Generation, Manner, Reason, StageKind, Step, Unanswered},
+    event::{Ask, Cause, ConnectOrder, Failure, Generation, Reason, StageKind, Step, Unanswered},
     fleet::{Credentials, EndpointKey},
     paho::{Accepted, Client, End, Place, Slots},
     text::Scrubbed,
@@ -94,21 +94,14 @@ impl Driver {
 
     /// Obeys a connect order to an endpoint it knows, with what the client proves with that it is who it says, where
     /// that is new. An earlier connection is cut first.
-    pub(super) fn connect(
-        &mut self,
-        slot: Slot,
-        generation: Generation,
-        endpoint: EndpointKey,
-        manner: Manner,
-        credentials: Option<Box<Credentials>>,
-    ) {
-        let Some(remote) = self.remotes.get(&endpoint).cloned() else { return };
+    pub(super) fn connect(&mut self, slot: Slot, order: ConnectOrder, credentials: Option<Box<Credentials>>) {
+        let Some(remote) = self.remotes.get(&order.endpoint).cloned() else { return };
         self.cut(slot, "replaced by a newer order to connect");
-        let (lane, ordered) = (&mut self.lanes[slot as usize], Moment::now());
+        let (lane, at) = (&mut self.lanes[slot as usize], Moment::now());
         lane.prepare(credentials.map(|credentials| *credentials));
-        lane.next = Some(Next { generation, remote, ordered, manner });
-        let deadline = ordered + lane.def.settings.connect_timeout;
-        self.timers.push(deadline, slot, generation, Due::ConnectTimeout);
+        lane.next = Some(Next { order, remote, at });
+        let deadline = at + lane.def.settings.connect_timeout;
+        self.timers.push(deadline, slot, order.generation, Due::ConnectTimeout);
         self.settle(slot);
     }
 
@@ -180,8 +173,8 @@ impl Driver {
     fn cut(&mut self, slot: Slot, why: &str) {
         let lane = &mut self.lanes[slot as usize];
         lane.talk.end();
-        if let Some(Next { generation, .. }) = lane.next.take() {
-            self.outbox.news(ended(slot, generation, ordered(why)));
+        if let Some(Next { order, .. }) = lane.next.take() {
+            self.outbox.news(ended(slot, order.generation, ordered(why)));
         }
         match &lane.phase {
             Phase::Reaching(task) => {
@@ -214,12 +207,14 @@ impl Driver {
     /// Starts the connect that waits, if any.
     fn start_next(&mut self, slot: Slot) {
         let lane = &mut self.lanes[slot as usize];
-        let Some(Next { generation, remote, ordered, manner }) = lane.next.take() else { return };
+        let Some(Next { order: ConnectOrder { generation, manner, .. }, remote, at }) = lane.next.take() else {
+            return;
+        };
         lane.dress(manner);
         self.slots.define(slot, lane.subject());
         self.slots.mute(slot, manner.is_muted);
         (lane.generation, lane.owed) = (generation, Some(generation));
-        self.slots.open(slot, generation, ordered);
+        self.slots.open(slot, generation, at);
         lane.phase = Phase::Reaching(self.reach.start(slot, generation, &lane.def, remote));
     }
 

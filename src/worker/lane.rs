@@ -7,7 +7,7 @@ use tokio::task::AbortHandle;
 use super::talk::Talk;
 use crate::{
     clock::Moment,
-    event::{Generation, Manner},
+    event::{ConnectOrder, Generation, Manner},
     fleet::{Credentials, ProbeKind, Protocol},
     paho::{Client, Pending, Subject},
     wire::{ClientDef, Remote},
@@ -33,12 +33,12 @@ pub(super) struct Lane {
     pub talk: Talk,
 }
 
-/// An order to connect.
+/// An order to connect that waits.
 pub(super) struct Next {
-    pub generation: Generation,
+    pub order: ConnectOrder,
     pub remote: Arc<Remote>,
-    pub ordered: Moment,
-    pub manner: Manner,
+    /// When it came.
+    pub at: Moment,
 }
 
 pub(super) enum Phase {

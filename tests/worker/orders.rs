@@ -6,7 +6,7 @@ use std::{
 };
 
 use mqfleet::{
-    event::{Reason, Step},
+    event::{ConnectOrder, Reason, Step},
     fleet::{Probe, ProbeKind, Protocol, Secret},
     wire::ToWorker,
 };
@@ -267,9 +267,11 @@ async fn an_order_for_no_slot_ends_the_worker_with_a_word() {
         .expect("a link")
         .send(&ToWorker::Connect {
             slot: 1,
-            generation: 1,
-            endpoint: mqfleet::fleet::EndpointKey(0),
-            manner: mqfleet::event::Manner::default(),
+            order: ConnectOrder {
+                generation: 1,
+                endpoint: mqfleet::fleet::EndpointKey(0),
+                manner: mqfleet::event::Manner::default(),
+            },
             credentials: None,
         })
         .await

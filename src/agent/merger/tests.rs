@@ -6,10 +6,11 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
+    action::Action,
     clock::Moment,
     event::{Badge, Condition, Gate, Reason, State},
     fleet::{Probe, ProbeKind, Settings, WorkerKey},
-    model::{Known, Model},
+    model::{Entry, Known, Mode, Model},
 };
 
 /// Clients of a file, by which of a few IDs and which endpoint they have.
@@ -150,7 +151,22 @@ impl Console {
         let known = self.agents[n].known.clone();
         self.merger.set_clock(n, self.agents[n].later);
         self.merger.take_in(n, known.fleet().clone()).unwrap();
+        fn under(model: &mut Model) -> Option<Entry> {
+            let all = model.live().log().numbered().map(|(number, _)| number).collect();
+            model.show_events((all, Vec::new()));
+            model.events().cursor().and_then(|at| model.live().log().entry(at)).cloned()
+        }
+        under(&mut self.model);
+        if !matches!(self.model.mode(), Mode::Events) {
+            self.model.act(Action::Events, self.now);
+        }
+        self.model.act(Action::Up, self.now);
+        let before = under(&mut self.model);
         self.model.take_in(self.merger.fleet(), known, self.merger.places(n), gone, self.now);
+        let log = self.model.live().log();
+        if let Some(before) = before.filter(|entry| log.newest().any(|kept| kept == entry)) {
+            assert_eq!(under(&mut self.model), Some(before), "the cursor is on another event");
+        }
         self.agents[n].gone = None;
     }
 

@@ -21,7 +21,7 @@ fn connects(l: &mut Lifecycle, client: ClientKey, from: u64) -> (u64, Manner, Ge
     for t in (from..from + 3_600_000).step_by(10) {
         l.poll(ms(t));
         for effect in settle(l, ms(t)) {
-            if let Effect::Connect(c, generation, _, manner) = effect
+            if let Effect::Connect(c, ConnectOrder { generation, manner, .. }) = effect
                 && c == client
             {
                 return (t, manner, generation);

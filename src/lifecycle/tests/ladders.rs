@@ -120,7 +120,7 @@ fn two_of_ours_with_one_id_are_found_out_though_the_broker_only_closes_the_socke
     for t in 0..30_000 {
         l.poll(ms(t));
         for effect in settle(&mut l, ms(t)) {
-            let Effect::Connect(c, g, _, _) = effect else { continue };
+            let Effect::Connect(c, ConnectOrder { generation: g, .. }) = effect else { continue };
             if c != ClientKey(2)
                 && let Some((other, g)) = up.replace((c, g))
             {

@@ -31,7 +31,7 @@ fn connect(l: &mut Lifecycle, now: Moment) -> Generation {
         effects.extend(settle(l, now)); // first its password, then its turn
     }
     let connect = effects.into_iter().find(|e| matches!(e, Effect::Connect(..)));
-    let Some(Effect::Connect(_, generation, ..)) = connect else { panic!("{connect:?}") };
+    let Some(Effect::Connect(_, ConnectOrder { generation, .. })) = connect else { panic!("{connect:?}") };
     generation
 }
 
@@ -67,7 +67,7 @@ fn let_through(l: &mut Lifecycle, from: Moment, until: Moment) -> Vec<ClientKey>
     while let Some(now) = l.next_deadline().map(|at| at.max(from)).filter(|at| *at <= until) {
         l.poll(now);
         for effect in l.drain().collect::<Vec<_>>() {
-            if let Effect::Connect(client, generation, ..) = effect {
+            if let Effect::Connect(client, ConnectOrder { generation, .. }) = effect {
                 through.push(client);
                 l.ordered(client, now);
                 l.report(client, generation, Step::Up(Box::default()), now);

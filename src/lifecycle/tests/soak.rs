@@ -131,7 +131,7 @@ impl World {
         let effects: Vec<_> = self.l.drain().collect();
         for effect in effects {
             match effect {
-                Effect::Connect(c, g, e, _) => {
+                Effect::Connect(c, ConnectOrder { generation: g, endpoint: e, .. }) => {
                     let i = c.index();
                     assert!(self.workers[i], "a connect ordered from a worker that is not there");
                     assert!(self.open[i].replace((g, e)).is_none(), "two connects at once for {c:?}");

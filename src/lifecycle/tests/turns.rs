@@ -24,7 +24,7 @@ fn accept_all(l: &mut Lifecycle, from: u64) -> Vec<ClientKey> {
     for t in from..from + 1_000 {
         l.poll(ms(t));
         for effect in settle(l, ms(t)) {
-            if let Effect::Connect(c, g, _, _) = effect {
+            if let Effect::Connect(c, ConnectOrder { generation: g, .. }) = effect {
                 order.push(c);
                 l.report(c, g, Step::Up(Box::default()), ms(t));
             }
@@ -56,7 +56,7 @@ fn who_was_let_through_last_comes_last_again() {
     l.poll(ms(1));
     let mut first = Vec::new();
     for effect in settle(&mut l, ms(1)) {
-        if let Effect::Connect(c, g, _, _) = effect {
+        if let Effect::Connect(c, ConnectOrder { generation: g, .. }) = effect {
             first.push((c, g));
         }
     }

@@ -57,6 +57,19 @@ fn what_is_on_the_screen_is_found_and_labels_are() {
 }
 
 #[test]
+fn a_word_that_may_become_and_hides_nobody_until_it_is_accepted() {
+    let mut model = Model::new(fleet(20), ms(0));
+    model.act(Action::Filter, ms(9));
+    let mut shown = Vec::new();
+    for c in "eu-1 and c19".chars() {
+        model.edit(InputRequest::InsertChar(c), ms(9));
+        shown.push(model.order().len());
+    }
+    assert_eq!(shown, [20, 20, 20, 20, 20, 20, 20, 20, 20, 20, 11, 1]);
+    assert_eq!(typed(&mut model, "eu-1 an"), [0; 0], "whoever wants the word itself has it");
+}
+
+#[test]
 fn where_the_cursor_is_filtered_out_what_matches_is_read_from_its_begin() {
     let mut model = Model::new(fleet(1_000), ms(0));
     model.set_height(10);

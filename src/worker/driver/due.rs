@@ -66,7 +66,7 @@ impl Driver {
             let cause = Cause { reason: Reason::ConnectTimeout, detail: Scrubbed::new(detail) };
             End { at: now, cause, unanswered }
         };
-        if lane.next.as_ref().is_some_and(|next| next.generation == generation) {
+        if lane.next.as_ref().is_some_and(|next| next.order.generation == generation) {
             lane.next = None;
             let end = end("the connection before is still being closed", None);
             self.outbox.news(ended(slot, generation, end));

@@ -73,7 +73,8 @@ impl Console {
         Console::start_program(columns, lines, "bash", &["--norc", "--noprofile", "-i"], &[("PS1", "prompt$ ")])
     }
 
-    fn start_program(columns: u16, lines: u16, program: &str, args: &[&str], env: &[(&str, &str)]) -> Console {
+    /// Any program, in a terminal as mqfleet's.
+    pub fn start_program(columns: u16, lines: u16, program: &str, args: &[&str], env: &[(&str, &str)]) -> Console {
         let size = PtySize { rows: lines, cols: columns, pixel_width: 0, pixel_height: 0 };
         let pair = native_pty_system().openpty(size).expect("a pseudo-terminal");
         let modes = modes(&*pair.master);

@@ -11,7 +11,7 @@ use std::{
 
 use mqfleet::{
     clock::Moment,
-    event::{Connack, Step},
+    event::{Connack, ConnectOrder, Step},
     fleet::{Endpoint, EndpointKey, Probe, ProbeKind, Settings, probe_topic},
     wire::{
         self, ClientDef, DEFINE_PART, FromWorker, Hello, Receiver, Remote, Report, Sender, Shortfall, Slot, SlotLate,
@@ -150,10 +150,9 @@ impl Worker {
         for slot in slots {
             let generation = self.generation.entry(slot).or_default();
             *generation += 1;
-            let endpoint = EndpointKey(slot as u16);
-            let manner = self.manner;
-            let order = ToWorker::Connect { slot, generation: *generation, endpoint, manner, credentials: None };
-            sender.feed(&order).await.expect("to order");
+            let order =
+                ConnectOrder { generation: *generation, endpoint: EndpointKey(slot as u16), manner: self.manner };
+            sender.feed(&ToWorker::Connect { slot, order, credentials: None }).await.expect("to order");
         }
         sender.flush().await.expect("to order");
     }
