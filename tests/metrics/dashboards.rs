@@ -170,6 +170,10 @@ fn every_query_of_every_dashboard_has_an_answer_and_every_rule_is_right() {
     let prometheus = Prometheus::start(port, &printed(&["prometheus-rules"]));
     wait_for(port, "figures", |series| sum(series, "mqfleet_messages_received_total", "") > 10.0);
     // What is lost, and comes back: Prometheus sees counters grow that it has seen before.
+    if let Some(prometheus) = &prometheus {
+        let seen = [("figures".to_owned(), "mqfleet_connect_duration_seconds_count".to_owned())];
+        wait_for_answers("Prometheus", &seen, |query| !prometheus.query(query).is_empty());
+    }
     process::signal(run.workers()[&0], Signal::KILL);
     wait_for(port, "a loss", |series| {
         sum(series, "mqfleet_disconnects_total", "worker_lost") > 0.0

@@ -111,9 +111,9 @@ fn what_is_too_old_is_dropped_and_told() {
     });
     drop(told);
     influx.start_again();
-    run.wait_for("it is back", |heard| {
+    drop(run.wait_for("it is back", |heard| {
         heard.of_type("notice").any(|line| line.to_string().contains("points were dropped"))
-    });
+    }));
 }
 
 /// What is posted: the request's line and headers, and its body.
