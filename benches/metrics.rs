@@ -14,7 +14,7 @@ use mqfleet::{
     event::{Event, Reason, Sample, State, Transition, What},
     fleet::{Client, ClientKey, Endpoint, EndpointKey, Fleet, ProbeKind},
     metrics::Metrics,
-    telling::{self, Match, Picked},
+    telling::{self, Match, Picked, Telling},
     text::Scrubbed,
 };
 use mqfleet_test_support::{process, report::setting};
@@ -49,10 +49,11 @@ async fn measure(clients: usize, picked: Option<Picked>) -> (usize, Duration) {
         clients: (0..clients).map(|n| Client::new(&format!("c{n}"), endpoint(n), Arc::clone(&settings))).collect(),
     });
     let bus = Bus::new(Anchor::now());
-    let telling = telling::Metrics { clients: picked, ..Default::default() };
+    let metrics = telling::Metrics { clients: picked, ..Default::default() };
+    let telling = Telling { metrics, ..Default::default() };
     let workers = clients.div_ceil(1_000);
     let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-    let metrics = Metrics::start(&telling, listen, fleet.clone(), workers, &bus).expect("it listens");
+    let metrics = Metrics::start(&telling, Some(listen), fleet.clone(), workers, &bus).expect("it listens");
     // As many processes as there would be workers, all of them this one.
     for worker in 0..workers as u32 {
         let (worker, event) = (mqfleet::fleet::WorkerKey(worker), mqfleet::event::WorkerEvent::Started);
@@ -87,7 +88,7 @@ async fn measure(clients: usize, picked: Option<Picked>) -> (usize, Duration) {
             }
         }
     });
-    let address = metrics.address();
+    let address = metrics.address().expect("it listens");
     while times.len() < SCRAPES {
         let (took, body) = tokio::task::spawn_blocking(move || scrape(address)).await.expect("a scrape");
         if body.starts_with("HTTP/1.1 200") && body.contains("reason=\"server_busy\"") {

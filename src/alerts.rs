@@ -4,6 +4,7 @@
 //! by the [`Book`], which knows no clock: on a recording's events it decides the same. Messages wait in a [`spool`] for
 //! each receiver, and a courier for each brings them: whoever is slow or dead delays nobody else.
 
+mod alertmanager;
 mod book;
 mod courier;
 mod desk;
@@ -31,7 +32,7 @@ pub use desk::{Decided, Memory};
 pub use message::{Message, Told};
 
 use crate::{
-    bus::{Bus, Subscription, Taken},
+    bus::{Bus, Receiver, Subscription, Taken},
     clock::Moment,
     event::{Event, Level, Severity, What},
     fleet::Fleet,
@@ -99,8 +100,11 @@ impl Alerts {
             let _ = done.send(());
         })?;
         let couriers = telling.notifiers.iter().zip(&spools);
-        let couriers =
-            couriers.map(|(notifier, spool)| tokio::spawn(courier::run(notifier.clone(), spool.clone(), bus.clone())));
+        let couriers = couriers.map(|(notifier, spool)| {
+            let waiting = spool.clone();
+            let delivery = bus.deliver(Receiver::Notifier, &notifier.name, move || waiting.len() as u64);
+            tokio::spawn(courier::run(notifier.clone(), spool.clone(), delivery, bus.clone()))
+        });
         Ok(Some(Alerts { watched, couriers: couriers.collect(), spools, is_kept: folder.is_some() }))
     }
 

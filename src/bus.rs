@@ -1,5 +1,7 @@
 //! Defines the bus: who publishes an event waits for nobody, and each subscriber has a mailbox of its own; what an event means is not its matter.
 
+mod delivery;
+
 use std::{
     collections::BTreeMap,
     sync::{
@@ -11,7 +13,9 @@ use std::{
 
 use tokio::sync::Notify;
 
-use crate::{clock::Anchor, event::Event, mailbox::Mailbox, model::Known};
+pub use delivery::{Delivery, Receiver};
+
+use crate::{clock::Anchor, event::Event, mailbox::Mailbox, model::Known, text::Scrubbed};
 
 /// Where a run's events are published: by the engine, and by whatever else has something to tell. Its clones
 /// are the same bus. A subscriber that is slow delays nobody: what waits for it is folded, as [`Mailbox`] has it.
@@ -22,6 +26,7 @@ pub struct Bus(Arc<Shared>);
 struct Shared {
     begin: Anchor,
     state: Mutex<State>,
+    deliveries: Mutex<Vec<Arc<Delivery>>>,
 }
 
 #[derive(Debug)]
@@ -89,7 +94,7 @@ impl Bus {
 
     fn with(begin: Anchor, known: Option<Known>) -> Bus {
         let state = State { known, subscribers: Vec::new(), folded: BTreeMap::new(), is_closed: false };
-        Bus(Arc::new(Shared { begin, state: Mutex::new(state) }))
+        Bus(Arc::new(Shared { begin, state: Mutex::new(state), deliveries: Mutex::default() }))
     }
 
     /// When the run began.
@@ -137,6 +142,23 @@ impl Bus {
             Queue { name, waiting, folded: folded.load(Relaxed) }
         };
         state.folded.iter().map(queue).collect()
+    }
+
+    /// Has it counted how well somebody outside is told of the run; `waiting` says what waits to be told.
+    pub fn deliver(
+        &self,
+        to: Receiver,
+        name: &Scrubbed,
+        waiting: impl Fn() -> u64 + Send + Sync + 'static,
+    ) -> Arc<Delivery> {
+        let delivery = Arc::new(Delivery::new(to, name.clone(), Box::new(waiting)));
+        lock(&self.0.deliveries).push(delivery.clone());
+        delivery
+    }
+
+    /// Those outside who are told of the run.
+    pub fn deliveries(&self) -> Vec<Arc<Delivery>> {
+        lock(&self.0.deliveries).clone()
     }
 
     /// The same for one that comes late, with all that was known by then; `None` where the bus does not keep it.

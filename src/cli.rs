@@ -22,7 +22,7 @@ use tracing_appender::non_blocking::WorkerGuard;
 pub use arguments::Cli;
 
 use agents::{attached, chosen, reread};
-use arguments::{Command, CtlOrder, DebugLog, Dress, HookOrder, NotifyOrder, PatientArgs, View, Whom};
+use arguments::{Command, CtlOrder, Datasource, DebugLog, Dress, HookOrder, NotifyOrder, PatientArgs, View, Whom};
 use kept::keep;
 use trials::{test_notifiers, trial};
 
@@ -43,6 +43,7 @@ use crate::{
     hooks::{self},
     lines::{self, Check},
     listing,
+    metrics::{self, Source},
     pool::Placement,
     recording::{Place, Player, Recording},
     rehearsal,
@@ -260,6 +261,18 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             let telling = std::mem::take(&mut loaded.telling);
             let fleet = warned(loaded);
             Ok(block_on(test_notifiers(&fleet, telling.notifiers, name.as_deref(), format))??)
+        }
+        Command::Grafana { datasource } => {
+            let source = match datasource {
+                Datasource::Prometheus => Source::Prometheus,
+                Datasource::Influx => Source::Influx,
+            };
+            stdio::print(&metrics::dashboard(source)).context("cannot print")?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::PrometheusRules => {
+            stdio::print(&metrics::rules()).context("cannot print")?;
+            Ok(ExitCode::SUCCESS)
         }
         Command::Run { file, view } => {
             let _debug_log = start_debug_log(&view.keep.debug)?;

@@ -11,6 +11,7 @@ mod format;
 mod headers;
 mod hooks;
 mod identity;
+mod influx;
 mod inventory;
 mod measuring;
 mod notifying;

@@ -18,7 +18,7 @@ use tokio::{sync::oneshot, task::JoinSet, time::timeout};
 pub use trial::{Trial, run as test};
 
 use crate::{
-    bus::{Bus, Subscription},
+    bus::{Bus, Receiver, Subscription},
     event::What,
     fleet::Fleet,
     hooks::{
@@ -66,7 +66,9 @@ async fn keep(hooks: Vec<Hook>, fleet: Arc<Fleet>, mut events: Subscription, bus
     let mut running = JoinSet::new();
     let of_hook = |hook: Hook| {
         let queue = Queue::new(words(&watch), modes::patience(hook.mode));
-        let complaint = Complaint::new(bus.clone(), hook.name.clone());
+        let waiting = queue.clone();
+        let delivery = bus.deliver(Receiver::Hook, &hook.name, move || waiting.len() as u64);
+        let complaint = Complaint::new(bus.clone(), delivery, hook.name.clone());
         let (own, of_task) = (hook.clone(), queue.clone());
         running.spawn(async move { modes::serve(&own, &of_task, complaint).await });
         (hook, queue)

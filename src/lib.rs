@@ -47,6 +47,7 @@
 //! | `credentials` | `event`, `fleet`, `program`, `text` | |
 //! | `query` | `document`, `event`, `fleet`, `text` | `Moment::now`, `Instant::now`, `Mutex` |
 //! | `telling` | `event`, `fleet`, `program`, `query`, `text` | `Instant::now`, `Moment::now` |
+//! | `http` | `credentials`, `fleet`, `telling`, `text` | `Moment::now`, `Instant::now` |
 //! | `fleet_file` | `credentials`, `document`, `event`, `fleet`, `program`, `query`, `telling`, `text` | `Moment::now` |
 //! | `lifecycle` | `clock`, `event`, `fleet`, `text` | `Moment::now`, `Instant::now`, `Mutex` |
 //! | `wire` | `clock`, `event`, `fleet`, `text` | |
@@ -58,11 +59,11 @@
 //! | `worker` | `clock`, `event`, `fleet`, `mqtt`, `paho`, `stdio`, `text`, `transport`, `wire` | |
 //! | `model` | `action`, `clock`, `command`, `event`, `fleet`, `query`, `text` | `Moment::now`, `Instant::now`, `Mutex` |
 //! | `mailbox` | `clock`, `event`, `fleet`, `text` | `Moment::now`, `Instant::now`, `Mutex` |
-//! | `bus` | `clock`, `event`, `mailbox`, `model` | `Moment::now` |
+//! | `bus` | `clock`, `event`, `mailbox`, `model`, `text` | `Moment::now` |
 //! | `engine` | `bus`, `clock`, `command`, `credentials`, `endpoint`, `event`, `fleet`, `lifecycle`, `pool`, `text`, `transport`, `wire` | |
-//! | `metrics` | `bus`, `clock`, `event`, `fleet`, `model`, `telling`, `text` | `Moment::now` |
+//! | `metrics` | `bus`, `clock`, `event`, `fleet`, `http`, `model`, `telling`, `text` | |
 //! | `words` | `clock`, `event`, `fleet`, `model`, `text` | `Moment::now` |
-//! | `alerts` | `bus`, `clock`, `credentials`, `event`, `fleet`, `model`, `private`, `program`, `telling`, `text`, `words` | |
+//! | `alerts` | `bus`, `clock`, `credentials`, `event`, `fleet`, `http`, `model`, `private`, `program`, `telling`, `text`, `words` | |
 //! | `ui` | `action`, `appearance`, `clock`, `event`, `fleet`, `model`, `query`, `text`, `words` | `Moment::now`, `Instant::now`, `&mut Model` |
 //! | `lines` | `clock`, `event`, `fleet`, `model`, `words` | `Moment::now` |
 //! | `hooks` | `bus`, `clock`, `event`, `fleet`, `lines`, `model`, `program`, `query`, `signals`, `stdio`, `telling`, `text` | |
@@ -93,6 +94,7 @@
 //! | `crossterm` | `appearance`, `console` |
 //! | `csv` | `fleet_file` |
 //! | `fastrand` | `agent`, `check`, `cli`, `demo`, `lifecycle`, `paho`, `transport`, `worker` |
+//! | `flate2` | `metrics` |
 //! | `foreign_types` | `transport` |
 //! | `futures_util` | `agent`, `cli`, `console`, `demo`, `transport`, `wire` |
 //! | `httparse` | `metrics` |
@@ -100,7 +102,7 @@
 //! | `indexmap` | `check`, `demo` |
 //! | `lettre` | `alerts` |
 //! | `libc` | `paho`, `transport` |
-//! | `openssl` | `alerts`, `fleet_file`, `transport` |
+//! | `openssl` | `fleet_file`, `http`, `transport` |
 //! | `openssl_probe` | `transport` |
 //! | `paho_mqtt` | `paho`, `worker` |
 //! | `paho_mqtt_sys` | |
@@ -112,9 +114,9 @@
 //! | `rustix` | `agent`, `check`, `cli`, `clock`, `console`, `credentials`, `demo`, `fleet_file`, `metrics`, `pool`, `private`, `program`, `seal`, `signals`, `stdio`, `transport`, `worker` |
 //! | `secrecy` | `fleet` |
 //! | `serde` | any |
-//! | `serde_json` | `agent`, `alerts`, `fleet_file`, `lines`, `listing`, `recording`, `report` |
+//! | `serde_json` | `agent`, `alerts`, `fleet_file`, `lines`, `listing`, `metrics`, `recording`, `report` |
 //! | `thiserror` | any |
-//! | `tokio` | `agent`, `alerts`, `bus`, `check`, `cli`, `console`, `control`, `credentials`, `demo`, `doctor`, `endpoint`, `engine`, `headless`, `hooks`, `metrics`, `paho`, `pool`, `program`, `recording`, `replay`, `run`, `signals`, `transport`, `wire`, `worker` |
+//! | `tokio` | `agent`, `alerts`, `bus`, `check`, `cli`, `console`, `control`, `credentials`, `demo`, `doctor`, `endpoint`, `engine`, `headless`, `hooks`, `http`, `metrics`, `paho`, `pool`, `program`, `recording`, `replay`, `run`, `signals`, `transport`, `wire`, `worker` |
 //! | `tokio_openssl` | `transport` |
 //! | `tokio_util` | `agent`, `demo`, `wire` |
 //! | `toml` | `document` |
@@ -125,7 +127,7 @@
 //! | `tungstenite` | `transport` |
 //! | `unicode_segmentation` | `text` |
 //! | `unicode_width` | `doctor`, `query`, `report`, `text`, `ui` |
-//! | `ureq` | `alerts` |
+//! | `ureq` | `http` |
 //! | `winnow` | `query` |
 //! | `zstd` | `recording` |
 //!
@@ -199,6 +201,7 @@ pub mod fleet_file;
 pub mod headless;
 #[allow(unreachable_pub)]
 pub mod hooks;
+pub mod http;
 pub mod lifecycle;
 pub mod lines;
 pub mod listing;

@@ -33,7 +33,7 @@ pub struct Run {
 pub struct Kept {
     pub log: Option<LogFile>,
     pub recorder: Option<Recorder>,
-    /// Served for as long as it runs.
+    /// Served and pushed for as long as it runs.
     pub metrics: Option<Metrics>,
     pub alerts: Option<Alerts>,
     pub hooks: Option<Hooks>,
@@ -93,11 +93,11 @@ impl Run {
         self.engine.reviser()
     }
 
-    /// Disconnects everything, ends the workers, finishes the log, the recording and the hooks. Returns what is
+    /// Disconnects everything, ends the workers, finishes the log, the recording, the metrics and the hooks. Returns what is
     /// to be said of what could not be written.
     pub async fn stop(self) -> Option<String> {
         self.engine.stop().await;
-        let Kept { log, recorder, metrics: _metrics, alerts, hooks } = self.kept;
+        let Kept { log, recorder, metrics, alerts, hooks } = self.kept;
         let log = async {
             match log {
                 Some(log) => log.finish().await,
@@ -107,6 +107,12 @@ impl Run {
         let recorder = async {
             match recorder {
                 Some(recorder) => recorder.finish().await,
+                None => None,
+            }
+        };
+        let metrics = async {
+            match metrics {
+                Some(metrics) => metrics.finish().await,
                 None => None,
             }
         };
@@ -123,7 +129,7 @@ impl Run {
             None
         };
         let words: Vec<String> =
-            <[_; 4]>::from(tokio::join!(log, recorder, alerts, hooks)).into_iter().flatten().collect();
+            <[_; 5]>::from(tokio::join!(log, recorder, metrics, alerts, hooks)).into_iter().flatten().collect();
         (!words.is_empty()).then(|| words.join("; "))
     }
 }

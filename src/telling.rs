@@ -2,6 +2,7 @@
 
 mod alerting;
 mod hook;
+mod influx;
 mod matching;
 mod notifying;
 
@@ -9,6 +10,7 @@ use std::net::SocketAddr;
 
 pub use alerting::{AtLeast, Condition, Rule};
 pub use hook::{Hook, Mode};
+pub use influx::{Influx, Store};
 pub use matching::Match;
 pub use notifying::{Access, Mail, Notifier, Security, Way, Webhook};
 
@@ -26,7 +28,7 @@ pub struct Telling {
     pub hooks: Vec<Hook>,
 }
 
-/// What metrics are served, and where (`[metrics]`).
+/// What metrics are served and pushed, and where (`[metrics]`).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Metrics {
     /// Where to listen; `None` where nobody asked for metrics.
@@ -35,6 +37,8 @@ pub struct Metrics {
     pub label: Option<Scrubbed>,
     /// The clients that have series of their own.
     pub clients: Option<Picked>,
+    /// Where they are pushed to.
+    pub influx: Option<Influx>,
 }
 
 /// Clients that are told of one by one.

@@ -6,9 +6,9 @@ use chrono::Utc;
 use tokio::time::{sleep, timeout};
 use tracing::debug;
 
-use super::{mail, message::Message, program, spool::Spool, webhook};
+use super::{alertmanager, mail, message::Message, program, spool::Spool, webhook};
 use crate::{
-    bus::Bus,
+    bus::{Bus, Delivery},
     clock::Moment,
     event::{Event, Level, What},
     telling::{Notifier, Way},
@@ -47,6 +47,7 @@ pub async fn hand_over(notifier: &Notifier, message: &Message) -> Result<(), Fai
     let sending = async {
         match &notifier.way {
             Way::Webhook(webhook) => webhook::send(webhook, &notifier.name, message).await,
+            Way::Alertmanager(alertmanager) => alertmanager::send(alertmanager, notifier, message).await,
             Way::Mail(mail) => mail::send(mail, message).await,
             Way::Program(program) => program::send(program, &notifier.name, message).await,
         }
@@ -54,8 +55,8 @@ pub async fn hand_over(notifier: &Notifier, message: &Message) -> Result<(), Fai
     timeout(TRY, sending).await.unwrap_or_else(|_| Err(Failure::new(format!("no answer within {} s", TRY.as_secs()))))
 }
 
-/// Brings what is in the spool, for as long as it is polled.
-pub async fn run(notifier: Notifier, spool: Arc<Spool>, bus: Bus) {
+/// Brings what is in the spool, for as long as it is polled, and counts that.
+pub async fn run(notifier: Notifier, spool: Arc<Spool>, delivery: Arc<Delivery>, bus: Bus) {
     let notice = |level, text: String| {
         let what = What::Notice { level, text: Scrubbed::new(&text) };
         bus.publish([Event { at: Moment::now(), what }]);
@@ -68,6 +69,7 @@ pub async fn run(notifier: Notifier, spool: Arc<Spool>, bus: Bus) {
             Ok(()) => {
                 debug!(notifier = %name, id = message.id, "sent");
                 spool.sent(&message);
+                delivery.note_told(1);
                 if std::mem::take(&mut failures) > 0 {
                     notice(Level::Info, format!("{name} takes messages again; {} more wait", spool.len()));
                 }
@@ -80,7 +82,9 @@ pub async fn run(notifier: Notifier, spool: Arc<Spool>, bus: Bus) {
                     notice(Level::Error, format!("cannot tell {name}: {why}; it is tried again ({waiting} waiting)"));
                 }
                 failures = failures.saturating_add(1);
+                delivery.note_failed();
                 if spool.failed(&message, is_refused, Utc::now()) {
+                    delivery.note_dropped(1);
                     notice(Level::Error, format!("gave up a message to {name} after 24 h: {}", message.subject()));
                 }
                 sleep(pause).await;

@@ -88,7 +88,7 @@ fn clock(time: DateTime<Utc>) -> String {
     time.format("%H:%M:%S UTC").to_string()
 }
 
-fn stamp(time: DateTime<Utc>) -> String {
+pub(super) fn stamp(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
@@ -166,7 +166,17 @@ impl Message {
         })
     }
 
-    fn of_webhook(&self, alert: &Told) -> Value {
+    /// What an alert is known by.
+    pub(super) fn labels(&self, alert: &Told) -> Value {
+        json!({
+            "alertname": alert.rule.as_str(),
+            "fleet": self.fleet.as_str(),
+            "severity": alert.severity.name(),
+        })
+    }
+
+    /// What is said of it.
+    pub(super) fn annotations(&self, alert: &Told) -> Value {
         let names: Vec<&str> = alert.names.iter().map(Scrubbed::as_str).collect();
         let mut annotations = json!({
             "summary": alert.line(),
@@ -179,14 +189,14 @@ impl Message {
         if alert.is_untold {
             annotations["untold"] = "it could not be told while it lasted".into();
         }
+        annotations
+    }
+
+    fn of_webhook(&self, alert: &Told) -> Value {
         json!({
             "status": alert.status(),
-            "labels": {
-                "alertname": alert.rule.as_str(),
-                "fleet": self.fleet.as_str(),
-                "severity": alert.severity.name(),
-            },
-            "annotations": annotations,
+            "labels": self.labels(alert),
+            "annotations": self.annotations(alert),
             "startsAt": stamp(alert.since),
             "endsAt": alert.until.map_or_else(|| "0001-01-01T00:00:00Z".to_owned(), stamp),
             "generatorURL": "",

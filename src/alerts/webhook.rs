@@ -1,85 +1,31 @@
-//! Defines how a message is posted to a webhook, over HTTP or HTTPS, by a proxy where the environment names one.
-
-use std::time::Duration;
-
-use tokio::task::spawn_blocking;
-use ureq::{
-    Agent, Error,
-    tls::{RootCerts, TlsConfig, TlsProvider},
-};
+//! Defines how a message is posted to a webhook; HTTP itself is elsewhere.
 
 use super::{courier::Failure, message::Message};
 use crate::{
-    credentials,
-    telling::{Access, Webhook},
-    text::Scrubbed,
+    http::{self, Answer, Post},
+    telling::Webhook,
 };
 
-/// Within this all of a request is over: the names, the connection, the answer.
-const LIMIT: Duration = Duration::from_secs(15);
-
 pub(super) async fn send(webhook: &Webhook, receiver: &str, message: &Message) -> Result<(), Failure> {
-    let authorization = match &webhook.access {
-        Access::Open => None,
-        Access::Basic { username, password } => {
-            let secret = credentials::current(password, "password").await.map_err(|why| Failure::new(why.as_str()))?;
-            let pair = format!("{username}:{}", secret.expose());
-            Some(format!("Basic {}", openssl::base64::encode_block(pair.as_bytes())))
-        }
-        Access::Bearer(token) => {
-            let secret = credentials::current(token, "token").await.map_err(|why| Failure::new(why.as_str()))?;
-            Some(format!("Bearer {}", secret.expose()))
-        }
-    };
     let body = message.webhook(receiver).to_string();
-    let (url, shown) = (webhook.url.clone(), webhook.shown.clone());
-    // The request blocks its thread, but for no longer than its limit.
-    let posted = spawn_blocking(move || {
-        let status = post(url.expose(), authorization.as_deref(), body).map_err(|error| in_words(&error))?;
-        judge(status)
-    });
-    let posted = posted.await.unwrap_or_else(|error| Err(Failure::new(error.to_string())));
-    posted.map_err(|failure| Failure { why: format!("{shown}: {}", failure.why), ..failure })
+    post(webhook, webhook.url.clone(), body).await
 }
 
-/// Posts a body; returns the answer's status.
-fn post(url: &str, authorization: Option<&str>, body: String) -> Result<u16, Error> {
-    let tls = TlsConfig::builder().provider(TlsProvider::NativeTls).root_certs(RootCerts::PlatformVerifier).build();
-    let config = Agent::config_builder()
-        .timeout_global(Some(LIMIT))
-        .tls_config(tls)
-        .user_agent(concat!("mqfleet/", env!("CARGO_PKG_VERSION")))
-        // Whatever is answered is the receiver's word. A secret goes to no other place than the one that was named.
-        .http_status_as_error(false)
-        .max_redirects(0)
-        .max_redirects_will_error(false)
-        .build();
-    let mut request = Agent::new_with_config(config).post(url).header("Content-Type", "application/json");
-    if let Some(authorization) = authorization {
-        request = request.header("Authorization", authorization);
-    }
-    Ok(request.send(body)?.status().as_u16())
+/// Posts JSON to a receiver, at an address of it.
+pub(super) async fn post(receiver: &Webhook, url: crate::fleet::Secret, body: String) -> Result<(), Failure> {
+    let authorization = http::authorization(&receiver.access, "Bearer").await;
+    let authorization = authorization.map_err(|why| Failure::new(why.as_str()))?;
+    let (content_type, body) = ("application/json", body.into_bytes());
+    let posted = http::post(Post { url, authorization, content_type, is_gzip: false, body }).await;
+    let judged = posted.map_err(Failure::new).and_then(|answer| judge(&answer));
+    judged.map_err(|failure| Failure { why: format!("{}: {}", receiver.shown, failure.why), ..failure })
 }
 
 /// What an answer means: of 400, 413 and 422 the message itself is the reason (RFC 9110 §15.5).
-fn judge(status: u16) -> Result<(), Failure> {
-    match status {
-        200..300 => Ok(()),
-        400 | 413 | 422 => Err(Failure::refused(format!("it answers {status} to this message"))),
-        300..400 => {
-            Err(Failure::new(format!("it answers {status}, and redirections are not followed: name its new address")))
-        }
-        401 | 403 => Err(Failure::new(format!("it answers {status}: it does not take these credentials"))),
-        _ => Err(Failure::new(format!("it answers {status}"))),
+fn judge(answer: &Answer) -> Result<(), Failure> {
+    match (answer.status, answer.refusal()) {
+        (_, None) => Ok(()),
+        (status @ (400 | 413 | 422), _) => Err(Failure::refused(format!("it answers {status} to this message"))),
+        (_, Some(why)) => Err(Failure::new(why)),
     }
-}
-
-fn in_words(error: &Error) -> Failure {
-    let why = match error {
-        // It repeats the URL.
-        Error::BadUri(_) => "its URL cannot be used".to_owned(),
-        Error::Timeout(_) => format!("no answer within {} s", LIMIT.as_secs()),
-        other => Scrubbed::new(&other.to_string()).to_string(),
-    };
-    Failure::new(why)
 }

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
     agent::Target,
@@ -228,6 +228,14 @@ pub(super) enum Command {
         #[command(subcommand)]
         order: NotifyOrder,
     },
+    /// Print the Grafana dashboard of the metrics, to be imported or provisioned
+    Grafana {
+        /// Where Grafana has the metrics from: what scrapes `[metrics] listen`, or what `[metrics.influx]` is pushed to
+        #[arg(long, value_enum, default_value = "prometheus")]
+        datasource: Datasource,
+    },
+    /// Print alert rules for Prometheus, for its rule_files
+    PrometheusRules,
     #[command(hide = true)]
     Worker {
         index: u32,
@@ -240,6 +248,13 @@ pub(super) enum Command {
     #[cfg(feature = "demo")]
     #[command(hide = true)]
     DemoSite,
+}
+
+/// Where a dashboard has its figures from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Datasource {
+    Prometheus,
+    Influx,
 }
 
 /// Which client the doctor connects, if any.

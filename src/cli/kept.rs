@@ -2,7 +2,6 @@
 
 use std::{
     ffi::OsString,
-    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -42,11 +41,15 @@ pub(super) fn keep<'a>(
             .with_context(|| format!("cannot record to {}", path.display()))
     };
     let recorder = keep.record.as_ref().map(record).transpose()?;
-    let serve = |listen: SocketAddr| {
-        Metrics::start(&telling.metrics, listen, fleet.clone(), workers, bus)
-            .with_context(|| format!("cannot serve metrics at {listen}"))
+    let listen = keep.metrics.or(telling.metrics.listen);
+    let serve = || {
+        Metrics::start(telling, listen, fleet.clone(), workers, bus).with_context(|| match listen {
+            Some(listen) => format!("cannot serve metrics at {listen}"),
+            None => "cannot push metrics".to_owned(),
+        })
     };
-    let metrics = keep.metrics.or(telling.metrics.listen).map(serve).transpose()?;
+    let is_wanted = listen.is_some() || telling.metrics.influx.is_some();
+    let metrics = is_wanted.then(serve).transpose()?;
     let alerts = Alerts::start(telling, fleet.clone(), folder, bus).context("cannot watch for alerts")?;
     let tell = |hooks: &Vec<Hook>| {
         Hooks::start(hooks.clone(), fleet.clone(), bus).context("cannot start the thread that runs the hooks")

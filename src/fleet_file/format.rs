@@ -3,7 +3,8 @@
 use crate::document::{Keys, Redaction};
 
 const AGENT_KEYS: &[&str] = &["group"];
-const METRICS_KEYS: &[&str] = &["listen", "label", "clients"];
+const METRICS_KEYS: &[&str] = &["listen", "label", "clients", "influx"];
+const INFLUX_KEYS: &[&str] = &["url", "database", "username", "password", "org", "bucket", "token", "every", "keep"];
 const ALERT_KEYS: &[&str] = &[
     "name",
     "match",
@@ -77,6 +78,7 @@ pub(super) const AGENT: Keys =
     Keys { now: AGENT_KEYS, later: &[], elsewhere: &[IN_FLEET, IN_ENDPOINT, IN_CLIENT, IN_BOTH] };
 pub(super) const METRICS: Keys =
     Keys { now: METRICS_KEYS, later: &[], elsewhere: &[IN_FLEET, IN_ENDPOINT, IN_CLIENT, IN_BOTH] };
+pub(super) const INFLUX: Keys = Keys { now: INFLUX_KEYS, later: &[], elsewhere: &[("[metrics]", METRICS_KEYS)] };
 pub(super) const HOOK: Keys =
     Keys { now: HOOK_KEYS, later: &[], elsewhere: &[("`clients` of [metrics]", &["clients"]), IN_ENDPOINT, IN_BOTH] };
 pub(super) const PICKED: Keys = Keys { now: &["match", "at_most"], later: &[], elsewhere: &[] };
@@ -86,12 +88,18 @@ pub(super) const ALERT: Keys = Keys { now: ALERT_KEYS, later: &[], elsewhere: &[
 pub(super) const CLEAR: Keys = Keys { now: &["below", "for"], later: &[], elsewhere: &[] };
 pub(super) const FLAPS: Keys = Keys { now: &["more_than", "in"], later: &[], elsewhere: &[] };
 /// Who is told, by kind.
-pub(super) const NOTIFY: Keys = Keys { now: &["webhook", "mail", "exec"], later: &[], elsewhere: &[] };
+pub(super) const NOTIFY: Keys = Keys { now: &["webhook", "alertmanager", "mail", "exec"], later: &[], elsewhere: &[] };
 const IN_NOTIFY: (&str, &[&str]) = ("[notify.KIND.NAME]", &["at_most", "repeat", "group", "resolved"]);
 pub(super) const WEBHOOK: Keys = Keys {
     now: &["url", "username", "password", "token", "at_most", "repeat", "group", "resolved"],
     later: &[],
     elsewhere: &[],
+};
+/// It groups by itself, and never hears too often.
+pub(super) const ALERTMANAGER: Keys = Keys {
+    now: &["url", "username", "password", "token", "repeat", "resolved"],
+    later: &[],
+    elsewhere: &[("the other kinds of notifiers", &["at_most", "group"])],
 };
 pub(super) const MAIL: Keys = Keys {
     now: &["server", "from", "to", "username", "password", "tls", "at_most", "repeat", "group", "resolved"],
@@ -161,6 +169,7 @@ pub(super) const REDACTION: Redaction = Redaction {
         FLEET_KEYS,
         AGENT_KEYS,
         METRICS_KEYS,
+        INFLUX_KEYS,
         HOOK_KEYS,
         PICKED.now,
         MATCH.now,

@@ -1,4 +1,4 @@
-//! Defines how those are read who can be told of alerts (`[notify.webhook.NAME]`, `[notify.mail.NAME]`, `[notify.exec.NAME]`); no message ever holds a secret of theirs.
+//! Defines how those are read who can be told of alerts (`[notify.webhook.NAME]`, `[notify.alertmanager.NAME]`, `[notify.mail.NAME]`, `[notify.exec.NAME]`); no message ever holds a secret of theirs.
 
 use std::time::Duration;
 
@@ -15,11 +15,12 @@ use crate::{
     text::Scrubbed,
 };
 
+const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(86_400);
 const WEEK: Duration = Duration::from_secs(7 * 86_400);
 const MESSAGES_MAX: u64 = 1_000_000;
-const KINDS: [&str; 3] = ["webhook", "mail", "exec"];
+const KINDS: &[&str] = format::NOTIFY.now;
 
 /// Those who can be told, and the names of those of whom something is wrong.
 #[derive(Default)]
@@ -49,7 +50,14 @@ pub(super) fn read(root: &Table<'_>, fleet: &Fleet, report: &mut Report<'_>, aro
             let full = Scrubbed::new(&format!("{kind}.{name}"));
             let Some(table) = value.table(report, format!("[notify.{full}]"), "") else { continue };
             let way = match kind.as_str() {
-                "webhook" => webhook(&table, report, around).map(Way::Webhook),
+                "webhook" => {
+                    table.check(format::WEBHOOK, report);
+                    webhook(&table, report, around).map(Way::Webhook)
+                }
+                "alertmanager" => {
+                    table.check(format::ALERTMANAGER, report);
+                    webhook(&table, report, around).map(Way::Alertmanager)
+                }
                 "mail" => mail(&table, report, around).map(Way::Mail),
                 _ => {
                     table.check(format::EXEC, report);
@@ -58,19 +66,24 @@ pub(super) fn read(root: &Table<'_>, fleet: &Fleet, report: &mut Report<'_>, aro
                 }
             };
             let at_most = table.get("at_most").and_then(|value| at_most(&value, report));
-            let repeat = table.get("repeat").and_then(|v| v.duration(report, MINUTE, WEEK));
+            let least = if matches!(way, Some(Way::Alertmanager(_))) { SECOND * 5 } else { MINUTE };
+            let repeat = table.get("repeat").and_then(|v| v.duration(report, least, WEEK));
             let group = table.get("group").and_then(|v| v.duration(report, Duration::ZERO, DAY));
             let resolved = table.get("resolved").and_then(|v| v.boolean(report));
             let Some(way) = way else {
                 notifiers.wrong.push(full.to_string());
                 continue;
             };
+            let (every, wait) = match way {
+                Way::Alertmanager(_) => (Notifier::REPEAT_TO_ALERTMANAGER, Duration::ZERO),
+                _ => (Notifier::REPEAT, Notifier::GROUP),
+            };
             notifiers.right.push(Notifier {
                 name: full,
                 way,
                 at_most,
-                repeat: repeat.unwrap_or(Notifier::REPEAT),
-                group: group.unwrap_or(Notifier::GROUP),
+                repeat: repeat.unwrap_or(every),
+                group: group.unwrap_or(wait),
                 resolved: resolved.unwrap_or(true),
             });
         }
@@ -105,14 +118,14 @@ fn secret(table: &Table<'_>, key: &str, report: &mut Report<'_>, around: &Surrou
 }
 
 fn webhook(table: &Table<'_>, report: &mut Report<'_>, around: &Surroundings<'_>) -> Option<Webhook> {
-    table.check(format::WEBHOOK, report);
-    let value = needed(table, "url", "url = \"https://center.example.net/mqfleet\"", report);
+    let example = "https://center.example.net/mqfleet";
+    let value = needed(table, "url", &format!("url = \"{example}\""), report);
     let url = value.and_then(|value| {
         let text = match value.is_string() {
             true => value.string(report, "")?.to_owned(),
             false => password::header(&value, report, around)?.0,
         };
-        match shown(&text) {
+        match web_address(&text, example) {
             Ok(shown) => Some((Secret::new(text), Scrubbed::new(&shown))),
             Err((title, help)) => {
                 report.error(Draft::at(value.span, title).help(help));
@@ -120,11 +133,19 @@ fn webhook(table: &Table<'_>, report: &mut Report<'_>, around: &Surroundings<'_>
             }
         }
     });
+    let access = access(table, report, around);
+    let ((url, shown), access) = (url?, access?);
+    warn_of_clear(&url, &access, table, report);
+    Some(Webhook { url, shown, access })
+}
+
+/// What a receiver is shown: a token, or a user name and a password, or nothing.
+pub(super) fn access(table: &Table<'_>, report: &mut Report<'_>, around: &Surroundings<'_>) -> Option<Access> {
     let username = table.get("username").map(|value| (value.span.clone(), value.string(report, "a text in quotes")));
     let password = secret(table, "password", report, around);
     let token = secret(table, "token", report, around);
     let has = |key: &str| table.get(key).is_some();
-    let access = match (username, has("password"), has("token")) {
+    match (username, has("password"), has("token")) {
         (None, false, false) => Some(Access::Open),
         (None, false, true) => token.map(Access::Bearer),
         (Some((_, username)), true, false) => {
@@ -140,21 +161,38 @@ fn webhook(table: &Table<'_>, report: &mut Report<'_>, around: &Surroundings<'_>
             report.error(Draft::at(span.unwrap_or(table.span.clone()), title).help(help));
             None
         }
-    };
-    let (url, shown) = url?;
-    Some(Webhook { url, shown, access: access? })
+    }
 }
 
-/// What of a URL may be shown: without its path, which may be a secret.
-fn shown(url: &str) -> Result<String, (&'static str, &'static str)> {
-    let help = "such as \"https://center.example.net/mqfleet\"";
+/// Warns where a secret goes over the network in clear.
+pub(super) fn warn_of_clear(url: &Secret, access: &Access, table: &Table<'_>, report: &mut Report<'_>) {
+    let lower = url.expose().to_ascii_lowercase();
+    let is_here = |host: &str| ["localhost", "127.", "[::1]"].iter().any(|here| host.starts_with(here));
+    let is_clear = lower.strip_prefix("http://").is_some_and(|host| !is_here(host));
+    let what = match access {
+        Access::Open => return,
+        Access::Basic { .. } => "password",
+        Access::Bearer(_) => "token",
+    };
+    if is_clear {
+        let span = table.key_span(what).unwrap_or(table.span.clone());
+        let title = format!("the {what} goes over the network in clear");
+        report.warning(Draft::at(span, title).help("https:// in `url` protects it"));
+    }
+}
+
+/// What of the URL of a receiver may be shown: without its path, which may be a secret. Where it is none, what is wrong
+/// and what to write.
+pub(super) fn web_address(url: &str, example: &str) -> Result<String, (&'static str, String)> {
+    let help = format!("such as \"{example}\"");
     let lower = url.to_ascii_lowercase();
     let scheme = ["https://", "http://"].into_iter().find(|scheme| lower.starts_with(scheme));
-    let Some(scheme) = scheme else { return Err(("a webhook's URL begins with https:// or http://", help)) };
+    let Some(scheme) = scheme else { return Err(("a URL here begins with https:// or http://", help)) };
     let rest = &url[scheme.len()..];
     let host = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
     if host.contains('@') {
-        return Err(("a URL here has no user", "give `username` and `password`, or a `token`, beside it"));
+        let help = "give `username` and `password`, or a `token`, beside it";
+        return Err(("a URL here has no user", help.to_owned()));
     }
     let is_sign = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '<' | '>' | '\\' | '^' | '`' | '{' | '|' | '}');
     let is_url = !host.is_empty() && !host.starts_with(':') && url.chars().all(is_sign);
@@ -274,6 +312,10 @@ mod tests {
             repeat = '1h'
             group = '2s'
             resolved = false
+            [notify.alertmanager.e]
+            url = 'http://127.0.0.1:9093/am'
+            username = 'mqfleet'
+            password = { file = 'pw' }
             [notify.mail.b]
             server = 'smtps://mail.example.net'
             from = 'mqfleet <mqfleet@example.net>'
@@ -290,11 +332,13 @@ mod tests {
         ";
         let env = [("HOOK", "https://hooks.example.net/T0/hunter2"), ("PATH", "/usr/bin:/bin")];
         let loaded = read(text, dir.path(), &env).expect("a file");
-        let [a, b, c, d] = loaded.telling.notifiers.as_slice() else { panic!("{:?}", loaded.telling) };
+        let [a, e, b, c, d] = loaded.telling.notifiers.as_slice() else { panic!("{:?}", loaded.telling) };
         let Way::Webhook(webhook) = &a.way else { panic!("{a:?}") };
         assert_eq!((webhook.shown.as_str(), a.at_most), ("https://hooks.example.net", Some(20)));
         assert!(matches!(webhook.access, Access::Bearer(Password::Fetched(_))));
         assert_eq!((a.repeat.as_secs(), a.group.as_secs(), a.resolved), (3_600, 2, false));
+        assert!(matches!(&e.way, Way::Alertmanager(one) if one.shown.as_str() == "http://127.0.0.1:9093"), "{e:?}");
+        assert_eq!((e.repeat.as_secs(), e.group.as_secs(), e.resolved, e.at_most), (60, 0, true, None));
         let Way::Mail(mail) = &b.way else { panic!("{b:?}") };
         assert_eq!(
             (mail.host.as_str(), mail.port, mail.security, mail.to.len()),
@@ -307,6 +351,9 @@ mod tests {
         assert_eq!(program.folder, dir.path());
         assert!(!format!("{loaded:?}").contains("hunter2"));
         assert_eq!(warnings(&loaded), "");
+        let clear = "[notify.webhook.a]\nurl = 'http://center/x'\ntoken = { env = 'HOOK' }";
+        let warned = warnings(&read(clear, dir.path(), &env).expect("a file"));
+        assert!(warned.contains("the token goes over the network in clear"), "{warned}");
     }
 
     #[test]
@@ -322,6 +369,8 @@ mod tests {
             ("[notify.webhook.a]\nurl = 'https://c/x'\nusername = 'a'", "go together", "8:12"),
             ("[notify.webhook.a]\nurl = 'https://c/hunter2'\nat_most = 'many'", "no number of messages a day", "8:11"),
             ("[notify.webhook.a]\nurl = 'https://c/x'\nrepeat = '1s'", "`repeat` must be 1m", "8:10"),
+            ("[notify.alertmanager.a]\nurl = 'am:9093'", "begins with https:// or http://", "7:7"),
+            ("[notify.alertmanager.a]\nurl = 'http://am'\nat_most = '2/day'", "`at_most` does not belong to", "8:1"),
             ("[notify.mail.a]\nserver = 'mail'\nfrom = 'a@b'\nto = 'c@d'", "has no scheme", "7:10"),
             ("[notify.mail.a]\nserver = 'smtp://m:0'\nfrom = 'a@b'\nto = 'c@d'", "1 to 65535", "7:10"),
             ("[notify.mail.a]\nserver = 'smtp://m'\nfrom = 'a b'\nto = []", "no mail address", "8:8"),

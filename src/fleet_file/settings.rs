@@ -325,7 +325,7 @@ fn keep_alive(value: &Value<'_>, report: &mut Report<'_>) -> Option<Duration> {
     whole_seconds(value, report, Duration::ZERO, Duration::from_secs(65_535), "MQTT counts keep alive")
 }
 
-fn whole_seconds(
+pub(super) fn whole_seconds(
     value: &Value<'_>,
     report: &mut Report<'_>,
     least: Duration,

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{Surroundings, alerting, format, hooks, notifying, tables::endpoint_names};
+use super::{Surroundings, alerting, format, hooks, influx, notifying, tables::endpoint_names};
 use crate::{
     document::{Draft, Report, Table, Value, nearest, quoted},
     fleet::Fleet,
@@ -15,11 +15,11 @@ pub(super) fn read(root: &Table<'_>, fleet: &Fleet, report: &mut Report<'_>, aro
     let notifiers = notifying::read(root, fleet, report, around);
     let alerts = alerting::read(root, fleet, &notifiers, report);
     let table = root.get("metrics").and_then(|v| v.table(report, "[metrics]", "[metrics]"));
-    let metrics = table.map(|table| read_metrics(&table, fleet, report)).unwrap_or_default();
+    let metrics = table.map(|table| read_metrics(&table, fleet, report, around)).unwrap_or_default();
     Telling { metrics, hooks: hooks::read(root, fleet, report, around), alerts, notifiers: notifiers.right }
 }
 
-fn read_metrics(table: &Table<'_>, fleet: &Fleet, report: &mut Report<'_>) -> Metrics {
+fn read_metrics(table: &Table<'_>, fleet: &Fleet, report: &mut Report<'_>, around: &Surroundings<'_>) -> Metrics {
     table.check(format::METRICS, report);
     let listen = table.get("listen").and_then(|value| {
         let text = value.string(report, "an address and a port in quotes, such as \"127.0.0.1:9464\"")?;
@@ -47,7 +47,8 @@ fn read_metrics(table: &Table<'_>, fleet: &Fleet, report: &mut Report<'_>) -> Me
         };
         Some(Picked { matching, at_most: at_most.map_or(Picked::AT_MOST, |n| n as usize) })
     });
-    Metrics { listen, label, clients }
+    let influx = table.get("influx").and_then(|value| influx::read(&value, report, around));
+    Metrics { listen, label, clients, influx }
 }
 
 /// Reads where to listen. Whoever wants more than this host to reach it says so: there is no word for everywhere.

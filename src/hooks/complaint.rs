@@ -1,9 +1,12 @@
-//! Defines how often an operator is told that a hook fails: at once, then with counts, and when it works again.
+//! Defines how often an operator is told that a hook fails: at once, then with counts, and when it works again; and has it all counted.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crate::{
-    bus::Bus,
+    bus::{Bus, Delivery},
     clock::Moment,
     event::{Event, Level, What},
     text::Scrubbed,
@@ -12,6 +15,7 @@ use crate::{
 /// What is told of one hook's failures.
 pub(super) struct Complaint {
     bus: Bus,
+    delivery: Arc<Delivery>,
     hook: Scrubbed,
     /// When the last failure was told.
     told: Option<Instant>,
@@ -25,11 +29,15 @@ impl Complaint {
     /// Failures are told no more often.
     const EVERY: Duration = Duration::from_secs(600);
 
-    pub fn new(bus: Bus, hook: Scrubbed) -> Complaint {
-        Complaint { bus, hook, told: None, untold: 0, is_failing: false }
+    pub fn new(bus: Bus, delivery: Arc<Delivery>, hook: Scrubbed) -> Complaint {
+        Complaint { bus, delivery, hook, told: None, untold: 0, is_failing: false }
     }
 
     pub fn note(&mut self, outcome: Result<(), String>) {
+        match &outcome {
+            Ok(()) => self.delivery.note_told(1),
+            Err(_) => self.delivery.note_failed(),
+        }
         match outcome {
             Ok(()) if self.is_failing => {
                 self.is_failing = false;

@@ -117,6 +117,11 @@ impl Queue {
         }
     }
 
+    /// How many changes wait.
+    pub fn len(&self) -> usize {
+        self.waiting().changes.len()
+    }
+
     pub fn is_closed(&self) -> bool {
         self.waiting().is_closed
     }

@@ -10,10 +10,10 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     clock::Moment,
-    event::{Event, State, Tcp, Transition, What, WorkerEvent},
+    event::{Event, Severity, State, Tcp, Transition, What, WorkerEvent},
     fleet::{Client, ClientKey, EndpointKey, Fleet},
     model::{Known, Row},
-    telling::Metrics,
+    telling::{Metrics, Telling},
     text::Scrubbed,
 };
 
@@ -87,6 +87,15 @@ pub(super) struct OfWorker {
     pub deaths: u64,
 }
 
+/// A rule about clients that has series of its own.
+#[derive(Clone, Debug)]
+pub(super) struct OfRule {
+    pub name: Scrubbed,
+    pub severity: Severity,
+    /// How often it began to fire.
+    pub fired: u64,
+}
+
 /// All that was counted.
 pub(super) struct Counts {
     pub known: Known,
@@ -103,6 +112,10 @@ pub(super) struct Counts {
     /// Clients that are picked and are too many.
     pub clients_left_out: usize,
     pub workers: BTreeMap<u32, OfWorker>,
+    /// In the order of the file.
+    pub rules: Vec<OfRule>,
+    /// Rules that are too many.
+    pub rules_left_out: usize,
     /// When the first of the clients' own certificates ends, by the endpoint they prefer.
     pub own_certificates: BTreeMap<EndpointKey, DateTime<Utc>>,
     /// What the kernel said last of each client's present connection.
@@ -112,11 +125,15 @@ pub(super) struct Counts {
 impl Counts {
     /// The most values of a label that are told by themselves.
     pub const VALUES: usize = 50;
+    /// The most rules that are told by themselves.
+    const RULES: usize = 100;
 
-    pub fn new(fleet: Arc<Fleet>, settings: Metrics, now: Moment) -> Counts {
+    pub fn new(fleet: Arc<Fleet>, telling: &Telling, now: Moment) -> Counts {
+        let rules = telling.alerts.iter().take(Self::RULES);
+        let rules = rules.map(|rule| OfRule { name: rule.name.clone(), severity: rule.severity, fired: 0 }).collect();
         let mut counts = Counts {
             known: Known::new(fleet, now),
-            settings,
+            settings: telling.metrics.clone(),
             values: Vec::new(),
             values_left_out: 0,
             value_of: Vec::new(),
@@ -124,6 +141,8 @@ impl Counts {
             clients: BTreeMap::new(),
             clients_left_out: 0,
             workers: BTreeMap::new(),
+            rules,
+            rules_left_out: telling.alerts.len().saturating_sub(Self::RULES),
             own_certificates: BTreeMap::new(),
             readings: HashMap::new(),
         };
@@ -225,6 +244,11 @@ impl Counts {
             }
             What::Tcp(client, tcp) => self.read(*client, *tcp),
             What::Fleet(_) => self.arrange(),
+            What::Alert(alert) if alert.is_firing => {
+                if let Some(rule) = self.rules.iter_mut().find(|rule| rule.name == alert.rule) {
+                    rule.fired += 1;
+                }
+            }
             What::Worker { worker, event, detail } => {
                 let of_worker = self.workers.entry(worker.0).or_default();
                 match event {

@@ -62,6 +62,27 @@ impl Labels {
         self.0.push('"');
         self
     }
+
+    /// The labels' names and values, as they were put in.
+    pub(super) fn pairs(&self) -> Vec<(&str, String)> {
+        let (mut pairs, mut rest) = (Vec::new(), self.0.as_str());
+        while let Some((name, behind)) = rest.split_once("=\"") {
+            let (mut value, mut signs) = (String::new(), behind.char_indices());
+            rest = "";
+            while let Some((at, sign)) = signs.next() {
+                match sign {
+                    '"' => {
+                        rest = behind[at + 1..].trim_start_matches(',');
+                        break;
+                    }
+                    '\\' => value.extend(signs.next().map(|(_, sign)| if sign == 'n' { '\n' } else { sign })),
+                    sign => value.push(sign),
+                }
+            }
+            pairs.push((name, value));
+        }
+        pairs
+    }
 }
 
 /// A label's name as Prometheus allows it, and none that `taken` has.
@@ -75,12 +96,14 @@ pub(super) fn label_name(name: &str, taken: &[&str]) -> String {
     }
 }
 
+/// The suffix of a name where its type has several, the labels, the value.
+type Sample = (&'static str, Labels, f64);
+
 /// The samples of one metric.
 #[derive(Clone, Debug)]
 struct Family {
     metric: Metric,
-    /// The suffix of the name where the type has several, the labels, the value.
-    samples: Vec<(&'static str, Labels, f64)>,
+    samples: Vec<Sample>,
 }
 
 /// All that is told at one time.
@@ -91,6 +114,11 @@ impl Sheet {
     /// How many series there are.
     pub fn series(&self) -> usize {
         self.0.iter().map(|family| family.samples.len()).sum()
+    }
+
+    /// Each metric with its samples; of a histogram the buckets of a place are followed by their sum and count.
+    pub(super) fn families(&self) -> impl Iterator<Item = (Metric, &[Sample])> {
+        self.0.iter().map(|family| (family.metric, family.samples.as_slice()))
     }
 
     /// Tells a value of a metric. Metrics may come in any order.
@@ -211,6 +239,14 @@ mqfleet_round_trip_seconds_count{endpoint="a\"b\\c\nd"} 3
             .replace("E mqfleet_connects ", "E mqfleet_connects_total ");
         assert_eq!(sheet.write(Format::Text), text);
         assert_eq!(sheet.series(), 8);
+    }
+
+    #[test]
+    fn labels_are_read_back_as_they_were_put_in() {
+        let all = [("endpoint", "a\"b\\c\nd,e=\"f"), ("site", "größe"), ("none", "")];
+        let read: Vec<(&str, String)> = all.map(|(name, value)| (name, value.to_owned())).to_vec();
+        assert_eq!(Labels::of(&all).pairs(), read);
+        assert_eq!(Labels::default().pairs(), []);
     }
 
     #[test]

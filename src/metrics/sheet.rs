@@ -1,5 +1,7 @@
 //! Defines how a sheet is filled with the figures of one second; where these come from and how they are written is elsewhere.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 
 use super::{
@@ -9,9 +11,9 @@ use super::{
     table::{self, Metric},
 };
 use crate::{
-    bus::Queue,
+    bus::{Delivery, Queue, Receiver},
     clock::Moment,
-    event::{Condition, State},
+    event::{Condition, Severity, State},
     fleet::EndpointKey,
     telling::Metrics,
 };
@@ -25,6 +27,7 @@ pub(super) fn fill(
     settings: &Metrics,
     processes: &Processes,
     queues: &[Queue],
+    deliveries: &[Arc<Delivery>],
     now: Moment,
     wall: DateTime<Utc>,
 ) -> Sheet {
@@ -63,6 +66,8 @@ pub(super) fn fill(
         sheet.tell(table::WAITING, one("queue", queue.name), queue.waiting as f64);
         sheet.tell(table::FOLDED, one("queue", queue.name), queue.folded as f64);
     }
+    tell_alerts(&mut sheet, counts);
+    deliveries.iter().for_each(|delivery| tell_delivery(&mut sheet, delivery));
     sheet.tell(table::SAMPLES_DROPPED, Labels::default(), counts.known.samples_lost() as f64);
     if settings.label.is_some() {
         sheet.tell(table::VALUES_LEFT_OUT, Labels::default(), counts.values_left_out as f64);
@@ -83,6 +88,46 @@ pub(super) fn fill(
         sheet.tell(table::CLIENT_PUBLISHED, id.clone(), client.published as f64);
     }
     sheet
+}
+
+fn tell_alerts(sheet: &mut Sheet, counts: &Counts) {
+    for severity in Severity::ALL {
+        let firing = counts.known.alerts().filter(|alert| alert.severity == severity).count();
+        sheet.tell(table::ALERTS, Labels::of(&[("severity", severity.name())]), firing as f64);
+    }
+    for rule in &counts.rules {
+        let is_firing = counts.known.alerts().any(|alert| alert.rule == rule.name);
+        let labels = || Labels::of(&[("alert", &rule.name), ("severity", rule.severity.name())]);
+        sheet.tell(table::FIRING, labels(), f64::from(u8::from(is_firing)));
+        sheet.tell(table::FIRED, labels(), rule.fired as f64);
+    }
+    if !counts.rules.is_empty() {
+        sheet.tell(table::RULES_LEFT_OUT, Labels::default(), counts.rules_left_out as f64);
+    }
+}
+
+fn tell_delivery(sheet: &mut Sheet, delivery: &Delivery) {
+    let (told, failed, dropped) = (delivery.told() as f64, delivery.failed() as f64, delivery.dropped() as f64);
+    let (waiting, one) = (delivery.waiting() as f64, |name| Labels::of(&[(name, &delivery.name)]));
+    match delivery.to {
+        Receiver::Notifier => {
+            sheet.tell(table::NOTIFICATIONS, one("notifier"), told);
+            sheet.tell(table::NOTIFICATION_FAILURES, one("notifier"), failed);
+            sheet.tell(table::NOTIFICATIONS_DROPPED, one("notifier"), dropped);
+            sheet.tell(table::NOTIFICATIONS_WAITING, one("notifier"), waiting);
+        }
+        Receiver::Hook => {
+            sheet.tell(table::HOOK_RUNS, one("hook"), told);
+            sheet.tell(table::HOOK_FAILURES, one("hook"), failed);
+            sheet.tell(table::HOOK_WAITING, one("hook"), waiting);
+        }
+        Receiver::Influx => {
+            sheet.tell(table::POINTS, Labels::default(), told);
+            sheet.tell(table::POINTS_FAILURES, Labels::default(), failed);
+            sheet.tell(table::POINTS_DROPPED, Labels::default(), dropped);
+            sheet.tell(table::POINTS_WAITING, Labels::default(), waiting);
+        }
+    }
 }
 
 fn tell_standing(sheet: &mut Sheet, labels: &Labels, standing: &Standing) {

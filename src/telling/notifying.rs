@@ -1,4 +1,4 @@
-//! Defines who is told of alerts (`[notify.KIND.NAME]`): by a webhook, by mail, by a program; how that is done is elsewhere.
+//! Defines who is told of alerts (`[notify.KIND.NAME]`): by a webhook, by Alertmanager, by mail, by a program; how that is done is elsewhere.
 
 use std::time::Duration;
 
@@ -27,6 +27,8 @@ pub struct Notifier {
 impl Notifier {
     pub const REPEAT: Duration = Duration::from_secs(4 * 3_600);
     pub const GROUP: Duration = Duration::from_secs(10);
+    /// An Alertmanager takes what it does not hear again for an end.
+    pub const REPEAT_TO_ALERTMANAGER: Duration = Duration::from_secs(60);
 }
 
 /// How somebody is told.
@@ -34,6 +36,8 @@ impl Notifier {
 pub enum Way {
     /// An HTTP request with the body of Alertmanager's webhook, version 4.
     Webhook(Webhook),
+    /// An Alertmanager, which tells others.
+    Alertmanager(Webhook),
     Mail(Mail),
     /// A program without a shell, which reads the webhook's body from its standard input.
     Program(Program),

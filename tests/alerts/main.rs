@@ -1,5 +1,6 @@
 //! Alerts of real fleets, told to real receivers: by webhook, by mail and by programs, over outages, deaths and silence.
 
+mod alertmanager;
 mod receivers;
 
 use std::{

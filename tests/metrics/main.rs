@@ -1,4 +1,7 @@
-//! Metrics as a scraper sees them: served by the real program, of real clients, read by promtool; what single figures are made of is the library's matter.
+//! Metrics as a scraper and a database see them: served and pushed by the real program, of real clients, read by promtool, Prometheus and InfluxDB; what single figures are made of is the library's matter.
+
+mod dashboards;
+mod influx;
 
 use std::{
     collections::BTreeMap,

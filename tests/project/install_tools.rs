@@ -22,6 +22,8 @@ for package; do
     cmake | mosquitto) echo '#!/bin/sh' >"$here/$package" && /bin/chmod +x "$here/$package" ;;
     openssh | openssh-server) echo '#!/bin/sh' >"$here/sshd" && /bin/chmod +x "$here/sshd" ;;
     prometheus) echo '#!/bin/sh' >"$here/promtool" && /bin/chmod +x "$here/promtool" ;;
+    influxdb) echo '#!/bin/sh' >"$here/influxd" && /bin/chmod +x "$here/influxd" ;;
+    prometheus-alertmanager) echo '#!/bin/sh' >"$here/$package" && /bin/chmod +x "$here/$package" ;;
     ejabberd) echo '#!/bin/sh' >"$here/ejabberdctl" && /bin/chmod +x "$here/ejabberdctl" ;;
     python3-aiosmtpd) echo '#!/bin/sh' >"$here/aiosmtpd" && /bin/chmod +x "$here/aiosmtpd" ;;
     libssl-dev | openssl-devel | openssl) : >"$here/openssl.pc" ;;
@@ -35,6 +37,12 @@ done
 const SUDO: &str = r#"#!/bin/sh
 echo "sudo $*" >>"${0%/*}/log"
 exec "$@"
+"#;
+
+/// Notes its own command line, and fails.
+const NOTED: &str = r#"#!/bin/sh
+echo "${0##*/} $*" >>"${0%/*}/log"
+exit 1
 "#;
 
 /// A file that another thread's fork holds open for writing cannot be executed (ETXTBSY), so nobody
@@ -119,7 +127,7 @@ fn each_manager_gets_its_own_names_and_a_second_run_nothing() {
         (
             "apt-get",
             format!(
-                "{APT} cmake libssl-dev pkg-config mosquitto ejabberd prometheus python3-aiosmtpd openssh-server openssh-client"
+                "{APT} cmake libssl-dev pkg-config mosquitto ejabberd prometheus prometheus-alertmanager influxdb python3-aiosmtpd openssh-server openssh-client"
             ),
         ),
         (
@@ -150,10 +158,29 @@ fn a_build_does_not_ask_for_brokers() {
     assert_eq!(machine.run(&[]).ran, [format!("{APT} cmake libssl-dev pkg-config")]);
     assert_eq!(
         machine.run(&["--tests"]).ran,
-        [format!("{APT} mosquitto ejabberd prometheus python3-aiosmtpd openssh-server openssh-client")]
+        [format!(
+            "{APT} mosquitto ejabberd prometheus prometheus-alertmanager influxdb python3-aiosmtpd openssh-server openssh-client"
+        )]
     );
     assert_eq!(machine.remove("mosquitto").run(&["--tests"]).ran, [format!("{APT} mosquitto")]);
     assert_eq!(machine.remove("ejabberdctl").run(&["--tests"]).ran, [format!("{APT} ejabberd")]);
+}
+
+#[test]
+fn services_that_come_along_are_left_off_and_no_others() {
+    let machine = Machine::of_user(0);
+    machine.add("apt-get", MANAGER).add("systemctl", NOTED);
+    let [first, .., last] = &machine.run(&["--tests"]).ran[..] else { panic!("nothing ran") };
+    assert!(first.starts_with("apt-get install") && last == "systemctl stop ssh", "{first} … {last}");
+    machine.remove("influxd");
+    let outcome = machine.run(&["--tests"]);
+    let left_off = ["systemctl disable influxdb", "systemctl stop influxdb"];
+    assert_eq!(outcome.ran[1..], left_off, "{}", outcome.said);
+    assert!(outcome.said.contains("which are left off"), "{}", outcome.said);
+    // Where there is no systemd.
+    machine.remove("systemctl").remove("mosquitto").add("update-rc.d", NOTED).add("service", NOTED);
+    let left_off = ["update-rc.d mosquitto disable", "service mosquitto stop"];
+    assert_eq!(machine.run(&["--tests"]).ran[1..], left_off);
 }
 
 #[test]

@@ -11,6 +11,7 @@ pub mod dns;
 pub mod ejabberd;
 pub mod fleet_file;
 pub mod headless;
+pub mod monitoring;
 pub mod mosquitto;
 pub mod name_server;
 pub mod netns;
