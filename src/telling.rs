@@ -4,6 +4,7 @@ mod alerting;
 mod hook;
 mod matching;
 mod notifying;
+mod recovering;
 
 use std::net::SocketAddr;
 
@@ -11,6 +12,7 @@ pub use alerting::{AtLeast, Condition, Rule};
 pub use hook::{Hook, Mode};
 pub use matching::Match;
 pub use notifying::{Access, Mail, Notifier, Security, Way, Webhook};
+pub use recovering::{Act, Step};
 
 use crate::text::Scrubbed;
 

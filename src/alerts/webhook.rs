@@ -22,12 +22,12 @@ pub(super) async fn send(webhook: &Webhook, receiver: &str, message: &Message) -
     let authorization = match &webhook.access {
         Access::Open => None,
         Access::Basic { username, password } => {
-            let secret = credentials::current(password, "password").await.map_err(|why| Failure::new(why.as_str()))?;
+            let secret = credentials::current(password, "password").await.map_err(|why| Failure::away(why.as_str()))?;
             let pair = format!("{username}:{}", secret.expose());
             Some(format!("Basic {}", openssl::base64::encode_block(pair.as_bytes())))
         }
         Access::Bearer(token) => {
-            let secret = credentials::current(token, "token").await.map_err(|why| Failure::new(why.as_str()))?;
+            let secret = credentials::current(token, "token").await.map_err(|why| Failure::away(why.as_str()))?;
             Some(format!("Bearer {}", secret.expose()))
         }
     };
@@ -38,7 +38,7 @@ pub(super) async fn send(webhook: &Webhook, receiver: &str, message: &Message) -
         let status = post(url.expose(), authorization.as_deref(), body).map_err(|error| in_words(&error))?;
         judge(status)
     });
-    let posted = posted.await.unwrap_or_else(|error| Err(Failure::new(error.to_string())));
+    let posted = posted.await.unwrap_or_else(|error| Err(Failure::away(error.to_string())));
     posted.map_err(|failure| Failure { why: format!("{shown}: {}", failure.why), ..failure })
 }
 
@@ -61,17 +61,20 @@ fn post(url: &str, authorization: Option<&str>, body: String) -> Result<u16, Err
     Ok(request.send(body)?.status().as_u16())
 }
 
-/// What an answer means: of 400, 413 and 422 the message itself is the reason (RFC 9110 §15.5).
+/// What an answer means: of 400, 413 and 422 the message itself is the reason; 408, 425 and 429 are about the moment, and
+/// all others below 500 about how it is asked (RFC 9110 §15.5, RFC 6585 §4, RFC 8470 §5.2).
 fn judge(status: u16) -> Result<(), Failure> {
-    match status {
-        200..300 => Ok(()),
-        400 | 413 | 422 => Err(Failure::refused(format!("it answers {status} to this message"))),
+    Err(match status {
+        200..300 => return Ok(()),
+        400 | 413 | 422 => Failure::message(format!("it answers {status} to this message")),
         300..400 => {
-            Err(Failure::new(format!("it answers {status}, and redirections are not followed: name its new address")))
+            Failure::refused(format!("it answers {status}, and redirections are not followed: name its new address"))
         }
-        401 | 403 => Err(Failure::new(format!("it answers {status}: it does not take these credentials"))),
-        _ => Err(Failure::new(format!("it answers {status}"))),
-    }
+        401 | 403 => Failure::refused(format!("it answers {status}: it does not take these credentials")),
+        408 | 425 | 429 => Failure::away(format!("it answers {status}")),
+        400..500 => Failure::refused(format!("it answers {status}")),
+        _ => Failure::away(format!("it answers {status}")),
+    })
 }
 
 fn in_words(error: &Error) -> Failure {
@@ -81,5 +84,5 @@ fn in_words(error: &Error) -> Failure {
         Error::Timeout(_) => format!("no answer within {} s", LIMIT.as_secs()),
         other => Scrubbed::new(&other.to_string()).to_string(),
     };
-    Failure::new(why)
+    Failure::away(why)
 }

@@ -1,5 +1,7 @@
 //! Alerts of real fleets, told to real receivers: by webhook, by mail and by programs, over outages, deaths and silence.
 
+mod handling;
+mod mending;
 mod receivers;
 
 use std::{
