@@ -22,6 +22,7 @@ pub enum Action {
     Map,
     Latency,
     Events,
+    Alerts,
     Endpoints,
     Cause,
     Back,
@@ -41,6 +42,8 @@ pub enum Action {
     Hold,
     RateUp,
     RateDown,
+    Mute,
+    Acknowledge,
     Undo,
     Freeze,
     Play,
@@ -87,7 +90,7 @@ impl Scope {
 }
 
 impl Action {
-    pub const ALL: [Action; 53] = [
+    pub const ALL: [Action; 56] = [
         Action::Up,
         Action::Down,
         Action::PageUp,
@@ -104,6 +107,7 @@ impl Action {
         Action::Map,
         Action::Latency,
         Action::Events,
+        Action::Alerts,
         Action::Endpoints,
         Action::Cause,
         Action::Back,
@@ -123,6 +127,8 @@ impl Action {
         Action::Hold,
         Action::RateUp,
         Action::RateDown,
+        Action::Mute,
+        Action::Acknowledge,
         Action::Undo,
         Action::Freeze,
         Action::Play,
@@ -162,6 +168,7 @@ impl Action {
             Action::Map => "map",
             Action::Latency => "latency",
             Action::Events => "events",
+            Action::Alerts => "alerts",
             Action::Endpoints => "endpoints",
             Action::Cause => "cause",
             Action::Back => "back",
@@ -181,6 +188,8 @@ impl Action {
             Action::Hold => "hold",
             Action::RateUp => "rate_up",
             Action::RateDown => "rate_down",
+            Action::Mute => "mute",
+            Action::Acknowledge => "acknowledge",
             Action::Undo => "undo",
             Action::Freeze => "freeze",
             Action::Play => "play",
@@ -221,6 +230,7 @@ impl Action {
             Action::Map => "map: every client in one picture",
             Action::Latency => "latencies of the fleet, or of what the filter shows",
             Action::Events => "events: what happened, to scroll, filter and search",
+            Action::Alerts => "alerts: what fires or is muted, who was told, what recovery did",
             Action::Endpoints => "the endpoints: who is there, and what was found",
             Action::Cause => "show the clients of which the sentence (i ...) tells",
             Action::Back => "back: prompt, overlay, screen, filter, marks (never quits)",
@@ -240,6 +250,8 @@ impl Action {
             Action::Hold => "hold the endpoint: nobody connects to it; again: let them (asks)",
             Action::RateUp => "more connects a second for this endpoint (asks)",
             Action::RateDown => "fewer",
+            Action::Mute => "in the alerts: tell nobody for an hour; again: tell them",
+            Action::Acknowledge => "in the alerts: somebody is on it; nobody is told once more",
             Action::Undo => "undo the last hold, release or change of a rate",
             Action::Freeze => "freeze the view; the fleet goes on, and is counted",
             Action::Play => "play, or pause",
@@ -271,6 +283,9 @@ impl Action {
             Action::Map => "map",
             Action::Latency => "latency",
             Action::Events => "events",
+            Action::Alerts => "alerts",
+            Action::Mute => "mute",
+            Action::Acknowledge => "acknowledge",
             Action::Cause => "cause",
             Action::Mark => "mark",
             Action::Reconnect => "reconnect",
@@ -301,6 +316,8 @@ impl Action {
             | Action::Hold
             | Action::RateUp
             | Action::RateDown
+            | Action::Mute
+            | Action::Acknowledge
             | Action::Undo
             | Action::Freeze => Scope::Live,
             Action::TakeOver | Action::EndFleet => Scope::Attached,
@@ -328,6 +345,7 @@ impl Action {
             | Action::Map
             | Action::Latency
             | Action::Events
+            | Action::Alerts
             | Action::Endpoints
             | Action::Cause
             | Action::Back

@@ -298,7 +298,8 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             let (group, telling) = (loaded.agent_group.take(), std::mem::take(&mut loaded.telling));
             let start = (group.clone(), telling.clone());
             let reread = Box::new(move || reread(&file, &start));
-            let options = agent::Options { group, fleet: warned(loaded), seed: fastrand::u64(..), reread };
+            let rules = telling.alerts.iter().map(|rule| rule.name.clone()).collect();
+            let options = agent::Options { group, rules, fleet: warned(loaded), seed: fastrand::u64(..), reread };
             raise_file_limit();
             block_on(agent::run(options, |fleet, bus, folder| keep(fleet, bus, &kept, &telling, Some(folder))))?
         }
@@ -392,6 +393,9 @@ impl CtlOrder {
             CtlOrder::Hold { endpoint } => Order::Hold(endpoint),
             CtlOrder::Release { endpoint } => Order::Release(endpoint),
             CtlOrder::Rate { endpoint, per_second } => Order::Rate(endpoint, per_second),
+            CtlOrder::Mute { rule, lasting } => Order::Mute(rule, lasting),
+            CtlOrder::Unmute { rule } => Order::Mute(rule, Duration::ZERO),
+            CtlOrder::Acknowledge { rule } => Order::Acknowledge(rule),
             CtlOrder::Stop => Order::Stop,
         }
     }

@@ -1,8 +1,14 @@
 //! Defines what a live run, or the player of a recording, can be told to do; whether a run did it is only ever seen in the events.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
-use crate::fleet::{ClientKey, EndpointKey};
+use crate::{
+    event::AlertKey,
+    fleet::{ClientKey, EndpointKey},
+    text::Scrubbed,
+};
 
 /// A wish about some clients, or an endpoint. Nothing answers it: the rows change when events say so.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,6 +17,9 @@ pub enum Command {
     Connect(Vec<ClientKey>),
     /// Disconnect where connected, then connect, through the endpoint's admission.
     Reconnect(Vec<ClientKey>),
+    /// Connect anew at another of their endpoints that answers, and stay there until told to reconnect; who has none stays
+    /// where it is.
+    Failover(Vec<ClientKey>),
     /// Disconnect and stay off.
     Disconnect(Vec<ClientKey>),
     /// Let nobody connect to an endpoint; who is connected stays so.
@@ -19,6 +28,10 @@ pub enum Command {
     Release(EndpointKey),
     /// Let this many clients a second connect to it, at least 1.
     SetRate(EndpointKey, u32),
+    /// Tell nobody of a rule's alert for so long; where that is no time, tell of it again. `by` is who wants it so.
+    Mute { rule: AlertKey, lasting: Duration, by: Scrubbed },
+    /// Somebody is on a rule's alert: whoever was told of it is not told again while it lasts.
+    Acknowledge { rule: AlertKey, by: Scrubbed },
     /// Disconnect everything, end the workers, end the engine.
     Stop,
 }

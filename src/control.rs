@@ -8,7 +8,7 @@ use crate::{
     agent::{self, AgentError, Purpose, Reload, Target},
     clock::Moment,
     command::Command,
-    event::{State, Transition, What},
+    event::{AlertKey, State, Transition, What},
     fleet::{ClientKey, EndpointKey, Fleet},
     model::Known,
     query::Query,
@@ -26,6 +26,9 @@ pub enum Order {
     Hold(String),
     Release(String),
     Rate(String, u32),
+    /// Nobody is told of a rule's alert for so long; where that is no time, again.
+    Mute(String, Duration),
+    Acknowledge(String),
     /// The fleet ends.
     Stop,
     /// The fleet file is read anew.
@@ -95,6 +98,11 @@ fn endpoint(fleet: &Fleet, name: &str) -> Result<EndpointKey, ControlError> {
     })
 }
 
+/// A rule of the only agent that is told.
+fn rule_of(name: &str) -> AlertKey {
+    AlertKey { agent: None, rule: Scrubbed::new(name) }
+}
+
 /// Gives an agent the order, and waits until it is done: all in all at most so long. The exit code is 0 where it is,
 /// and 3 where some clients are not where they are to be; these are named.
 ///
@@ -126,6 +134,14 @@ pub async fn run(target: &Target, order: Order, patience: Duration, by_force: bo
         Order::Hold(name) => (Some(Command::Hold(endpoint(&fleet, name)?)), BTreeSet::new(), State::Up),
         Order::Release(name) => (Some(Command::Release(endpoint(&fleet, name)?)), BTreeSet::new(), State::Up),
         Order::Rate(name, rate) => (Some(Command::SetRate(endpoint(&fleet, name)?, *rate)), BTreeSet::new(), State::Up),
+        Order::Mute(rule, lasting) => {
+            let (rule, by) = (rule_of(rule), Scrubbed::default());
+            (Some(Command::Mute { rule, lasting: *lasting, by }), BTreeSet::new(), State::Up)
+        }
+        Order::Acknowledge(rule) => {
+            let (rule, by) = (rule_of(rule), Scrubbed::default());
+            (Some(Command::Acknowledge { rule, by }), BTreeSet::new(), State::Up)
+        }
         Order::Stop => (Some(Command::Stop), BTreeSet::new(), State::Up),
         Order::Reload => (None, BTreeSet::new(), State::Up),
     };

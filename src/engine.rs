@@ -18,7 +18,10 @@ use crate::{
     credentials::{self, Keyring},
     endpoint::Prober,
     engine::{renewals::Renewals, revision::Revision},
-    event::{Event, Finding, Late, Level, Messages, Order, Reason, Request, Sample, Shortfall, State, Step, What},
+    event::{
+        AlertKey, Event, Finding, Handled, Handling, Late, Level, Messages, Order, Reason, Request, Sample, Shortfall,
+        State, Step, What,
+    },
     fleet::{ClientKey, EndpointKey, Fleet, WorkerKey},
     lifecycle::{Effect, Lifecycle},
     pool::{Pool, PoolNews},
@@ -200,6 +203,7 @@ impl Core {
         let (clients, act): (_, fn(&mut Lifecycle, ClientKey, Moment)) = match command {
             Command::Connect(clients) => (there(clients), Lifecycle::connect),
             Command::Reconnect(clients) => (there(clients), Lifecycle::reconnect),
+            Command::Failover(clients) => (there(clients), Lifecycle::fail_over),
             Command::Disconnect(clients) => (there(clients), Lifecycle::disconnect),
             Command::Hold(endpoint) => return self.order(endpoint, Order::Hold, now),
             Command::Release(endpoint) => return self.order(endpoint, Order::Release, now),
@@ -207,11 +211,22 @@ impl Core {
                 let from = self.lifecycle.gate(endpoint).rate_set;
                 return self.order(endpoint, Order::Rate { from, to }, now);
             }
+            Command::Mute { rule, lasting, by } => {
+                let until = (!lasting.is_zero()).then(|| Anchor::now().utc(now + lasting));
+                return self.handle(&rule, Handled::Muted { until, by }, now);
+            }
+            Command::Acknowledge { rule, by } => return self.handle(&rule, Handled::Acknowledged { by }, now),
             Command::Stop => return,
         };
         for client in clients {
             act(&mut self.lifecycle, client, now);
         }
+    }
+
+    /// Tells what the operator wants of a rule's alert; whoever looks after the alerts hears it.
+    fn handle(&mut self, rule: &AlertKey, what: Handled, now: Moment) {
+        let handling = Box::new(Handling::of(&rule.rule, what));
+        self.news.push(Event { at: now, what: What::Handling(handling) });
     }
 
     /// Does what the operator wants of an endpoint, and tells it before what follows from it.

@@ -5,6 +5,7 @@ mod badge;
 mod connack;
 mod expiry;
 mod finding;
+mod handling;
 mod reason;
 mod standing;
 mod tcp;
@@ -22,11 +23,12 @@ use crate::{
 };
 
 pub use self::{
-    alert::{Alert, Severity},
+    alert::{Alert, AlertKey, Severity},
     badge::Badge,
     connack::Connack,
     expiry::Expiry,
     finding::{Certificate, Failure, Finding, Session, Stage, StageKind},
+    handling::{Handled, Handling, Recovery, RecoveryKind, RecoveryStage},
     reason::{Reason, Remedy},
     standing::{Counts, FleetStanding, Part, Past, Reading, Slice, Slices, Standing, Strip, Window},
     tcp::{Tcp, TcpState},
@@ -91,6 +93,8 @@ pub enum What {
     Order(EndpointKey, Order),
     /// A rule's alert fires, or is over.
     Alert(Box<Alert>),
+    /// Something is done about an alert.
+    Handling(Box<Handling>),
     /// Another second is over, and this is what the wall clock says: until the next one, all times are told by
     /// it. Whoever listens looks at what only time changes.
     Second(DateTime<Utc>),
@@ -117,7 +121,8 @@ impl What {
             What::Messages(messages) => Some(messages.client),
             What::Gate(..) | What::Finding(..) | What::Order(..) | What::Worker { .. } => None,
             What::FleetStanding(_) | What::SamplesLost(_) | What::Notice { .. } | What::Trouble(_) => None,
-            What::Alert(_) | What::Second(_) | What::Recording(_) | What::Fleet(_) => None,
+            What::Alert(_) | What::Handling(_) => None,
+            What::Second(_) | What::Recording(_) | What::Fleet(_) => None,
         }
     }
 

@@ -21,6 +21,7 @@ mod pem;
 mod pem_form;
 mod proxy;
 mod proxy_variables;
+mod recovering;
 mod settings;
 mod size;
 mod tables;

@@ -34,7 +34,7 @@
 //! | `clock` | | |
 //! | `fleet` | `text` | `Instant::now` |
 //! | `event` | `clock`, `fleet`, `text` | `Instant::now` |
-//! | `command` | `fleet` | `Instant::now` |
+//! | `command` | `event`, `fleet`, `text` | `Instant::now` |
 //! | `action` | | `Instant::now` |
 //! | `stdio` | | `Instant::now` |
 //! | `seal` | | |
@@ -63,7 +63,7 @@
 //! | `engine` | `bus`, `clock`, `command`, `credentials`, `endpoint`, `event`, `fleet`, `lifecycle`, `pool`, `text`, `transport`, `wire` | |
 //! | `metrics` | `bus`, `clock`, `event`, `fleet`, `http`, `model`, `telling`, `text` | |
 //! | `words` | `clock`, `event`, `fleet`, `model`, `text` | `Moment::now` |
-//! | `alerts` | `bus`, `clock`, `credentials`, `event`, `fleet`, `http`, `model`, `private`, `program`, `telling`, `text`, `words` | |
+//! | `alerts` | `bus`, `clock`, `command`, `credentials`, `event`, `fleet`, `http`, `model`, `private`, `program`, `telling`, `text`, `words` | |
 //! | `ui` | `action`, `appearance`, `clock`, `event`, `fleet`, `model`, `query`, `text`, `words` | `Moment::now`, `Instant::now`, `&mut Model` |
 //! | `lines` | `clock`, `event`, `fleet`, `model`, `words` | `Moment::now` |
 //! | `hooks` | `bus`, `clock`, `event`, `fleet`, `lines`, `model`, `program`, `query`, `signals`, `stdio`, `telling`, `text` | |

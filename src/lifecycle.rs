@@ -110,9 +110,9 @@ struct Machine {
     /// and when it left.
     left: Moment,
     taken_over: Option<Moment>,
-    /// The endpoint that the broker told it to use, until it goes there.
-    sent_to: Option<EndpointKey>,
-    /// It is where a broker sent it, and stays.
+    /// The endpoint that it is to use next, and why: its broker or its operator sent it there.
+    sent_to: Option<(EndpointKey, Reason)>,
+    /// It is where it was sent, and stays.
     is_redirected: bool,
     /// Its worker, while that takes orders.
     worker: Option<WorkerKey>,
@@ -234,6 +234,19 @@ impl Lifecycle {
         self.leave_worker(client);
         self.try_anew(client, now);
         self.line_up(client, Reason::OperatorReconnect, now);
+    }
+
+    /// The operator wants it elsewhere: at the next of its endpoints that answers, where there is one. It stays there until
+    /// it is told to reconnect.
+    pub fn fail_over(&mut self, client: ClientKey, now: Moment) {
+        let Some(target) = self.alternatives(client, true).next() else { return };
+        if self.state(client) == State::Off {
+            return;
+        }
+        self.leave_worker(client);
+        self.try_anew(client, now);
+        self.machines[client.index()].sent_to = Some((target, Reason::Failover));
+        self.line_up(client, Reason::Failover, now);
     }
 
     /// What was found out before is found out again.

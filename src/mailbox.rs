@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use crate::{
     clock::Moment,
-    event::{Event, Level, What},
+    event::{AlertKey, Event, Level, What},
     fleet::{ClientKey, EndpointKey},
     text::Scrubbed,
 };
@@ -85,7 +85,8 @@ impl Mailbox {
         let mut subscribed: HashMap<ClientKey, Event> = HashMap::new();
         let mut measured: HashMap<ClientKey, Event> = HashMap::new();
         let mut notices: VecDeque<Event> = VecDeque::new();
-        let mut alerts: HashMap<Scrubbed, Event> = HashMap::new();
+        let mut alerts: HashMap<AlertKey, Event> = HashMap::new();
+        let mut handlings: HashMap<_, Event> = HashMap::new();
         let (mut second, mut recording, mut fleet) = (None, None, None);
         for event in self.events.drain(..) {
             match event.what {
@@ -175,14 +176,23 @@ impl Mailbox {
                     notices.push_back(event);
                 }
                 What::Alert(ref alert) => {
-                    alerts.insert(alert.rule.clone(), event); // where a rule stands now
+                    alerts.insert(alert.key(), event); // where a rule stands now
+                }
+                What::Handling(ref handling) => {
+                    handlings.insert(handling.topic(), event);
                 }
                 // Told once to one that comes late; nothing of it comes again.
                 What::Standing(_) | What::FleetStanding(_) => kept.push(event),
             }
         }
         let newest = gates.len() + findings.len() + lates.len() + tcps.len() + connacks.len() + slowest.len();
-        let newest = newest + shortfalls.len() + subscribed.len() + measured.len() + notices.len() + alerts.len();
+        let newest = newest
+            + shortfalls.len()
+            + subscribed.len()
+            + measured.len()
+            + notices.len()
+            + alerts.len()
+            + handlings.len();
         let newest = newest + usize::from(second.is_some()) + usize::from(recording.is_some());
         let newest = newest + usize::from(fleet.is_some());
         self.folded += (before - dropped - kept.len() - newest) as u64;
@@ -193,7 +203,8 @@ impl Mailbox {
             kept.extend(newest.into_values());
         }
         kept.extend(gates.into_values().chain(findings.into_values()));
-        kept.extend(shortfalls.into_values().chain(alerts.into_values()).chain(notices).chain(recording));
+        kept.extend(shortfalls.into_values().chain(alerts.into_values()).chain(handlings.into_values()));
+        kept.extend(notices.into_iter().chain(recording));
         kept.sort_by_key(|e| e.at);
         // What is of that time is before the end of the second.
         let place = second.iter().map(|second: &Event| kept.partition_point(|e| e.at <= second.at)).next();

@@ -1,6 +1,7 @@
 //! Defines what the console knows and what its user looks at, both changed only by events and actions on given time; it reads no clock, does no I/O and knows nothing of drawing.
 
 mod act;
+mod alerts;
 mod answers;
 mod confirm;
 mod connection;
@@ -39,6 +40,7 @@ mod view;
 mod wishes;
 
 pub use act::Effect;
+pub use alerts::{AlertRow, Alerts};
 pub use answers::Answers;
 pub use confirm::{Confirm, Typed, Wish};
 pub use connection::Connection;

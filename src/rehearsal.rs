@@ -1,4 +1,4 @@
-//! Defines how the alerts of a fleet file are tried on a recording: which would have fired, and what would have been sent to whom; nobody is told.
+//! Defines how the alerts of a fleet file are tried on a recording: which would have fired, what would have been sent to whom, and which recovery would have run; nobody is told, and nothing is done.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -21,6 +21,8 @@ struct Tally {
     lasted: Duration,
     since: Option<Moment>,
     messages: u32,
+    /// Steps of its recovery.
+    steps: u32,
 }
 
 /// What the rules of a file would have done, as lines. Clients and endpoints are those of the recording that have the file's names.
@@ -54,22 +56,37 @@ pub fn run(
         if matches!(event.what, What::Alert(_)) {
             continue;
         }
-        let Some(Outcome { alerts, decided }) = book.apply(&event) else { continue };
+        let Some(Outcome { alerts, handlings, due, decided }) = book.apply(&event) else { continue };
         if event.at < begin {
             continue;
         }
-        for alert in alerts {
-            let tally = tallies.entry(alert.rule.to_string()).or_default();
-            match alert.is_firing {
-                true => (tally.fired, tally.since) = (tally.fired + 1, Some(alert.since)),
-                false => tally.lasted += event.at.since(tally.since.take().unwrap_or(alert.since)),
-            }
-            let told = Event { at: event.at, what: What::Alert(Box::new(alert)) };
+        let tell = |what| {
+            let told = Event { at: event.at, what };
             let line = match format {
                 Format::Json => lines::json(&known_fleet, &anchor, &told, false),
                 Format::Text => lines::plain(&known_fleet, &anchor, &told),
             };
-            text.extend(line.map(|line| line + "\n"));
+            line.map(|line| line + "\n").unwrap_or_default()
+        };
+        for alert in alerts {
+            let tally = tallies.entry(alert.rule.to_string()).or_default();
+            match alert.is_firing {
+                true => (tally.fired, tally.since) = (tally.fired + 1, Some(event.at - alert.lasted)),
+                false => tally.lasted += tally.since.take().map_or(alert.lasted, |since| event.at.since(since)),
+            }
+            text += &tell(What::Alert(Box::new(alert)));
+        }
+        handlings.into_iter().for_each(|handling| text += &tell(What::Handling(Box::new(handling))));
+        for (due, _) in due {
+            tallies.entry(due.rule.to_string()).or_default().steps += 1;
+            let (at, would) = (anchor.utc(event.at), due.would());
+            text += &match format {
+                Format::Json => lines::json_would_recover(at, &due.rule, &would) + "\n",
+                Format::Text => {
+                    let stamp = at.format("%Y-%m-%dT%H:%M:%S%.3fZ");
+                    format!("{stamp} recovery of {}: {}\n", due.rule, would.text)
+                }
+            };
         }
         for (to, message) in decided.messages {
             let name = &telling.notifiers[to].name;
@@ -93,13 +110,18 @@ pub fn run(
     }
     if format == Format::Text {
         for rule in &telling.alerts {
-            let Tally { fired, lasted, since, messages } = &tallies[rule.name.as_str()];
+            let Tally { fired, lasted, since, messages, steps } = &tallies[rule.name.as_str()];
             let lasted = *lasted + since.map(|since| end.since(since)).unwrap_or_default();
             let still = if since.is_some() { ", still firing at the end" } else { "" };
+            let would = match steps {
+                0 => String::new(),
+                1 => "; 1 step of recovery".to_owned(),
+                n => format!("; {} steps of recovery", figures::count(*n)),
+            };
             text += &match fired {
                 0 => format!("{}: never fired\n", rule.name),
                 n => format!(
-                    "{}: fired {}, {} in all{still}; told {}\n",
+                    "{}: fired {}, {} in all{still}; told {}{would}\n",
                     rule.name,
                     times(*n),
                     figures::wait(lasted),

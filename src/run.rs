@@ -67,7 +67,10 @@ impl Run {
 
     /// Takes these along, to be finished with the run.
     #[must_use]
-    pub fn with(self, kept: Kept) -> Run {
+    pub fn with(self, mut kept: Kept) -> Run {
+        if let Some(alerts) = &mut kept.alerts {
+            alerts.command(self.commands());
+        }
         Run { kept, ..self }
     }
 

@@ -5,6 +5,7 @@ mod hook;
 mod influx;
 mod matching;
 mod notifying;
+mod recovering;
 
 use std::net::SocketAddr;
 
@@ -13,6 +14,7 @@ pub use hook::{Hook, Mode};
 pub use influx::{Influx, Store};
 pub use matching::Match;
 pub use notifying::{Access, Mail, Notifier, Security, Way, Webhook};
+pub use recovering::{Act, Step};
 
 use crate::text::Scrubbed;
 

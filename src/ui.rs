@@ -1,5 +1,6 @@
 //! Defines the screen: `draw` turns a model into cells and changes nothing; reading keys, pacing frames and the terminal itself are the console's matter.
 
+mod alerts;
 mod choice;
 mod columns;
 mod detail;
@@ -133,7 +134,8 @@ impl<'a> Screen<'a> {
 
     fn draw_parts(&self, buf: &mut Buffer, layout: &Layout) -> Option<Position> {
         header::draw(self, buf, layout);
-        let covers = matches!(self.model.screen(), Mode::Groups | Mode::Map | Mode::Latency | Mode::Events);
+        let covers =
+            matches!(self.model.screen(), Mode::Groups | Mode::Map | Mode::Latency | Mode::Events | Mode::Alerts);
         if !covers {
             table::draw(self, buf, layout);
             log::draw(self, buf, layout);
@@ -152,6 +154,7 @@ impl<'a> Screen<'a> {
             Mode::Map => map::draw(self, buf, layout),
             Mode::Latency => latency::draw(self, buf, layout),
             Mode::Events => events::draw(self, buf, layout),
+            Mode::Alerts => alerts::draw(self, buf, layout),
             _ => {}
         }
         match self.model.mode() {

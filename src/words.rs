@@ -56,7 +56,8 @@ pub fn entry(fleet: &Fleet, entry: &Entry) -> String {
         }
         Subject::Order(endpoint, order) => self::order(fleet, *endpoint, *order),
         Subject::Notice(text) => text.to_string(),
-        Subject::Alert(of) => alert::sentence(fleet, of, entry.at),
+        Subject::Alert(of) => alert::sentence(fleet, of),
+        Subject::Handling(of) => alert::handling(of),
     }
 }
 

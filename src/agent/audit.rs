@@ -9,7 +9,14 @@ use std::{
 use serde::Serialize;
 
 use super::protocol::Who;
-use crate::{clock::Anchor, command::Command, fleet::Fleet, private};
+use crate::{
+    clock::Anchor,
+    command::Command,
+    event::{AlertKey, Recovery},
+    fleet::{ClientKey, EndpointKey, Fleet},
+    private,
+    text::Scrubbed,
+};
 
 /// The file that tells what was done. Lines are appended, and never changed.
 pub(super) struct Audit {
@@ -38,6 +45,9 @@ struct Line<'a> {
     /// The connects a second that were set.
     #[serde(skip_serializing_if = "Option::is_none")]
     rate: Option<u32>,
+    /// The rule whose alert it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    alert: Option<&'a str>,
     /// The first clients, at most ten.
     names: Vec<&'a str>,
     outcome: &'a str,
@@ -69,19 +79,27 @@ impl Audit {
         command: &Command,
         refused: Option<&str>,
     ) -> std::io::Result<()> {
-        let (name, clients, endpoint) = parts(command);
+        let Parts { name, clients, endpoint, rule } = parts(command);
         // A refused one may be about what the fleet has not.
         let endpoint = endpoint.filter(|key| fleet.has_endpoint(*key)).map(|key| fleet.endpoint(key).name.as_str());
         let known = clients.iter().filter(|key| key.index() < fleet.clients.len()).take(10);
         let names: Vec<&str> = known.map(|key| fleet.client(*key).name.as_str()).collect();
         let rate = if let Command::SetRate(_, rate) = command { Some(*rate) } else { None };
-        self.append(who, Done { command: name, clients: clients.len(), endpoint, rate, names, outcome: refused })
+        let alert = rule.map(|rule| rule.rule.as_str());
+        self.append(who, Done { command: name, clients: clients.len(), endpoint, rate, alert, names, outcome: refused })
     }
 
     /// Notes that the fleet file was to be read anew, and took in a fleet that differs in so many clients; `refused`
     /// says why not.
     pub(super) fn write_reload(&mut self, who: &Who, clients: usize, refused: Option<&str>) -> std::io::Result<()> {
         self.append(who, Done { command: "reload", clients, outcome: refused, ..Done::default() })
+    }
+
+    /// Notes a step of the recovery of a rule's alert, which the agent takes by itself.
+    pub(super) fn write_recovery(&mut self, who: &Who, rule: &str, recovery: &Recovery) -> std::io::Result<()> {
+        let outcome = format!("{}: {}", recovery.stage.name(), recovery.text);
+        let (command, clients) = (recovery.kind.name(), recovery.clients as usize);
+        self.append(who, Done { command, clients, alert: Some(rule), outcome: Some(&outcome), ..Done::default() })
     }
 
     /// Notes that somebody else commands.
@@ -100,6 +118,7 @@ impl Audit {
             clients: done.clients,
             endpoint: done.endpoint,
             rate: done.rate,
+            alert: done.alert,
             names: done.names,
             outcome: done.outcome.unwrap_or("done"),
         };
@@ -129,38 +148,55 @@ struct Done<'a> {
     clients: usize,
     endpoint: Option<&'a str>,
     rate: Option<u32>,
+    alert: Option<&'a str>,
     names: Vec<&'a str>,
     outcome: Option<&'a str>,
 }
 
-fn parts(command: &Command) -> (&'static str, &[crate::fleet::ClientKey], Option<crate::fleet::EndpointKey>) {
+/// What a command is about.
+struct Parts<'c> {
+    name: &'static str,
+    clients: &'c [ClientKey],
+    endpoint: Option<EndpointKey>,
+    rule: Option<&'c AlertKey>,
+}
+
+fn parts(command: &Command) -> Parts<'_> {
+    let of = |name| Parts { name, clients: &[], endpoint: None, rule: None };
+    let clients = |name, clients| Parts { clients, ..of(name) };
+    let endpoint = |name, key: &EndpointKey| Parts { endpoint: Some(*key), ..of(name) };
     match command {
-        Command::Connect(clients) => ("connect", clients, None),
-        Command::Reconnect(clients) => ("reconnect", clients, None),
-        Command::Disconnect(clients) => ("disconnect", clients, None),
-        Command::Hold(endpoint) => ("hold", &[], Some(*endpoint)),
-        Command::Release(endpoint) => ("release", &[], Some(*endpoint)),
-        Command::SetRate(endpoint, _) => ("rate", &[], Some(*endpoint)),
-        Command::Stop => ("stop", &[], None),
+        Command::Connect(keys) => clients("connect", keys),
+        Command::Reconnect(keys) => clients("reconnect", keys),
+        Command::Failover(keys) => clients("failover", keys),
+        Command::Disconnect(keys) => clients("disconnect", keys),
+        Command::Hold(key) => endpoint("hold", key),
+        Command::Release(key) => endpoint("release", key),
+        Command::SetRate(key, _) => endpoint("rate", key),
+        Command::Mute { rule, lasting, .. } if lasting.is_zero() => Parts { rule: Some(rule), ..of("unmute") },
+        Command::Mute { rule, .. } => Parts { rule: Some(rule), ..of("mute") },
+        Command::Acknowledge { rule, .. } => Parts { rule: Some(rule), ..of("acknowledge") },
+        Command::Stop => of("stop"),
     }
 }
 
-/// What a command is in a few words, for those who see it done.
-pub(super) fn words(fleet: &Fleet, command: &Command) -> String {
-    let (name, clients, endpoint) = parts(command);
-    match (clients, endpoint, command) {
+/// What a command is in a few words, for those who see it done; `None` where an event tells who did it.
+pub(super) fn words(fleet: &Fleet, command: &Command) -> Option<Scrubbed> {
+    let Parts { name, clients, endpoint, rule } = parts(command);
+    let words = match (clients, endpoint, command) {
+        _ if rule.is_some() => return None,
         (_, Some(key), Command::SetRate(_, to)) => format!("sets the rate of {} to {to}/s", fleet.endpoint(key).name),
         (_, Some(key), _) => format!("{name}s {}", fleet.endpoint(key).name),
         ([one], ..) => format!("{name}s {}", fleet.client(*one).name),
         ([], ..) => "ends the fleet".to_owned(),
         (many, ..) => format!("{name}s {} clients", many.len()),
-    }
+    };
+    Some(Scrubbed::new(&words))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::text::Scrubbed;
 
     fn who() -> Who {
         Who { user: Scrubbed::new("ops"), terminal: Scrubbed::default(), process: 1 }

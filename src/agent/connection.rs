@@ -20,7 +20,6 @@ use crate::{
     clock::Moment,
     command::Command,
     event::{Event, Level, What},
-    fleet::Fleet,
     model::Known,
     recording,
     text::Scrubbed,
@@ -237,34 +236,26 @@ impl Peer {
         self.shared.reload(&self.who).await
     }
 
-    async fn command(&self, command: Command) -> Result<(), String> {
+    async fn command(&self, mut command: Command) -> Result<(), String> {
+        // Who it is, the kernel says.
+        if let Command::Mute { by, .. } | Command::Acknowledge { by, .. } = &mut command {
+            *by = Scrubbed::new(&self.who.to_string());
+        }
         let fleet = self.shared.fleet();
-        let known = is_of(&command, &fleet).then_some(());
-        let known = known.ok_or_else(|| "it is about clients or endpoints that this fleet has not".to_owned());
-        let allowed = known.and_then(|()| self.is_allowed());
+        let allowed = self.shared.knows(&command, &fleet).and_then(|()| self.is_allowed());
         let (of, who, order, refused) = (fleet.clone(), self.who.clone(), command.clone(), allowed.clone().err());
         self.shared.audit(move |audit| audit.write(&of, &who, &order, refused.as_deref())).await;
         allowed?;
         self.shared.keep(&fleet, &command).await;
-        self.shared.notice(Level::Info, &format!("{} {}", self.who, audit::words(&fleet, &command)));
+        if let Some(words) = audit::words(&fleet, &command) {
+            self.shared.notice(Level::Info, &format!("{} {words}", self.who));
+        }
         if command == Command::Stop {
             self.shared.stop.send_replace(Some(format!("{} ended it", self.who)));
         } else {
             let _ = self.shared.commands.send(command).await; // an engine that has ended closes its events
         }
         Ok(())
-    }
-}
-
-/// Whether a command is about clients and endpoints that the fleet has.
-fn is_of(command: &Command, fleet: &Fleet) -> bool {
-    match command {
-        Command::Connect(clients) | Command::Reconnect(clients) | Command::Disconnect(clients) => {
-            clients.iter().all(|client| client.index() < fleet.clients.len()) // be they gone since
-        }
-        Command::Hold(key) | Command::Release(key) => fleet.has_endpoint(*key),
-        Command::SetRate(key, rate) => fleet.has_endpoint(*key) && *rate > 0,
-        Command::Stop => true,
     }
 }
 

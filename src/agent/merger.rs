@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     command::Command,
-    event::{Event, Late, Measured, Messages, Sample, Shortfall, Transition, What},
+    event::{AlertKey, Event, Late, Measured, Messages, Sample, Shortfall, Transition, What},
     fleet::{Agent, Client, ClientKey, Endpoint, EndpointKey, Fleet, Places},
     text::Scrubbed,
 };
@@ -168,6 +168,7 @@ impl Merger {
             What::Finding(key, finding) => What::Finding(endpoint(key), finding),
             What::Order(key, order) => What::Order(endpoint(key), order),
             What::Alert(alert) => What::Alert(Box::new(alert.moved(places))),
+            What::Handling(handling) => What::Handling(Box::new(handling.moved(places))),
             What::Worker { worker, event, detail } => What::Worker { worker: places.worker(worker), event, detail },
             What::Notice { level, text } => What::Notice { level, text: Scrubbed::new(&places.told(&text)) },
             same @ (What::SamplesLost(_) | What::Trouble(_) | What::Second(_) | What::Recording(_)) => same,
@@ -194,13 +195,23 @@ impl Merger {
             let owner = self.endpoints.get(key.index()).filter(|_| self.fleet.has_endpoint(key));
             owner.map(|(agent, own)| (*agent, make(*own))).into_iter().collect()
         };
+        let of_rule = |rule: AlertKey, make: &dyn Fn(AlertKey) -> Command| {
+            let owner = rule.agent.map_or(0, usize::from);
+            let own = AlertKey { agent: None, ..rule };
+            if owner < self.parts.len() { vec![(owner, make(own))] } else { Vec::new() }
+        };
         match command {
             Command::Connect(clients) => each(clients, Command::Connect),
             Command::Reconnect(clients) => each(clients, Command::Reconnect),
+            Command::Failover(clients) => each(clients, Command::Failover),
             Command::Disconnect(clients) => each(clients, Command::Disconnect),
             Command::Hold(key) => of(key, &Command::Hold),
             Command::Release(key) => of(key, &Command::Release),
             Command::SetRate(key, rate) => of(key, &|own| Command::SetRate(own, rate)),
+            Command::Mute { rule, lasting, by } => {
+                of_rule(rule, &|rule| Command::Mute { rule, lasting, by: by.clone() })
+            }
+            Command::Acknowledge { rule, by } => of_rule(rule, &|rule| Command::Acknowledge { rule, by: by.clone() }),
             Command::Stop => (0..self.parts.len()).map(|agent| (agent, Command::Stop)).collect(),
         }
     }

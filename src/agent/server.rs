@@ -28,7 +28,7 @@ use crate::{
     clock::{Anchor, Moment},
     command::Command,
     engine::Reviser,
-    event::{self, Event, Level, What},
+    event::{self, Event, Handled, Handling, Level, What},
     fleet::Fleet,
     model::Known,
     recording::Header,
@@ -43,6 +43,8 @@ pub struct Options {
     pub fleet: Fleet,
     /// Whose members may attach, beside its own user.
     pub group: Option<String>,
+    /// The names of the rules of alerts.
+    pub rules: Vec<Scrubbed>,
     /// Decides the jitter of retries.
     pub seed: u64,
     /// Reads the fleet file anew.
@@ -63,6 +65,7 @@ pub(super) struct Shared {
     /// Held while the fleet file is read and taken in.
     pub(super) reloading: tokio::sync::Mutex<()>,
     pub(super) manager: Manager,
+    rules: Vec<Scrubbed>,
     workers: usize,
     /// Who commands, with the number of its connection.
     pub(super) writer: watch::Sender<Option<(u64, Who)>>,
@@ -89,7 +92,7 @@ where
 {
     use anyhow::Context;
     let (mut signals, mut reloads) = (Signals::listen_but_for_reloads()?, Reloads::listen()?);
-    let Options { fleet, group, seed, reread } = options;
+    let Options { fleet, group, rules, seed, reread } = options;
     let name = fleet.name.to_string();
     let claim = socket::claim(&name, group.as_deref()).await?;
     let state = State::open(&name).context("cannot make the state folder")?;
@@ -101,7 +104,7 @@ where
     let unusable = records::recall(&state, &mut known, begin.moment());
     let bus = Bus::keeping(begin, known);
     let with_kept = keep(&fleet, &bus, state.folder())?;
-    let said = bus.subscribe("agent");
+    let (said, mending) = (bus.subscribe("agent"), bus.subscribe("audit"));
     let orders = wishes.orders(&fleet);
     let run = with_kept(Run::start(fleet.clone(), seed, bus.clone()));
     for order in orders {
@@ -115,6 +118,7 @@ where
         reread,
         reloading: tokio::sync::Mutex::default(),
         manager: Manager::of_environment(),
+        rules,
         bus,
         writer: watch::Sender::new(None),
         kept: Mutex::new(Kept { state, wishes, audit }),
@@ -130,6 +134,7 @@ where
     }
     let keeping = tokio::spawn(records::keep(shared.clone(), records.clone()));
     let beat = tokio::spawn(beat(said, shared.clone()));
+    let auditing = tokio::spawn(audit_recoveries(mending, shared.clone()));
     let by_signal = shared.clone();
     let reloading = tokio::spawn(async move {
         loop {
@@ -160,7 +165,7 @@ where
         words = run.stop() => words,
         _ = signals.next() => None,
     };
-    let _ = timeout(FAREWELL, beat).await;
+    let _ = timeout(FAREWELL, async { tokio::join!(beat, auditing) }).await;
     drop(claim);
     if let Some(words) = words {
         stdio::complain(&format!("mqfleet: {words}"));
@@ -185,6 +190,17 @@ async fn beat(mut events: Subscription, shared: Arc<Shared>) {
         manager.tell(&format!("STATUS={up} of {} up, {} down", totals.all(), totals.down));
     }
     manager.tell("STOPPING=1");
+}
+
+/// Notes what is done by itself about alerts, as what operators do is noted.
+async fn audit_recoveries(mut events: Subscription, shared: Arc<Shared>) {
+    while let Some(events) = events.next().await {
+        for event in events {
+            let What::Handling(handling) = event.what else { continue };
+            let Handling { rule, what: Handled::Recovery(recovery), .. } = *handling else { continue };
+            shared.audit(move |audit| audit.write_recovery(&itself(), &rule, &recovery)).await;
+        }
+    }
 }
 
 async fn accept(listening: &Listening, shared: &Arc<Shared>) -> io::Error {
@@ -250,6 +266,35 @@ impl Shared {
             }
         };
         let _ = tokio::task::spawn_blocking(write).await;
+    }
+
+    /// Whether a command is about clients, endpoints and rules that there are, or why it can do nothing.
+    pub(super) fn knows(&self, command: &Command, fleet: &Fleet) -> Result<(), String> {
+        let is_of = match command {
+            Command::Connect(clients)
+            | Command::Reconnect(clients)
+            | Command::Failover(clients)
+            | Command::Disconnect(clients) => {
+                clients.iter().all(|client| client.index() < fleet.clients.len()) // be they gone since
+            }
+            Command::Hold(key) | Command::Release(key) => fleet.has_endpoint(*key),
+            Command::SetRate(key, rate) => fleet.has_endpoint(*key) && *rate > 0,
+            Command::Mute { rule, .. } | Command::Acknowledge { rule, .. } => {
+                if !self.rules.contains(&rule.rule) {
+                    let names: Vec<&str> = self.rules.iter().map(Scrubbed::as_str).collect();
+                    let there = if names.is_empty() { "no rules".to_owned() } else { names.join(", ") };
+                    return Err(format!("{} has no alert {:?}; it has {there}", fleet.name, rule.rule.as_str()));
+                }
+                let fires = |known: &Known| known.alerts().get(rule).is_some_and(|row| row.firing.is_some());
+                let is_of_any = matches!(command, Command::Mute { .. });
+                if !is_of_any && !self.bus.known(fires).unwrap_or_default() {
+                    return Err(format!("{} does not fire: there is nothing to acknowledge", rule.rule));
+                }
+                true
+            }
+            Command::Stop => true,
+        };
+        is_of.then_some(()).ok_or_else(|| "it is about clients or endpoints that this fleet has not".to_owned())
     }
 
     pub(super) fn notice(&self, level: Level, text: &str) {

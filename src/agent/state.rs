@@ -58,7 +58,8 @@ impl Wishes {
             Command::SetRate(key, rate) => {
                 self.rates.insert(endpoint(*key), *rate);
             }
-            Command::Stop => {}
+            // What recoveries made of endpoints and who is to be told is kept with the alerts.
+            Command::Failover(_) | Command::Mute { .. } | Command::Acknowledge { .. } | Command::Stop => {}
         }
         *self != before
     }

@@ -8,8 +8,11 @@ use std::{
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::message::{Message, Told, fingerprint};
-use crate::{clock::Moment, telling::Notifier, text::Scrubbed};
+use super::{
+    message::{Message, Told, fingerprint},
+    recovery::{Changed, Done, TakenSteps},
+};
+use crate::{clock::Moment, event::Severity, telling::Notifier, text::Scrubbed};
 
 /// What is kept over a restart, so that nobody is told twice, or too often.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -19,15 +22,34 @@ pub struct Memory {
     pub firing: BTreeMap<String, Firing>,
     /// By the notifiers' names.
     pub receivers: BTreeMap<String, Receiver>,
+    /// Until when nobody is told of a rule's alert, and who wants it so.
+    pub muted: BTreeMap<String, (DateTime<Utc>, Scrubbed)>,
+    /// When which step of a recovery was taken last.
+    pub recovery: TakenSteps,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Firing {
     pub since: DateTime<Utc>,
+    #[serde(default)]
+    pub severity: Severity,
     /// The most clients at a time.
     pub most: u32,
     /// When whom was told last, by the notifiers' names.
     pub told: BTreeMap<String, DateTime<Utc>>,
+    /// Who is on it, where somebody is.
+    #[serde(default)]
+    pub acknowledged: Option<Scrubbed>,
+    /// What its recovery did, the oldest first.
+    #[serde(default)]
+    pub done: Vec<Done>,
+    #[serde(default)]
+    pub changed: Vec<Changed>,
+}
+
+impl Firing {
+    /// The most of what a recovery did that one message tells.
+    pub const STEPS: usize = 20;
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -97,7 +119,15 @@ impl Desk {
     /// Rule `rule` fires. Who is told of it already is not told again.
     pub fn fires(&mut self, rule: usize, told: &Told, notify: &[usize], second: Second) {
         let firing = self.memory.firing.entry(told.rule.to_string());
-        let firing = firing.or_insert(Firing { since: told.since, most: told.clients, told: BTreeMap::new() });
+        let firing = firing.or_insert_with(|| Firing {
+            since: told.since,
+            severity: told.severity,
+            most: told.clients,
+            told: BTreeMap::new(),
+            acknowledged: None,
+            done: Vec::new(),
+            changed: Vec::new(),
+        });
         for &to in notify {
             let notifier = &self.notifiers[to];
             if !firing.told.contains_key(notifier.name.as_str()) {
@@ -106,16 +136,25 @@ impl Desk {
         }
     }
 
-    /// Rule `rule` is over.
-    pub fn is_over(&mut self, rule: usize, told: Told, notify: &[usize], second: Second, decided: &mut Decided) {
+    /// A rule's alert is over; `rule` is its place where the file still has it. Whoever was told that it fires is told,
+    /// whether the rule names it still or not, and though it is muted: else it would fire there for ever.
+    pub fn is_over(&mut self, rule: Option<usize>, told: Told, second: Second, decided: &mut Decided) {
         let firing = self.memory.firing.remove(told.rule.as_str());
-        for &to in notify {
-            self.due.remove(&(rule, to));
-            self.left_out.remove(&(rule, to));
+        self.due.retain(|(of, _), _| Some(*of) != rule);
+        self.left_out.retain(|(of, _)| Some(*of) != rule);
+        let was_told = |name: &str| firing.as_ref().is_some_and(|firing| firing.told.contains_key(name));
+        for name in firing.iter().flat_map(|firing| firing.told.keys()) {
+            if !self.notifiers.iter().any(|notifier| notifier.name.as_str() == name) {
+                decided.notices.push(format!(
+                    "{name} was told that {} fires, and cannot be told that it is over: the fleet file has no {name} any more",
+                    told.rule
+                ));
+            }
+        }
+        for to in 0..self.notifiers.len() {
             let name = self.notifiers[to].name.to_string();
             // Of what it was not told it needs not be told that it is over.
-            let was_told = firing.as_ref().is_some_and(|firing| firing.told.contains_key(&name));
-            if was_told && self.notifiers[to].resolved {
+            if was_told(&name) && self.notifiers[to].resolved {
                 self.send(to, told.clone(), false, second, decided);
             } else if let Some(receiver) = self.memory.receivers.get_mut(&name) {
                 receiver.held.retain(|held| !held.is_same(&told));
@@ -125,10 +164,15 @@ impl Desk {
 
     /// Which of these are to be told now that rule `rule` fires, and whether they were told before.
     pub fn is_due(&self, rule: usize, name: &str, notify: &[usize], second: Second) -> Vec<(usize, bool)> {
-        let Some(firing) = self.memory.firing.get(name) else { return Vec::new() };
+        let Some(firing) = self.memory.firing.get(name).filter(|_| !self.memory.muted.contains_key(name)) else {
+            return Vec::new();
+        };
         let is_due = |to: usize| match firing.told.get(self.notifiers[to].name.as_str()) {
             Some(last) => {
-                let repeat = (second.wall - *last).to_std().is_ok_and(|age| age >= self.notifiers[to].repeat);
+                let is_old = |last: DateTime<Utc>| {
+                    (second.wall - last).to_std().is_ok_and(|age| age >= self.notifiers[to].repeat)
+                };
+                let repeat = firing.acknowledged.is_none() && is_old(*last);
                 repeat.then_some((to, true))
             }
             None => self.due.get(&(rule, to)).is_some_and(|due| second.at >= *due).then_some((to, false)),

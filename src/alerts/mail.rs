@@ -13,6 +13,7 @@ use lettre::{
         client::{Tls, TlsParameters},
     },
 };
+use tokio::task::spawn_blocking;
 
 use super::{courier::Failure, message::Message};
 use crate::{
@@ -29,7 +30,10 @@ pub(super) async fn send(mail: &Mail, message: &Message) -> Result<(), Failure> 
     let tls = match mail.security {
         Security::None => Tls::None,
         security => {
-            let parameters = TlsParameters::new(mail.host.clone()).map_err(|error| Failure::new(words(&error)))?;
+            // It reads the system's certificates, from a disk that may hang.
+            let host = mail.host.clone();
+            let parameters = spawn_blocking(move || TlsParameters::new(host).map_err(|error| words(&error))).await;
+            let parameters = parameters.unwrap_or_else(|error| Err(words(&error))).map_err(Failure::away)?;
             if security == Security::Tls { Tls::Wrapper(parameters) } else { Tls::Required(parameters) }
         }
     };
@@ -38,14 +42,18 @@ pub(super) async fn send(mail: &Mail, message: &Message) -> Result<(), Failure> 
         .timeout(Some(LIMIT))
         .tls(tls);
     if let Some((username, password)) = &mail.login {
-        let secret = credentials::current(password, "password").await.map_err(|why| Failure::new(why.as_str()))?;
+        let secret = credentials::current(password, "password").await.map_err(|why| Failure::away(why.as_str()))?;
         server = server.credentials(Credentials::new(username.clone(), secret.expose().to_owned()));
     }
     let sent = server.build().send(letter).await;
     sent.map(|_| ()).map_err(|error| {
         let why = format!("{}:{}: {}", mail.host, mail.port, words(&error));
-        // What a server says of one message it may not say of the next one.
-        if error.is_permanent() { Failure::refused(why) } else { Failure::new(why) }
+        // 530, 534, 535 and 538 are about who asks (RFC 4954 §6). What is said of one message may not hold for the next one.
+        match error.status().filter(|_| error.is_permanent()).map(|code| code.to_string()).as_deref() {
+            Some("530" | "534" | "535" | "538") => Failure::refused(why),
+            Some(_) => Failure::message(why),
+            None => Failure::away(why),
+        }
     })
 }
 
@@ -64,7 +72,7 @@ fn words(error: &dyn std::error::Error) -> String {
 }
 
 fn letter(mail: &Mail, message: &Message) -> Result<lettre::Message, Failure> {
-    let address = |text: &str| text.parse::<Mailbox>().map_err(|error| Failure::refused(format!("{text}: {error}")));
+    let address = |text: &str| text.parse::<Mailbox>().map_err(|error| Failure::message(format!("{text}: {error}")));
     let mut letter = lettre::Message::builder()
         .from(address(&mail.from)?)
         .subject(message.subject())
@@ -76,5 +84,5 @@ fn letter(mail: &Mail, message: &Message) -> Result<lettre::Message, Failure> {
     for to in &mail.to {
         letter = letter.to(address(to)?);
     }
-    letter.body(message.text()).map_err(|error| Failure::refused(words(&error)))
+    letter.body(message.text()).map_err(|error| Failure::message(words(&error)))
 }

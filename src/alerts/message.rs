@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
-    clock::Anchor,
     event::{Alert, Severity},
     fleet::Fleet,
     text::Scrubbed,
@@ -42,27 +41,37 @@ pub struct Told {
     pub of: u32,
     pub names: Vec<Scrubbed>,
     pub cause: Scrubbed,
+    /// What its recovery did, the oldest first: `reconnected 12 clients at 14:02:11 UTC`.
+    #[serde(default)]
+    pub recovery: Vec<Scrubbed>,
 }
 
 impl Told {
-    pub fn of(alert: &Alert, fleet: &Fleet, anchor: &Anchor, at: DateTime<Utc>) -> Told {
+    pub fn of(alert: &Alert, fleet: &Fleet, at: DateTime<Utc>) -> Told {
         Told {
             rule: alert.rule.clone(),
             severity: alert.severity,
             is_firing: alert.is_firing,
-            since: anchor.utc(alert.since),
+            since: at - alert.lasted,
             until: (!alert.is_firing).then_some(at),
             is_untold: false,
             clients: alert.clients,
             of: alert.of,
             names: alert.first.iter().map(|client| fleet.client(*client).name.clone()).collect(),
             cause: alert.cause.clone(),
+            recovery: Vec::new(),
         }
     }
 
     /// Whether both are about the same time of the same rule.
     pub fn is_same(&self, other: &Told) -> bool {
         self.rule == other.rule && self.since == other.since
+    }
+
+    /// What was tried by itself: `recovery: reconnected 12 clients at 14:02:11 UTC; ran ./mend: exit 0 after 3 s at …`.
+    fn recovery_line(&self) -> String {
+        let steps: Vec<&str> = self.recovery.iter().map(Scrubbed::as_str).collect();
+        format!("recovery: {}", steps.join("; "))
     }
 
     fn status(&self) -> &'static str {
@@ -84,7 +93,7 @@ impl Told {
 }
 
 /// A time of day, as a person in any country reads it.
-fn clock(time: DateTime<Utc>) -> String {
+pub(super) fn clock(time: DateTime<Utc>) -> String {
     time.format("%H:%M:%S UTC").to_string()
 }
 
@@ -121,6 +130,9 @@ impl Message {
             }
             if !alert.cause.is_empty() {
                 text += &format!("  {}\n", alert.cause);
+            }
+            if !alert.recovery.is_empty() {
+                text += &format!("  {}\n", alert.recovery_line());
             }
             for name in &alert.names {
                 text += &format!("  - {name}\n");
@@ -186,6 +198,9 @@ impl Message {
             "names": names.join(", "),
             "since": stamp(alert.since),
         });
+        if !alert.recovery.is_empty() {
+            annotations["recovery"] = alert.recovery_line().into();
+        }
         if alert.is_untold {
             annotations["untold"] = "it could not be told while it lasted".into();
         }

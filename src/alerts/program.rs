@@ -1,6 +1,10 @@
-//! Defines how a message is given to a program: the webhook's body on its standard input, for a limited time.
+//! Defines how a program is given a message: the webhook's body on its standard input, for a limited time.
 
-use std::{io, process::Stdio, time::Duration};
+use std::{
+    io,
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
 
 use tokio::{io::AsyncWriteExt, time::timeout};
 
@@ -10,7 +14,7 @@ use crate::{
     text::{Scrubbed, ellipsize},
 };
 
-/// How long it may take.
+/// How long one that is told of an alert may take.
 const LIMIT: Duration = Duration::from_secs(15);
 /// How long is waited for what it said, once it has ended.
 const LAST_WORDS: Duration = Duration::from_millis(200);
@@ -18,32 +22,48 @@ const LAST_WORDS: Duration = Duration::from_millis(200);
 const GRACE: Duration = Duration::from_secs(2);
 
 pub(super) async fn send(program: &Program, receiver: &str, message: &Message) -> Result<(), Failure> {
-    let name = program.name();
     let body = message.webhook(receiver).to_string() + "\n";
+    let variables = [
+        ("MQFLEET_FLEET", message.fleet.to_string()),
+        ("MQFLEET_NOTIFIER", receiver.to_owned()),
+        ("MQFLEET_STATUS", if message.is_firing() { "firing" } else { "resolved" }.to_owned()),
+        ("MQFLEET_ID", message.id.clone()),
+    ];
+    let (status, words) = give(program, variables, body, LIMIT).await.map_err(Failure::away)?;
+    let name = program.name();
+    match status.success() {
+        true => Ok(()),
+        false if words.is_empty() => Err(Failure::away(format!("\"{name}\" failed ({status})"))),
+        false => Err(Failure::away(format!("\"{name}\" failed ({status}): {}", ellipsize(&words, 200)))),
+    }
+}
+
+/// Runs a program that reads `body`, and leaves alone what it leaves behind. Returns how it ended, and the first line
+/// that it said on its standard error.
+///
+/// # Errors
+/// Where it could not be run, or did not end within `limit`, in words: it was ended then, with all that it started.
+pub(super) async fn give<const N: usize>(
+    program: &Program,
+    variables: [(&'static str, String); N],
+    body: String,
+    limit: Duration,
+) -> Result<(ExitStatus, Scrubbed), String> {
+    let name = program.name();
     let mut command = program.command();
-    command
-        .env("MQFLEET_FLEET", message.fleet.as_str())
-        .env("MQFLEET_NOTIFIER", receiver)
-        .env("MQFLEET_STATUS", if message.is_firing() { "firing" } else { "resolved" })
-        .env("MQFLEET_ID", &message.id)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped());
-    let running = Running::start(command);
-    let mut running = running.map_err(|error| Failure::new(format!("cannot start \"{name}\": {error}")))?;
-    match timeout(LIMIT, talk(&mut running, body)).await {
-        Ok(Ok(None)) => Ok(()),
-        Ok(Ok(Some(how))) => Err(Failure::new(format!("\"{name}\" {how}"))),
-        Ok(Err(error)) => Err(Failure::new(format!("\"{name}\" cannot be heard: {error}"))),
+    command.envs(variables).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut running = Running::start(command).map_err(|error| format!("cannot start \"{name}\": {error}"))?;
+    match timeout(limit, talk(&mut running, body)).await {
+        Ok(Ok(ended)) => Ok(ended),
+        Ok(Err(error)) => Err(format!("\"{name}\" cannot be heard: {error}")),
         Err(_) => {
             running.end(GRACE).await;
-            Err(Failure::new(format!("\"{name}\" did not end within {} s", LIMIT.as_secs())))
+            Err(format!("\"{name}\" did not end within {} s", limit.as_secs()))
         }
     }
 }
 
-/// Tells it, and returns how it failed, where it did.
-async fn talk(running: &mut Running, body: String) -> io::Result<Option<String>> {
+async fn talk(running: &mut Running, body: String) -> io::Result<(ExitStatus, Scrubbed)> {
     let (stdin, stderr) = (running.child().stdin.take(), running.child().stderr.take());
     let write = async {
         if let Some(mut stdin) = stdin {
@@ -59,10 +79,5 @@ async fn talk(running: &mut Running, body: String) -> io::Result<Option<String>>
             timeout(LAST_WORDS, heard).await.unwrap_or_else(|_| Ok(Scrubbed::default()))?
         }
     };
-    let status = running.wait().await?;
-    Ok(match status.success() {
-        true => None,
-        false if words.is_empty() => Some(format!("failed ({status})")),
-        false => Some(format!("failed ({status}): {}", ellipsize(&words, 200))),
-    })
+    Ok((running.wait().await?, words))
 }

@@ -9,8 +9,8 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     clock::{Anchor, Moment},
-    event::{Alert, State},
-    fleet::{ClientKey, EndpointKey},
+    event::{Alert, Reason, State},
+    fleet::{Client, ClientKey, EndpointKey},
     model::{Known, Row},
     telling::{Condition, Rule},
     text::Scrubbed,
@@ -24,6 +24,8 @@ pub struct Watch {
     pub phase: Phase,
     /// What the wall clock said when there began to be enough of them.
     pub began: Option<DateTime<Utc>>,
+    /// When this program began, where it fired before.
+    restored: Option<Moment>,
     /// Its clients, by key.
     members: Vec<Member>,
     flaps: HashMap<ClientKey, Flaps>,
@@ -52,6 +54,8 @@ struct Member {
     asked: Option<(EndpointKey, bool)>,
     /// Whether its reasons were the client's when that last did not just try again.
     has_reason: bool,
+    /// Whether it has come to anything since this program began: it is up, or is not.
+    has_settled: bool,
 }
 
 /// When a client lost its connection, as far back as a rule looks.
@@ -69,6 +73,8 @@ pub struct Found {
     pub clients: Vec<ClientKey>,
     /// and all that it looks at.
     pub of: u32,
+    /// Those of whom nothing can be said yet: they are on their way since this program began.
+    pub unsettled: u32,
 }
 
 impl Watch {
@@ -76,7 +82,8 @@ impl Watch {
     const NEWS: Duration = Duration::from_secs(600);
 
     pub fn new(rule: Rule) -> Watch {
-        Watch { rule, phase: Phase::Quiet, began: None, members: Vec::new(), flaps: HashMap::new() }
+        let (members, flaps) = Default::default();
+        Watch { rule, phase: Phase::Quiet, began: None, restored: None, members, flaps }
     }
 
     /// The fleet became another one: who its clients are is asked anew.
@@ -91,10 +98,19 @@ impl Watch {
         }
     }
 
-    /// It fires since before the run: finds the moment of that.
+    /// It fires since before the run: finds the moment of that, as far back as this host is up.
     pub fn restore(&mut self, now: Moment, wall: DateTime<Utc>) {
         if let (Phase::Firing { since, .. }, Some(began)) = (&mut self.phase, self.began) {
             *since = now - (wall - began).to_std().unwrap_or_default();
+            self.restored = Some(now);
+        }
+    }
+
+    /// Since when it fires, unless it is about to be over.
+    pub fn fires_since(&self) -> Option<Moment> {
+        match self.phase {
+            Phase::Firing { since, calm: None, .. } => Some(since + self.rule.lasting),
+            _ => None,
         }
     }
 
@@ -104,7 +120,8 @@ impl Watch {
         let found = self.find(known, now, wall);
         let count = found.clients.len() as u32;
         let is_enough = count >= self.rule.at_least.of(found.of);
-        let is_few = count < self.rule.below.of(found.of);
+        // Whoever is not up yet since the restart may be as it was before.
+        let is_few = count + found.unsettled < self.rule.below.of(found.of) && !self.is_too_early(now);
         self.phase = match self.phase {
             Phase::Quiet | Phase::Pending { .. } if !is_enough => Phase::Quiet,
             Phase::Quiet => {
@@ -144,19 +161,28 @@ impl Watch {
         self.alert(known, &found, now, wall)
     }
 
+    /// Whether losses before the restart may still count, of which it does not know.
+    fn is_too_early(&self, now: Moment) -> bool {
+        match (&self.rule.condition, self.restored) {
+            (Condition::Flaps { within, .. }, Some(begin)) => now.since(begin) < *within,
+            _ => false,
+        }
+    }
+
     fn alert(&self, known: &Known, found: &Found, now: Moment, wall: DateTime<Utc>) -> Alert {
         let count = found.clients.len() as u32;
-        let (since, most) = match self.phase {
-            Phase::Quiet => (now, count),
-            Phase::Pending { since } => (since, count),
-            Phase::Firing { since, most, calm: None } => (since, if count > 0 { count } else { most }),
-            Phase::Firing { since, most, calm: Some(_) } => (since, most),
+        let most = match self.phase {
+            Phase::Quiet | Phase::Pending { .. } => count,
+            Phase::Firing { calm: None, most, .. } if count == 0 => most,
+            Phase::Firing { calm: None, .. } => count,
+            Phase::Firing { calm: Some(_), most, .. } => most,
         };
         Alert {
+            agent: None,
             rule: self.rule.name.clone(),
             severity: self.rule.severity,
             is_firing: true,
-            since,
+            lasted: self.began.and_then(|began| (wall - began).to_std().ok()).unwrap_or_default(),
             clients: most,
             of: found.of,
             first: found.clients.iter().take(Alert::FIRST).copied().collect(),
@@ -193,7 +219,7 @@ impl Watch {
         }
     }
 
-    fn find(&mut self, known: &Known, now: Moment, wall: DateTime<Utc>) -> Found {
+    pub fn find(&mut self, known: &Known, now: Moment, wall: DateTime<Utc>) -> Found {
         let fleet = known.fleet();
         let mut found = Found::default();
         self.members.resize(fleet.clients.len(), Member::default());
@@ -208,6 +234,8 @@ impl Watch {
                 continue;
             }
             found.of += 1;
+            member.has_settled |= has_settled(row, fleet.client(key));
+            found.unsettled += u32::from(!member.has_settled);
             let is_so = match &self.rule.condition {
                 Condition::State(states) => is_in(row, states),
                 Condition::Slow => row.is_slow(),
@@ -232,6 +260,7 @@ impl Watch {
                 }
             };
             if is_so {
+                found.unsettled -= u32::from(!member.has_settled);
                 found.clients.push(key);
             }
         }
@@ -255,6 +284,16 @@ impl Flaps {
 fn is_in(row: &Row, states: &[State]) -> bool {
     let was_there = || is_trying(row) && states.iter().any(|state| matches!(state, State::Backoff | State::Failed));
     states.contains(&row.state) || was_there()
+}
+
+/// Whether it is known how a client does: its first try has come to something, or it is not to try.
+fn has_settled(row: &Row, client: &Client) -> bool {
+    match row.state {
+        State::Up | State::Backoff | State::Failed => true,
+        State::Off => row.reason != Reason::NotStarted || !client.settings.start_connected,
+        State::Held => !matches!(row.reason, Reason::NotStarted | Reason::Start | Reason::EndpointUnknown),
+        State::Queued | State::Connecting => false,
+    }
 }
 
 /// Whether a client should be up, and is at a step of its way back.

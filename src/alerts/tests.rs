@@ -10,7 +10,10 @@ use std::{
 use chrono::DateTime;
 use proptest::prelude::*;
 
-use super::*;
+mod keeping;
+mod recovery;
+
+use super::{recovery as steps, *};
 use crate::{
     event::{Reason, State, Transition},
     fleet::{Client, ClientKey, Endpoint, EndpointKey},
@@ -48,6 +51,7 @@ fn rule(at_least: u32, lasting: u64, calm: u64) -> Rule {
         calm: Duration::from_secs(calm),
         severity: Severity::Critical,
         notify: vec![0],
+        recover: Vec::new(),
     }
 }
 
@@ -63,6 +67,10 @@ struct Run {
     alerts: Vec<(u64, crate::event::Alert)>,
     messages: Vec<(u64, usize, Message)>,
     notices: Vec<String>,
+    handlings: Vec<(u64, crate::event::Handling)>,
+    due: Vec<(u64, Due)>,
+    /// What programs of recoveries were given.
+    given: Vec<(u64, usize, Message)>,
 }
 
 impl Run {
@@ -77,8 +85,9 @@ impl Run {
     fn of(fleet: Arc<Fleet>, telling: &Telling, memory: Memory, second: u64) -> Run {
         let clients = fleet.clients.len() as u32;
         let book = Book::new(fleet, telling, memory, Moment(second * 1_000_000));
-        let (alerts, messages, notices) = Default::default();
-        let mut run = Run { book, second, states: BTreeMap::new(), alerts, messages, notices };
+        let (alerts, messages, notices, handlings, due, given) = Default::default();
+        let states = BTreeMap::new();
+        let mut run = Run { book, second, states, alerts, messages, notices, handlings, due, given };
         (0..clients).for_each(|client| run.step(client, State::Up));
         run
     }
@@ -107,7 +116,13 @@ impl Run {
             self.second += 1;
             let wall = DateTime::from_timestamp(1_800_000_000 + self.second as i64, 0).expect("a time");
             let event = Event { at: Moment(self.second * 1_000_000), what: What::Second(wall) };
-            let Outcome { alerts, decided } = self.book.apply(&event).expect("a second comes to something");
+            let outcome = self.book.apply(&event).expect("a second comes to something");
+            let Outcome { alerts, handlings, due, decided } = outcome;
+            self.handlings.extend(handlings.into_iter().map(|handling| (self.second, handling)));
+            for (due, message) in due {
+                self.given.extend(message.map(|message| (self.second, 0, message)));
+                self.due.push((self.second, due));
+            }
             self.alerts.extend(alerts.into_iter().map(|alert| (self.second, alert)));
             self.messages.extend(decided.messages.into_iter().map(|(to, message)| (self.second, to, message)));
             self.notices.extend(decided.notices);
@@ -141,7 +156,8 @@ fn it_fires_when_enough_are_down_for_long_enough_and_is_told_with_all_that_came_
     run.step(0, State::Connecting);
     run.pass(6);
     let [(141, alert)] = run.alerts.as_slice() else { panic!("{:?}", run.alerts) };
-    assert_eq!((alert.clients, alert.of, alert.is_firing, alert.since), (3, CLIENTS, true, Moment(111_000_000)));
+    let lasted = Duration::from_secs(30);
+    assert_eq!((alert.clients, alert.of, alert.is_firing, alert.lasted), (3, CLIENTS, true, lasted));
     (3..30).for_each(|client| run.step(client, State::Backoff));
     run.pass(20);
     let [(151, 0, message)] = run.messages.as_slice() else { panic!("{:?}", run.messages) };
@@ -210,7 +226,7 @@ fn what_lasts_is_repeated_and_a_restart_repeats_nothing() {
     again.step(1, State::Backoff);
     again.pass(600);
     assert_eq!((again.told(), again.alerts.len()), (Vec::new(), 1), "told twice");
-    assert_eq!(again.alerts[0].1.since, Moment(1_000_000));
+    assert_eq!(again.alerts[0].1.lasted, Duration::from_secs(18_100));
     // Or it is over.
     let mut over = Run::at(&telling, memory(), run.second + 100);
     over.pass(600);

@@ -14,18 +14,20 @@ pub(super) async fn send(webhook: &Webhook, receiver: &str, message: &Message) -
 /// Posts JSON to a receiver, at an address of it.
 pub(super) async fn post(receiver: &Webhook, url: crate::fleet::Secret, body: String) -> Result<(), Failure> {
     let authorization = http::authorization(&receiver.access, "Bearer").await;
-    let authorization = authorization.map_err(|why| Failure::new(why.as_str()))?;
+    let authorization = authorization.map_err(|why| Failure::away(why.as_str()))?;
     let (content_type, body) = ("application/json", body.into_bytes());
     let posted = http::post(Post { url, authorization, content_type, is_gzip: false, body }).await;
-    let judged = posted.map_err(Failure::new).and_then(|answer| judge(&answer));
+    let judged = posted.map_err(Failure::away).and_then(|answer| judge(&answer));
     judged.map_err(|failure| Failure { why: format!("{}: {}", receiver.shown, failure.why), ..failure })
 }
 
-/// What an answer means: of 400, 413 and 422 the message itself is the reason (RFC 9110 §15.5).
+/// What an answer means: of 400, 413 and 422 the message itself is the reason; 408, 425 and 429 are about the moment, and
+/// all others below 500 about how it is asked (RFC 9110 §15.5, RFC 6585 §4, RFC 8470 §5.2).
 fn judge(answer: &Answer) -> Result<(), Failure> {
-    match (answer.status, answer.refusal()) {
-        (_, None) => Ok(()),
-        (status @ (400 | 413 | 422), _) => Err(Failure::refused(format!("it answers {status} to this message"))),
-        (_, Some(why)) => Err(Failure::new(why)),
-    }
+    let Some(why) = answer.refusal() else { return Ok(()) };
+    Err(match answer.status {
+        400 | 413 | 422 => Failure::message(format!("{why} to this message")),
+        408 | 425 | 429 | 500.. => Failure::away(why),
+        _ => Failure::refused(why),
+    })
 }

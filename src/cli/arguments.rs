@@ -365,6 +365,19 @@ pub(super) enum CtlOrder {
         #[arg(value_parser = clap::value_parser!(u32).range(1..))]
         per_second: u32,
     },
+    /// Tell nobody of a rule's alert for a while; its recovery goes on
+    Mute {
+        /// The rule's name
+        rule: String,
+        /// For how long
+        #[arg(long = "for", value_name = "TIME", default_value = "1h", value_parser = muting)]
+        lasting: Duration,
+    },
+    /// Tell of it again
+    Unmute { rule: String },
+    /// Say that somebody is on a rule's alert: nobody is told of it once more while it lasts
+    #[command(visible_alias = "ack")]
+    Acknowledge { rule: String },
     /// End the fleet
     Stop,
 }
@@ -413,6 +426,17 @@ pub(super) struct Dress {
     /// Use ASCII characters only
     #[arg(long)]
     pub ascii: bool,
+}
+
+/// Reads for how long a rule is muted.
+fn muting(text: &str) -> Result<Duration, String> {
+    const LONGEST: Duration = Duration::from_secs(365 * 86_400);
+    let lasting = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    match lasting {
+        Duration::ZERO => Err("for no time is not at all: unmute it".to_owned()),
+        lasting if lasting > LONGEST => Err("that is more than a year: take the rule out of the fleet file".to_owned()),
+        lasting => Ok(lasting),
+    }
 }
 
 /// Reads a query; where it is none, its place is shown below it.

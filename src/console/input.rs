@@ -68,15 +68,20 @@ fn handle_key(model: &mut Model, keymap: &Keymap, scope: Scope, key: &KeyEvent, 
             _ => model.act(Action::Back, now),
         },
         Mode::Detail if action == Some(Action::Detail) => model.act(Action::Back, now),
-        Mode::Table | Mode::Detail | Mode::Groups | Mode::Map | Mode::Latency | Mode::Events | Mode::Endpoints => {
-            match action {
-                Some(action) => model.act(action, now),
-                None => {
-                    refuse(model, keymap, scope, key, now);
-                    Effect::Nothing
-                }
+        Mode::Table
+        | Mode::Detail
+        | Mode::Groups
+        | Mode::Map
+        | Mode::Latency
+        | Mode::Events
+        | Mode::Alerts
+        | Mode::Endpoints => match action {
+            Some(action) => model.act(action, now),
+            None => {
+                refuse(model, keymap, scope, key, now);
+                Effect::Nothing
             }
-        }
+        },
     }
 }
 

@@ -1,23 +1,28 @@
 //! Defines what is told when an alert begins to fire and when it is over; what makes it fire is the `alerts` module's matter.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    clock::Moment,
-    fleet::{ClientKey, Places},
+    fleet::{Agent, ClientKey, Places},
     text::Scrubbed,
 };
 
 /// What a rule about clients says of them now.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Alert {
+    /// Whose it is, where there are several agents.
+    #[serde(skip)]
+    pub agent: Option<Agent>,
     /// The rule's name.
     pub rule: Scrubbed,
     pub severity: Severity,
     /// Whether it fires; else it is over.
     pub is_firing: bool,
-    /// Since when there are so many that the rule is about.
-    pub since: Moment,
+    /// For how long there had been so many that the rule is about, to the millisecond and by the wall clock: it may have
+    /// begun before this host was up.
+    pub lasted: Duration,
     /// How many there are; of an alert that is over, how many there were at most.
     pub clients: u32,
     /// How many the rule looks at.
@@ -39,15 +44,47 @@ impl Alert {
 
     /// It where several agents may have a rule of the same name.
     pub fn moved(self, places: &Places) -> Alert {
-        let rule = Scrubbed::new(&places.told(&self.rule));
         let first = self.first.into_iter().map(|client| places.client(client)).collect();
-        Alert { rule, since: self.since.moved(places.later), first, ..self }
+        Alert { agent: places.agent.clone(), first, ..self }
+    }
+
+    pub fn key(&self) -> AlertKey {
+        AlertKey::of(self.agent.as_ref(), &self.rule)
+    }
+
+    /// The rule's name, with its agent's where there are several.
+    pub fn name(&self) -> String {
+        name(self.agent.as_ref(), &self.rule)
     }
 
     /// The stable name of where it stands, as scripts and receivers read it.
     pub fn status(&self) -> &'static str {
         if self.is_firing { "firing" } else { "resolved" }
     }
+}
+
+/// Which rule is meant.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct AlertKey {
+    /// The number of its agent, where there are several.
+    pub agent: Option<u16>,
+    pub rule: Scrubbed,
+}
+
+impl AlertKey {
+    pub fn of(agent: Option<&Agent>, rule: &Scrubbed) -> AlertKey {
+        AlertKey { agent: agent.map(|agent| agent.number), rule: rule.clone() }
+    }
+
+    /// Whether it is a rule of that agent, or of the only one.
+    pub fn is_of(&self, places: &Places) -> bool {
+        self.agent == places.agent.as_ref().map(|agent| agent.number)
+    }
+}
+
+/// A rule's name, with its agent's where there are several.
+pub(super) fn name(agent: Option<&Agent>, rule: &Scrubbed) -> String {
+    agent.map_or_else(|| rule.to_string(), |agent| format!("{}: {rule}", agent.name))
 }
 
 /// How grave an alert is.

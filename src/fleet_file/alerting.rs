@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::{
-    format,
+    Surroundings, format,
     notifying::Notifiers,
+    recovering,
     telling::{Known, needed, one_or_more, read_match, words},
 };
 use crate::{
@@ -22,7 +23,13 @@ const COUNT_MAX: u64 = 1_000_001;
 /// The ways to say of whom a rule is; it has one of them.
 const CONDITIONS: [&str; 6] = ["state", "slow", "late", "certificate_ends", "reason", "flaps"];
 
-pub(super) fn read(root: &Table<'_>, fleet: &Fleet, notifiers: &Notifiers, report: &mut Report<'_>) -> Vec<Rule> {
+pub(super) fn read(
+    root: &Table<'_>,
+    fleet: &Fleet,
+    notifiers: &Notifiers,
+    report: &mut Report<'_>,
+    around: &Surroundings<'_>,
+) -> Vec<Rule> {
     let Some(value) = root.get("alert") else { return Vec::new() };
     if value.is_table() {
         let span = root.key_span("alert").unwrap_or(value.span);
@@ -32,7 +39,7 @@ pub(super) fn read(root: &Table<'_>, fleet: &Fleet, notifiers: &Notifiers, repor
     let mut rules: Vec<Rule> = Vec::new();
     for value in value.list(report, "[[alert]]").unwrap_or_default() {
         let Some(table) = value.table(report, "[[alert]]", "[[alert]]") else { continue };
-        let Some(rule) = read_rule(&table, fleet, notifiers, report) else { continue };
+        let Some(rule) = read_rule(&table, fleet, notifiers, report, around) else { continue };
         if rules.iter().any(|other| other.name == rule.name) {
             let span = table.get("name").map_or(table.span.clone(), |name| name.span);
             let title = format!("two alerts have the name {}", quoted(&rule.name));
@@ -43,7 +50,13 @@ pub(super) fn read(root: &Table<'_>, fleet: &Fleet, notifiers: &Notifiers, repor
     rules
 }
 
-fn read_rule(table: &Table<'_>, fleet: &Fleet, notifiers: &Notifiers, report: &mut Report<'_>) -> Option<Rule> {
+fn read_rule(
+    table: &Table<'_>,
+    fleet: &Fleet,
+    notifiers: &Notifiers,
+    report: &mut Report<'_>,
+    around: &Surroundings<'_>,
+) -> Option<Rule> {
     table.check(format::ALERT, report);
     let name = match table.get("name") {
         Some(value) => {
@@ -75,16 +88,8 @@ fn read_rule(table: &Table<'_>, fleet: &Fleet, notifiers: &Notifiers, report: &m
         calm = clear.get("for").and_then(|v| v.duration(report, Duration::ZERO, DAY)).unwrap_or(calm);
         if let Some(value) = clear.get("below") {
             below = self::at_least(&value, report).unwrap_or(below);
-            let is_above = match (below, at_least) {
-                (AtLeast::Count(below), AtLeast::Count(at_least)) => below > at_least,
-                (AtLeast::Share(below), AtLeast::Share(at_least)) => below > at_least,
-                _ => false,
-            };
-            if is_above {
-                report.error(
-                    Draft::at(value.span, "`below` is above `at_least`: it would fire and be over at once")
-                        .help("make it the same or lower"),
-                );
+            if let Some(title) = is_above(below, at_least, matching.as_ref(), fleet) {
+                report.error(Draft::at(value.span, title).help("make it the same or lower"));
             }
         }
     }
@@ -93,6 +98,9 @@ fn read_rule(table: &Table<'_>, fleet: &Fleet, notifiers: &Notifiers, report: &m
         value.word(report, &words)
     });
     let notify = table.get("notify").map(|value| read_notify(&value, notifiers, report)).unwrap_or_default();
+    let recover = table
+        .get("recover")
+        .map(|value| recovering::read(&value, condition.as_ref(), matching.as_ref(), fleet, report, around));
     Some(Rule {
         name: name?,
         matching: matching?,
@@ -103,7 +111,26 @@ fn read_rule(table: &Table<'_>, fleet: &Fleet, notifiers: &Notifiers, report: &m
         calm,
         severity: severity.unwrap_or_default(),
         notify,
+        recover: recover.unwrap_or_default(),
     })
+}
+
+/// Whether a rule would be over with more clients than it fires from, in words where it would. A count and a share are
+/// compared for the clients that the rule looks at.
+fn is_above(below: AtLeast, at_least: AtLeast, matching: Option<&Match>, fleet: &Fleet) -> Option<String> {
+    let over = "it would fire and be over at once";
+    let is_above = match (below, at_least) {
+        (AtLeast::Count(below), AtLeast::Count(at_least)) => below > at_least,
+        (AtLeast::Share(below), AtLeast::Share(at_least)) => below > at_least,
+        _ => {
+            let is_meant = |key| matching.is_none_or(|matching| matching.is_for_defined(fleet.client(key), fleet));
+            let all = fleet.keys().filter(|key| is_meant(*key)).count() as u32;
+            let (below, at_least) = (below.of(all), at_least.of(all));
+            let of = format!("of the {all} clients of this rule `below` is {below}, and `at_least` {at_least}: {over}");
+            return (all > 0 && below > at_least).then_some(of);
+        }
+    };
+    is_above.then(|| format!("`below` is above `at_least`: {over}"))
 }
 
 fn read_condition(table: &Table<'_>, report: &mut Report<'_>) -> Option<Condition> {
@@ -241,12 +268,35 @@ mod tests {
             ("name = 'a'\nflaps = { in = '10m' }", "`flaps` has no `more_than`", "8:9"),
             ("name = 'a'\nslow = true\nseverity = 'high'", "`severity` cannot be \"high\"", "9:12"),
             ("name = 'a'\nslow = true\nnotify = 'mail.ops'", "nobody to be told has the name \"mail.ops\"", "9:10"),
-            ("name = 'a'\nslow = true\nrecover = []", "unknown key \"recover\"", "9:1"),
+            ("name = 'a'\nslow = true\nrecover = []", "`recover` is an empty list", "9:11"),
             ("name = 'a'\nslow = true\n[[alert]]\nname = 'a'\nslow = true", "two alerts have the name", "10:8"),
         ] {
             let errors = read(&format!("[[alert]]\n{rule}\n"), Path::new(""), &[]).expect_err(rule);
             let text = errors.to_string();
             assert!(text.contains(says) && text.contains(&format!("fleet.toml:{place}")), "{rule}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_count_and_a_share_are_compared_for_the_clients_that_the_rule_looks_at() {
+        for (at_least, below, says) in [
+            ("3", "'10%'", Some("of the 40 clients of this rule `below` is 4, and `at_least` 3")),
+            ("4", "'10%'", None),
+            ("'10%'", "5", Some("of the 40 clients of this rule `below` is 5, and `at_least` 4")),
+            ("'10%'", "4", None),
+        ] {
+            let text = format!(
+                "[[client]]\nid = 'y-%i'\ncount = 40\nendpoints = ['a']\n[[alert]]\nname = 'a'\nslow = true\n\
+                 match = 'id:y-*'\nat_least = {at_least}\nclear = {{ below = {below} }}\n"
+            );
+            let read = read(&text, Path::new(""), &[]);
+            match says {
+                None => assert!(read.is_ok(), "{at_least} {below}"),
+                Some(says) => {
+                    let text = read.expect_err("it is over at once").to_string();
+                    assert!(text.contains(says) && text.contains("fleet.toml:14:19"), "{text}");
+                }
+            }
         }
     }
 }

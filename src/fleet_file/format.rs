@@ -19,6 +19,7 @@ const ALERT_KEYS: &[&str] = &[
     "clear",
     "severity",
     "notify",
+    "recover",
 ];
 const HOOK_KEYS: &[&str] = &["name", "from", "to", "match", "run", "mode", "at_most", "timeout", "initial"];
 const FLEET_KEYS: &[&str] = &["name", "env", "worker_size"];
@@ -86,6 +87,8 @@ pub(super) const MATCH: Keys =
     Keys { now: &["endpoint", "label", "id", "state", "reason"], later: &[], elsewhere: &[] };
 pub(super) const ALERT: Keys = Keys { now: ALERT_KEYS, later: &[], elsewhere: &[IN_NOTIFY] };
 pub(super) const CLEAR: Keys = Keys { now: &["below", "for"], later: &[], elsewhere: &[] };
+pub(super) const RECOVER: Keys =
+    Keys { now: &["action", "run", "to", "after", "timeout", "at_most", "every"], later: &[], elsewhere: &[] };
 pub(super) const FLAPS: Keys = Keys { now: &["more_than", "in"], later: &[], elsewhere: &[] };
 /// Who is told, by kind.
 pub(super) const NOTIFY: Keys = Keys { now: &["webhook", "alertmanager", "mail", "exec"], later: &[], elsewhere: &[] };
@@ -176,6 +179,7 @@ pub(super) const REDACTION: Redaction = Redaction {
         ALERT_KEYS,
         CLEAR.now,
         FLAPS.now,
+        RECOVER.now,
         MAIL.now,
         EXEC.now,
         ENDPOINT_KEYS,

@@ -13,7 +13,7 @@ use crate::{
 
 pub(super) fn read(root: &Table<'_>, fleet: &Fleet, report: &mut Report<'_>, around: &Surroundings<'_>) -> Telling {
     let notifiers = notifying::read(root, fleet, report, around);
-    let alerts = alerting::read(root, fleet, &notifiers, report);
+    let alerts = alerting::read(root, fleet, &notifiers, report, around);
     let table = root.get("metrics").and_then(|v| v.table(report, "[metrics]", "[metrics]"));
     let metrics = table.map(|table| read_metrics(&table, fleet, report, around)).unwrap_or_default();
     Telling { metrics, hooks: hooks::read(root, fleet, report, around), alerts, notifiers: notifiers.right }

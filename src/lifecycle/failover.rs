@@ -19,10 +19,10 @@ impl Lifecycle {
     /// says why.
     pub(super) fn choose(&mut self, client: ClientKey, now: Moment) -> Option<Reason> {
         let machine = &mut self.machines[client.index()];
-        if let Some(target) = machine.sent_to.take() {
+        if let Some((target, reason)) = machine.sent_to.take() {
             machine.is_redirected = true;
             self.move_to(client, target, now);
-            return Some(Reason::Redirected);
+            return Some(reason);
         }
         let (here, is_refused) = (machine.endpoint, machine.refusals >= Self::REFUSALS);
         let (target, reason) = if self.accesses[here.index()].health.is_shut() {
@@ -51,7 +51,7 @@ impl Lifecycle {
         };
         let named = machine.endpoints.iter().copied().find(|e| *e != machine.endpoint && is_named(e));
         let target = named.or_else(|| self.alternatives(client, true).next());
-        self.machines[client.index()].sent_to = target;
+        self.machines[client.index()].sent_to = target.map(|target| (target, Reason::Redirected));
         target.is_some()
     }
 
@@ -94,7 +94,7 @@ impl Lifecycle {
     }
 
     /// The client's other endpoints that answer: from its first one, or from the one `after` where it is.
-    fn alternatives(&self, client: ClientKey, after: bool) -> impl Iterator<Item = EndpointKey> {
+    pub(super) fn alternatives(&self, client: ClientKey, after: bool) -> impl Iterator<Item = EndpointKey> {
         let machine = &self.machines[client.index()];
         let list = &machine.endpoints;
         let place = list.iter().position(|e| *e == machine.endpoint).unwrap_or(0);

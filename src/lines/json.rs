@@ -2,10 +2,11 @@
 
 mod answer;
 mod connection;
+mod handling;
 
 use serde::Serialize;
 
-use super::{insight, level_name, stamp};
+use super::{insight, level_name, stamp, utc_millis};
 use crate::{
     clock::{Anchor, Moment},
     event::{Condition, Event, Order, State, Transition, What},
@@ -15,6 +16,7 @@ use crate::{
 
 pub use answer::{Check, Doctor, Plan, Proxy, json_check, json_doctor, json_message, json_notify_test, json_plan};
 pub use connection::{Connack, Outcome, Stages, Subscription, Tls};
+pub use handling::json_would_recover;
 
 use connection::micros;
 
@@ -147,6 +149,10 @@ enum Line<'a> {
         first: Vec<&'a str>,
         cause: &'a str,
     },
+    Told(handling::Told<'a>),
+    Muted(handling::Muted<'a>),
+    Acknowledged(handling::Acknowledged<'a>),
+    Recovery(handling::Step<'a>),
     Order {
         ts: String,
         endpoint: &'a str,
@@ -383,12 +389,13 @@ fn line<'a>(fleet: &'a Fleet, anchor: &Anchor, event: &'a Event) -> Line<'a> {
             alert: &alert.rule,
             severity: alert.severity.name(),
             status: alert.status(),
-            since: stamp(anchor, alert.since),
+            since: utc_millis(anchor.utc(event.at) - alert.lasted),
             clients: alert.clients,
             of: alert.of,
             first: alert.first.iter().map(|client| &*fleet.client(*client).name).map(|name| name as &str).collect(),
             cause: &alert.cause,
         },
+        What::Handling(of) => handling::line(ts, of),
         What::Order(endpoint, order) => Line::Order {
             ts,
             endpoint: &fleet.endpoint(*endpoint).name,

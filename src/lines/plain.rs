@@ -40,7 +40,10 @@ pub fn plain(fleet: &Fleet, anchor: &Anchor, event: &Event) -> Option<String> {
             let _ = write!(line, " trouble: {text}");
         }
         What::Alert(alert) => {
-            let _ = write!(line, " {}", words::alert::sentence(fleet, alert, event.at));
+            let _ = write!(line, " {}", words::alert::sentence(fleet, alert));
+        }
+        What::Handling(handling) => {
+            let _ = write!(line, " {}", words::alert::handling(handling));
         }
         What::Order(endpoint, order) => {
             let _ = write!(line, " {}", words::order(fleet, *endpoint, *order));

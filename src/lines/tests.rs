@@ -150,10 +150,11 @@ fn plain_lines_tell_why_and_what_next() {
 fn an_alert_is_a_line_as_json_and_as_text() {
     let (fleet, anchor) = (fleet(), anchor());
     let alert = Alert {
+        agent: None,
         rule: Scrubbed::new("presses down"),
         severity: Severity::Critical,
         is_firing: true,
-        since: Moment(0),
+        lasted: Duration::from_millis(31_500),
         clients: 1,
         of: 4,
         first: vec![ClientKey(0)],

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     bus::{Delivery, Queue, Receiver},
     clock::Moment,
-    event::{Condition, Severity, State},
+    event::{Alert, Condition, Severity, State},
     fleet::EndpointKey,
     telling::Metrics,
 };
@@ -90,13 +90,17 @@ pub(super) fn fill(
     sheet
 }
 
+fn firing(counts: &Counts) -> impl Iterator<Item = &Alert> {
+    counts.known.alerts().values().filter_map(|row| row.firing.as_ref()).map(|(_, alert)| alert)
+}
+
 fn tell_alerts(sheet: &mut Sheet, counts: &Counts) {
     for severity in Severity::ALL {
-        let firing = counts.known.alerts().filter(|alert| alert.severity == severity).count();
+        let firing = firing(counts).filter(|alert| alert.severity == severity).count();
         sheet.tell(table::ALERTS, Labels::of(&[("severity", severity.name())]), firing as f64);
     }
     for rule in &counts.rules {
-        let is_firing = counts.known.alerts().any(|alert| alert.rule == rule.name);
+        let is_firing = firing(counts).any(|alert| alert.rule == rule.name);
         let labels = || Labels::of(&[("alert", &rule.name), ("severity", rule.severity.name())]);
         sheet.tell(table::FIRING, labels(), f64::from(u8::from(is_firing)));
         sheet.tell(table::FIRED, labels(), rule.fired as f64);

@@ -86,6 +86,11 @@ impl Model {
             Action::Map => self.go(Mode::Map),
             Action::Latency => self.go(Mode::Latency),
             Action::Events => self.go(Mode::Events),
+            Action::Alerts => {
+                let known = self.frozen.as_ref().map_or(&self.live, |frozen| &frozen.known);
+                self.alerts.choose(known.alerts());
+                self.go(Mode::Alerts);
+            }
             Action::Endpoints => self.go(Mode::Endpoints),
             Action::Cause => self.look_for_causes(now),
             Action::Back => self.back(),
@@ -101,6 +106,7 @@ impl Model {
             Action::Reconnect => return self.wish(Wish::Reconnect, now),
             Action::Disconnect => return self.wish(Wish::Disconnect, now),
             Action::Hold | Action::RateUp | Action::RateDown => return self.tend(action, now),
+            Action::Mute | Action::Acknowledge => return self.tend_alert(action, now),
             Action::Undo => return self.undo(now),
             Action::Freeze => self.toggle_freeze(now),
             Action::GoTo => self.open(Mode::GoTo(Input::default())),

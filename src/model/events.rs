@@ -201,7 +201,9 @@ impl query::Subject for EventFacts<'_> {
             Subject::Answers { .. } => Badge::Up,
             Subject::Notice(_) if self.entry.level == Level::Error => Badge::Failed,
             Subject::Alert(alert) if alert.is_firing => Badge::Failed,
-            Subject::Worker { .. } | Subject::Order(..) | Subject::Notice(_) | Subject::Alert(_) => Badge::Off,
+            Subject::Handling(_) if self.entry.level == Level::Error => Badge::Failed,
+            Subject::Worker { .. } | Subject::Order(..) | Subject::Notice(_) => Badge::Off,
+            Subject::Alert(_) | Subject::Handling(_) => Badge::Off,
         }
     }
 
@@ -266,7 +268,8 @@ impl EventFacts<'_> {
             | Subject::Silence { endpoint, .. }
             | Subject::Answers { endpoint, .. }
             | Subject::Order(endpoint, _) => Some(self.fleet.endpoint(*endpoint)),
-            Subject::Worker { .. } | Subject::Shortfall { .. } | Subject::Notice(_) | Subject::Alert(_) => None,
+            Subject::Worker { .. } | Subject::Shortfall { .. } | Subject::Notice(_) => None,
+            Subject::Alert(_) | Subject::Handling(_) => None,
         }
     }
 }

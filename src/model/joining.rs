@@ -37,8 +37,8 @@ impl Known {
             self.endpoints[place.index()] = row.moved(places.later);
         }
         self.forget_alerts(places);
-        let alerts = part.alerts.into_values().map(|(at, alert)| (at.moved(places.later), alert.moved(places)));
-        self.alerts.extend(alerts.map(|(at, alert)| (alert.rule.clone(), (at, alert))));
+        let alerts = part.alerts.into_values().map(|row| row.moved(places));
+        self.alerts.extend(alerts.map(|row| (row.key(), row)));
         self.latencies.add(&part.latencies, places, (&part.groups, &self.groups), begin);
         self.pulse.add(&part.pulse, places.later, begin);
         let deaths = self.log.add(part.log, places, begin);
@@ -66,8 +66,7 @@ impl Known {
 
     /// Whether an agent's alerts still fire is the agent's to say.
     fn forget_alerts(&mut self, places: &Places) {
-        let own = places.told("");
-        self.alerts.retain(|rule, _| !rule.starts_with(&own));
+        self.alerts.retain(|rule, _| !rule.is_of(places));
     }
 
     /// Forgets what an agent's part of this fleet is like: nobody knows any more.

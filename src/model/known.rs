@@ -11,11 +11,12 @@ use serde::{Deserialize, Serialize};
 use crate::{
     clock::Moment,
     event::{
-        Alert, Badge, Condition, Connack, Event, Finding, Gate, Late, Level, Reason, Sample, Shortfall, State, Tcp,
+        AlertKey, Badge, Condition, Connack, Event, Finding, Gate, Late, Level, Reason, Sample, Shortfall, State, Tcp,
         Transition, What, WorkerEvent,
     },
     fleet::{ClientKey, EndpointKey, Fleet, WorkerKey},
     model::{
+        alerts::{self, AlertRow},
         connection::Connection,
         groups::Groups,
         histogram::{Histogram, Latency, corrected},
@@ -56,8 +57,8 @@ pub struct Known {
     /// The subscriptions, of clients that are up, that are less than was asked for.
     pub(super) shortfalls: HashMap<ClientKey, Vec<Shortfall>>,
     pub(super) trouble: Option<Scrubbed>,
-    /// The alerts that fire, by their rules' names, each since when that is told.
-    pub(super) alerts: BTreeMap<Scrubbed, (Moment, Alert)>,
+    /// The rules of which there is anything to tell: they fire, or are muted.
+    pub(super) alerts: BTreeMap<AlertKey, AlertRow>,
     pub(super) recording: Option<bool>,
     pub(super) samples_lost: u64,
     /// Probes that were never answered.
@@ -189,9 +190,9 @@ impl Known {
         self.trouble.as_ref()
     }
 
-    /// The alerts that fire, by their rules' names.
-    pub fn alerts(&self) -> impl ExactSizeIterator<Item = &Alert> {
-        self.alerts.values().map(|(_, alert)| alert)
+    /// The rules that fire, or are muted, by their names.
+    pub fn alerts(&self) -> &BTreeMap<AlertKey, AlertRow> {
+        &self.alerts
     }
 
     /// Whether the run is recorded; `Some(false)` where it was to be, and the disk failed.
@@ -361,12 +362,8 @@ impl Known {
             }
             What::SamplesLost(count) => self.samples_lost = self.samples_lost.saturating_add(u64::from(*count)),
             What::Trouble(text) => self.trouble = Some(text.clone()),
-            What::Alert(alert) if alert.is_firing => {
-                self.alerts.insert(alert.rule.clone(), (event.at, (**alert).clone()));
-            }
-            What::Alert(alert) => {
-                self.alerts.remove(&alert.rule);
-            }
+            What::Alert(alert) => alerts::apply(&mut self.alerts, event.at, alert),
+            What::Handling(handling) => alerts::handle(&mut self.alerts, event.at, handling),
             What::Gate(endpoint, gate) => self.apply_gate(*endpoint, gate),
             What::Finding(endpoint, finding) => {
                 self.endpoints[endpoint.index()].finding = Some((event.at, finding.clone()));

@@ -6,7 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     clock::Moment,
-    event::{Alert, Event, Level, Order, Reason, Severity, Shortfall, State, Transition, What, WorkerEvent},
+    event::{
+        Alert, Event, Handled, Handling, Level, Order, Reason, RecoveryStage, Severity, Shortfall, State, Transition,
+        What, WorkerEvent,
+    },
     fleet::{ClientKey, EndpointKey, Places, WorkerKey},
     text::Scrubbed,
 };
@@ -59,6 +62,8 @@ pub enum Subject {
     Notice(Scrubbed),
     /// A rule's alert fires, or is over.
     Alert(Box<Alert>),
+    /// Something is done about an alert.
+    Handling(Box<Handling>),
     /// The operator's, about an endpoint.
     Order(EndpointKey, Order),
 }
@@ -86,6 +91,7 @@ impl Entry {
             Subject::Notice(text) => Subject::Notice(Scrubbed::new(&places.told(&text))),
             Subject::Order(endpoint, order) => Subject::Order(places.endpoint(endpoint), order),
             Subject::Alert(alert) => Subject::Alert(Box::new(alert.moved(places))),
+            Subject::Handling(handling) => Subject::Handling(Box::new(handling.moved(places))),
         };
         Entry { at: self.at.moved(places.later), level: self.level, subject }
     }
@@ -125,7 +131,7 @@ impl Log {
             Subject::Silence { endpoint: at, .. } | Subject::Answers { endpoint: at, .. } => endpoint(at),
             Subject::Order(at, _) => endpoint(at),
             Subject::Alert(alert) => alert.fits(clients),
-            Subject::Worker { .. } | Subject::Notice(_) => true,
+            Subject::Worker { .. } | Subject::Notice(_) | Subject::Handling(_) => true,
         };
         self.entries.iter().all(is_known)
             && self.history.iter().all(|(_, step)| client(&step.client) && endpoint(&step.endpoint))
@@ -210,6 +216,7 @@ impl Log {
             What::Notice { level, .. } => Some(*level),
             What::Trouble(_) => Some(Level::Info),
             What::Alert(alert) => Some(alert_level(alert)),
+            What::Handling(handling) => Some(handling_level(&handling.what)),
             What::Order(_, Order::Hold) => Some(Level::Warning),
             What::Order(..) => Some(Level::Info),
             What::Shortfall(_) => Some(Level::Warning),
@@ -248,6 +255,7 @@ impl Log {
             What::Order(endpoint, order) => Subject::Order(*endpoint, *order),
             What::Notice { text, .. } | What::Trouble(text) => Subject::Notice(text.clone()),
             What::Alert(alert) => Subject::Alert(alert.clone()),
+            What::Handling(handling) => Subject::Handling(handling.clone()),
             _ => return,
         };
         self.push(Entry { at: event.at, level, subject });
@@ -316,6 +324,17 @@ fn alert_level(alert: &Alert) -> Level {
         (false, _) | (true, Severity::Info) => Level::Info,
         (true, Severity::Warning) => Level::Warning,
         (true, Severity::Critical) => Level::Error,
+    }
+}
+
+fn handling_level(what: &Handled) -> Level {
+    match what {
+        Handled::Recovery(recovery) => match recovery.stage {
+            RecoveryStage::Started | RecoveryStage::Done => Level::Info,
+            RecoveryStage::Waiting => Level::Warning,
+            RecoveryStage::Failed => Level::Error,
+        },
+        Handled::Told { .. } | Handled::Muted { .. } | Handled::Acknowledged { .. } => Level::Info,
     }
 }
 

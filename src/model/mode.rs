@@ -29,6 +29,8 @@ pub enum Mode {
     Map,
     /// What happened.
     Events,
+    /// The alerts that fire or are muted.
+    Alerts,
     /// The endpoints, who is there and how.
     Endpoints,
     /// The column to sort by is chosen.
@@ -59,6 +61,7 @@ impl Mode {
                     | Action::Map
                     | Action::Latency
                     | Action::Events
+                    | Action::Alerts
                     | Action::Endpoints
                     | Action::Cause
                     | Action::Back
@@ -76,15 +79,17 @@ impl Mode {
             || is_motion(action) || matches!(action, Action::NextUnwell | Action::PreviousUnwell | Action::Detail);
         let is_to_group = matches!(action, Action::SortNext | Action::SortPrevious);
         let is_sideways = matches!(action, Action::Left | Action::Right);
+        let is_of_alerts = matches!(action, Action::Mute | Action::Acknowledge);
         let is_to_search = matches!(action, Action::NextMatch | Action::PreviousMatch);
         match self {
             Mode::Latency | Mode::Endpoints => is_for_all(),
             Mode::Groups => is_for_all() || is_to_move() || is_to_group,
             Mode::Map => is_for_all() || is_to_move() || is_to_group || is_sideways,
             Mode::Events => is_for_all() || is_to_move() || is_to_search,
+            Mode::Alerts => is_for_all() || is_motion(action) || action == Action::Detail || is_of_alerts,
             Mode::Detail if action == Action::Sort => false,
             Mode::Help(_) => true,
-            _ => !is_sideways && !is_to_search,
+            _ => !is_sideways && !is_to_search && !is_of_alerts,
         }
     }
 }

@@ -176,6 +176,8 @@ pub enum Origin {
     Cause(Insight),
     /// What happened to all of them within a second.
     Burst(Entry),
+    /// The alert of this name.
+    Alert(String),
     /// A cell of the map.
     Cell,
 }

@@ -1,12 +1,16 @@
 //! Defines what the screens beside the table show, worked out once a second off the frame path, and what keys do there.
 
+use std::time::Duration;
+
 use crate::{
     action::Action,
     clock::Moment,
-    event::Level,
+    command::Command,
+    event::{Alert, Level},
     fleet::ClientKey,
     model::{
-        act::is_motion,
+        act::{Effect, is_motion},
+        alerts::{AlertRow, Alerts},
         events::Events,
         log::Subject,
         map::Map,
@@ -16,6 +20,7 @@ use crate::{
         survey::Survey,
         view::Model,
     },
+    text::Scrubbed,
 };
 
 impl Model {
@@ -36,6 +41,11 @@ impl Model {
 
     pub fn events(&self) -> &Events {
         &self.events
+    }
+
+    /// Where one is among the alerts.
+    pub fn alerts(&self) -> &Alerts {
+        &self.alerts
     }
 
     /// Tells how many columns and lines a screen has for itself.
@@ -108,6 +118,7 @@ impl Model {
             Mode::Groups if is_own => self.act_on_groups(action, now),
             Mode::Map if is_own => self.act_on_map(action, now),
             Mode::Events if is_own => self.act_on_events(action, now),
+            Mode::Alerts if is_own => self.act_on_alerts(action, now),
             _ => return false,
         }
         true
@@ -233,6 +244,72 @@ impl Model {
         }
     }
 
+    fn act_on_alerts(&mut self, action: Action, now: Moment) {
+        let room = (usize::from(self.pane.1).saturating_sub(Alerts::FRAME) / Alerts::LINES).max(1);
+        let page = room.max(2) as isize - 1;
+        let by = match action {
+            Action::Up => -1,
+            Action::Down => 1,
+            Action::PageUp => -page,
+            Action::PageDown => page,
+            Action::Top => isize::MIN,
+            Action::Bottom => isize::MAX,
+            Action::Detail => return self.open_alert(now),
+            _ => return,
+        };
+        let known = self.frozen.as_ref().map_or(&self.live, |frozen| &frozen.known);
+        self.alerts.step(by, known.alerts(), room);
+    }
+
+    /// Shows the clients that the alert under the cursor is about.
+    fn open_alert(&mut self, now: Moment) {
+        let row = self.alerts.cursor(self.shown().alerts()).map(|(_, row)| row.clone());
+        match row.as_ref().and_then(AlertRow::alert) {
+            Some(alert) => self.open_clients_of(alert, Origin::Alert(alert.name()), now),
+            None if row.is_some() => self.say(Level::Info, "this alert does not fire".to_owned(), now),
+            None => self.say(Level::Info, "no alert fires".to_owned(), now),
+        }
+    }
+
+    fn open_clients_of(&mut self, alert: &Alert, origin: Origin, now: Moment) {
+        let mut clients = alert.first.clone();
+        clients.retain(|client| self.fleet().has(*client));
+        let (found, count) = (clients.len() as u32, alert.clients);
+        self.drill(Filter::of(Chosen::new(origin, clients)));
+        if found < count {
+            self.say(Level::Info, format!("the first {found} of its {count} clients"), now);
+        }
+    }
+
+    /// Mutes the alert under the cursor for an hour, or tells of it again; or says that somebody is on it.
+    pub(super) fn tend_alert(&mut self, action: Action, now: Moment) -> Effect {
+        const HOUR: Duration = Duration::from_secs(3_600);
+        if let Some(words) = self.refusal.clone() {
+            self.say(Level::Warning, words, now);
+            return Effect::Nothing;
+        }
+        let known = self.frozen.as_ref().map_or(&self.live, |frozen| &frozen.known);
+        let chosen = self.alerts.chosen(known.alerts());
+        let Some(row) = chosen.and_then(|key| self.live.alerts().get(&key)) else {
+            self.say(Level::Info, "no alert is chosen, or it is over: move to one first".to_owned(), now);
+            return Effect::Nothing;
+        };
+        let (rule, by, name) = (row.key(), Scrubbed::default(), row.name());
+        let (command, said) = match action {
+            Action::Acknowledge if row.firing.is_none() => {
+                self.say(Level::Info, format!("{name} does not fire: there is nothing to acknowledge"), now);
+                return Effect::Nothing;
+            }
+            Action::Acknowledge => (Command::Acknowledge { rule, by }, format!("{name}: acknowledged")),
+            _ if row.muted.is_some() => {
+                (Command::Mute { rule, lasting: Duration::ZERO, by }, format!("{name}: not muted any more"))
+            }
+            _ => (Command::Mute { rule, lasting: HOUR, by }, format!("{name}: muted for an hour")),
+        };
+        self.say(Level::Info, said, now);
+        Effect::Command(command)
+    }
+
     /// Shows the clients of which the event under the cursor tells, or the newest.
     fn open_event(&mut self, now: Moment) {
         let log = self.shown().log();
@@ -254,20 +331,13 @@ impl Model {
             Subject::Alert(alert) if alert.first.is_empty() => {
                 self.say(Level::Info, "this alert is over: its begin tells whom it was about".to_owned(), now);
             }
-            Subject::Alert(alert) => {
-                let mut clients = alert.first.clone();
-                clients.retain(|client| self.fleet().has(*client));
-                let (found, count) = (clients.len() as u32, alert.clients);
-                self.drill(Filter::of(Chosen::new(Origin::Burst(entry), clients)));
-                if found < count {
-                    self.say(Level::Info, format!("the first {found} of its {count} clients"), now);
-                }
-            }
+            Subject::Alert(alert) => self.open_clients_of(alert, Origin::Burst(entry.clone()), now),
             Subject::Shortfall { first, .. } => self.open_client(first.client, now),
             Subject::Silence { endpoint, .. } | Subject::Answers { endpoint, .. } | Subject::Order(endpoint, _) => {
                 let query = PartKey::Endpoint(*endpoint).query(self.fleet());
                 self.drill(Filter::default().and(query));
             }
+            Subject::Handling(_) => self.go(Mode::Alerts),
             Subject::Worker { .. } | Subject::Notice(_) => {
                 self.say(Level::Info, "this event is about no client".to_owned(), now);
             }

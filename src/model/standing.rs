@@ -6,7 +6,7 @@ use crate::{
     clock::Moment,
     event::{Connack, Event, FleetStanding, Late, Shortfall, Standing, State, What},
     fleet::{ClientKey, Fleet},
-    model::{Known, answers::Answers, connection::Connection, groups::Groups, link::Link, record::Record},
+    model::{AlertRow, Known, answers::Answers, connection::Connection, groups::Groups, link::Link, record::Record},
 };
 
 impl Known {
@@ -26,9 +26,8 @@ impl Known {
         });
         let clients = self.fleet.keys().filter(|key| self.row(*key).is_touched());
         let clients = clients.map(move |key| tell(What::Standing(Box::new(self.standing(key)))));
-        // Likewise an alert, when it began to fire.
-        let alerts =
-            self.alerts.values().map(|(at, alert)| Event { at: *at, what: What::Alert(Box::new(alert.clone())) });
+        // Likewise an alert and what is done about it, when that was.
+        let alerts = self.alerts.values().flat_map(AlertRow::events);
         fleet.into_iter().chain(trouble).map(tell).chain(alerts).chain(endpoints).chain(clients)
     }
 
@@ -67,7 +66,7 @@ impl Known {
             && self.shortfalls.keys().all(|client| client.index() < clients)
             && self.latencies.fits(endpoints, groups)
             && self.log().fits(clients, endpoints)
-            && self.alerts().all(|alert| alert.fits(clients))
+            && self.alerts.values().all(|row| row.fits(clients))
             && self.insights().iter().all(|insight| insight.fits(clients, endpoints))
     }
 

@@ -7,6 +7,7 @@ use crate::{
     event::{Event, Level, State, What},
     fleet::{ClientKey, Fleet, Places},
     model::{
+        alerts::Alerts,
         confirm::Wish,
         events::Events,
         filter_line::FilterLine,
@@ -61,6 +62,7 @@ pub struct Model {
     /// What the map shows, while it is open.
     pub(super) map: Option<Map>,
     pub(super) events: Events,
+    pub(super) alerts: Alerts,
     /// The columns and lines that a screen has for itself, as far as the console knows.
     pub(super) pane: (u16, u16),
     /// Whether the question that is asked is on the screen, as far as the console knows.
@@ -128,6 +130,7 @@ impl Model {
             pivot: None,
             map: None,
             events: Events::default(),
+            alerts: Alerts::default(),
             pane: (0, 0),
             is_question_seen: false,
             help_below: 0,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Match;
+use super::{Match, Step};
 use crate::{
     event::{Reason, Severity, State},
     text::Scrubbed,
@@ -26,6 +26,8 @@ pub struct Rule {
     pub severity: Severity,
     /// Who is told, by their places in [`super::Telling::notifiers`].
     pub notify: Vec<usize>,
+    /// What is done by itself while it fires.
+    pub recover: Vec<Step>,
 }
 
 impl Rule {

@@ -27,6 +27,7 @@ pub(super) fn name(screen: &Screen, columns: usize) -> Vec<Span<'static>> {
 pub(super) fn who(screen: &Screen, chosen: &Chosen) -> String {
     match &chosen.origin {
         Origin::Cause(insight) => words::insight::cause(screen.fleet, insight),
+        Origin::Alert(name) => format!("alert {name}"),
         Origin::Burst(entry) => words::entry(screen.fleet, entry),
         Origin::Cell => match chosen.clients() {
             [one] => screen.fleet.full_name(*one).into_owned(),

@@ -113,9 +113,8 @@ fn hints(screen: &Screen, buf: &mut Buffer, line: Rect) {
     let way_back = match mode {
         Mode::Events if !model.events().text().is_empty() => Some("clear filter"),
         Mode::Events if model.events().sought().is_some() => Some("end search"),
-        Mode::Detail | Mode::Groups | Mode::Map | Mode::Latency | Mode::Events | Mode::Endpoints | Mode::Help(_) => {
-            Some("back")
-        }
+        Mode::Detail | Mode::Groups | Mode::Map | Mode::Latency => Some("back"),
+        Mode::Events | Mode::Alerts | Mode::Endpoints | Mode::Help(_) => Some("back"),
         Mode::Table if model.has_way_back() => Some("back"),
         Mode::Table if model.is_filtered() => Some("clear filter"),
         Mode::Table if model.marked().0 > 0 => Some("unmark all"),
@@ -145,6 +144,7 @@ fn hints(screen: &Screen, buf: &mut Buffer, line: Rect) {
             Mode::Map if action == Action::Map => false,
             Mode::Latency if action == Action::Latency => false,
             Mode::Events if action == Action::Events => false,
+            Mode::Alerts if action == Action::Alerts => false,
             mode if !mode.takes(action) => false,
             Mode::Confirm(_) => false, // the box says its own
             _ => true,
@@ -158,7 +158,12 @@ fn hints(screen: &Screen, buf: &mut Buffer, line: Rect) {
             Action::Groups => add(6, &[action], word),
             Action::Map => add(7, &[action], word),
             Action::Events => add(9, &[action], word),
-            Action::Detail if matches!(mode, Mode::Groups | Mode::Map | Mode::Events) => add(0, &[action], "show"),
+            Action::Alerts if model.shown().alerts().is_empty() => {}
+            Action::Alerts => add(2, &[action], word),
+            Action::Mute | Action::Acknowledge => add(1, &[action], word),
+            Action::Detail if matches!(mode, Mode::Groups | Mode::Map | Mode::Events | Mode::Alerts) => {
+                add(0, &[action], "show")
+            }
             Action::Play if is_playing => add(0, &[action], "pause"),
             Action::Play => add(0, &[action], word),
             Action::NextEvent => add(3, &[Action::PreviousEvent, Action::NextEvent], word),

@@ -9,12 +9,12 @@ use ratatui::{
 
 use crate::{
     clock::Moment,
-    event::{Badge, Severity},
+    event::Badge,
     fleet::{Endpoint, Fleet},
-    model::{Known, Totals},
+    model::{AlertRow, Known, Totals},
     text::{Scrubbed, ellipsize},
     ui::{
-        Screen, inset,
+        Screen, alerts, inset,
         layout::Layout,
         paint::{Strip, from, put, span},
         spark,
@@ -77,14 +77,11 @@ fn is_return(totals: &Totals) -> bool {
 }
 
 /// How many alerts fire, where any does.
-pub(super) fn alerts(screen: &Screen, known: &Known) -> Option<Span<'static>> {
-    let gravest = known.alerts().map(|alert| alert.severity).max()?;
-    let style = match gravest {
-        Severity::Critical => screen.theme.failed.add_modifier(Modifier::BOLD),
-        Severity::Warning => screen.theme.failed,
-        Severity::Info => screen.theme.warning,
-    };
-    let count = known.alerts().len();
+pub(super) fn alerting(screen: &Screen, known: &Known) -> Option<Span<'static>> {
+    // Of those that are muted nobody wants to hear now.
+    let firing = || known.alerts().values().filter(|row| row.muted.is_none()).filter_map(AlertRow::alert);
+    let style = alerts::look(screen, firing().map(|alert| alert.severity).max()?);
+    let count = firing().count();
     let words = format!(" {} alert{} ", figures::count(count as u64), if count == 1 { "" } else { "s" });
     Some(span(words, style.add_modifier(Modifier::REVERSED)))
 }
@@ -116,7 +113,7 @@ fn identity(screen: &Screen, buf: &mut Buffer, line: Rect) {
     if let Some(down) = down(screen, known.totals()) {
         strip.left(0, [down]);
     }
-    if let Some(alerts) = alerts(screen, known) {
+    if let Some(alerts) = alerting(screen, known) {
         strip.left(1, [alerts]);
     }
     for badge in Badge::ALL {

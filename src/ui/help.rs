@@ -167,6 +167,7 @@ fn name(mode: &Mode) -> &'static str {
         Mode::Map => "map",
         Mode::Latency => "latency",
         Mode::Events => "events",
+        Mode::Alerts => "alerts",
         Mode::Endpoints => "endpoints",
         _ => "table",
     }

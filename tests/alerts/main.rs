@@ -1,6 +1,8 @@
 //! Alerts of real fleets, told to real receivers: by webhook, by mail and by programs, over outages, deaths and silence.
 
 mod alertmanager;
+mod handling;
+mod mending;
 mod receivers;
 
 use std::{

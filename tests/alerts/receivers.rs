@@ -28,6 +28,7 @@ pub struct Posted {
 pub struct Receiver {
     pub port: u16,
     status: Arc<AtomicU16>,
+    asked: Arc<AtomicU16>,
     posted: Arc<Mutex<Vec<Posted>>>,
 }
 
@@ -40,10 +41,12 @@ impl Receiver {
         let port = listener.local_addr().expect("an address").port();
         let status = Arc::new(AtomicU16::new(200));
         let posted: Arc<Mutex<Vec<Posted>>> = Arc::default();
-        let (answer, keep) = (status.clone(), posted.clone());
+        let asked: Arc<AtomicU16> = Arc::default();
+        let (answer, keep, count) = (status.clone(), posted.clone(), asked.clone());
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (answer, keep) = (answer.clone(), keep.clone());
+                count.fetch_add(1, Ordering::Relaxed);
                 std::thread::spawn(move || {
                     let Some(posted) = read(&stream) else { return };
                     let status = answer.load(Ordering::Relaxed);
@@ -54,12 +57,17 @@ impl Receiver {
                 });
             }
         });
-        Receiver { port, status, posted }
+        Receiver { port, status, asked, posted }
     }
 
     /// From now on it answers so; what it does not answer with 200 it has not taken.
     pub fn answer(&self, status: u16) {
         self.status.store(status, Ordering::Relaxed);
+    }
+
+    /// How often it was asked, whatever it answered.
+    pub fn asked(&self) -> u16 {
+        self.asked.load(Ordering::Relaxed)
     }
 
     pub fn posted(&self) -> Vec<Posted> {

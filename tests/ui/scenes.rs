@@ -11,8 +11,9 @@ use mqfleet::{
     appearance::{Glyphs, Keymap, Theme},
     clock::{Anchor, Moment},
     event::{
-        Cause, Certificate, Condition, Connack, Event, Failure, Finding, Gate, Late, Level, Messages, Reason, Sample,
-        Session, Shortfall, Stage as Leg, StageKind, State, Tcp, TcpState, Transition, What, WorkerEvent,
+        Alert, Cause, Certificate, Condition, Connack, Event, Failure, Finding, Gate, Handled, Handling, Late, Level,
+        Messages, Reason, Recovery, RecoveryKind, RecoveryStage, Sample, Session, Severity, Shortfall, Stage as Leg,
+        StageKind, State, Tcp, TcpState, Transition, What, WorkerEvent,
     },
     fleet::{
         Agent, Client, ClientKey, Conversation, Endpoint, EndpointKey, Fleet, Identity, Password, Places, Probe,
@@ -934,5 +935,42 @@ pub fn cause() -> Stage {
 pub fn cause_shown() -> Stage {
     let mut s = cause();
     s.model.accept();
+    s
+}
+
+/// One fires and its recovery is at work, one is acknowledged, and one is muted.
+pub fn alerts() -> Stage {
+    let mut s = trouble();
+    let text = Scrubbed::new;
+    let fires = |rule: &str, severity, seconds: u64, (clients, of)| Alert {
+        agent: None,
+        rule: text(rule),
+        severity,
+        is_firing: true,
+        lasted: Duration::from_secs(seconds),
+        clients,
+        of,
+        first: vec![ClientKey(3), ClientKey(4)],
+        cause: Scrubbed::default(),
+    };
+    s.tell(ago(240.0), What::Alert(Box::new(fires("presses of hall 3 are down", Severity::Critical, 30, (12, 600)))));
+    s.tell(ago(9_000.0), What::Alert(Box::new(fires("certificates end", Severity::Info, 30, (90, 90)))));
+    let mut handle = |at, rule: &str, what| {
+        s.tell(at, What::Handling(Box::new(Handling::of(&text(rule), what))));
+    };
+    let told = |notifier: &str| Handled::Told { notifier: text(notifier), is_firing: true };
+    let recovery = |step, kind, stage, words: &str| {
+        Handled::Recovery(Recovery { step, kind, stage, clients: 12, text: text(words) })
+    };
+    let presses = "presses of hall 3 are down";
+    handle(ago(229.0), presses, told("mail.ops"));
+    handle(ago(229.0), presses, told("webhook.center"));
+    handle(ago(180.0), presses, recovery(0, RecoveryKind::Reconnect, RecoveryStage::Done, "reconnected 12 clients"));
+    handle(ago(60.0), presses, recovery(1, RecoveryKind::Run, RecoveryStage::Started, "runs /usr/local/bin/mend"));
+    handle(ago(8_000.0), "certificates end", Handled::Acknowledged { by: text("ops (pts/3)") });
+    let until = Some(anchor().utc(NOW) + Duration::from_secs(1_800));
+    handle(ago(1_800.0), "yard is slow", Handled::Muted { until, by: text("ops (pts/3)") });
+    let mut s = s.arrange();
+    s.act(Action::Alerts);
     s
 }

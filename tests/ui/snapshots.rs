@@ -115,6 +115,7 @@ scenes!(
     map,
     map_dense,
     events,
+    alerts,
     sort,
     cause
 );

@@ -298,3 +298,29 @@ fn a_redirect_is_followed_only_where_allowed_and_only_along_the_list() {
         assert_ne!(l.state(c), State::Queued, "who was sent stays");
     }
 }
+
+#[test]
+fn who_is_told_to_fail_over_goes_to_the_next_endpoint_that_answers_and_stays_until_told_to_reconnect() {
+    let mut site = Site::new(&two_endpoints(10, 100, Settings::default()));
+    site.run(1_000);
+    assert_eq!((site.count_up(HOME), site.count_up(AWAY)), (10, 0));
+    let now = ms(site.now);
+    site.keys[..4].to_vec().into_iter().for_each(|client| site.l.fail_over(client, now));
+    site.run(1_000);
+    assert_eq!((site.count_up(HOME), site.count_up(AWAY)), (6, 4));
+    // Home answers all the while, and nobody goes back by himself.
+    site.run(180_000);
+    assert_eq!((site.count_up(HOME), site.count_up(AWAY)), (6, 4));
+    let now = ms(site.now);
+    site.keys[..4].to_vec().into_iter().for_each(|client| site.l.reconnect(client, now));
+    site.run(1_000);
+    assert_eq!((site.count_up(HOME), site.count_up(AWAY)), (10, 0));
+    // Where no other one answers it stays where it is.
+    site.kill(AWAY);
+    site.run(60_000);
+    let before = site.connects.len();
+    let now = ms(site.now);
+    site.keys.clone().into_iter().for_each(|client| site.l.fail_over(client, now));
+    site.run(1_000);
+    assert_eq!((site.count_up(HOME), site.connects.len()), (10, before), "cut off for nothing");
+}

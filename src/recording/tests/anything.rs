@@ -390,17 +390,30 @@ pub(super) fn what() -> impl Strategy<Value = What> {
             .prop_map(|(client, detail)| { What::Measured(Measured { client, by: ProbeKind::Heartbeat, detail }) }),
         (level, text()).prop_map(|(level, text)| What::Notice { level, text }),
         text().prop_map(What::Trouble),
-        (text(), client(), any::<bool>(), time()).prop_map(|(rule, client, is_firing, since)| {
+        (text(), client(), any::<bool>(), any::<u32>()).prop_map(|(rule, client, is_firing, lasted)| {
             What::Alert(Box::new(Alert {
+                agent: None,
                 rule,
                 severity: Severity::Critical,
                 is_firing,
-                since: begin().moment() + since,
+                lasted: Duration::from_millis(lasted.into()),
                 clients: 1,
                 of: 2,
                 first: vec![client; usize::from(is_firing)],
                 cause: Scrubbed::default(),
             }))
+        }),
+        (text(), text(), 0u8..6).prop_map(|(rule, text, what)| {
+            let recovery = |stage| Recovery { step: 1, kind: RecoveryKind::Run, stage, clients: 2, text: text.clone() };
+            let what = match what {
+                0 => Handled::Told { notifier: text, is_firing: true },
+                1 => Handled::Muted { until: Some(begin().utc(begin().moment())), by: text },
+                2 => Handled::Muted { until: None, by: text },
+                3 => Handled::Acknowledged { by: text },
+                4 => Handled::Recovery(recovery(RecoveryStage::Waiting)),
+                _ => Handled::Recovery(recovery(RecoveryStage::Failed)),
+            };
+            What::Handling(Box::new(Handling::of(&rule, what)))
         }),
     ]
 }
