@@ -43,13 +43,22 @@ impl Appearance {
         // A theme that only has colours for the cursor's line would leave it without any.
         let is_plain = set("NO_COLOR").is_some();
         let theme = if is_plain { Theme::builtin(Theme::MONO).unwrap_or_default() } else { theme };
-        let keymap = match keymap_file(set).filter(|path| path.exists()) {
-            Some(path) => Keymap::with_user(&document::read_file(&path)?, &path.display().to_string())?,
-            None => Keymap::builtin(),
-        };
+        let keymap = keymap(&get)?;
         let glyphs = if ascii { Glyphs::ASCII } else { Glyphs::from_env(set) };
         let remote = ["SSH_CONNECTION", "SSH_TTY", "SSH_CLIENT"].into_iter().any(|name| set(name).is_some());
         Ok(Appearance { theme, glyphs, keymap, remote })
+    }
+}
+
+/// The keys of this user: those that mqfleet comes with, and the user's own over them.
+///
+/// # Errors
+/// Where the user's file is wrong, with all that is wrong in it.
+pub fn keymap(get: impl Fn(&str) -> Option<String>) -> Result<Keymap, FileErrors> {
+    let set = |name: &str| get(name).filter(|value| !value.is_empty());
+    match keymap_file(set).filter(|path| path.exists()) {
+        Some(path) => Keymap::with_user(&document::read_file(&path)?, &path.display().to_string()),
+        None => Ok(Keymap::builtin()),
     }
 }
 

@@ -28,7 +28,7 @@ use trials::{test_notifiers, trial};
 
 use crate::{
     agent::{self, Purpose, Target},
-    appearance::Appearance,
+    appearance::{Appearance, Keymap, keymap},
     bus::Bus,
     check::{self, Host, Plan},
     clock::Anchor,
@@ -41,6 +41,7 @@ use crate::{
     fleet_file::{self, Loaded},
     headless::{self, Format},
     hooks::{self},
+    key_list,
     lines::{self, Check},
     listing,
     pool::Placement,
@@ -325,6 +326,11 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             let target = target.unwrap_or(Target::Only);
             control::run(&target, control::Order::Reload, timeout, take_over).await.map_err(Into::into)
         })?,
+        Command::Keys { format, builtin } => {
+            let keymap = if builtin { Keymap::builtin() } else { keymap(|name| std::env::var(name).ok())? };
+            stdio::print(&key_list::of(&keymap, format)).context("cannot print")?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Hook { order: HookOrder::Test { file, name, client } } => {
             let mut loaded = fleet_file::load(&file)?;
             let hooks = std::mem::take(&mut loaded.telling.hooks);

@@ -16,6 +16,7 @@ mod layout;
 mod log;
 mod map;
 mod paint;
+mod palette;
 mod spark;
 mod table;
 mod timeline;
@@ -156,6 +157,7 @@ impl<'a> Screen<'a> {
         }
         match self.model.mode() {
             Mode::Help(_) => help::draw(self, buf),
+            Mode::Command(_) => palette::meant(self, buf, layout),
             Mode::Confirm(confirm) if !confirm.is_small() => return dialog::draw(self, buf, confirm),
             _ => {}
         }

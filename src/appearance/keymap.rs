@@ -10,9 +10,6 @@ use crate::{
     document::{self, Draft, FileErrors, Keys, Report, Table, Value, nearest, quoted},
 };
 
-/// The built-in keymap, in the form of a user's own.
-const BUILTIN: &str = include_str!("../../assets/keymap.toml");
-
 /// Which key means which action.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Keymap {
@@ -23,11 +20,9 @@ pub struct Keymap {
 impl Keymap {
     /// The keymap that mqfleet comes with.
     pub fn builtin() -> Keymap {
-        let nothing = Keymap { keys: vec![Vec::new(); Action::ALL.len()] };
-        match nothing.merged(BUILTIN, "keymap.toml") {
-            Ok(keymap) => keymap,
-            Err(errors) => unreachable!("the built-in keymap is tested: {errors}"),
-        }
+        let read = |key: &&str| key.parse().unwrap_or_else(|why| unreachable!("the keys of actions are tested: {key}: {why}"));
+        let keys = |action: Action| action.keys().iter().map(read).collect();
+        Keymap { keys: Action::ALL.map(keys).into() }
     }
 
     /// The built-in keymap with the user's own table over it: an action named there has those keys
@@ -43,7 +38,7 @@ impl Keymap {
         let action = self.meaning(key, scope)?;
         match event.kind {
             KeyEventKind::Press => Some(action),
-            KeyEventKind::Repeat => is_motion(action).then_some(action),
+            KeyEventKind::Repeat => action.is_repeatable().then_some(action),
             KeyEventKind::Release => None,
         }
     }
@@ -74,7 +69,7 @@ impl Keymap {
         let mut keymap = self.clone();
         let mut places: Vec<(Key, Action, Range<usize>)> = Vec::new();
         for (name, value) in table.in_order() {
-            let Some(action) = Action::ALL.into_iter().find(|a| a.name() == name) else {
+            let Some(action) = Action::named(&name) else {
                 let help = match nearest(&name, Action::ALL.map(Action::name)) {
                     Some(word) => format!("did you mean `{word}`?"),
                     None => format!("the actions are {}", Action::ALL.map(Action::name).join(", ")),
@@ -142,7 +137,7 @@ fn read_key(item: &Value<'_>, action: Action, report: &mut Report<'_>) -> Option
         );
         return None;
     }
-    if is_grave(action) && (key.is_motion() || key.is_chord()) && key != Key::CTRL_C {
+    if action.is_grave() && (key.is_motion() || key.is_chord()) && key != Key::CTRL_C {
         report.error(
             Draft::at(item.span.clone(), format!("{key} cannot be bound to `{}`", action.name()))
                 .label("a key that moves, repeats or is a chord")
@@ -156,26 +151,6 @@ fn read_key(item: &Value<'_>, action: Action, report: &mut Report<'_>) -> Option
 /// Whether one key cannot mean both.
 fn meet(one: Action, other: Action) -> bool {
     one.scope().meets(other.scope())
-}
-
-/// Actions that a held-down key may repeat.
-fn is_motion(action: Action) -> bool {
-    matches!(
-        action,
-        Action::Up
-            | Action::Down
-            | Action::PageUp
-            | Action::PageDown
-            | Action::Forward
-            | Action::Backward
-            | Action::NextEvent
-            | Action::PreviousEvent
-    )
-}
-
-/// Actions that do something to clients' connections.
-fn is_grave(action: Action) -> bool {
-    matches!(action, Action::Reconnect | Action::Disconnect | Action::Undo | Action::EndFleet | Action::Quit)
 }
 
 #[cfg(test)]
@@ -206,6 +181,13 @@ mod tests {
         assert_eq!(keymap.action(press("enter"), Scope::Live), Some(Action::Detail));
         assert_eq!(keymap.action(press("ctrl-c"), Scope::Live), Some(Action::Quit));
         assert_eq!(keymap.action(press("x"), Scope::Live), None);
+    }
+
+    #[test]
+    fn the_registry_is_a_keymap_that_a_user_could_have_written() {
+        let written = |action: Action| format!("{} = {:?}\n", action.name(), action.keys());
+        let text = format!("[keys]\n{}", Action::ALL.map(written).concat());
+        assert_eq!(Keymap::with_user(&text, "k.toml").map_err(|errors| errors.to_string()), Ok(Keymap::builtin()));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::{
     agent::Target,
     fleet_file::listen,
     headless::Format,
+    key_list,
     query::Query,
     recording::{Limits, Place},
     replay::Speed,
@@ -139,6 +140,15 @@ pub(super) enum Command {
         /// Take the command over where a console has it
         #[arg(long)]
         take_over: bool,
+    },
+    /// List what can be done in the console: every action with its keys, as the user's own keymap has them
+    Keys {
+        /// What the list looks like; toml is a keymap file to start from
+        #[arg(long, value_enum, default_value = "text")]
+        format: key_list::Format,
+        /// The keys that mqfleet comes with, whatever the user's own keymap says
+        #[arg(long)]
+        builtin: bool,
     },
     /// Try the hooks of a fleet file: programs that are told of changes
     Hook {

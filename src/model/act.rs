@@ -14,6 +14,7 @@ use crate::{
         order::{Column, Sort, is_unwell},
         view::{Frozen, Model},
     },
+    query::Query,
 };
 
 /// What the console has to do after an action.
@@ -34,7 +35,7 @@ impl Model {
     pub fn act(&mut self, action: Action, now: Moment) -> Effect {
         self.held_until = now + Self::HOLD;
         if !self.mode.takes(action) {
-            self.say(Level::Info, format!("{}: not on this screen", action.name().replace('_', " ")), now);
+            self.say(Level::Info, format!("{}: not on this screen", action.words()), now);
             return Effect::Nothing;
         }
         if let Mode::Help(top) = &mut self.mode {
@@ -89,6 +90,7 @@ impl Model {
             Action::Endpoints => self.go(Mode::Endpoints),
             Action::Cause => self.look_for_causes(now),
             Action::Back => self.back(),
+            Action::Command => self.open_palette(),
             Action::Filter => self.open_filter(),
             Action::Sort => self.open(Mode::Sort(self.sort.column)),
             Action::SortNext => self.sort_by(self.sort.column.next(1)),
@@ -96,8 +98,8 @@ impl Model {
             Action::SortReverse => self.reverse(),
             Action::HoldOrder => self.hold_order(now),
             Action::Mark => self.toggle_mark(),
-            Action::MarkAll => self.mark_shown(true, now),
-            Action::UnmarkAll => self.mark_shown(false, now),
+            Action::MarkAll => self.mark_shown(true, None, now),
+            Action::UnmarkAll => self.mark_shown(false, None, now),
             Action::Reconnect => return self.wish(Wish::Reconnect, now),
             Action::Disconnect => return self.wish(Wish::Disconnect, now),
             Action::Hold | Action::RateUp | Action::RateDown => return self.tend(action, now),
@@ -182,15 +184,9 @@ impl Model {
         }
     }
 
-    /// Marks what the table shows and the filter means, or takes these marks away. Who is in the table only
-    /// because the cursor is there is left out.
-    fn mark_shown(&mut self, is_marked: bool, now: Moment) {
-        let (known, at) = (self.shown(), self.shown_at());
-        let is_meant = |key: &ClientKey| {
-            self.fleet().has(*key) && (self.cursor != Some(*key) || self.filter.lets_through(known, *key, at))
-        };
-        let mut meant: Vec<ClientKey> = self.order().iter().copied().filter(is_meant).collect();
-        meant.sort_unstable();
+    /// Marks what the table shows, the filter means and the query too, or takes these marks away.
+    pub(super) fn mark_shown(&mut self, is_marked: bool, query: Option<&Query>, now: Moment) {
+        let meant = self.shown_of(query.unwrap_or(&Query::default()));
         let before = self.marks.len();
         match is_marked {
             true => self.marks.extend(meant),
@@ -237,5 +233,8 @@ pub(super) fn is_motion(action: Action) -> bool {
 /// Whether an action means something on a screen too small for a table.
 fn is_for_any_size(action: Action) -> bool {
     action.scope() == Scope::Replay
-        || matches!(action, Action::Back | Action::Filter | Action::Repaint | Action::Suspend | Action::Quit)
+        || matches!(
+            action,
+            Action::Back | Action::Command | Action::Filter | Action::Repaint | Action::Suspend | Action::Quit
+        )
 }

@@ -15,6 +15,7 @@ use crate::{
         mode::Mode,
         navigation::Under,
         order::{Chosen, Filter, Sort, arrange, name_ranks},
+        palette::Palette,
         pivot::{By, Pivot},
         survey::Survey,
     },
@@ -43,6 +44,7 @@ pub struct Model {
     pub(super) marks_shown: usize,
     pub(super) filter: Filter,
     pub(super) filter_line: FilterLine,
+    pub(super) palette: Palette,
     pub(super) sort: Sort,
     /// What the table was sorted by before.
     pub(super) sorted_before: Sort,
@@ -117,6 +119,7 @@ impl Model {
             marks_shown: 0,
             filter: Filter::default(),
             filter_line: FilterLine::default(),
+            palette: Palette::default(),
             sort: Sort::default(),
             sorted_before: Sort::default(),
             held_until: Moment(0),
@@ -290,6 +293,11 @@ impl Model {
     /// What stands beside the filter while it is typed.
     pub fn filter_line(&self) -> &FilterLine {
         &self.filter_line
+    }
+
+    /// What stands beside a command while it is typed.
+    pub fn palette(&self) -> &Palette {
+        &self.palette
     }
 
     pub fn toast(&self) -> Option<&Toast> {

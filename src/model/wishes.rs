@@ -14,6 +14,7 @@ use crate::{
         mode::Mode,
         view::Model,
     },
+    query::Query,
 };
 
 impl Model {
@@ -68,6 +69,21 @@ impl Model {
             self.say(Level::Warning, why.to_owned(), now);
             return Effect::Nothing;
         }
+        self.wish_about(wish, targets, hidden, now)
+    }
+
+    /// The same about those in sight that a query means.
+    pub(super) fn wish_of(&mut self, wish: Wish, query: &Query, now: Moment) -> Effect {
+        match self.shown_of(query) {
+            targets if targets.is_empty() => {
+                self.say(Level::Warning, format!("no client that is shown is meant by {query}"), now);
+                Effect::Nothing
+            }
+            targets => self.wish_about(wish, targets, 0, now),
+        }
+    }
+
+    fn wish_about(&mut self, wish: Wish, targets: Vec<ClientKey>, hidden: usize, now: Moment) -> Effect {
         if let Some((last, whom, at)) = &mut self.last_wish
             && *last == wish
             && *whom == targets

@@ -1,5 +1,7 @@
 //! Defines the two lowest lines: the notice (a toast, or the demo's trouble), and the line of keys, which is also where text is typed and small questions are asked.
 
+use std::ops::Range;
+
 use ratatui::{
     buffer::Buffer,
     layout::{Position, Rect},
@@ -9,7 +11,7 @@ use ratatui::{
 use tui_input::Input;
 
 use crate::{
-    action::{Action, Scope},
+    action::{Action, Hint, Scope},
     event::Level,
     model::{Confirm, Mode, Motion},
     query,
@@ -17,6 +19,7 @@ use crate::{
     ui::{
         Screen, choice, dialog, header, inset,
         layout::Layout,
+        palette,
         paint::{Strip, from, put, put_short, span, width},
     },
     words::{self, figures},
@@ -35,6 +38,7 @@ pub(super) fn draw(screen: &Screen, buf: &mut Buffer, layout: &Layout) -> Option
     match screen.model.mode() {
         Mode::Filter(input) => return Some(filter(screen, buf, line, input)),
         Mode::GoTo(input) => return Some(go_to(screen, buf, line, input)),
+        Mode::Command(input) => return Some(palette::line(screen, buf, line, input)),
         Mode::Sort(column) => choice::sort(screen, buf, line, *column),
         Mode::Cause { causes, at } => choice::cause(screen, buf, line, causes, *at),
         Mode::Confirm(confirm) if confirm.is_small() => ask(screen, buf, line, confirm),
@@ -136,43 +140,26 @@ fn hints(screen: &Screen, buf: &mut Buffer, line: Rect) {
         add(4, &[Action::PreviousUnwell, Action::NextUnwell], "not well");
     }
     for action in first.into_iter().chain(then) {
-        let Some(word) = action.hint() else { continue };
+        let Some(Hint { word, rank }) = action.hint() else { continue };
         let is_here = match mode {
             Mode::Help(_) => action == Action::Quit,
             Mode::Detail => !matches!(action, Action::Detail | Action::Filter | Action::Sort | Action::Mark),
             // One is there.
-            Mode::Groups if action == Action::Groups => false,
-            Mode::Map if action == Action::Map => false,
-            Mode::Latency if action == Action::Latency => false,
-            Mode::Events if action == Action::Events => false,
+            mode if mode.place().is_some_and(|place| place.name() == action.name()) => false,
             mode if !mode.takes(action) => false,
             Mode::Confirm(_) => false, // the box says its own
             _ => true,
         };
         match action {
             _ if !is_here => {}
-            Action::Sort => add(8, &[action], word),
             // Nothing to tell of.
             Action::Cause if model.shown().insights().is_empty() => {}
-            Action::Cause => add(2, &[action], word),
-            Action::Groups => add(6, &[action], word),
-            Action::Map => add(7, &[action], word),
-            Action::Events => add(9, &[action], word),
             Action::Detail if matches!(mode, Mode::Groups | Mode::Map | Mode::Events) => add(0, &[action], "show"),
-            Action::Play if is_playing => add(0, &[action], "pause"),
-            Action::Play => add(0, &[action], word),
-            Action::NextEvent => add(3, &[Action::PreviousEvent, Action::NextEvent], word),
-            Action::NextTrouble => add(2, &[Action::PreviousTrouble, Action::NextTrouble], word),
-            Action::GoTo => add(3, &[action], word),
+            Action::Play if is_playing => add(rank, &[action], "pause"),
+            Action::NextEvent => add(rank, &[Action::PreviousEvent, Action::NextEvent], word),
+            Action::NextTrouble => add(rank, &[Action::PreviousTrouble, Action::NextTrouble], word),
             Action::Freeze if model.frozen().is_some() => add(1, &[action], "go on"),
-            Action::Help => add(1, &[action], word),
-            Action::Quit => add(2, &[action], word),
-            Action::Filter => add(3, &[action], word),
-            Action::Reconnect | Action::Disconnect => add(4, &[action], word),
-            Action::Detail => add(5, &[action], word),
-            Action::Latency => add(7, &[action], word),
-            Action::Mark => add(6, &[action], word),
-            _ => add(7, &[action], word),
+            _ => add(rank, &[action], word),
         }
     }
     strip.draw(buf, line);
@@ -190,7 +177,7 @@ pub(super) fn filter(screen: &Screen, buf: &mut Buffer, line: Rect, input: &Inpu
         None => filter_keys(screen),
     };
     let field = prompt(screen, buf, line, "/", strip, input);
-    underline(screen, buf, &field, input);
+    underline_wrong(screen, buf, &field, input);
     field.cursor
 }
 
@@ -221,7 +208,7 @@ fn helps(screen: &Screen) -> bool {
 fn filter_with_help(screen: &Screen, buf: &mut Buffer, line: Rect, above: Rect, input: &Input) -> Position {
     let theme = screen.theme;
     let field = prompt(screen, buf, line, "/", filter_keys(screen), input);
-    underline(screen, buf, &field, input);
+    underline_wrong(screen, buf, &field, input);
     let filter_line = screen.model.filter_line();
     let offered = filter_line.offered();
     if !offered.is_empty() {
@@ -247,13 +234,17 @@ fn wrong(screen: &Screen, error: &query::Error) -> Style {
     if error.is_incomplete { screen.theme.info } else { screen.theme.error }
 }
 
-/// Marks what is wrong in the line that is typed.
-fn underline(screen: &Screen, buf: &mut Buffer, field: &Field, input: &Input) {
+/// Marks what is wrong in the filter that is typed.
+fn underline_wrong(screen: &Screen, buf: &mut Buffer, field: &Field, input: &Input) {
     if let Some(error) = screen.model.filter_line().error() {
-        let [begin, end] = [error.at.start, error.at.end].map(|at| field.x(input.value(), at));
-        let style = wrong(screen, error).add_modifier(Modifier::UNDERLINED);
-        buf.set_style(Rect { x: begin, width: end - begin, ..field.line }, style);
+        underline(buf, field, input, error.at.clone(), wrong(screen, error));
     }
+}
+
+/// Marks a part of the line that is typed, in bytes.
+pub(super) fn underline(buf: &mut Buffer, field: &Field, input: &Input, at: Range<usize>, style: Style) {
+    let [begin, end] = [at.start, at.end].map(|at| field.x(input.value(), at));
+    buf.set_style(Rect { x: begin, width: end - begin, ..field.line }, style.add_modifier(Modifier::UNDERLINED));
 }
 
 /// The time to go to as it is typed, and where its cursor is.
@@ -267,7 +258,7 @@ pub(super) fn go_to(screen: &Screen, buf: &mut Buffer, line: Rect, input: &Input
 }
 
 /// A line of text that is being typed, on the screen.
-struct Field {
+pub(super) struct Field {
     line: Rect,
     /// The columns of it that are scrolled out of sight.
     hidden: u16,
@@ -275,6 +266,10 @@ struct Field {
 }
 
 impl Field {
+    pub(super) fn cursor(&self) -> Position {
+        self.cursor
+    }
+
     /// The column of a place in its text, in bytes; that of its edge where it is out of sight.
     fn x(&self, text: &str, at: usize) -> u16 {
         let before = width(&shown(&text[..at])).saturating_sub(self.hidden);
@@ -289,7 +284,7 @@ fn shown(text: &str) -> String {
 }
 
 /// A line that is being typed behind what it is for, and what its keys do at its end.
-fn prompt(screen: &Screen, buf: &mut Buffer, line: Rect, lead: &str, keys: Strip, input: &Input) -> Field {
+pub(super) fn prompt(screen: &Screen, buf: &mut Buffer, line: Rect, lead: &str, keys: Strip, input: &Input) -> Field {
     let third = line.width / 3;
     let free = keys.draw(buf, from(line, line.x + third));
     let line = Rect { width: (free.right() - line.x).saturating_sub(2), ..line };
