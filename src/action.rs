@@ -73,17 +73,19 @@ pub enum Place {
     Map,
     Latency,
     Events,
+    Jobs,
     Endpoints,
 }
 
 impl Place {
-    pub const ALL: [Place; 7] = [
+    pub const ALL: [Place; 8] = [
         Place::Clients,
         Place::Client,
         Place::Groups,
         Place::Map,
         Place::Latency,
         Place::Events,
+        Place::Jobs,
         Place::Endpoints,
     ];
 
@@ -95,6 +97,7 @@ impl Place {
             Place::Map => "map",
             Place::Latency => "latency",
             Place::Events => "events",
+            Place::Jobs => "jobs",
             Place::Endpoints => "endpoints",
         }
     }
@@ -106,13 +109,16 @@ struct Places(u16);
 
 impl Places {
     const ALL: Places = Places(u16::MAX);
-    /// Where it is seen which client, or which line, a key would mean.
-    const LISTS: Places =
-        Places::of(&[Place::Clients, Place::Client, Place::Groups, Place::Map, Place::Events]);
+    /// Where it is seen which line a key would mean,
+    const LINES: Places =
+        Places::of(&[Place::Clients, Place::Client, Place::Groups, Place::Map, Place::Events, Place::Jobs]);
+    /// and where it is said of each whether it is well.
+    const LISTS: Places = Places::of(&[Place::Clients, Place::Client, Place::Groups, Place::Map, Place::Events]);
     const GROUPED: Places = Places::of(&[Place::Clients, Place::Client, Place::Groups, Place::Map]);
     const ROWS: Places = Places::of(&[Place::Clients, Place::Client]);
     const TABLE: Places = Places::of(&[Place::Clients]);
     const MAP: Places = Places::of(&[Place::Map]);
+    const JOBS: Places = Places::of(&[Place::Jobs]);
     const EVENTS: Places = Places::of(&[Place::Events]);
 
     const fn of(places: &[Place]) -> Places {
@@ -229,23 +235,24 @@ use Argument as A;
 use Scope::{Attached, Live, Replay};
 
 actions! {
-    Up = info("up", &["k", "up"], "move up").on(Places::LISTS).and(Action::Down).repeats();
-    Down = info("down", &["j", "down"], "move down").on(Places::LISTS).repeats();
-    PageUp = info("page_up", &["pageup", "ctrl-u"], "one page up").on(Places::LISTS).and(Action::PageDown).repeats();
-    PageDown = info("page_down", &["pagedown", "ctrl-d"], "one page down").on(Places::LISTS).repeats();
-    Top = info("top", &["g", "home"], "first line").on(Places::LISTS).and(Action::Bottom);
-    Bottom = info("bottom", &["G", "end"], "last line").on(Places::LISTS);
+    Up = info("up", &["k", "up"], "move up").on(Places::LINES).and(Action::Down).repeats();
+    Down = info("down", &["j", "down"], "move down").on(Places::LINES).repeats();
+    PageUp = info("page_up", &["pageup", "ctrl-u"], "one page up").on(Places::LINES).and(Action::PageDown).repeats();
+    PageDown = info("page_down", &["pagedown", "ctrl-d"], "one page down").on(Places::LINES).repeats();
+    Top = info("top", &["g", "home"], "first line").on(Places::LINES).and(Action::Bottom);
+    Bottom = info("bottom", &["G", "end"], "last line").on(Places::LINES);
     Left = info("left", &["left"], "in the map: one cell to the left").scope(Live).on(Places::MAP).and(Action::Right);
     Right = info("right", &["right"], "to the right").scope(Live).on(Places::MAP);
     NextUnwell = info("next_unwell", &["}"], "the next that is not well").on(Places::LISTS).and(Action::PreviousUnwell);
     PreviousUnwell = info("previous_unwell", &["{"], "the one before").on(Places::LISTS);
-    Detail = info("detail", &["enter"], "what is under the cursor: a client, a group, an event")
-        .on(Places::LISTS).hint("detail", 5);
+    Detail = info("detail", &["enter"], "what is under the cursor: a client, a group, an event, a job")
+        .on(Places::LINES).hint("detail", 5);
     Clients = info("clients", &["1"], "the clients, a line each");
     Groups = info("groups", &["2"], "groups: by endpoint, label, state, reason, protocol").hint("groups", 6);
     Map = info("map", &["3"], "map: every client in one picture").hint("map", 7);
     Latency = info("latency", &["4", "l"], "latencies of the fleet, or of what the filter shows").hint("latency", 7);
     Events = info("events", &["5"], "events: what happened, to scroll, filter and search").hint("events", 9);
+    Jobs = info("jobs", &["6"], "jobs: what is done to many clients, and what became of each").hint("jobs", 9);
     Endpoints = info("endpoints", &["e"], "the endpoints: who is there, and what was found");
     Cause = info("cause", &["i"], "show the clients of which the sentence (i ...) tells").hint("cause", 2);
     Back = info("back", &["esc"], "back: prompt, overlay, screen, filter, marks (never quits)");
@@ -276,7 +283,11 @@ actions! {
     RateUp = info("rate_up", &["+"], "more connects a second for this endpoint (asks)")
         .scope(Live).on(Places::ROWS).and(Action::RateDown).commands();
     RateDown = info("rate_down", &["-"], "fewer").scope(Live).on(Places::ROWS).commands();
-    Undo = info("undo", &["u"], "undo the last hold, release or change of a rate").scope(Live).commands().grave();
+    PauseJob = info("pause_job", &["."], "let the job pause, or go on: the newest, or the one under the cursor")
+        .scope(Live).commands();
+    CancelJob = info("cancel_job", &["x"], "in the jobs: cancel one; who had no turn yet is left alone")
+        .scope(Live).on(Places::JOBS).commands().grave();
+    Undo = info("undo", &["u"], "take back the last hold, release, change of a rate, or job").scope(Live).commands().grave();
     Freeze = info("freeze", &["f"], "freeze the view; the fleet goes on, and is counted").scope(Live).hint("freeze", 7);
     Play = info("play", &["space", "p"], "play, or pause").scope(Replay).hint("play", 0);
     Faster = info("faster", &["+", "="], "play faster").scope(Replay).and(Action::Slower);

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::fleet::{ClientKey, EndpointKey};
+use crate::{
+    event::{Deed, JobId, Roll, Steer},
+    fleet::{ClientKey, EndpointKey},
+};
 
 /// A wish about some clients, or an endpoint. Nothing answers it: the rows change when events say so.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,6 +16,10 @@ pub enum Command {
     Reconnect(Vec<ClientKey>),
     /// Disconnect and stay off.
     Disconnect(Vec<ClientKey>),
+    /// Do the same to many clients, a few at a time.
+    Begin(Bulk),
+    /// Have a job pause, go on, end, or be taken back.
+    Steer(JobId, Steer),
     /// Let nobody connect to an endpoint; who is connected stays so.
     Hold(EndpointKey),
     /// Let clients connect to it again.
@@ -21,6 +28,14 @@ pub enum Command {
     SetRate(EndpointKey, u32),
     /// Disconnect everything, end the workers, end the engine.
     Stop,
+}
+
+/// What a job is to do, to whom, and how it is to go about it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bulk {
+    pub deed: Deed,
+    pub clients: Vec<ClientKey>,
+    pub roll: Roll,
 }
 
 /// A wish about a replay.

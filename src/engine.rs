@@ -18,8 +18,11 @@ use crate::{
     credentials::{self, Keyring},
     endpoint::Prober,
     engine::{renewals::Renewals, revision::Revision},
-    event::{Event, Finding, Late, Level, Messages, Order, Reason, Request, Sample, Shortfall, State, Step, What},
+    event::{
+        Deed, Event, Finding, Late, Level, Messages, Order, Reason, Request, Sample, Shortfall, State, Step, What,
+    },
     fleet::{ClientKey, EndpointKey, Fleet, WorkerKey},
+    jobs::Jobs,
     lifecycle::{Effect, Lifecycle},
     pool::{Pool, PoolNews},
     transport::{Connector, Resolver},
@@ -61,8 +64,18 @@ impl Engine {
         let renewals = Renewals::new(&fleet);
         let patience = fleet.endpoint_keys().map(|key| lifecycle.patience(key)).collect();
         let keyring = Keyring::new(fleet.clone());
-        let core =
-            Core { fleet, lifecycle, pool, keyring, prober, patience, renewals, news: Vec::new(), bus: Open(bus) };
+        let core = Core {
+            fleet,
+            lifecycle,
+            jobs: Jobs::default(),
+            pool,
+            keyring,
+            prober,
+            patience,
+            renewals,
+            news: Vec::new(),
+            bus: Open(bus),
+        };
         let task = tokio::spawn(core.run(command_receiver, revision_receiver));
         Engine { commands, revisions, task, workers }
     }
@@ -92,6 +105,7 @@ impl Engine {
 struct Core {
     fleet: Arc<Fleet>,
     lifecycle: Lifecycle,
+    jobs: Jobs,
     pool: Pool,
     keyring: Keyring,
     prober: Prober,
@@ -121,10 +135,12 @@ impl Core {
         every_second.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.carry_out();
+            self.take_turns();
             if !self.news.is_empty() {
                 self.bus.0.publish(self.news.drain(..));
             }
-            let deadline = self.lifecycle.next_deadline().map(|at| {
+            let turn = self.jobs.next_deadline(&self.lifecycle, Moment::now());
+            let deadline = self.lifecycle.next_deadline().into_iter().chain(turn).min().map(|at| {
                 // Half a millisecond late is on time: it lets tokio's coarse timer fire once, not twice.
                 Instant::now() + at.since(Moment::now()) + Duration::from_micros(500)
             });
@@ -207,11 +223,30 @@ impl Core {
                 let from = self.lifecycle.gate(endpoint).rate_set;
                 return self.order(endpoint, Order::Rate { from, to }, now);
             }
+            Command::Begin(bulk) => {
+                self.jobs.begin(bulk, &self.fleet, &self.lifecycle, now);
+                return;
+            }
+            Command::Steer(job, steer) => return self.jobs.steer(job, steer, &self.fleet, &self.lifecycle, now),
             Command::Stop => return,
         };
         for client in clients {
             act(&mut self.lifecycle, client, now);
         }
+    }
+
+    /// Has those clients connect or leave whose turn it is in a job.
+    fn take_turns(&mut self) {
+        let now = Moment::now();
+        for (deed, client) in self.jobs.poll(&self.fleet, &self.lifecycle, now) {
+            match deed {
+                Deed::Connect => self.lifecycle.connect(client, now),
+                Deed::Reconnect => self.lifecycle.reconnect(client, now),
+                Deed::Disconnect => self.lifecycle.disconnect(client, now),
+            }
+        }
+        self.carry_out();
+        self.news.extend(self.jobs.drain(now));
     }
 
     /// Does what the operator wants of an endpoint, and tells it before what follows from it.
@@ -326,6 +361,7 @@ impl Core {
                     if matches!(step.to, State::Up | State::Off) {
                         self.keyring.forget(step.client);
                     }
+                    self.jobs.notice(&step, at);
                     self.news.push(Event { at, what: What::State(step) });
                 }
                 Effect::Measured(at, measured) => self.news.push(Event { at, what: What::Measured(measured) }),

@@ -5,6 +5,7 @@ mod badge;
 mod connack;
 mod expiry;
 mod finding;
+mod job;
 mod reason;
 mod standing;
 mod tcp;
@@ -27,6 +28,7 @@ pub use self::{
     connack::Connack,
     expiry::Expiry,
     finding::{Certificate, Failure, Finding, Session, Stage, StageKind},
+    job::{Deed, Fate, Job, JobId, JobNews, JobState, Roll, Skip, Steer},
     reason::{Reason, Remedy},
     standing::{Counts, FleetStanding, Part, Past, Reading, Slice, Slices, Standing, Strip, Window},
     tcp::{Tcp, TcpState},
@@ -89,6 +91,8 @@ pub enum What {
     Trouble(Scrubbed),
     /// The operator gave an order about an endpoint, and it is in force.
     Order(EndpointKey, Order),
+    /// A job was ordered, goes on or is over.
+    Job(Box<JobNews>),
     /// A rule's alert fires, or is over.
     Alert(Box<Alert>),
     /// Another second is over, and this is what the wall clock says: until the next one, all times are told by
@@ -117,7 +121,7 @@ impl What {
             What::Messages(messages) => Some(messages.client),
             What::Gate(..) | What::Finding(..) | What::Order(..) | What::Worker { .. } => None,
             What::FleetStanding(_) | What::SamplesLost(_) | What::Notice { .. } | What::Trouble(_) => None,
-            What::Alert(_) | What::Second(_) | What::Recording(_) | What::Fleet(_) => None,
+            What::Alert(_) | What::Job(_) | What::Second(_) | What::Recording(_) | What::Fleet(_) => None,
         }
     }
 

@@ -1,20 +1,12 @@
-//! Defines the list of actions with the keys that mean them: to read, for scripts, for the README, and as a keymap file to start from.
+//! Defines the list of actions with the keys that mean them: to read, for scripts, for the README, and as part of a configuration file to start from.
 
 use serde::Serialize;
 
 use crate::{
     action::{Action, Argument, Place},
     appearance::Keymap,
+    headless::Format,
 };
-
-/// What the list looks like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
-    Text,
-    Json,
-    /// A keymap file
-    Toml,
-}
 
 /// An action, for scripts.
 #[derive(Serialize)]
@@ -37,7 +29,6 @@ pub fn of(keymap: &Keymap, format: Format) -> String {
     match format {
         Format::Text => text(keymap),
         Format::Json => json(keymap),
-        Format::Toml => toml(keymap),
     }
 }
 
@@ -94,21 +85,19 @@ fn json(keymap: &Keymap) -> String {
     lines.map(|line| format!("{line}\n")).concat()
 }
 
-fn toml(keymap: &Keymap) -> String {
+/// The keys as the `[keys]` of a configuration file.
+pub fn keys(keymap: &Keymap) -> String {
     let head = "\
-# Which key means which action: put this into mqfleet/keymap.toml in your configuration folder (~/.config).
-# It replaces the keys of the actions that it names, and leaves the others as they are.
-#
 # A key is a character (\"j\", \"G\", \"?\"), a name (up, down, left, right, pageup, pagedown, home, end,
-# enter, esc, space, tab, backspace, delete, insert) or ctrl- and one of these (\"ctrl-d\").
-# An empty list takes an action off the keyboard. Ctrl-C always quits.
-
+# enter, esc, space, tab, backspace, delete, insert) or ctrl- and a letter (\"ctrl-d\"). An action that is
+# named here has these keys and no others; an empty list takes it off the keyboard. Ctrl-C always quits.
 [keys]
 ";
     let line = |action: Action| {
         // What JSON writes for a string, TOML reads.
-        let keys = written(keymap, action).iter().map(|key| serde_json::Value::from(key.as_str()).to_string()).collect::<Vec<_>>();
-        format!("{} = [{}] # {}{}\n", action.name(), keys.join(", "), action.help(), place(action))
+        let keys = written(keymap, action).into_iter().map(|key| serde_json::Value::from(key).to_string());
+        let keys = keys.collect::<Vec<_>>().join(", ");
+        format!("{} = [{keys}] # {}{}\n", action.name(), action.help(), place(action))
     };
     head.to_owned() + &Action::ALL.map(line).concat()
 }
@@ -128,12 +117,14 @@ pub fn document() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::appearance::Config;
 
     #[test]
-    fn the_keymap_file_is_one_that_is_read_back_the_same() {
-        let own = Keymap::with_user("[keys]\ndisconnect = ['X']\nmark_all = []\nunmark_all = ['\\']\n", "k.toml").unwrap();
+    fn the_keys_of_a_file_are_read_back_the_same() {
+        let own =
+            Config::parse("[keys]\ndisconnect = ['X']\nmark_all = []\nunmark_all = ['\\']\n", "k.toml").unwrap().keymap;
         for keymap in [Keymap::builtin(), own] {
-            assert_eq!(Keymap::with_user(&of(&keymap, Format::Toml), "k.toml").unwrap(), keymap);
+            assert_eq!(Config::parse(&keys(&keymap), "k.toml").unwrap().keymap, keymap);
         }
     }
 

@@ -34,7 +34,7 @@
 //! | `clock` | | |
 //! | `fleet` | `text` | `Instant::now` |
 //! | `event` | `clock`, `fleet`, `text` | `Instant::now` |
-//! | `command` | `fleet` | `Instant::now` |
+//! | `command` | `event`, `fleet` | `Instant::now` |
 //! | `action` | | `Instant::now` |
 //! | `stdio` | | `Instant::now` |
 //! | `seal` | | |
@@ -49,6 +49,7 @@
 //! | `telling` | `event`, `fleet`, `program`, `query`, `text` | `Instant::now`, `Moment::now` |
 //! | `fleet_file` | `credentials`, `document`, `event`, `fleet`, `program`, `query`, `telling`, `text` | `Moment::now` |
 //! | `lifecycle` | `clock`, `event`, `fleet`, `text` | `Moment::now`, `Instant::now`, `Mutex` |
+//! | `jobs` | `clock`, `command`, `event`, `fleet`, `lifecycle` | `Moment::now`, `Instant::now`, `Mutex` |
 //! | `wire` | `clock`, `event`, `fleet`, `text` | |
 //! | `mqtt` | `clock`, `fleet`, `text` | `Moment::now`, `Instant::now`, `Mutex` |
 //! | `transport` | `clock`, `event`, `fleet`, `text` | |
@@ -59,7 +60,7 @@
 //! | `model` | `action`, `clock`, `command`, `document`, `event`, `fleet`, `query`, `text` | `Moment::now`, `Instant::now`, `Mutex` |
 //! | `mailbox` | `clock`, `event`, `fleet`, `text` | `Moment::now`, `Instant::now`, `Mutex` |
 //! | `bus` | `clock`, `event`, `mailbox`, `model` | `Moment::now` |
-//! | `engine` | `bus`, `clock`, `command`, `credentials`, `endpoint`, `event`, `fleet`, `lifecycle`, `pool`, `text`, `transport`, `wire` | |
+//! | `engine` | `bus`, `clock`, `command`, `credentials`, `endpoint`, `event`, `fleet`, `jobs`, `lifecycle`, `pool`, `text`, `transport`, `wire` | |
 //! | `metrics` | `bus`, `clock`, `event`, `fleet`, `model`, `telling`, `text` | `Moment::now` |
 //! | `words` | `clock`, `event`, `fleet`, `model`, `text` | `Moment::now` |
 //! | `alerts` | `bus`, `clock`, `credentials`, `event`, `fleet`, `model`, `private`, `program`, `telling`, `text`, `words` | |
@@ -72,7 +73,7 @@
 //! | `headless` | `clock`, `event`, `fleet`, `lines`, `model`, `run`, `signals`, `stdio` | |
 //! | `agent` | `bus`, `clock`, `command`, `engine`, `event`, `fleet`, `model`, `pool`, `private`, `recording`, `run`, `signals`, `stdio`, `text`, `wire` | |
 //! | `console` | `action`, `agent`, `appearance`, `clock`, `command`, `event`, `fleet`, `model`, `recording`, `run`, `signals`, `stdio`, `text`, `ui`, `words` | |
-//! | `key_list` | `action`, `appearance` | `Instant::now`, `Moment::now` |
+//! | `key_list` | `action`, `appearance`, `headless` | `Instant::now`, `Moment::now` |
 //! | `listing` | `clock`, `fleet`, `headless`, `model`, `query`, `words` | `Moment::now` |
 //! | `control` | `agent`, `clock`, `command`, `event`, `fleet`, `model`, `query`, `stdio`, `text`, `wire`, `words` | |
 //! | `replay` | `clock`, `event`, `headless`, `recording`, `report`, `signals`, `stdio` | |
@@ -80,7 +81,7 @@
 //! | `check` | `bus`, `clock`, `event`, `fleet`, `headless`, `lines`, `model`, `pool`, `query`, `run`, `signals`, `stdio`, `text`, `words` | |
 //! | `doctor` | `clock`, `credentials`, `endpoint`, `event`, `fleet`, `headless`, `lines`, `pool`, `stdio`, `text`, `transport`, `wire`, `words` | |
 //! | `demo` | `clock`, `event`, `fleet`, `pool`, `stdio`, `text`, `wire` | |
-//! | `cli` | `agent`, `alerts`, `appearance`, `bus`, `check`, `clock`, `console`, `control`, `debug_log`, `demo`, `doctor`, `document`, `fleet_file`, `fleet`, `headless`, `hooks`, `key_list`, `lines`, `listing`, `metrics`, `model`, `pool`, `query`, `recording`, `rehearsal`, `replay`, `report`, `run`, `seal`, `stdio`, `telling`, `text`, `words`, `worker` | |
+//! | `cli` | `agent`, `alerts`, `appearance`, `bus`, `check`, `clock`, `console`, `control`, `debug_log`, `demo`, `doctor`, `document`, `event`, `fleet_file`, `fleet`, `headless`, `hooks`, `key_list`, `lines`, `listing`, `metrics`, `model`, `pool`, `query`, `recording`, `rehearsal`, `replay`, `report`, `run`, `seal`, `stdio`, `telling`, `text`, `words`, `worker` | |
 //!
 //! Other people's code is used by whom it is for, and by nobody else:
 //!
@@ -90,7 +91,7 @@
 //! | `anyhow` | `agent`, `cli`, `replay` |
 //! | `async_trait` | `demo` |
 //! | `chrono` | any |
-//! | `clap` | `cli`, `headless`, `key_list`, `report` |
+//! | `clap` | `cli`, `headless`, `report` |
 //! | `crossterm` | `appearance`, `console` |
 //! | `csv` | `fleet_file` |
 //! | `fastrand` | `agent`, `check`, `cli`, `demo`, `lifecycle`, `paho`, `transport`, `worker` |
@@ -200,6 +201,7 @@ pub mod fleet_file;
 pub mod headless;
 #[allow(unreachable_pub)]
 pub mod hooks;
+pub mod jobs;
 pub mod key_list;
 pub mod lifecycle;
 pub mod lines;

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use crate::{
     clock::Moment,
-    event::{Event, Level, What},
+    event::{Event, JobId, Level, What},
     fleet::{ClientKey, EndpointKey},
     text::Scrubbed,
 };
@@ -86,6 +86,7 @@ impl Mailbox {
         let mut measured: HashMap<ClientKey, Event> = HashMap::new();
         let mut notices: VecDeque<Event> = VecDeque::new();
         let mut alerts: HashMap<Scrubbed, Event> = HashMap::new();
+        let mut jobs: HashMap<JobId, Event> = HashMap::new();
         let (mut second, mut recording, mut fleet) = (None, None, None);
         for event in self.events.drain(..) {
             match event.what {
@@ -177,12 +178,22 @@ impl Mailbox {
                 What::Alert(ref alert) => {
                     alerts.insert(alert.rule.clone(), event); // where a rule stands now
                 }
+                What::Job(news) => {
+                    let known = jobs.remove(&news.job.id).map(|known| known.what);
+                    let before = if let Some(What::Job(before)) = known { Some(*before) } else { None };
+                    let news = match before {
+                        Some(before) => before.followed(*news),
+                        None => *news,
+                    };
+                    jobs.insert(news.job.id, Event { at: event.at, what: What::Job(Box::new(news)) });
+                }
                 // Told once to one that comes late; nothing of it comes again.
                 What::Standing(_) | What::FleetStanding(_) => kept.push(event),
             }
         }
         let newest = gates.len() + findings.len() + lates.len() + tcps.len() + connacks.len() + slowest.len();
-        let newest = newest + shortfalls.len() + subscribed.len() + measured.len() + notices.len() + alerts.len();
+        let newest =
+            newest + shortfalls.len() + subscribed.len() + measured.len() + notices.len() + alerts.len() + jobs.len();
         let newest = newest + usize::from(second.is_some()) + usize::from(recording.is_some());
         let newest = newest + usize::from(fleet.is_some());
         self.folded += (before - dropped - kept.len() - newest) as u64;
@@ -194,6 +205,7 @@ impl Mailbox {
         }
         kept.extend(gates.into_values().chain(findings.into_values()));
         kept.extend(shortfalls.into_values().chain(alerts.into_values()).chain(notices).chain(recording));
+        kept.extend(jobs.into_values());
         kept.sort_by_key(|e| e.at);
         // What is of that time is before the end of the second.
         let place = second.iter().map(|second: &Event| kept.partition_point(|e| e.at <= second.at)).next();

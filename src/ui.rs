@@ -11,6 +11,7 @@ mod groups;
 mod header;
 mod help;
 mod histogram;
+mod jobs;
 mod latency;
 mod layout;
 mod log;
@@ -134,7 +135,8 @@ impl<'a> Screen<'a> {
 
     fn draw_parts(&self, buf: &mut Buffer, layout: &Layout) -> Option<Position> {
         header::draw(self, buf, layout);
-        let covers = matches!(self.model.screen(), Mode::Groups | Mode::Map | Mode::Latency | Mode::Events);
+        let covers =
+            matches!(self.model.screen(), Mode::Groups | Mode::Map | Mode::Latency | Mode::Events | Mode::Jobs);
         if !covers {
             table::draw(self, buf, layout);
             log::draw(self, buf, layout);
@@ -153,6 +155,7 @@ impl<'a> Screen<'a> {
             Mode::Map => map::draw(self, buf, layout),
             Mode::Latency => latency::draw(self, buf, layout),
             Mode::Events => events::draw(self, buf, layout),
+            Mode::Jobs => jobs::draw(self, buf, layout),
             _ => {}
         }
         match self.model.mode() {

@@ -14,6 +14,7 @@ pub mod alert;
 pub mod connection;
 pub mod figures;
 pub mod insight;
+pub mod job;
 
 /// One line of the log as a sentence: `1,000 clients connected to eu-1 (press-0001 … press-1000)`.
 pub fn entry(fleet: &Fleet, entry: &Entry) -> String {
@@ -57,6 +58,7 @@ pub fn entry(fleet: &Fleet, entry: &Entry) -> String {
         Subject::Order(endpoint, order) => self::order(fleet, *endpoint, *order),
         Subject::Notice(text) => text.to_string(),
         Subject::Alert(of) => alert::sentence(fleet, of, entry.at),
+        Subject::Job(of) => job::sentence(of),
     }
 }
 

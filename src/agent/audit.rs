@@ -138,6 +138,8 @@ fn parts(command: &Command) -> (&'static str, &[crate::fleet::ClientKey], Option
         Command::Connect(clients) => ("connect", clients, None),
         Command::Reconnect(clients) => ("reconnect", clients, None),
         Command::Disconnect(clients) => ("disconnect", clients, None),
+        Command::Begin(bulk) => (bulk.deed.name(), &bulk.clients, None),
+        Command::Steer(_, steer) => (steer.words(), &[], None),
         Command::Hold(endpoint) => ("hold", &[], Some(*endpoint)),
         Command::Release(endpoint) => ("release", &[], Some(*endpoint)),
         Command::SetRate(endpoint, _) => ("rate", &[], Some(*endpoint)),
@@ -149,6 +151,10 @@ fn parts(command: &Command) -> (&'static str, &[crate::fleet::ClientKey], Option
 pub(super) fn words(fleet: &Fleet, command: &Command) -> String {
     let (name, clients, endpoint) = parts(command);
     match (clients, endpoint, command) {
+        (.., Command::Steer(job, steer)) => format!("{}s job {job}", steer.name()),
+        (many, _, Command::Begin(bulk)) if many.len() != 1 => {
+            format!("has a job {name} {} clients, {} at once", many.len(), bulk.roll.at_once)
+        }
         (_, Some(key), Command::SetRate(_, to)) => format!("sets the rate of {} to {to}/s", fleet.endpoint(key).name),
         (_, Some(key), _) => format!("{name}s {}", fleet.endpoint(key).name),
         ([one], ..) => format!("{name}s {}", fleet.client(*one).name),

@@ -29,7 +29,7 @@ use crate::{
     clock::{Anchor, Moment},
     command::Command,
     engine::Reviser,
-    event::{self, Event, Level, What},
+    event::{self, Event, JobNews, Level, What},
     fleet::Fleet,
     model::Known,
     recording::{self, Header},
@@ -178,11 +178,12 @@ where
     Ok(code)
 }
 
-/// Tells the service manager how the fleet does, as long as the engine tells the time.
+/// Tells the service manager how the fleet does, as long as the engine tells the time; and keeps what jobs do.
 async fn beat(mut events: Subscription, shared: Arc<Shared>) {
     let manager = &shared.manager;
     let watchdog = Manager::watchdog();
     while let Some(events) = events.next().await {
+        note_jobs(&shared, &events).await;
         if !events.iter().any(|event| matches!(event.what, What::Second(_))) {
             continue;
         }
@@ -194,6 +195,20 @@ async fn beat(mut events: Subscription, shared: Arc<Shared>) {
         manager.tell(&format!("STATUS={up} of {} up, {} down", totals.all(), totals.down));
     }
     manager.tell("STOPPING=1");
+}
+
+/// Keeps what jobs did for the next start: a client is wanted otherwise once it has had its turn.
+async fn note_jobs(shared: &Arc<Shared>, events: &[Event]) {
+    let is_news = |event: &Event| if let What::Job(news) = &event.what { Some((**news).clone()) } else { None };
+    let news: Vec<JobNews> = events.iter().filter_map(is_news).filter(|news| !news.fates.is_empty()).collect();
+    if !news.is_empty() {
+        let fleet = shared.fleet();
+        let note = move |wishes: &mut Wishes| {
+            let changed = news.iter().filter(|news| wishes.note_job(&fleet, news));
+            changed.count() > 0
+        };
+        shared.keep(note).await;
+    }
 }
 
 async fn accept(listening: &Listening, shared: &Arc<Shared>) -> io::Error {
@@ -394,7 +409,8 @@ impl Connection {
         let (of, who, order, refused) = (fleet.clone(), self.who.clone(), command.clone(), allowed.clone().err());
         self.shared.audit(move |audit| audit.write(&of, &who, &order, refused.as_deref())).await;
         allowed?;
-        self.shared.keep(&fleet, &command).await;
+        let (of, order) = (fleet.clone(), command.clone());
+        self.shared.keep(move |wishes| wishes.note(&of, &order)).await;
         self.shared.notice(Level::Info, &format!("{} {}", self.who, audit::words(&fleet, &command)));
         if command == Command::Stop {
             self.shared.stop.send_replace(Some(format!("{} ended it", self.who)));
@@ -439,12 +455,12 @@ impl Shared {
     }
 
     /// Keeps what an operator wants for the next start.
-    async fn keep(self: &Arc<Self>, fleet: &Arc<Fleet>, command: &Command) {
-        let (shared, fleet, command) = (self.clone(), fleet.clone(), command.clone());
+    async fn keep(self: &Arc<Self>, note: impl FnOnce(&mut Wishes) -> bool + Send + 'static) {
+        let shared = self.clone();
         let write = move || {
             let mut kept = shared.kept();
             let Kept { state, wishes, .. } = &mut *kept;
-            if wishes.note(&fleet, &command)
+            if note(wishes)
                 && let Err(error) = state.keep_wishes(wishes)
             {
                 shared.notice(Level::Error, &format!("a restart will not know of it: {error}"));
@@ -465,6 +481,8 @@ fn is_of(command: &Command, fleet: &Fleet) -> bool {
         Command::Connect(clients) | Command::Reconnect(clients) | Command::Disconnect(clients) => {
             clients.iter().all(|client| client.index() < fleet.clients.len()) // be they gone since
         }
+        Command::Begin(bulk) => bulk.clients.iter().all(|client| client.index() < fleet.clients.len()),
+        Command::Steer(..) => true, // one that is forgotten cannot be steered
         Command::Hold(key) | Command::Release(key) => fleet.has_endpoint(*key),
         Command::SetRate(key, rate) => fleet.has_endpoint(*key) && *rate > 0,
         Command::Stop => true,

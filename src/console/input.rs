@@ -43,8 +43,10 @@ fn handle_key(model: &mut Model, keymap: &Keymap, scope: Scope, key: &KeyEvent, 
         Mode::Filter(_) | Mode::GoTo(_) => type_line(model, key, now),
         Mode::Sort(_) | Mode::Cause { .. } => choose(model, action, key, now),
         _ if action == Some(Action::Suspend) => Effect::Suspend,
-        Mode::Confirm(Confirm { wish: Wish::Rate { .. }, .. })
-            if matches!(action, Some(Action::RateUp | Action::RateDown)) =>
+        // What is typed to say yes is letters and digits.
+        Mode::Confirm(confirm)
+            if action.is_some_and(|action| confirm.is_changed_by(action))
+                && !matches!(key.code, KeyCode::Char(c) if c.is_alphanumeric()) =>
         {
             action.map_or(Effect::Nothing, |action| model.act(action, now))
         }
@@ -73,15 +75,20 @@ fn handle_key(model: &mut Model, keymap: &Keymap, scope: Scope, key: &KeyEvent, 
             _ => model.act(Action::Back, now),
         },
         Mode::Detail if action == Some(Action::Detail) => model.act(Action::Back, now),
-        Mode::Table | Mode::Detail | Mode::Groups | Mode::Map | Mode::Latency | Mode::Events | Mode::Endpoints => {
-            match action {
-                Some(action) => model.act(action, now),
-                None => {
-                    refuse(model, keymap, scope, key, now);
-                    Effect::Nothing
-                }
+        Mode::Table
+        | Mode::Detail
+        | Mode::Groups
+        | Mode::Map
+        | Mode::Latency
+        | Mode::Events
+        | Mode::Jobs
+        | Mode::Endpoints => match action {
+            Some(action) => model.act(action, now),
+            None => {
+                refuse(model, keymap, scope, key, now);
+                Effect::Nothing
             }
-        }
+        },
     }
 }
 

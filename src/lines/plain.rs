@@ -42,6 +42,10 @@ pub fn plain(fleet: &Fleet, anchor: &Anchor, event: &Event) -> Option<String> {
         What::Alert(alert) => {
             let _ = write!(line, " {}", words::alert::sentence(fleet, alert, event.at));
         }
+        What::Job(news) if news.is_turn => {
+            let _ = write!(line, " {}", words::job::sentence(&news.job));
+        }
+        What::Job(_) => return None,
         What::Order(endpoint, order) => {
             let _ = write!(line, " {}", words::order(fleet, *endpoint, *order));
         }

@@ -59,6 +59,13 @@ impl Model {
             self.say(Level::Warning, text, now);
             return Effect::Nothing;
         }
+        if let Mode::Confirm(confirm) = &mut self.mode
+            && confirm.is_changed_by(action)
+        {
+            confirm.change(action);
+            self.see(false);
+            return Effect::Nothing;
+        }
         if self.act_on_screen(action, now) {
             return Effect::Nothing;
         }
@@ -87,6 +94,7 @@ impl Model {
             Action::Map => self.go(Mode::Map),
             Action::Latency => self.go(Mode::Latency),
             Action::Events => self.go(Mode::Events),
+            Action::Jobs => self.go(Mode::Jobs),
             Action::Endpoints => self.go(Mode::Endpoints),
             Action::Cause => self.look_for_causes(now),
             Action::Back => self.back(),
@@ -104,6 +112,8 @@ impl Model {
             Action::Disconnect => return self.wish(Wish::Disconnect, now),
             Action::Hold | Action::RateUp | Action::RateDown => return self.tend(action, now),
             Action::Undo => return self.undo(now),
+            Action::PauseJob => return self.pause_job(now),
+            Action::CancelJob => return self.cancel_job(now),
             Action::Freeze => self.toggle_freeze(now),
             Action::GoTo => self.open(Mode::GoTo(Input::default())),
             Action::Play => return Effect::Playback(Playback::PlayOrPause),
@@ -126,12 +136,28 @@ impl Model {
             Action::EndFleet => {
                 let typed = Typed { wanted: self.fleet().name.to_string(), input: Input::default() };
                 let (states, wish) = (*self.live.totals(), Wish::End);
-                self.ask(Confirm { wish, targets: Vec::new(), hidden: 0, states, tier: 3, typed: Some(typed) });
+                self.ask(Confirm {
+                    wish,
+                    targets: Vec::new(),
+                    hidden: 0,
+                    states,
+                    tier: 3,
+                    roll: None,
+                    typed: Some(typed),
+                });
             }
             Action::Quit if self.alive() == 0 => return Effect::Quit,
             Action::Quit => {
                 let states = *self.live.totals();
-                let quit = Confirm { wish: Wish::Quit, targets: Vec::new(), hidden: 0, states, tier: 1, typed: None };
+                let quit = Confirm {
+                    wish: Wish::Quit,
+                    targets: Vec::new(),
+                    hidden: 0,
+                    states,
+                    tier: 1,
+                    roll: None,
+                    typed: None,
+                };
                 self.ask(quit);
             }
         }

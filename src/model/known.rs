@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     clock::Moment,
     event::{
-        Alert, Badge, Condition, Connack, Event, Finding, Gate, Late, Level, Reason, Sample, Shortfall, State, Tcp,
-        Transition, What, WorkerEvent,
+        Alert, Badge, Condition, Connack, Event, Finding, Gate, JobId, Late, Level, Reason, Sample, Shortfall, State,
+        Tcp, Transition, What, WorkerEvent,
     },
     fleet::{ClientKey, EndpointKey, Fleet, WorkerKey},
     model::{
@@ -20,6 +20,7 @@ use crate::{
         groups::Groups,
         histogram::{Histogram, Latency, corrected},
         insight::Insight,
+        jobs::JobRow,
         latencies::Latencies,
         log::{Log, Subject},
         pulse::Pulse,
@@ -58,6 +59,7 @@ pub struct Known {
     pub(super) trouble: Option<Scrubbed>,
     /// The alerts that fire, by their rules' names, each since when that is told.
     pub(super) alerts: BTreeMap<Scrubbed, (Moment, Alert)>,
+    pub(super) jobs: BTreeMap<JobId, JobRow>,
     pub(super) recording: Option<bool>,
     pub(super) samples_lost: u64,
     /// Probes that were never answered.
@@ -99,6 +101,7 @@ impl Known {
             log: Log::default(),
             trouble: None,
             alerts: BTreeMap::new(),
+            jobs: BTreeMap::new(),
             recording: None,
             samples_lost: 0,
             probes_lost: 0,
@@ -367,6 +370,7 @@ impl Known {
             What::Alert(alert) => {
                 self.alerts.remove(&alert.rule);
             }
+            What::Job(news) => self.apply_job(news),
             What::Gate(endpoint, gate) => self.apply_gate(*endpoint, gate),
             What::Finding(endpoint, finding) => {
                 self.endpoints[endpoint.index()].finding = Some((event.at, finding.clone()));

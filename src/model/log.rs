@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     clock::Moment,
-    event::{Alert, Event, Level, Order, Reason, Severity, Shortfall, State, Transition, What, WorkerEvent},
+    event::{
+        Alert, Event, Job, JobState, Level, Order, Reason, Severity, Shortfall, State, Transition, What, WorkerEvent,
+    },
     fleet::{ClientKey, EndpointKey, Places, WorkerKey},
     text::Scrubbed,
 };
@@ -61,6 +63,8 @@ pub enum Subject {
     Alert(Box<Alert>),
     /// The operator's, about an endpoint.
     Order(EndpointKey, Order),
+    /// A job as it was then.
+    Job(Job),
 }
 
 impl Entry {
@@ -86,6 +90,7 @@ impl Entry {
             Subject::Notice(text) => Subject::Notice(Scrubbed::new(&places.told(&text))),
             Subject::Order(endpoint, order) => Subject::Order(places.endpoint(endpoint), order),
             Subject::Alert(alert) => Subject::Alert(Box::new(alert.moved(places))),
+            Subject::Job(job) => Subject::Job(job.moved(places)),
         };
         Entry { at: self.at.moved(places.later), level: self.level, subject }
     }
@@ -125,7 +130,7 @@ impl Log {
             Subject::Silence { endpoint: at, .. } | Subject::Answers { endpoint: at, .. } => endpoint(at),
             Subject::Order(at, _) => endpoint(at),
             Subject::Alert(alert) => alert.fits(clients),
-            Subject::Worker { .. } | Subject::Notice(_) => true,
+            Subject::Worker { .. } | Subject::Notice(_) | Subject::Job(_) => true,
         };
         self.entries.iter().all(is_known)
             && self.history.iter().all(|(_, step)| client(&step.client) && endpoint(&step.endpoint))
@@ -205,10 +210,12 @@ impl Log {
             What::Notice { level, .. } => Some(*level),
             What::Trouble(_) => Some(Level::Info),
             What::Alert(alert) => Some(alert_level(alert)),
+            What::Job(news) if news.is_turn => Some(job_level(&news.job)),
             What::Order(_, Order::Hold) => Some(Level::Warning),
             What::Order(..) => Some(Level::Info),
             What::Shortfall(_) => Some(Level::Warning),
-            What::Sample(_)
+            What::Job(_)
+            | What::Sample(_)
             | What::Second(_)
             | What::Recording(_)
             | What::Fleet(_)
@@ -243,6 +250,7 @@ impl Log {
             What::Order(endpoint, order) => Subject::Order(*endpoint, *order),
             What::Notice { text, .. } | What::Trouble(text) => Subject::Notice(text.clone()),
             What::Alert(alert) => Subject::Alert(alert.clone()),
+            What::Job(news) => Subject::Job(news.job),
             _ => return,
         };
         self.push(Entry { at: event.at, level, subject });
@@ -311,6 +319,15 @@ fn alert_level(alert: &Alert) -> Level {
         (false, _) | (true, Severity::Info) => Level::Info,
         (true, Severity::Warning) => Level::Warning,
         (true, Severity::Critical) => Level::Error,
+    }
+}
+
+/// How grave it is that a job is as it is now.
+fn job_level(job: &Job) -> Level {
+    match job.state {
+        JobState::Stopped => Level::Error,
+        _ if job.state.is_over() && job.failed > 0 => Level::Warning,
+        _ => Level::Info,
     }
 }
 

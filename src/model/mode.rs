@@ -30,6 +30,8 @@ pub enum Mode {
     Map,
     /// What happened.
     Events,
+    /// What is done to many clients.
+    Jobs,
     /// The endpoints, who is there and how.
     Endpoints,
     /// The column to sort by is chosen.
@@ -49,12 +51,7 @@ impl Mode {
     pub(super) fn is_overlay(&self) -> bool {
         matches!(
             self,
-            Mode::Help(_)
-                | Mode::GoTo(_)
-                | Mode::Command(_)
-                | Mode::Confirm(_)
-                | Mode::Sort(_)
-                | Mode::Cause { .. }
+            Mode::Help(_) | Mode::GoTo(_) | Mode::Command(_) | Mode::Confirm(_) | Mode::Sort(_) | Mode::Cause { .. }
         )
     }
 
@@ -71,6 +68,7 @@ impl Mode {
             Mode::Groups => Place::Groups,
             Mode::Map => Place::Map,
             Mode::Events => Place::Events,
+            Mode::Jobs => Place::Jobs,
             Mode::Endpoints => Place::Endpoints,
             Mode::Help(_) => return None,
             Mode::Table

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     clock::Moment,
-    event::Badge,
+    event::{Badge, JobId},
     fleet::{ClientKey, Fleet},
     model::{answers::Answers, insight::Insight, known::Known, log::Entry, row::Row},
     query::{Error, Query},
@@ -178,6 +178,8 @@ pub enum Origin {
     Burst(Entry),
     /// A cell of the map.
     Cell,
+    /// A job; whether only those of whom it failed.
+    Job(JobId, bool),
 }
 
 impl Chosen {

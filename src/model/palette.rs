@@ -152,7 +152,13 @@ impl Model {
         let meant = self.meant(scope);
         let at = match (self.palette.at, meant.len()) {
             (_, 0) => return,
-            (None, n) => if is_next { 0 } else { n - 1 },
+            (None, n) => {
+                if is_next {
+                    0
+                } else {
+                    n - 1
+                }
+            }
             (Some(at), n) if is_next => (at + 1) % n,
             (Some(at), n) => (at + n - 1) % n,
         };

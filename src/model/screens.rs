@@ -108,6 +108,7 @@ impl Model {
             Mode::Groups if is_own => self.act_on_groups(action, now),
             Mode::Map if is_own => self.act_on_map(action, now),
             Mode::Events if is_own => self.act_on_events(action, now),
+            Mode::Jobs if is_own => self.act_on_jobs(action, now),
             _ => return false,
         }
         true
@@ -264,6 +265,7 @@ impl Model {
                 }
             }
             Subject::Shortfall { first, .. } => self.open_client(first.client, now),
+            Subject::Job(job) => self.open_job(job.id),
             Subject::Silence { endpoint, .. } | Subject::Answers { endpoint, .. } | Subject::Order(endpoint, _) => {
                 let query = PartKey::Endpoint(*endpoint).query(self.fleet());
                 self.drill(Filter::default().and(query));

@@ -6,7 +6,9 @@ use crate::{
     clock::Moment,
     event::{Connack, Event, FleetStanding, Late, Shortfall, Standing, State, What},
     fleet::{ClientKey, Fleet},
-    model::{Known, answers::Answers, connection::Connection, groups::Groups, link::Link, record::Record},
+    model::{
+        Known, answers::Answers, connection::Connection, groups::Groups, jobs::JobRow, link::Link, record::Record,
+    },
 };
 
 impl Known {
@@ -29,7 +31,8 @@ impl Known {
         // Likewise an alert, when it began to fire.
         let alerts =
             self.alerts.values().map(|(at, alert)| Event { at: *at, what: What::Alert(Box::new(alert.clone())) });
-        fleet.into_iter().chain(trouble).map(tell).chain(alerts).chain(endpoints).chain(clients)
+        let jobs = self.jobs.values().flat_map(JobRow::told).map(move |news| tell(What::Job(Box::new(news))));
+        fleet.into_iter().chain(trouble).map(tell).chain(alerts).chain(jobs).chain(endpoints).chain(clients)
     }
 
     /// All of it, but for the fleet itself, in few bytes: for [`Known::decode`].
@@ -68,6 +71,7 @@ impl Known {
             && self.latencies.fits(endpoints, groups)
             && self.log().fits(clients, endpoints)
             && self.alerts().all(|alert| alert.fits(clients))
+            && self.jobs.values().all(|job| job.fits(clients))
             && self.insights().iter().all(|insight| insight.fits(clients, endpoints))
     }
 

@@ -10,6 +10,7 @@ use crate::{
         confirm::Wish,
         events::Events,
         filter_line::FilterLine,
+        jobs::JobsView,
         known::Known,
         map::Map,
         mode::Mode,
@@ -45,6 +46,7 @@ pub struct Model {
     pub(super) filter: Filter,
     pub(super) filter_line: FilterLine,
     pub(super) palette: Palette,
+    pub(super) jobs_view: JobsView,
     pub(super) sort: Sort,
     /// What the table was sorted by before.
     pub(super) sorted_before: Sort,
@@ -69,7 +71,7 @@ pub struct Model {
     is_question_seen: bool,
     /// How far the help can be scrolled, as far as the console knows.
     pub(super) help_below: usize,
-    /// What undoes the last order about an endpoint.
+    /// What undoes the last order about an endpoint; after a job, what that job was to do.
     pub(super) undo: Option<Wish>,
     /// Why nothing is done that is wished of clients and endpoints, where nothing is.
     pub(super) refusal: Option<String>,
@@ -120,6 +122,7 @@ impl Model {
             filter: Filter::default(),
             filter_line: FilterLine::default(),
             palette: Palette::default(),
+            jobs_view: JobsView::default(),
             sort: Sort::default(),
             sorted_before: Sort::default(),
             held_until: Moment(0),

@@ -28,6 +28,8 @@ pub(super) fn who(screen: &Screen, chosen: &Chosen) -> String {
     match &chosen.origin {
         Origin::Cause(insight) => words::insight::cause(screen.fleet, insight),
         Origin::Burst(entry) => words::entry(screen.fleet, entry),
+        Origin::Job(id, true) => format!("failed in job {id}"),
+        Origin::Job(id, false) => format!("job {id}"),
         Origin::Cell => match chosen.clients() {
             [one] => screen.fleet.client(*one).name.to_string(),
             many => figures::clients(many.len() as u64),

@@ -12,15 +12,15 @@ use tui_input::Input;
 
 use crate::{
     action::{Action, Hint, Scope},
-    event::Level,
+    event::{JobState, Level},
     model::{Confirm, Mode, Motion},
     query,
     text::{Scrubbed, ellipsize},
     ui::{
         Screen, choice, dialog, header, inset,
         layout::Layout,
-        palette,
         paint::{Strip, from, put, put_short, span, width},
+        palette,
     },
     words::{self, figures},
 };
@@ -67,7 +67,9 @@ fn notice(screen: &Screen, buf: &mut Buffer, line: Rect, has_own: bool) -> bool 
     // What is wrong is worth more than what the demo does to make it so.
     let room = insight.as_ref().map_or(u16::MAX, |insight| line.width.saturating_sub(width(&insight.content) + 8));
     let share = if insight.is_some() { line.width } else { line.width / 2 };
-    let gates = insight.or_else(|| gates(screen).map(|text| span(Scrubbed::new(&text).to_string(), theme.warning)));
+    let gates = insight
+        .or_else(|| job(screen))
+        .or_else(|| gates(screen).map(|text| span(Scrubbed::new(&text).to_string(), theme.warning)));
     let mut rest = line;
     if let Some(trouble) = screen.model.live().trouble().filter(|trouble| width(trouble) <= room) {
         let x = put(buf, line, "demo: ", theme.dim);
@@ -82,6 +84,13 @@ fn notice(screen: &Screen, buf: &mut Buffer, line: Rect, has_own: bool) -> bool 
         put(buf, rest, &text.content, text.style);
     }
     said.is_some() || trouble.is_some()
+}
+
+/// The newest job that is not over, and how far it is.
+fn job(screen: &Screen) -> Option<Span<'static>> {
+    let job = screen.model.live().jobs().into_iter().map(|row| row.job).find(|job| !job.state.is_over())?;
+    let style = if job.state == JobState::Running { screen.theme.info } else { screen.theme.warning };
+    Some(span(words::job::progress(&job), style))
 }
 
 /// The endpoints that let nobody through, or where clients queue.
@@ -117,9 +126,14 @@ fn hints(screen: &Screen, buf: &mut Buffer, line: Rect) {
     let way_back = match mode {
         Mode::Events if !model.events().text().is_empty() => Some("clear filter"),
         Mode::Events if model.events().sought().is_some() => Some("end search"),
-        Mode::Detail | Mode::Groups | Mode::Map | Mode::Latency | Mode::Events | Mode::Endpoints | Mode::Help(_) => {
-            Some("back")
-        }
+        Mode::Detail
+        | Mode::Groups
+        | Mode::Map
+        | Mode::Latency
+        | Mode::Events
+        | Mode::Jobs
+        | Mode::Endpoints
+        | Mode::Help(_) => Some("back"),
         Mode::Table if model.has_way_back() => Some("back"),
         Mode::Table if model.is_filtered() => Some("clear filter"),
         Mode::Table if model.marked().0 > 0 => Some("unmark all"),
@@ -154,7 +168,9 @@ fn hints(screen: &Screen, buf: &mut Buffer, line: Rect) {
             _ if !is_here => {}
             // Nothing to tell of.
             Action::Cause if model.shown().insights().is_empty() => {}
-            Action::Detail if matches!(mode, Mode::Groups | Mode::Map | Mode::Events) => add(0, &[action], "show"),
+            Action::Detail if matches!(mode, Mode::Groups | Mode::Map | Mode::Events | Mode::Jobs) => {
+                add(0, &[action], "show");
+            }
             Action::Play if is_playing => add(rank, &[action], "pause"),
             Action::NextEvent => add(rank, &[Action::PreviousEvent, Action::NextEvent], word),
             Action::NextTrouble => add(rank, &[Action::PreviousTrouble, Action::NextTrouble], word),

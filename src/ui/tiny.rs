@@ -13,8 +13,8 @@ use crate::{
     ui::{
         Screen, dialog, footer, header,
         layout::Layout,
-        palette,
         paint::{Strip, from, nth_line, put, put_right, put_short, span, width, wrap},
+        palette,
     },
 };
 

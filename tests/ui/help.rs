@@ -12,7 +12,8 @@ use crate::scenes::{self, Stage};
 fn text(stage: &mut Stage) -> String {
     // Below this width nothing stands beside the sentences.
     let (buffer, _) = stage.draw(120, 150, "terminal", Glyphs::UNICODE);
-    let cells: String = buffer.content.iter().map(|cell| if cell.symbol() == "│" { " " } else { cell.symbol() }).collect();
+    let cells: String =
+        buffer.content.iter().map(|cell| if cell.symbol() == "│" { " " } else { cell.symbol() }).collect();
     cells.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
