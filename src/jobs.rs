@@ -33,6 +33,8 @@ pub struct Jobs {
 impl Jobs {
     /// Who is lost so soon after it came up did not come up for good.
     pub const FRESH: Duration = Duration::from_secs(5);
+    /// Turns that were due so long ago are caught up with: timers are coarse.
+    const SLACK: Duration = Duration::from_millis(20);
     /// The most jobs that are remembered when they are over.
     pub const KEPT: usize = 50;
 
@@ -102,7 +104,8 @@ impl Jobs {
                 }
                 let endpoint = lifecycle.endpoint(client);
                 let rate = f64::from(lifecycle.gate(endpoint).rate.max(1));
-                self.next.insert(endpoint, now + Duration::from_secs_f64(1.0 / rate));
+                let due = self.next.get(&endpoint).copied().unwrap_or(now).max(now - Self::SLACK);
+                self.next.insert(endpoint, due + Duration::from_secs_f64(1.0 / rate));
                 turns.push((deed, client));
             }
         }

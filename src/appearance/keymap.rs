@@ -168,7 +168,7 @@ mod tests {
         }
         assert_eq!(keymap.action(press("enter"), Scope::Live), Some(Action::Detail));
         assert_eq!(keymap.action(press("ctrl-c"), Scope::Live), Some(Action::Quit));
-        assert_eq!(keymap.action(press("x"), Scope::Live), None);
+        assert_eq!(keymap.action(press("%"), Scope::Live), None);
     }
 
     #[test]

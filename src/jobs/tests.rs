@@ -164,9 +164,9 @@ impl Plant {
 
     /// The job as it was told last, as somebody who only hears of it knows it.
     fn told(&self, id: JobId) -> (crate::event::Job, BTreeMap<ClientKey, Fate>) {
-        let news = self.news.iter().filter(|news| news.job.id == id);
+        let mut news = self.news.iter().filter(|news| news.job.id == id);
         let fates = news.clone().flat_map(|news| news.fates.iter().copied()).collect();
-        (news.last().expect("news of the job").job, fates)
+        (news.next_back().expect("news of the job").job, fates)
     }
 
     fn run_to_end(&mut self, id: JobId) -> (crate::event::Job, BTreeMap<ClientKey, Fate>) {
@@ -238,6 +238,10 @@ fn a_paused_job_begins_with_nobody_and_goes_on_where_it_was() {
 }
 
 impl Plant {
+    fn told_state(&self, id: JobId) -> Option<JobState> {
+        self.news.iter().rev().find(|news| news.job.id == id).map(|news| news.job.state)
+    }
+
     fn told_done(&self, id: JobId) -> u32 {
         self.news.iter().rev().find(|news| news.job.id == id).map_or(0, |news| news.job.done)
     }
@@ -312,15 +316,19 @@ fn it_stops_after_so_many_failures_and_goes_on_when_it_is_told_to() {
 
 #[test]
 fn who_is_lost_again_at_once_did_not_come_up() {
-    let mut plant = Plant::new(20, 100);
-    plant.thrown = (0..20).collect();
-    let id = plant.order(Deed::Reconnect, 0..20, roll(1, 2));
-    plant.run_until(|plant| {
-        plant.news.last().is_some_and(|news| news.job.state.is_over() || news.job.state == JobState::Stopped)
-    });
+    let mut plant = Plant::new(200, 1_000);
+    plant.thrown = (0..200).collect();
+    let id = plant.order(Deed::Reconnect, 0..200, roll(1, 2));
+    plant.run_until(|plant| plant.told_state(id) == Some(JobState::Stopped));
     let (job, fates) = plant.told(id);
-    assert_eq!(job.failed, 2, "{job:?}");
+    assert!(job.failed == 2 && job.left > 100, "{job:?}");
     assert!(fates.values().any(|fate| *fate == Fate::Failed(Reason::ConnectionLost)));
+    // Also of a job that is over by then.
+    let late = plant.order(Deed::Reconnect, [150, 151], roll(2, 2));
+    assert_eq!(plant.run_to_end(late).0.done, 2);
+    plant.run_for(Duration::from_secs(2));
+    let job = plant.told(late).0;
+    assert_eq!((job.state, job.done, job.failed), (JobState::Done, 0, 2));
 }
 
 #[test]
@@ -338,7 +346,7 @@ fn a_held_endpoint_keeps_its_clients_waiting_and_nobody_else() {
 
 #[test]
 fn who_changed_meanwhile_is_left_alone_and_who_is_in_two_jobs_is_in_the_later_one() {
-    let mut plant = Plant::new(60, 100);
+    let mut plant = Plant::new(60, 1_000);
     let id = plant.order(Deed::Reconnect, 0..40, roll(1, 5));
     plant.run_until(|plant| plant.told_done(id) >= 2);
     plant.lifecycle.disconnect(ClientKey(39), plant.now);
@@ -398,6 +406,7 @@ proptest! {
                     }
                 }
             }
+            plant.turn();
             plant.run_for(Duration::from_millis(u64::from(n) * 10));
             for id in &ids {
                 let (job, fates) = plant.told(*id);

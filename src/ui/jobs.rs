@@ -4,7 +4,6 @@ use ratatui::{
     buffer::Buffer,
     layout::Rect,
     style::{Modifier, Style},
-    text::Span,
 };
 
 use crate::{
@@ -26,7 +25,9 @@ pub(super) fn draw(screen: &Screen, buf: &mut Buffer, layout: &Layout) {
     let jobs = screen.model.shown().jobs();
     title(screen, buf, inset(nth_line(area, 0)), &jobs);
     if jobs.is_empty() {
-        let text = "no job yet: mark clients (Space, *, or :mark_all QUERY), then reconnect or disconnect them";
+        let keys = |actions: &[Action]| footer::keys(screen, actions);
+        let (mark, then) = (keys(&[Action::Mark]), keys(&[Action::Reconnect, Action::Disconnect]));
+        let text = format!("no job yet: mark clients ({mark}, or :mark_all QUERY), then press one of {then}");
         put(buf, inset(nth_line(area, 2)), &format!("  {text}"), screen.theme.dim);
         return;
     }
@@ -69,7 +70,7 @@ const DONE: (u16, u16) = (28, 7);
 const FAILED: (u16, u16) = (36, 7);
 const LEFT: (u16, u16) = (44, 7);
 const STATE: u16 = 53;
-/// On a narrow screen there is no room for who is left.
+/// On a narrow screen there is no room for all counts.
 const NARROW: u16 = 60;
 
 fn cell(line: Rect, (x, width): (u16, u16)) -> Rect {
@@ -78,7 +79,7 @@ fn cell(line: Rect, (x, width): (u16, u16)) -> Rect {
 }
 
 fn state_cell(line: Rect) -> Rect {
-    from(line, line.x + if line.width < NARROW { LEFT.0 - 7 } else { STATE })
+    from(line, line.x + if line.width < NARROW { CLIENTS.0 + CLIENTS.1 + 1 } else { STATE })
 }
 
 fn heads(screen: &Screen, buf: &mut Buffer, line: Rect) {
@@ -86,9 +87,11 @@ fn heads(screen: &Screen, buf: &mut Buffer, line: Rect) {
     buf.set_style(line, header);
     put(buf, cell(line, JOB), "JOB", header);
     put(buf, cell(line, DEED), "WHAT", header);
-    put_right(buf, cell(line, CLIENTS), "CLIENTS", header);
-    put_right(buf, cell(line, DONE), "DONE", header);
-    if line.width >= NARROW {
+    if line.width < NARROW {
+        put_right(buf, cell(line, CLIENTS), "DONE", header);
+    } else {
+        put_right(buf, cell(line, CLIENTS), "CLIENTS", header);
+        put_right(buf, cell(line, DONE), "DONE", header);
         put_right(buf, cell(line, FAILED), "FAILED", header);
         put_right(buf, cell(line, LEFT), "LEFT", header);
     }
@@ -106,10 +109,12 @@ fn job(screen: &Screen, buf: &mut Buffer, line: Rect, job: &Job, is_chosen: bool
     }
     put(buf, cell(line, JOB), &job.id.to_string(), base);
     put(buf, cell(line, DEED), job.deed.name(), base);
-    put_right(buf, cell(line, CLIENTS), &figures::count(job.all()), base);
-    put_right(buf, cell(line, DONE), &figures::count(job.done), base);
     let failed = if job.failed > 0 { on(theme.failed) } else { on(theme.dim) };
-    if line.width >= NARROW {
+    if line.width < NARROW {
+        put_right(buf, cell(line, CLIENTS), &figures::count(job.done), base);
+    } else {
+        put_right(buf, cell(line, CLIENTS), &figures::count(job.all()), base);
+        put_right(buf, cell(line, DONE), &figures::count(job.done), base);
         put_right(buf, cell(line, FAILED), &figures::count(job.failed), failed);
         put_right(buf, cell(line, LEFT), &figures::count(job.left), base);
     }
@@ -125,23 +130,23 @@ fn look(screen: &Screen, state: JobState) -> Style {
     }
 }
 
-/// How a job stands, and since when: `running, 20 under way, since 12:04:31`.
+/// How a job stands, and for how long: `running 12s, 20 under way`, `done 12m ago, took 10s`.
 fn standing(screen: &Screen, job: &Job) -> String {
-    let mut text = words::job::state(job);
-    if job.under_way > 0 {
-        text = format!("{text}, {} under way", figures::count(job.under_way));
+    let ago = |at| figures::age(screen.now.since(at));
+    if let Some(at) = job.ended {
+        return format!("{} {} ago, took {}", job.state.name(), ago(at), figures::age(at.since(job.begun)));
     }
-    match job.ended {
-        Some(at) => format!("{text} at {}, after {}", screen.clock(at), figures::age(at.since(job.begun))),
-        None => format!("{text}, since {}", screen.clock(job.begun)),
+    let state = format!("{} {}", job.state.name(), ago(job.begun));
+    match job.under_way {
+        0 if job.state == JobState::Stopped => format!("{state}, {} failed", figures::count(job.failed)),
+        0 => state,
+        n => format!("{state}, {} under way", figures::count(n)),
     }
 }
 
 fn results(screen: &Screen, buf: &mut Buffer, area: Rect, row: &JobRow) {
     let theme = screen.theme;
-    let head = nth_line(area, 0);
-    let text = format!("{}: {}", row.job.id, words::job::roll(row.job.roll));
-    put_short(buf, inset(head), &text, theme.dim);
+    let head = inset(nth_line(area, 0));
     let results = row.results();
     let room = usize::from(area.height.saturating_sub(1));
     let top = screen.model.job_top().min(results.len().saturating_sub(room));
@@ -155,11 +160,13 @@ fn results(screen: &Screen, buf: &mut Buffer, area: Rect, row: &JobRow) {
         put(buf, from(line, line.x + 3 + names), &words::job::fate(row.job.deed, *fate), style);
     }
     let below = results.len().saturating_sub(top + room);
+    let mut strip = Strip::new(2);
+    strip.left(0, [span(format!("{}: {}", row.job.id, words::job::roll(row.job.roll)), theme.dim)]);
     if below > 0 {
         let keys = footer::keys(screen, &[Action::PageDown]);
-        let more = Span::styled(format!("{keys}: {} more", figures::count(below as u64)), theme.dim);
-        put_right(buf, inset(head), &more.content, more.style);
+        strip.right(1, [span(format!("{keys}: {} more", figures::count(below as u64)), theme.dim)]);
     }
+    strip.draw(buf, head);
 }
 
 fn sign<'a>(screen: &'a Screen, fate: Fate) -> (&'a str, Style) {

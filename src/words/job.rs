@@ -10,7 +10,7 @@ pub fn sentence(job: &Job) -> String {
     match job.state {
         JobState::Running if job.settled() + job.under_way > 0 => format!("{what} goes on: {}", counts(job)),
         JobState::Running => format!("{what}{undoes}, {}", roll(job.roll)),
-        _ => format!("{what} {}: {}", state(job), counts(job)),
+        _ => format!("{what} {}: {}", job.state.name(), counts(job)),
     }
 }
 

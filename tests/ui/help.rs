@@ -10,8 +10,8 @@ use crate::scenes::{self, Stage};
 
 /// The screen as one text: words of a sentence that is broken are beside each other.
 fn text(stage: &mut Stage) -> String {
-    // Below this width nothing stands beside the sentences.
-    let (buffer, _) = stage.draw(120, 150, "terminal", Glyphs::UNICODE);
+    // At this width nothing stands beside the sentences, in their box or outside.
+    let (buffer, _) = stage.draw(80, 150, "terminal", Glyphs::UNICODE);
     let cells: String =
         buffer.content.iter().map(|cell| if cell.symbol() == "│" { " " } else { cell.symbol() }).collect();
     cells.split_whitespace().collect::<Vec<_>>().join(" ")
