@@ -1,18 +1,18 @@
 //! Defines how the console looks and which keys it knows, from flags, files and the environment; of the fleet it knows nothing.
 
+mod config;
 mod glyphs;
 mod key;
 mod keymap;
 mod theme;
 
-use std::path::PathBuf;
-
+pub use config::Config;
 pub use glyphs::Glyphs;
 pub use key::Key;
 pub use keymap::Keymap;
 pub use theme::Theme;
 
-use crate::document::{self, FileErrors};
+use crate::document::FileErrors;
 
 /// Theme, glyphs and keymap of one console.
 #[derive(Clone, Debug)]
@@ -25,7 +25,8 @@ pub struct Appearance {
 }
 
 impl Appearance {
-    /// `theme` is the name of a built-in theme or the path of a theme file; where `NO_COLOR` is set, there are no
+    /// `theme` is the name of a built-in theme or the path of a theme file, and comes before that of the user's own file, as
+    /// `ascii` does; where `NO_COLOR` is set, there are no
     /// colours whatever it says.
     ///
     /// # Errors
@@ -36,28 +37,17 @@ impl Appearance {
         get: impl Fn(&str) -> Option<String>,
     ) -> Result<Appearance, FileErrors> {
         let set = |name: &str| get(name).filter(|value| !value.is_empty());
-        let theme = match theme {
+        let config = Config::of_user(&get)?;
+        let theme = match theme.or(config.theme.as_deref()) {
             Some(theme) => Theme::named(theme)?,
             None => Theme::builtin(Theme::DEFAULT).unwrap_or_default(),
         };
         // A theme that only has colours for the cursor's line would leave it without any.
         let is_plain = set("NO_COLOR").is_some();
         let theme = if is_plain { Theme::builtin(Theme::MONO).unwrap_or_default() } else { theme };
-        let keymap = match keymap_file(set).filter(|path| path.exists()) {
-            Some(path) => Keymap::with_user(&document::read_file(&path)?, &path.display().to_string())?,
-            None => Keymap::builtin(),
-        };
-        let glyphs = if ascii { Glyphs::ASCII } else { Glyphs::from_env(set) };
+        let keymap = config.keymap;
+        let glyphs = if ascii || config.ascii == Some(true) { Glyphs::ASCII } else { Glyphs::from_env(set) };
         let remote = ["SSH_CONNECTION", "SSH_TTY", "SSH_CLIENT"].into_iter().any(|name| set(name).is_some());
         Ok(Appearance { theme, glyphs, keymap, remote })
     }
-}
-
-/// Where a user's own keymap is: `mqfleet/keymap.toml` in the XDG configuration folder.
-fn keymap_file(get: impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
-    let folder = match get("XDG_CONFIG_HOME") {
-        Some(folder) => PathBuf::from(folder),
-        None => PathBuf::from(get("HOME")?).join(".config"),
-    };
-    Some(folder.join("mqfleet/keymap.toml"))
 }

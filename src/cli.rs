@@ -22,13 +22,15 @@ use tracing_appender::non_blocking::WorkerGuard;
 pub use arguments::Cli;
 
 use agents::{attached, chosen, reread};
-use arguments::{Command, CtlOrder, Datasource, DebugLog, Dress, HookOrder, NotifyOrder, PatientArgs, View, Whom};
+use arguments::{
+    Command, ConfigOrder, CtlOrder, Datasource, DebugLog, Dress, HookOrder, NotifyOrder, PatientArgs, View, Whom,
+};
 use kept::keep;
 use trials::{test_notifiers, trial};
 
 use crate::{
     agent::{self, Purpose, Target},
-    appearance::Appearance,
+    appearance::{Appearance, Config, Keymap},
     bus::Bus,
     check::{self, Host, Plan},
     clock::Anchor,
@@ -37,10 +39,12 @@ use crate::{
     debug_log,
     doctor::{self, Patient},
     document::{self, FileErrors},
+    event::Roll,
     fleet::{Client, EndpointKey, Fleet, Password, Settings},
     fleet_file::{self, Loaded},
     headless::{self, Format},
     hooks::{self},
+    key_list,
     lines::{self, Check},
     listing,
     metrics::{self, Source},
@@ -109,8 +113,13 @@ fn unknown_client(id: &str, fleet: &Fleet) -> String {
 
 impl Dress {
     fn appearance(&self) -> Result<Appearance, FileErrors> {
-        Appearance::new(self.theme.as_deref(), self.ascii, |name| std::env::var(name).ok())
+        Appearance::new(self.theme.as_deref(), self.ascii, variable)
     }
+}
+
+/// A variable of the environment, where it is set to a text.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 impl View {
@@ -339,6 +348,12 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             let target = target.unwrap_or(Target::Only);
             control::run(&target, control::Order::Reload, timeout, take_over).await.map_err(Into::into)
         })?,
+        Command::Keys { format, builtin } => {
+            let keymap = if builtin { Keymap::builtin() } else { Config::of_user(variable)?.keymap };
+            stdio::print(&key_list::of(&keymap, format)).context("cannot print")?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Config { order } => config(order),
         Command::Hook { order: HookOrder::Test { file, name, client } } => {
             let mut loaded = fleet_file::load(&file)?;
             let hooks = std::mem::take(&mut loaded.telling.hooks);
@@ -385,7 +400,13 @@ fn dispatch(command: Command) -> Result<ExitCode> {
 impl CtlOrder {
     fn order(self) -> control::Order {
         use control::Order;
-        let whom = |Whom { clients, whom, all }| Selection { clients, whom, all };
+        let whom = |Whom { clients, whom, all, at_once, stop_after }| {
+            let usual = Roll::default();
+            let (once, stop) = (at_once.unwrap_or(usual.at_once), stop_after.unwrap_or(usual.stop_after));
+            let is_job = at_once.is_some() || stop_after.is_some();
+            let roll = is_job.then_some(Roll { at_once: once, stop_after: stop });
+            Selection { clients, whom, all, roll }
+        };
         match self {
             CtlOrder::Connect(who) => Order::Connect(whom(who)),
             CtlOrder::Reconnect(who) => Order::Reconnect(whom(who)),
@@ -399,6 +420,28 @@ impl CtlOrder {
             CtlOrder::Stop => Order::Stop,
         }
     }
+}
+
+/// Shows the user's own configuration, or says what is wrong with one.
+fn config(order: ConfigOrder) -> Result<ExitCode> {
+    let path = Config::path(variable);
+    let text = match order {
+        ConfigOrder::Show => {
+            let config = Config::of_user(variable)?;
+            format!("{}\n{}", config.show(path.as_deref()), key_list::keys(&config.keymap))
+        }
+        ConfigOrder::Check { file } => {
+            let path = file.or(path).context("there is no file to check: neither XDG_CONFIG_HOME nor HOME is set")?;
+            Config::load(&path)?;
+            format!("{}: ok\n", path.display())
+        }
+        ConfigOrder::Path => {
+            let path = path.context("there is no place for one: neither XDG_CONFIG_HOME nor HOME is set")?;
+            format!("{}\n", path.display())
+        }
+    };
+    stdio::print(&text).context("cannot print")?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Shows a run as the flags want it. `strict`: clients that are not up at the end of a limited

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    event::AlertKey,
+    event::{AlertKey, Deed, JobId, Roll, Steer},
     fleet::{ClientKey, EndpointKey},
     text::Scrubbed,
 };
@@ -22,6 +22,10 @@ pub enum Command {
     Failover(Vec<ClientKey>),
     /// Disconnect and stay off.
     Disconnect(Vec<ClientKey>),
+    /// Do the same to many clients, a few at a time.
+    Begin(Bulk),
+    /// Have a job pause, go on, end, or be taken back.
+    Steer(JobId, Steer),
     /// Let nobody connect to an endpoint; who is connected stays so.
     Hold(EndpointKey),
     /// Let clients connect to it again.
@@ -34,6 +38,14 @@ pub enum Command {
     Acknowledge { rule: AlertKey, by: Scrubbed },
     /// Disconnect everything, end the workers, end the engine.
     Stop,
+}
+
+/// What a job is to do, to whom, and how it is to go about it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bulk {
+    pub deed: Deed,
+    pub clients: Vec<ClientKey>,
+    pub roll: Roll,
 }
 
 /// A wish about a replay.

@@ -1,5 +1,7 @@
 //! Defines a command that a script gives an agent: which clients it means, and when it is done.
 
+mod job;
+
 use std::{collections::BTreeSet, process::ExitCode, time::Duration};
 
 use tokio::time::{Instant, timeout_at};
@@ -7,8 +9,8 @@ use tokio::time::{Instant, timeout_at};
 use crate::{
     agent::{self, AgentError, Purpose, Reload, Target},
     clock::Moment,
-    command::Command,
-    event::{AlertKey, State, Transition, What},
+    command::{Bulk, Command},
+    event::{AlertKey, Deed, Roll, State, Transition, What},
     fleet::{ClientKey, EndpointKey, Fleet},
     model::Known,
     query::Query,
@@ -43,6 +45,8 @@ pub struct Selection {
     /// Those that are meant by this.
     pub whom: Option<Query>,
     pub all: bool,
+    /// How a job goes about it; without, all of them are told at once.
+    pub roll: Option<Roll>,
 }
 
 /// Why an order was not given.
@@ -60,6 +64,19 @@ pub enum ControlError {
     NoSelection,
     #[error(transparent)]
     Agent(#[from] AgentError),
+}
+
+impl Order {
+    /// What is done as a job, to whom, and how.
+    fn job(&self) -> Option<(Deed, &Selection, Roll)> {
+        let (deed, selection) = match self {
+            Order::Connect(selection) => (Deed::Connect, selection),
+            Order::Reconnect(selection) => (Deed::Reconnect, selection),
+            Order::Disconnect(selection) => (Deed::Disconnect, selection),
+            _ => return None,
+        };
+        Some((deed, selection, selection.roll?))
+    }
 }
 
 impl Selection {
@@ -112,6 +129,16 @@ pub async fn run(target: &Target, order: Order, patience: Duration, by_force: bo
     let end = Instant::now() + patience;
     let silent = |_| AgentError::Silent(patience);
     let mut attached = timeout_at(end, agent::attach(target, Purpose::Console)).await.map_err(silent)??;
+    if let Some((deed, selection, roll)) = order.job() {
+        let clients = selection.keys(&attached.known, attached.now())?;
+        if by_force {
+            timeout_at(end, attached.commands.ask(None)).await.map_err(silent)??;
+        }
+        let asked = attached.now();
+        let bulk = Command::Begin(Bulk { deed, clients, roll });
+        timeout_at(end, attached.commands.ask(Some(bulk))).await.map_err(silent)??;
+        return job::follow(&mut attached, deed, asked, end, patience).await;
+    }
     let known = &attached.known;
     let fleet = known.fleet().clone();
     // Who is where it is to be already has nothing to do; a reconnect is one all the same.

@@ -19,10 +19,11 @@ use crate::{
     endpoint::Prober,
     engine::{renewals::Renewals, revision::Revision},
     event::{
-        AlertKey, Event, Finding, Handled, Handling, Late, Level, Messages, Order, Reason, Request, Sample, Shortfall,
-        State, Step, What,
+        AlertKey, Deed, Event, Finding, Handled, Handling, Late, Level, Messages, Order, Reason, Request, Sample,
+        Shortfall, State, Step, What,
     },
     fleet::{ClientKey, EndpointKey, Fleet, WorkerKey},
+    jobs::Jobs,
     lifecycle::{Effect, Lifecycle},
     pool::{Pool, PoolNews},
     transport::{Connector, Resolver},
@@ -64,8 +65,18 @@ impl Engine {
         let renewals = Renewals::new(&fleet);
         let patience = fleet.endpoint_keys().map(|key| lifecycle.patience(key)).collect();
         let keyring = Keyring::new(fleet.clone());
-        let core =
-            Core { fleet, lifecycle, pool, keyring, prober, patience, renewals, news: Vec::new(), bus: Open(bus) };
+        let core = Core {
+            fleet,
+            lifecycle,
+            jobs: Jobs::default(),
+            pool,
+            keyring,
+            prober,
+            patience,
+            renewals,
+            news: Vec::new(),
+            bus: Open(bus),
+        };
         let task = tokio::spawn(core.run(command_receiver, revision_receiver));
         Engine { commands, revisions, task, workers }
     }
@@ -95,6 +106,7 @@ impl Engine {
 struct Core {
     fleet: Arc<Fleet>,
     lifecycle: Lifecycle,
+    jobs: Jobs,
     pool: Pool,
     keyring: Keyring,
     prober: Prober,
@@ -124,10 +136,12 @@ impl Core {
         every_second.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.carry_out();
+            self.take_turns();
             if !self.news.is_empty() {
                 self.bus.0.publish(self.news.drain(..));
             }
-            let deadline = self.lifecycle.next_deadline().map(|at| {
+            let turn = self.jobs.next_deadline(&self.lifecycle, Moment::now());
+            let deadline = self.lifecycle.next_deadline().into_iter().chain(turn).min().map(|at| {
                 // Half a millisecond late is on time: it lets tokio's coarse timer fire once, not twice.
                 Instant::now() + at.since(Moment::now()) + Duration::from_micros(500)
             });
@@ -216,6 +230,11 @@ impl Core {
                 return self.handle(&rule, Handled::Muted { until, by }, now);
             }
             Command::Acknowledge { rule, by } => return self.handle(&rule, Handled::Acknowledged { by }, now),
+            Command::Begin(bulk) => {
+                self.jobs.begin(bulk, &self.fleet, &self.lifecycle, now);
+                return;
+            }
+            Command::Steer(job, steer) => return self.jobs.steer(job, steer, &self.fleet, &self.lifecycle, now),
             Command::Stop => return,
         };
         for client in clients {
@@ -227,6 +246,20 @@ impl Core {
     fn handle(&mut self, rule: &AlertKey, what: Handled, now: Moment) {
         let handling = Box::new(Handling::of(&rule.rule, what));
         self.news.push(Event { at: now, what: What::Handling(handling) });
+    }
+
+    /// Has those clients connect or leave whose turn it is in a job.
+    fn take_turns(&mut self) {
+        let now = Moment::now();
+        for (deed, client) in self.jobs.poll(&self.fleet, &self.lifecycle, now) {
+            match deed {
+                Deed::Connect => self.lifecycle.connect(client, now),
+                Deed::Reconnect => self.lifecycle.reconnect(client, now),
+                Deed::Disconnect => self.lifecycle.disconnect(client, now),
+            }
+        }
+        self.carry_out();
+        self.news.extend(self.jobs.drain(now));
     }
 
     /// Does what the operator wants of an endpoint, and tells it before what follows from it.
@@ -341,6 +374,7 @@ impl Core {
                     if matches!(step.to, State::Up | State::Off) {
                         self.keyring.forget(step.client);
                     }
+                    self.jobs.notice(&step, at);
                     self.news.push(Event { at, what: What::State(step) });
                 }
                 Effect::Measured(at, measured) => self.news.push(Event { at, what: What::Measured(measured) }),

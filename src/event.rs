@@ -6,6 +6,7 @@ mod connack;
 mod expiry;
 mod finding;
 mod handling;
+mod job;
 mod reason;
 mod standing;
 mod tcp;
@@ -29,6 +30,7 @@ pub use self::{
     expiry::Expiry,
     finding::{Certificate, Failure, Finding, Session, Stage, StageKind},
     handling::{Handled, Handling, Recovery, RecoveryKind, RecoveryStage},
+    job::{Deed, Fate, Job, JobId, JobNews, JobState, Roll, Skip, Steer},
     reason::{Reason, Remedy},
     standing::{Counts, FleetStanding, Part, Past, Reading, Slice, Slices, Standing, Strip, Window},
     tcp::{Tcp, TcpState},
@@ -91,6 +93,8 @@ pub enum What {
     Trouble(Scrubbed),
     /// The operator gave an order about an endpoint, and it is in force.
     Order(EndpointKey, Order),
+    /// A job was ordered, goes on or is over.
+    Job(Box<JobNews>),
     /// A rule's alert fires, or is over.
     Alert(Box<Alert>),
     /// Something is done about an alert.
@@ -121,7 +125,7 @@ impl What {
             What::Messages(messages) => Some(messages.client),
             What::Gate(..) | What::Finding(..) | What::Order(..) | What::Worker { .. } => None,
             What::FleetStanding(_) | What::SamplesLost(_) | What::Notice { .. } | What::Trouble(_) => None,
-            What::Alert(_) | What::Handling(_) => None,
+            What::Alert(_) | What::Handling(_) | What::Job(_) => None,
             What::Second(_) | What::Recording(_) | What::Fleet(_) => None,
         }
     }

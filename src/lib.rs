@@ -50,6 +50,7 @@
 //! | `http` | `credentials`, `fleet`, `telling`, `text` | `Moment::now`, `Instant::now` |
 //! | `fleet_file` | `credentials`, `document`, `event`, `fleet`, `program`, `query`, `telling`, `text` | `Moment::now` |
 //! | `lifecycle` | `clock`, `event`, `fleet`, `text` | `Moment::now`, `Instant::now`, `Mutex` |
+//! | `jobs` | `clock`, `command`, `event`, `fleet`, `lifecycle` | `Moment::now`, `Instant::now`, `Mutex` |
 //! | `wire` | `clock`, `event`, `fleet`, `text` | |
 //! | `mqtt` | `clock`, `fleet`, `text` | `Moment::now`, `Instant::now`, `Mutex` |
 //! | `transport` | `clock`, `event`, `fleet`, `text` | |
@@ -57,10 +58,10 @@
 //! | `endpoint` | `event`, `fleet`, `transport` | |
 //! | `pool` | `clock`, `debug_log`, `event`, `fleet`, `text`, `wire` | |
 //! | `worker` | `clock`, `event`, `fleet`, `mqtt`, `paho`, `stdio`, `text`, `transport`, `wire` | |
-//! | `model` | `action`, `clock`, `command`, `event`, `fleet`, `query`, `text` | `Moment::now`, `Instant::now`, `Mutex` |
+//! | `model` | `action`, `clock`, `command`, `document`, `event`, `fleet`, `query`, `text` | `Moment::now`, `Instant::now`, `Mutex` |
 //! | `mailbox` | `clock`, `event`, `fleet`, `text` | `Moment::now`, `Instant::now`, `Mutex` |
 //! | `bus` | `clock`, `event`, `mailbox`, `model`, `text` | `Moment::now` |
-//! | `engine` | `bus`, `clock`, `command`, `credentials`, `endpoint`, `event`, `fleet`, `lifecycle`, `pool`, `text`, `transport`, `wire` | |
+//! | `engine` | `bus`, `clock`, `command`, `credentials`, `endpoint`, `event`, `fleet`, `jobs`, `lifecycle`, `pool`, `text`, `transport`, `wire` | |
 //! | `metrics` | `bus`, `clock`, `event`, `fleet`, `http`, `model`, `telling`, `text` | |
 //! | `words` | `clock`, `event`, `fleet`, `model`, `text` | `Moment::now` |
 //! | `alerts` | `bus`, `clock`, `command`, `credentials`, `event`, `fleet`, `http`, `model`, `private`, `program`, `telling`, `text`, `words` | |
@@ -73,6 +74,7 @@
 //! | `headless` | `clock`, `event`, `fleet`, `lines`, `model`, `run`, `signals`, `stdio` | |
 //! | `agent` | `bus`, `clock`, `command`, `engine`, `event`, `fleet`, `model`, `pool`, `private`, `recording`, `run`, `signals`, `stdio`, `text`, `wire` | |
 //! | `console` | `action`, `agent`, `appearance`, `clock`, `command`, `event`, `fleet`, `model`, `recording`, `run`, `signals`, `stdio`, `text`, `ui`, `words` | |
+//! | `key_list` | `action`, `appearance`, `headless` | `Instant::now`, `Moment::now` |
 //! | `listing` | `clock`, `fleet`, `headless`, `model`, `query`, `words` | `Moment::now` |
 //! | `control` | `agent`, `clock`, `command`, `event`, `fleet`, `model`, `query`, `stdio`, `text`, `wire`, `words` | |
 //! | `replay` | `clock`, `event`, `headless`, `recording`, `report`, `signals`, `stdio` | |
@@ -80,7 +82,7 @@
 //! | `check` | `bus`, `clock`, `event`, `fleet`, `headless`, `lines`, `model`, `pool`, `query`, `run`, `signals`, `stdio`, `text`, `words` | |
 //! | `doctor` | `clock`, `credentials`, `endpoint`, `event`, `fleet`, `headless`, `lines`, `pool`, `stdio`, `text`, `transport`, `wire`, `words` | |
 //! | `demo` | `clock`, `event`, `fleet`, `pool`, `stdio`, `text`, `wire` | |
-//! | `cli` | `agent`, `alerts`, `appearance`, `bus`, `check`, `clock`, `console`, `control`, `debug_log`, `demo`, `doctor`, `document`, `fleet_file`, `fleet`, `headless`, `hooks`, `lines`, `listing`, `metrics`, `model`, `pool`, `query`, `recording`, `rehearsal`, `replay`, `report`, `run`, `seal`, `stdio`, `telling`, `text`, `words`, `worker` | |
+//! | `cli` | `agent`, `alerts`, `appearance`, `bus`, `check`, `clock`, `console`, `control`, `debug_log`, `demo`, `doctor`, `document`, `event`, `fleet_file`, `fleet`, `headless`, `hooks`, `key_list`, `lines`, `listing`, `metrics`, `model`, `pool`, `query`, `recording`, `rehearsal`, `replay`, `report`, `run`, `seal`, `stdio`, `telling`, `text`, `words`, `worker` | |
 //!
 //! Other people's code is used by whom it is for, and by nobody else:
 //!
@@ -114,7 +116,7 @@
 //! | `rustix` | `agent`, `check`, `cli`, `clock`, `console`, `credentials`, `demo`, `fleet_file`, `metrics`, `pool`, `private`, `program`, `seal`, `signals`, `stdio`, `transport`, `worker` |
 //! | `secrecy` | `fleet` |
 //! | `serde` | any |
-//! | `serde_json` | `agent`, `alerts`, `fleet_file`, `lines`, `listing`, `metrics`, `recording`, `report` |
+//! | `serde_json` | `agent`, `alerts`, `fleet_file`, `key_list`, `lines`, `listing`, `metrics`, `recording`, `report` |
 //! | `thiserror` | any |
 //! | `tokio` | `agent`, `alerts`, `bus`, `check`, `cli`, `console`, `control`, `credentials`, `demo`, `doctor`, `endpoint`, `engine`, `headless`, `hooks`, `http`, `metrics`, `paho`, `pool`, `program`, `recording`, `replay`, `run`, `signals`, `transport`, `wire`, `worker` |
 //! | `tokio_openssl` | `transport` |
@@ -202,6 +204,8 @@ pub mod headless;
 #[allow(unreachable_pub)]
 pub mod hooks;
 pub mod http;
+pub mod jobs;
+pub mod key_list;
 pub mod lifecycle;
 pub mod lines;
 pub mod listing;

@@ -198,6 +198,19 @@ impl Lifecycle {
         self.machines[client.index()].state
     }
 
+    /// The endpoint where the client is, or waits.
+    pub fn endpoint(&self, client: ClientKey) -> EndpointKey {
+        self.machines[client.index()].endpoint
+    }
+
+    /// Whether one of the client's endpoints would let it through now, or may do so once it is asked.
+    pub fn may_connect(&self, client: ClientKey) -> bool {
+        let machine = &self.machines[client.index()];
+        // Nobody goes elsewhere because the operator holds an endpoint.
+        let is_on_hold = self.accesses[machine.endpoint.index()].is_on_hold;
+        !is_on_hold && machine.endpoints.iter().any(|endpoint| self.accesses[endpoint.index()].may_open())
+    }
+
     /// Whether the client is up by this connect order.
     pub fn is_up(&self, client: ClientKey, generation: Generation) -> bool {
         let machine = &self.machines[client.index()];

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use crate::{
     clock::Moment,
-    event::{AlertKey, Event, Level, What},
+    event::{AlertKey, Event, JobId, Level, What},
     fleet::{ClientKey, EndpointKey},
     text::Scrubbed,
 };
@@ -87,6 +87,7 @@ impl Mailbox {
         let mut notices: VecDeque<Event> = VecDeque::new();
         let mut alerts: HashMap<AlertKey, Event> = HashMap::new();
         let mut handlings: HashMap<_, Event> = HashMap::new();
+        let mut jobs: HashMap<JobId, Event> = HashMap::new();
         let (mut second, mut recording, mut fleet) = (None, None, None);
         for event in self.events.drain(..) {
             match event.what {
@@ -181,6 +182,15 @@ impl Mailbox {
                 What::Handling(ref handling) => {
                     handlings.insert(handling.topic(), event);
                 }
+                What::Job(news) => {
+                    let known = jobs.remove(&news.job.id).map(|known| known.what);
+                    let before = if let Some(What::Job(before)) = known { Some(*before) } else { None };
+                    let news = match before {
+                        Some(before) => before.followed(*news),
+                        None => *news,
+                    };
+                    jobs.insert(news.job.id, Event { at: event.at, what: What::Job(Box::new(news)) });
+                }
                 // Told once to one that comes late; nothing of it comes again.
                 What::Standing(_) | What::FleetStanding(_) => kept.push(event),
             }
@@ -192,7 +202,8 @@ impl Mailbox {
             + measured.len()
             + notices.len()
             + alerts.len()
-            + handlings.len();
+            + handlings.len()
+            + jobs.len();
         let newest = newest + usize::from(second.is_some()) + usize::from(recording.is_some());
         let newest = newest + usize::from(fleet.is_some());
         self.folded += (before - dropped - kept.len() - newest) as u64;
@@ -204,7 +215,7 @@ impl Mailbox {
         }
         kept.extend(gates.into_values().chain(findings.into_values()));
         kept.extend(shortfalls.into_values().chain(alerts.into_values()).chain(handlings.into_values()));
-        kept.extend(notices.into_iter().chain(recording));
+        kept.extend(notices.into_iter().chain(recording).chain(jobs.into_values()));
         kept.sort_by_key(|e| e.at);
         // What is of that time is before the end of the second.
         let place = second.iter().map(|second: &Event| kept.partition_point(|e| e.at <= second.at)).next();

@@ -12,11 +12,13 @@ mod groups;
 mod header;
 mod help;
 mod histogram;
+mod jobs;
 mod latency;
 mod layout;
 mod log;
 mod map;
 mod paint;
+mod palette;
 mod spark;
 mod table;
 mod timeline;
@@ -134,8 +136,10 @@ impl<'a> Screen<'a> {
 
     fn draw_parts(&self, buf: &mut Buffer, layout: &Layout) -> Option<Position> {
         header::draw(self, buf, layout);
-        let covers =
-            matches!(self.model.screen(), Mode::Groups | Mode::Map | Mode::Latency | Mode::Events | Mode::Alerts);
+        let covers = matches!(
+            self.model.screen(),
+            Mode::Groups | Mode::Map | Mode::Latency | Mode::Events | Mode::Alerts | Mode::Jobs
+        );
         if !covers {
             table::draw(self, buf, layout);
             log::draw(self, buf, layout);
@@ -155,10 +159,12 @@ impl<'a> Screen<'a> {
             Mode::Latency => latency::draw(self, buf, layout),
             Mode::Events => events::draw(self, buf, layout),
             Mode::Alerts => alerts::draw(self, buf, layout),
+            Mode::Jobs => jobs::draw(self, buf, layout),
             _ => {}
         }
         match self.model.mode() {
             Mode::Help(_) => help::draw(self, buf),
+            Mode::Command(_) => palette::meant(self, buf, layout),
             Mode::Confirm(confirm) if !confirm.is_small() => return dialog::draw(self, buf, confirm),
             _ => {}
         }

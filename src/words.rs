@@ -14,6 +14,7 @@ pub mod alert;
 pub mod connection;
 pub mod figures;
 pub mod insight;
+pub mod job;
 
 /// One line of the log as a sentence: `1,000 clients connected to eu-1 (press-0001 … press-1000)`.
 pub fn entry(fleet: &Fleet, entry: &Entry) -> String {
@@ -58,6 +59,7 @@ pub fn entry(fleet: &Fleet, entry: &Entry) -> String {
         Subject::Notice(text) => text.to_string(),
         Subject::Alert(of) => alert::sentence(fleet, of),
         Subject::Handling(of) => alert::handling(of),
+        Subject::Job(of) => job::sentence(of),
     }
 }
 

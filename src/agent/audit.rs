@@ -170,6 +170,8 @@ fn parts(command: &Command) -> Parts<'_> {
         Command::Reconnect(keys) => clients("reconnect", keys),
         Command::Failover(keys) => clients("failover", keys),
         Command::Disconnect(keys) => clients("disconnect", keys),
+        Command::Begin(bulk) => clients(bulk.deed.name(), &bulk.clients),
+        Command::Steer(_, steer) => of(steer.words()),
         Command::Hold(key) => endpoint("hold", key),
         Command::Release(key) => endpoint("release", key),
         Command::SetRate(key, _) => endpoint("rate", key),
@@ -185,6 +187,10 @@ pub(super) fn words(fleet: &Fleet, command: &Command) -> Option<Scrubbed> {
     let Parts { name, clients, endpoint, rule } = parts(command);
     let words = match (clients, endpoint, command) {
         _ if rule.is_some() => return None,
+        (.., Command::Steer(job, steer)) => format!("{}s job {job}", steer.name()),
+        (many, _, Command::Begin(bulk)) if many.len() != 1 => {
+            format!("has a job {name} {} clients, {} at once", many.len(), bulk.roll.at_once)
+        }
         (_, Some(key), Command::SetRate(_, to)) => format!("sets the rate of {} to {to}/s", fleet.endpoint(key).name),
         (_, Some(key), _) => format!("{name}s {}", fleet.endpoint(key).name),
         ([one], ..) => format!("{name}s {}", fleet.client(*one).name),

@@ -246,7 +246,8 @@ impl Peer {
         let (of, who, order, refused) = (fleet.clone(), self.who.clone(), command.clone(), allowed.clone().err());
         self.shared.audit(move |audit| audit.write(&of, &who, &order, refused.as_deref())).await;
         allowed?;
-        self.shared.keep(&fleet, &command).await;
+        let (of, order) = (fleet.clone(), command.clone());
+        self.shared.keep(move |wishes| wishes.note(&of, &order)).await;
         if let Some(words) = audit::words(&fleet, &command) {
             self.shared.notice(Level::Info, &format!("{} {words}", self.who));
         }

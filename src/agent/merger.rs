@@ -6,8 +6,8 @@ use std::{
 };
 
 use crate::{
-    command::Command,
-    event::{AlertKey, Event, Late, Measured, Messages, Sample, Shortfall, Transition, What},
+    command::{Bulk, Command},
+    event::{AlertKey, Event, JobId, Late, Measured, Messages, Sample, Shortfall, Transition, What},
     fleet::{Agent, Client, ClientKey, Endpoint, EndpointKey, Fleet, Places},
     text::Scrubbed,
 };
@@ -169,6 +169,7 @@ impl Merger {
             What::Order(key, order) => What::Order(endpoint(key), order),
             What::Alert(alert) => What::Alert(Box::new(alert.moved(places))),
             What::Handling(handling) => What::Handling(Box::new(handling.moved(places))),
+            What::Job(news) => What::Job(Box::new(news.moved(places))),
             What::Worker { worker, event, detail } => What::Worker { worker: places.worker(worker), event, detail },
             What::Notice { level, text } => What::Notice { level, text: Scrubbed::new(&places.told(&text)) },
             same @ (What::SamplesLost(_) | What::Trouble(_) | What::Second(_) | What::Recording(_)) => same,
@@ -205,6 +206,15 @@ impl Merger {
             Command::Reconnect(clients) => each(clients, Command::Reconnect),
             Command::Failover(clients) => each(clients, Command::Failover),
             Command::Disconnect(clients) => each(clients, Command::Disconnect),
+            Command::Begin(Bulk { deed, clients, roll }) => {
+                let bulk = |(agent, clients)| (agent, Command::Begin(Bulk { deed, clients, roll }));
+                by_agent(clients).into_iter().map(bulk).collect()
+            }
+            // Of an agent's own jobs none is another's.
+            Command::Steer(job, steer) if usize::from(job.agent) < self.parts.len() => {
+                vec![(job.agent.into(), Command::Steer(JobId { agent: 0, ..job }, steer))]
+            }
+            Command::Steer(..) => Vec::new(),
             Command::Hold(key) => of(key, &Command::Hold),
             Command::Release(key) => of(key, &Command::Release),
             Command::SetRate(key, rate) => of(key, &|own| Command::SetRate(own, rate)),

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Raised with every change of what is said, or of what is known of a fleet: the two ends must be of one kind.
-pub(super) const PROTOCOL: u32 = 4;
+pub(super) const PROTOCOL: u32 = 5;
 
 /// The first thing each end says, the same in all protocols.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -26,9 +26,9 @@ use super::{
 use crate::{
     bus::{Bus, Subscription},
     clock::{Anchor, Moment},
-    command::Command,
+    command::{Bulk, Command},
     engine::Reviser,
-    event::{self, Event, Handled, Handling, Level, What},
+    event::{self, Event, Handled, Handling, JobNews, Level, What},
     fleet::Fleet,
     model::Known,
     recording::Header,
@@ -174,11 +174,12 @@ where
     Ok(code)
 }
 
-/// Tells the service manager how the fleet does, as long as the engine tells the time.
+/// Tells the service manager how the fleet does, as long as the engine tells the time; and keeps what jobs do.
 async fn beat(mut events: Subscription, shared: Arc<Shared>) {
     let manager = &shared.manager;
     let watchdog = Manager::watchdog();
     while let Some(events) = events.next().await {
+        note_jobs(&shared, &events).await;
         if !events.iter().any(|event| matches!(event.what, What::Second(_))) {
             continue;
         }
@@ -200,6 +201,20 @@ async fn audit_recoveries(mut events: Subscription, shared: Arc<Shared>) {
             let Handling { rule, what: Handled::Recovery(recovery), .. } = *handling else { continue };
             shared.audit(move |audit| audit.write_recovery(&itself(), &rule, &recovery)).await;
         }
+    }
+}
+
+/// Keeps what jobs did for the next start: a client is wanted otherwise once it has had its turn.
+async fn note_jobs(shared: &Arc<Shared>, events: &[Event]) {
+    let is_news = |event: &Event| if let What::Job(news) = &event.what { Some((**news).clone()) } else { None };
+    let news: Vec<JobNews> = events.iter().filter_map(is_news).filter(|news| !news.fates.is_empty()).collect();
+    if !news.is_empty() {
+        let fleet = shared.fleet();
+        let note = move |wishes: &mut Wishes| {
+            let changed = news.iter().filter(|news| wishes.note_job(&fleet, news));
+            changed.count() > 0
+        };
+        shared.keep(note).await;
     }
 }
 
@@ -254,12 +269,12 @@ impl Shared {
     }
 
     /// Keeps what an operator wants for the next start.
-    pub(super) async fn keep(self: &Arc<Self>, fleet: &Arc<Fleet>, command: &Command) {
-        let (shared, fleet, command) = (self.clone(), fleet.clone(), command.clone());
+    pub(super) async fn keep(self: &Arc<Self>, note: impl FnOnce(&mut Wishes) -> bool + Send + 'static) {
+        let shared = self.clone();
         let write = move || {
             let mut kept = shared.kept();
             let Kept { state, wishes, .. } = &mut *kept;
-            if wishes.note(&fleet, &command)
+            if note(wishes)
                 && let Err(error) = state.keep_wishes(wishes)
             {
                 shared.notice(Level::Error, &format!("a restart will not know of it: {error}"));
@@ -274,9 +289,11 @@ impl Shared {
             Command::Connect(clients)
             | Command::Reconnect(clients)
             | Command::Failover(clients)
-            | Command::Disconnect(clients) => {
+            | Command::Disconnect(clients)
+            | Command::Begin(Bulk { clients, .. }) => {
                 clients.iter().all(|client| client.index() < fleet.clients.len()) // be they gone since
             }
+            Command::Steer(..) => true, // one that is forgotten cannot be steered, which is told
             Command::Hold(key) | Command::Release(key) => fleet.has_endpoint(*key),
             Command::SetRate(key, rate) => fleet.has_endpoint(*key) && *rate > 0,
             Command::Mute { rule, .. } | Command::Acknowledge { rule, .. } => {

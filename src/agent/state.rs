@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     command::Command,
+    event::{Deed, Fate, JobNews},
     fleet::{EndpointKey, Fleet, Settings},
     private,
 };
@@ -59,9 +60,24 @@ impl Wishes {
                 self.rates.insert(endpoint(*key), *rate);
             }
             // What recoveries made of endpoints and who is to be told is kept with the alerts.
-            Command::Failover(_) | Command::Mute { .. } | Command::Acknowledge { .. } | Command::Stop => {}
+            Command::Failover(_) | Command::Mute { .. } | Command::Acknowledge { .. } => {}
+            // A job's clients are wanted otherwise when they have their turn: [`Wishes::note_job`].
+            Command::Begin(_) | Command::Steer(..) | Command::Stop => {}
         }
         *self != before
+    }
+
+    /// Takes in whom a job has had connected or disconnected. Returns whether that changed anything.
+    pub(super) fn note_job(&mut self, fleet: &Fleet, news: &JobNews) -> bool {
+        let had_turn = |fate: &Fate| !matches!(fate, Fate::Skipped(_));
+        let clients = news.fates.iter().filter(|(client, fate)| had_turn(fate) && fleet.has(*client));
+        let clients = clients.map(|(client, _)| *client).collect();
+        let command = match news.job.deed {
+            Deed::Connect => Command::Connect(clients),
+            Deed::Reconnect => Command::Reconnect(clients),
+            Deed::Disconnect => Command::Disconnect(clients),
+        };
+        self.note(fleet, &command)
     }
 
     /// The fleet file says other limits for these endpoints than it did before: that is the newer word.

@@ -62,6 +62,16 @@ impl Key {
         }
     }
 
+    /// It as a keymap file writes it: `ctrl-d`, `pageup`, `G`.
+    pub fn written(self) -> String {
+        let named = NAMED.iter().find(|(_, _, code)| *code == self.code);
+        match (named, self.code) {
+            (Some((name, ..)), _) => (*name).to_owned(),
+            (None, KeyCode::Char(c)) if self.ctrl => format!("ctrl-{c}"),
+            _ => self.to_string(),
+        }
+    }
+
     /// The names that a file can use, besides single characters.
     pub(super) fn names() -> impl Iterator<Item = &'static str> {
         NAMED.iter().map(|(name, _, _)| *name)
@@ -155,7 +165,9 @@ mod tests {
             ("Escape", "Esc"),
             ("é", "é"),
         ] {
-            assert_eq!(text.parse::<Key>().map(|k| k.to_string()), Ok(shown.to_owned()), "{text}");
+            let key = text.parse::<Key>();
+            assert_eq!(key.as_ref().map(Key::to_string), Ok(shown.to_owned()), "{text}");
+            assert_eq!(key.as_ref().map(|key| key.written().parse()), Ok(key.clone()), "{text}");
         }
     }
 

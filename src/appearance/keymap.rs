@@ -7,11 +7,8 @@ use crossterm::event::{KeyEvent, KeyEventKind};
 use super::key::Key;
 use crate::{
     action::{Action, Scope},
-    document::{self, Draft, FileErrors, Keys, Report, Table, Value, nearest, quoted},
+    document::{Draft, Report, Table, Value, nearest, quoted},
 };
-
-/// The built-in keymap, in the form of a user's own.
-const BUILTIN: &str = include_str!("../../assets/keymap.toml");
 
 /// Which key means which action.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,17 +20,10 @@ pub struct Keymap {
 impl Keymap {
     /// The keymap that mqfleet comes with.
     pub fn builtin() -> Keymap {
-        let nothing = Keymap { keys: vec![Vec::new(); Action::ALL.len()] };
-        match nothing.merged(BUILTIN, "keymap.toml") {
-            Ok(keymap) => keymap,
-            Err(errors) => unreachable!("the built-in keymap is tested: {errors}"),
-        }
-    }
-
-    /// The built-in keymap with the user's own table over it: an action named there has those keys
-    /// and no others. `file_name` is for the errors.
-    pub fn with_user(text: &str, file_name: &str) -> Result<Keymap, FileErrors> {
-        Keymap::builtin().merged(text, file_name)
+        let read =
+            |key: &&str| key.parse().unwrap_or_else(|why| unreachable!("the keys of actions are tested: {key}: {why}"));
+        let keys = |action: Action| action.keys().iter().map(read).collect();
+        Keymap { keys: Action::ALL.map(keys).into() }
     }
 
     /// What a key event means in a live run or in a replay. Releases mean nothing, and a key that is
@@ -43,7 +33,7 @@ impl Keymap {
         let action = self.meaning(key, scope)?;
         match event.kind {
             KeyEventKind::Press => Some(action),
-            KeyEventKind::Repeat => is_motion(action).then_some(action),
+            KeyEventKind::Repeat => action.is_repeatable().then_some(action),
             KeyEventKind::Release => None,
         }
     }
@@ -57,24 +47,12 @@ impl Keymap {
         Action::ALL.into_iter().find(|action| action.scope().meets(scope) && self.keys(*action).contains(&key))
     }
 
-    fn merged(&self, text: &str, file_name: &str) -> Result<Keymap, FileErrors> {
-        let mut report = Report::new(file_name, text, None);
-        let keymap = document::parse(text, &mut report, |root, report| {
-            root.check(Keys { now: &["keys"], later: &[], elsewhere: &[] }, report);
-            let table = root.get("keys").and_then(|v| v.table(report, "[keys]", "[keys]"));
-            match table {
-                Some(table) => self.overlaid(&table, report),
-                None => self.clone(),
-            }
-        });
-        report.finish(keymap).map(|(keymap, _)| keymap)
-    }
-
-    fn overlaid(&self, table: &Table<'_>, report: &mut Report<'_>) -> Keymap {
+    /// The keymap with a user's own table over it: an action named there has those keys and no others.
+    pub(super) fn overlaid(&self, table: &Table<'_>, report: &mut Report<'_>) -> Keymap {
         let mut keymap = self.clone();
         let mut places: Vec<(Key, Action, Range<usize>)> = Vec::new();
         for (name, value) in table.in_order() {
-            let Some(action) = Action::ALL.into_iter().find(|a| a.name() == name) else {
+            let Some(action) = Action::named(&name) else {
                 let help = match nearest(&name, Action::ALL.map(Action::name)) {
                     Some(word) => format!("did you mean `{word}`?"),
                     None => format!("the actions are {}", Action::ALL.map(Action::name).join(", ")),
@@ -142,7 +120,7 @@ fn read_key(item: &Value<'_>, action: Action, report: &mut Report<'_>) -> Option
         );
         return None;
     }
-    if is_grave(action) && (key.is_motion() || key.is_chord()) && key != Key::CTRL_C {
+    if action.is_grave() && (key.is_motion() || key.is_chord()) && key != Key::CTRL_C {
         report.error(
             Draft::at(item.span.clone(), format!("{key} cannot be bound to `{}`", action.name()))
                 .label("a key that moves, repeats or is a chord")
@@ -158,30 +136,15 @@ fn meet(one: Action, other: Action) -> bool {
     one.scope().meets(other.scope())
 }
 
-/// Actions that a held-down key may repeat.
-fn is_motion(action: Action) -> bool {
-    matches!(
-        action,
-        Action::Up
-            | Action::Down
-            | Action::PageUp
-            | Action::PageDown
-            | Action::Forward
-            | Action::Backward
-            | Action::NextEvent
-            | Action::PreviousEvent
-    )
-}
-
-/// Actions that do something to clients' connections.
-fn is_grave(action: Action) -> bool {
-    matches!(action, Action::Reconnect | Action::Disconnect | Action::Undo | Action::EndFleet | Action::Quit)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{appearance::Config, document::FileErrors};
     use crossterm::event::{KeyCode, KeyModifiers};
+
+    fn with_user(text: &str, file_name: &str) -> Result<Keymap, FileErrors> {
+        Config::parse(text, file_name).map(|config| config.keymap)
+    }
 
     fn press(text: &str) -> KeyEvent {
         let (code, modifiers) = match text {
@@ -205,7 +168,14 @@ mod tests {
         }
         assert_eq!(keymap.action(press("enter"), Scope::Live), Some(Action::Detail));
         assert_eq!(keymap.action(press("ctrl-c"), Scope::Live), Some(Action::Quit));
-        assert_eq!(keymap.action(press("x"), Scope::Live), None);
+        assert_eq!(keymap.action(press("%"), Scope::Live), None);
+    }
+
+    #[test]
+    fn the_registry_is_a_keymap_that_a_user_could_have_written() {
+        let written = |action: Action| format!("{} = {:?}\n", action.name(), action.keys());
+        let text = format!("[keys]\n{}", Action::ALL.map(written).concat());
+        assert_eq!(with_user(&text, "k.toml").map_err(|errors| errors.to_string()), Ok(Keymap::builtin()));
     }
 
     #[test]
@@ -228,26 +198,26 @@ mod tests {
 
     #[test]
     fn a_user_replaces_the_keys_of_an_action() {
-        let keymap = Keymap::with_user("[keys]\ndisconnect = ['X']\nmark_all = []\nquit = ['Z']\n", "k.toml").unwrap();
+        let keymap = with_user("[keys]\ndisconnect = ['X']\nmark_all = []\nquit = ['Z']\n", "k.toml").unwrap();
         assert_eq!(keymap.action(press("X"), Scope::Live), Some(Action::Disconnect));
         assert_eq!(keymap.action(press("d"), Scope::Live), None);
         assert!(keymap.keys(Action::MarkAll).is_empty());
         assert_eq!(keymap.action(press("Z"), Scope::Live), Some(Action::Quit));
         assert_eq!(keymap.action(press("ctrl-c"), Scope::Live), Some(Action::Quit), "there is always a way out");
         assert_eq!(keymap.action(press("j"), Scope::Live), Some(Action::Down));
-        assert_eq!(Keymap::with_user("", "k.toml").unwrap(), Keymap::builtin());
+        assert_eq!(with_user("", "k.toml").unwrap(), Keymap::builtin());
     }
 
     #[test]
     fn keys_can_be_swapped() {
-        let keymap = Keymap::with_user("[keys]\nreconnect = ['f']\nfreeze = ['r']\n", "k.toml").unwrap();
+        let keymap = with_user("[keys]\nreconnect = ['f']\nfreeze = ['r']\n", "k.toml").unwrap();
         assert_eq!(keymap.action(press("f"), Scope::Live), Some(Action::Reconnect));
         assert_eq!(keymap.action(press("r"), Scope::Live), Some(Action::Freeze));
     }
 
     #[test]
     fn a_key_can_mean_one_thing_live_and_another_in_a_replay() {
-        let keymap = Keymap::with_user("[keys]\nplay = ['r']\nhold = ['Z', 't']\n", "k.toml").unwrap();
+        let keymap = with_user("[keys]\nplay = ['r']\nhold = ['Z', 't']\n", "k.toml").unwrap();
         let both = |key| [Scope::Live, Scope::Replay].map(|scope| keymap.action(press(key), scope));
         assert_eq!(both("r"), [Some(Action::Reconnect), Some(Action::Play)]);
         assert_eq!(both("t"), [Some(Action::Hold), Some(Action::GoTo)]);
@@ -276,7 +246,7 @@ mod tests {
             ("[keys]\nfreeze = ['ctrl-c']", "it always quits"),
             ("[keys", "this is not TOML"),
         ] {
-            let errors = Keymap::with_user(text, "keymap.toml").unwrap_err().to_string();
+            let errors = with_user(text, "keymap.toml").unwrap_err().to_string();
             assert!(errors.contains(says), "{text}\n{errors}");
             assert!(errors.contains("keymap.toml:"), "{errors}");
         }

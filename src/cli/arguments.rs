@@ -140,6 +140,19 @@ pub(super) enum Command {
         #[arg(long)]
         take_over: bool,
     },
+    /// List what can be done in the console: every action with its keys, as the user's own keymap has them
+    Keys {
+        #[arg(long, value_enum, default_value = "text")]
+        format: Format,
+        /// The keys that mqfleet comes with, whatever the user's own keymap says
+        #[arg(long)]
+        builtin: bool,
+    },
+    /// Show or check your own configuration file: theme, ascii and keys of the console
+    Config {
+        #[command(subcommand)]
+        order: ConfigOrder,
+    },
     /// Try the hooks of a fleet file: programs that are told of changes
     Hook {
         #[command(subcommand)]
@@ -346,6 +359,20 @@ pub(super) enum HookOrder {
     },
 }
 
+/// What is done with a configuration file.
+#[derive(Debug, Subcommand)]
+pub(super) enum ConfigOrder {
+    /// Print what is in force, as a file to start from
+    Show,
+    /// Say all that is wrong in it; the exit code is 2 where something is
+    Check {
+        /// Another file than your own
+        file: Option<PathBuf>,
+    },
+    /// Print where it is, or would be
+    Path,
+}
+
 /// What an agent is told to do.
 #[derive(Debug, Subcommand)]
 pub(super) enum CtlOrder {
@@ -407,6 +434,12 @@ pub(super) struct Whom {
     pub whom: Option<Query>,
     #[arg(long)]
     pub all: bool,
+    /// As a job: so many at a time, each until it is up again or failed; 0 is as fast as the endpoints' gates allow
+    #[arg(long, value_name = "N")]
+    pub at_once: Option<u32>,
+    /// As a job that begins with no more once so many have failed; 0 is never
+    #[arg(long, value_name = "N")]
+    pub stop_after: Option<u32>,
 }
 
 /// What developers are told.

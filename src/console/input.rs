@@ -35,11 +35,14 @@ fn handle_key(model: &mut Model, keymap: &Keymap, scope: Scope, key: &KeyEvent, 
         Mode::Filter(input) if input.value().is_empty() && key.code == KeyCode::Char('?') => {
             model.act(Action::Help, now)
         }
+        Mode::Command(_) => type_command(model, scope, key, now),
         Mode::Filter(_) | Mode::GoTo(_) => type_line(model, key, now),
         Mode::Sort(_) | Mode::Cause { .. } => choose(model, action, key, now),
         _ if action == Some(Action::Suspend) => Effect::Suspend,
-        Mode::Confirm(Confirm { wish: Wish::Rate { .. }, .. })
-            if matches!(action, Some(Action::RateUp | Action::RateDown)) =>
+        // What is typed to say yes is letters and digits.
+        Mode::Confirm(confirm)
+            if action.is_some_and(|action| confirm.is_changed_by(action))
+                && !matches!(key.code, KeyCode::Char(c) if c.is_alphanumeric()) =>
         {
             action.map_or(Effect::Nothing, |action| model.act(action, now))
         }
@@ -75,6 +78,7 @@ fn handle_key(model: &mut Model, keymap: &Keymap, scope: Scope, key: &KeyEvent, 
         | Mode::Latency
         | Mode::Events
         | Mode::Alerts
+        | Mode::Jobs
         | Mode::Endpoints => match action {
             Some(action) => model.act(action, now),
             None => {
@@ -105,7 +109,7 @@ fn choose(model: &mut Model, action: Option<Action>, key: &KeyEvent, now: Moment
 fn refuse(model: &mut Model, keymap: &Keymap, scope: Scope, key: &KeyEvent, now: Moment) {
     let text = match keymap.action(*key, Scope::Attached) {
         Some(action) if scope == Scope::Replay => {
-            format!("{}: not in a recording, only in a live run", action.name().replace('_', " "))
+            format!("{}: not in a recording, only in a live run", action.words())
         }
         _ => {
             let help = keymap.keys(Action::Help).first().map(|key| format!("; {key} shows the keys"));
@@ -138,6 +142,15 @@ fn type_line(model: &mut Model, key: &KeyEvent, now: Moment) -> Effect {
         }
         _ => type_key(model, key, now),
     }
+}
+
+fn type_command(model: &mut Model, scope: Scope, key: &KeyEvent, now: Moment) -> Effect {
+    match key.code {
+        KeyCode::Enter => return model.run_command(scope, now),
+        KeyCode::Tab | KeyCode::BackTab => model.complete_command(scope, key.code == KeyCode::Tab, now),
+        _ => return type_line(model, key, now),
+    }
+    Effect::Nothing
 }
 
 fn type_key(model: &mut Model, key: &KeyEvent, now: Moment) -> Effect {

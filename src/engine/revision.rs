@@ -63,6 +63,7 @@ impl Core {
         self.renewals.revise(&fleet);
         self.pool.revise(&fleet, &difference);
         let mut connecting = self.lifecycle.revise(&fleet, &difference, now);
+        self.jobs.revise(&fleet, now);
         self.patience = (0..fleet.endpoints.len() as u16).map(|n| self.lifecycle.patience(EndpointKey(n))).collect();
         // Whose endpoint is another one has changed.
         let parts = &mut difference.clients;

@@ -119,6 +119,11 @@ impl Access {
         }
     }
 
+    /// Whether it lets clients through, or may do so once it is asked.
+    pub(super) fn may_open(&self) -> bool {
+        matches!(self.gate().condition, Condition::Open | Condition::Unknown | Condition::Probing)
+    }
+
     /// Whether it is there for clients that are up: they have not all asked it in vain.
     pub(super) fn is_alive(&self) -> bool {
         self.up > 0 && self.asked_in_vain <= self.health.heard()

@@ -153,6 +153,22 @@ enum Line<'a> {
     Muted(handling::Muted<'a>),
     Acknowledged(handling::Acknowledged<'a>),
     Recovery(handling::Step<'a>),
+    /// A job, when it begins, turns or ends.
+    Job {
+        ts: String,
+        job: u32,
+        order: &'static str,
+        status: &'static str,
+        at_once: u32,
+        stop_after: u32,
+        left: u32,
+        under_way: u32,
+        done: u32,
+        failed: u32,
+        skipped: u32,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        undoes: Option<u32>,
+    },
     Order {
         ts: String,
         endpoint: &'a str,
@@ -256,6 +272,7 @@ pub fn json(fleet: &Fleet, anchor: &Anchor, event: &Event, samples: bool) -> Opt
     match &event.what {
         What::Messages(_) | What::Subscribed(..) | What::Standing(_) | What::FleetStanding(_) => None,
         What::Second(_) | What::Recording(_) => None,
+        What::Job(news) if !news.is_turn => None,
         What::Sample(_) | What::Tcp(..) if !samples => None,
         _ => Some(encode(&line(fleet, anchor, event))),
     }
@@ -396,6 +413,24 @@ fn line<'a>(fleet: &'a Fleet, anchor: &Anchor, event: &'a Event) -> Line<'a> {
             cause: &alert.cause,
         },
         What::Handling(of) => handling::line(ts, of),
+        What::Job(news) => {
+            let crate::event::Job { id, deed, roll, state, left, under_way, done, failed, skipped, undoes, .. } =
+                news.job;
+            Line::Job {
+                ts,
+                job: id.number,
+                order: deed.name(),
+                status: state.name(),
+                at_once: roll.at_once,
+                stop_after: roll.stop_after,
+                left,
+                under_way,
+                done,
+                failed,
+                skipped,
+                undoes: undoes.map(|id| id.number),
+            }
+        }
         What::Order(endpoint, order) => Line::Order {
             ts,
             endpoint: &fleet.endpoint(*endpoint).name,

@@ -45,6 +45,10 @@ pub fn plain(fleet: &Fleet, anchor: &Anchor, event: &Event) -> Option<String> {
         What::Handling(handling) => {
             let _ = write!(line, " {}", words::alert::handling(handling));
         }
+        What::Job(news) if news.is_turn => {
+            let _ = write!(line, " {}", words::job::sentence(&news.job));
+        }
+        What::Job(_) => return None,
         What::Order(endpoint, order) => {
             let _ = write!(line, " {}", words::order(fleet, *endpoint, *order));
         }

@@ -14,6 +14,7 @@ use crate::{
         order::{Column, Sort, is_unwell},
         view::{Frozen, Model},
     },
+    query::Query,
 };
 
 /// What the console has to do after an action.
@@ -34,7 +35,7 @@ impl Model {
     pub fn act(&mut self, action: Action, now: Moment) -> Effect {
         self.held_until = now + Self::HOLD;
         if !self.mode.takes(action) {
-            self.say(Level::Info, format!("{}: not on this screen", action.name().replace('_', " ")), now);
+            self.say(Level::Info, format!("{}: not on this screen", action.words()), now);
             return Effect::Nothing;
         }
         if let Mode::Help(top) = &mut self.mode {
@@ -56,6 +57,13 @@ impl Model {
         if self.height() == 0 && !is_for_any_size(action) {
             let text = "too small: nobody sees which client that is".to_owned();
             self.say(Level::Warning, text, now);
+            return Effect::Nothing;
+        }
+        if let Mode::Confirm(confirm) = &mut self.mode
+            && confirm.is_changed_by(action)
+        {
+            confirm.change(action);
+            self.see(false);
             return Effect::Nothing;
         }
         if self.act_on_screen(action, now) {
@@ -91,9 +99,11 @@ impl Model {
                 self.alerts.choose(known.alerts());
                 self.go(Mode::Alerts);
             }
+            Action::Jobs => self.go(Mode::Jobs),
             Action::Endpoints => self.go(Mode::Endpoints),
             Action::Cause => self.look_for_causes(now),
             Action::Back => self.back(),
+            Action::Command => self.open_palette(),
             Action::Filter => self.open_filter(),
             Action::Sort => self.open(Mode::Sort(self.sort.column)),
             Action::SortNext => self.sort_by(self.sort.column.next(1)),
@@ -101,13 +111,15 @@ impl Model {
             Action::SortReverse => self.reverse(),
             Action::HoldOrder => self.hold_order(now),
             Action::Mark => self.toggle_mark(),
-            Action::MarkAll => self.mark_shown(true, now),
-            Action::UnmarkAll => self.mark_shown(false, now),
+            Action::MarkAll => self.mark_shown(true, None, now),
+            Action::UnmarkAll => self.mark_shown(false, None, now),
             Action::Reconnect => return self.wish(Wish::Reconnect, now),
             Action::Disconnect => return self.wish(Wish::Disconnect, now),
             Action::Hold | Action::RateUp | Action::RateDown => return self.tend(action, now),
             Action::Mute | Action::Acknowledge => return self.tend_alert(action, now),
             Action::Undo => return self.undo(now),
+            Action::PauseJob => return self.pause_job(now),
+            Action::CancelJob => return self.cancel_job(now),
             Action::Freeze => self.toggle_freeze(now),
             Action::GoTo => self.open(Mode::GoTo(Input::default())),
             Action::Play => return Effect::Playback(Playback::PlayOrPause),
@@ -130,12 +142,28 @@ impl Model {
             Action::EndFleet => {
                 let typed = Typed { wanted: self.fleet().name.to_string(), input: Input::default() };
                 let (states, wish) = (*self.live.totals(), Wish::End);
-                self.ask(Confirm { wish, targets: Vec::new(), hidden: 0, states, tier: 3, typed: Some(typed) });
+                self.ask(Confirm {
+                    wish,
+                    targets: Vec::new(),
+                    hidden: 0,
+                    states,
+                    tier: 3,
+                    roll: None,
+                    typed: Some(typed),
+                });
             }
             Action::Quit if self.alive() == 0 => return Effect::Quit,
             Action::Quit => {
                 let states = *self.live.totals();
-                let quit = Confirm { wish: Wish::Quit, targets: Vec::new(), hidden: 0, states, tier: 1, typed: None };
+                let quit = Confirm {
+                    wish: Wish::Quit,
+                    targets: Vec::new(),
+                    hidden: 0,
+                    states,
+                    tier: 1,
+                    roll: None,
+                    typed: None,
+                };
                 self.ask(quit);
             }
         }
@@ -188,15 +216,9 @@ impl Model {
         }
     }
 
-    /// Marks what the table shows and the filter means, or takes these marks away. Who is in the table only
-    /// because the cursor is there is left out.
-    fn mark_shown(&mut self, is_marked: bool, now: Moment) {
-        let (known, at) = (self.shown(), self.shown_at());
-        let is_meant = |key: &ClientKey| {
-            self.fleet().has(*key) && (self.cursor != Some(*key) || self.filter.lets_through(known, *key, at))
-        };
-        let mut meant: Vec<ClientKey> = self.order().iter().copied().filter(is_meant).collect();
-        meant.sort_unstable();
+    /// Marks what the table shows, the filter means and the query too, or takes these marks away.
+    pub(super) fn mark_shown(&mut self, is_marked: bool, query: Option<&Query>, now: Moment) {
+        let meant = self.shown_of(query.unwrap_or(&Query::default()));
         let before = self.marks.len();
         match is_marked {
             true => self.marks.extend(meant),
@@ -243,5 +265,8 @@ pub(super) fn is_motion(action: Action) -> bool {
 /// Whether an action means something on a screen too small for a table.
 fn is_for_any_size(action: Action) -> bool {
     action.scope() == Scope::Replay
-        || matches!(action, Action::Back | Action::Filter | Action::Repaint | Action::Suspend | Action::Quit)
+        || matches!(
+            action,
+            Action::Back | Action::Command | Action::Filter | Action::Repaint | Action::Suspend | Action::Quit
+        )
 }

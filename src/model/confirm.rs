@@ -3,6 +3,8 @@
 use tui_input::Input;
 
 use crate::{
+    action::Action,
+    event::{Deed, Roll},
     fleet::{ClientKey, EndpointKey, Fleet},
     model::totals::Totals,
 };
@@ -19,6 +21,8 @@ pub struct Confirm {
     pub states: Totals,
     /// How much is asked, as of [`Wish::tier`].
     pub tier: u8,
+    /// How a job goes about it, where it takes one: for more than one client.
+    pub roll: Option<Roll>,
     /// What must be typed where so many are meant that a single key must not do.
     pub typed: Option<Typed>,
 }
@@ -60,6 +64,20 @@ impl Wish {
         matches!(self, Wish::Disconnect | Wish::Hold(_))
     }
 
+    /// What a job does to each of its clients, where a job carries it out.
+    pub(super) fn deed(self) -> Option<Deed> {
+        match self {
+            Wish::Reconnect => Some(Deed::Reconnect),
+            Wish::Disconnect => Some(Deed::Disconnect),
+            _ => None,
+        }
+    }
+
+    /// How a job goes about it for so many clients; one client takes none.
+    pub(super) fn roll(self, targets: usize) -> Option<Roll> {
+        self.deed().filter(|_| targets > 1).map(|_| Roll::default())
+    }
+
     pub fn endpoint(self) -> Option<EndpointKey> {
         match self {
             Wish::Hold(endpoint) | Wish::Release(endpoint) | Wish::Rate { endpoint, .. } => Some(endpoint),
@@ -92,6 +110,27 @@ impl Confirm {
         !matches!(self.wish, Wish::Quit | Wish::End) && self.targets.len() <= 1 && self.tier <= most
     }
 
+    /// Whether an action changes what is asked, and answers nothing.
+    pub fn is_changed_by(&self, action: Action) -> bool {
+        match action {
+            Action::RateUp | Action::RateDown => self.roll.is_some() || matches!(self.wish, Wish::Rate { .. }),
+            Action::SortNext | Action::SortPrevious => self.roll.is_some(),
+            _ => false,
+        }
+    }
+
+    pub(super) fn change(&mut self, action: Action) {
+        let is_up = matches!(action, Action::RateUp | Action::SortNext);
+        match (&mut self.roll, &mut self.wish) {
+            (Some(roll), _) if matches!(action, Action::RateUp | Action::RateDown) => {
+                roll.at_once = Roll::step(roll.at_once, is_up);
+            }
+            (Some(roll), _) => roll.stop_after = Roll::step(roll.stop_after, is_up),
+            (None, Wish::Rate { to, .. }) => *to = changed(*to, is_up),
+            _ => {}
+        }
+    }
+
     /// What must be typed: the number of clients, and from tier 4 on the name of the environment, too.
     pub(super) fn typed(tier: u8, targets: usize, fleet: &Fleet) -> Option<Typed> {
         let wanted = match tier {
@@ -100,6 +139,17 @@ impl Confirm {
             _ => format!("{targets} {}", fleet.env.as_deref().unwrap_or_default()),
         };
         Some(Typed { wanted, input: Input::default() })
+    }
+}
+
+/// What a fleet file may ask for at most, too.
+const MAX_RATE: u32 = 100_000;
+
+/// The next higher or lower rate.
+pub(super) fn changed(rate: u32, is_up: bool) -> u32 {
+    match is_up {
+        true => rate.saturating_mul(3).div_ceil(2).min(MAX_RATE),
+        false => (rate.saturating_mul(2) / 3).max(1),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Defines what is looked at of the events: a filter of their own, the cursor on one of them or at the newest, and what a filter is asked of an event; their sentences are not known here.
 
 use crate::{
-    event::{Badge, Level, Reason, WorkerEvent},
+    event::{Badge, JobState, Level, Reason, WorkerEvent},
     fleet::{Fleet, ProbeKind, Protocol},
     model::{
         log::{Entry, Log, Subject},
@@ -202,8 +202,9 @@ impl query::Subject for EventFacts<'_> {
             Subject::Notice(_) if self.entry.level == Level::Error => Badge::Failed,
             Subject::Alert(alert) if alert.is_firing => Badge::Failed,
             Subject::Handling(_) if self.entry.level == Level::Error => Badge::Failed,
+            Subject::Job(job) if job.state == JobState::Stopped => Badge::Failed,
             Subject::Worker { .. } | Subject::Order(..) | Subject::Notice(_) => Badge::Off,
-            Subject::Alert(_) | Subject::Handling(_) => Badge::Off,
+            Subject::Alert(_) | Subject::Handling(_) | Subject::Job(_) => Badge::Off,
         }
     }
 
@@ -269,7 +270,7 @@ impl EventFacts<'_> {
             | Subject::Answers { endpoint, .. }
             | Subject::Order(endpoint, _) => Some(self.fleet.endpoint(*endpoint)),
             Subject::Worker { .. } | Subject::Shortfall { .. } | Subject::Notice(_) => None,
-            Subject::Alert(_) | Subject::Handling(_) => None,
+            Subject::Alert(_) | Subject::Handling(_) | Subject::Job(_) => None,
         }
     }
 }

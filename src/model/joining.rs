@@ -39,6 +39,9 @@ impl Known {
         self.forget_alerts(places);
         let alerts = part.alerts.into_values().map(|row| row.moved(places));
         self.alerts.extend(alerts.map(|row| (row.key(), row)));
+        self.forget_jobs(places);
+        let jobs = part.jobs.into_values().map(|row| row.moved(places));
+        self.jobs.extend(jobs.map(|row| (row.job.id, row)));
         self.latencies.add(&part.latencies, places, (&part.groups, &self.groups), begin);
         self.pulse.add(&part.pulse, places.later, begin);
         let deaths = self.log.add(part.log, places, begin);
@@ -69,6 +72,12 @@ impl Known {
         self.alerts.retain(|rule, _| !rule.is_of(places));
     }
 
+    /// How an agent's jobs go on is the agent's to say.
+    fn forget_jobs(&mut self, places: &Places) {
+        let agent = places.agent.as_ref().map_or(0, |agent| agent.number);
+        self.jobs.retain(|id, _| id.agent != agent);
+    }
+
     /// Forgets what an agent's part of this fleet is like: nobody knows any more.
     pub(super) fn forget(&mut self, places: &Places, now: Moment) {
         for client in places.clients.iter().copied().filter(|client| self.fleet.has(*client)) {
@@ -86,6 +95,7 @@ impl Known {
             self.endpoints[place.index()] = EndpointRow::default();
         }
         self.forget_alerts(places);
+        self.forget_jobs(places);
         self.changes += 1;
         self.look(now);
     }

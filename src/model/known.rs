@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     clock::Moment,
     event::{
-        AlertKey, Badge, Condition, Connack, Event, Finding, Gate, Late, Level, Reason, Sample, Shortfall, State, Tcp,
-        Transition, What, WorkerEvent,
+        AlertKey, Badge, Condition, Connack, Event, Finding, Gate, JobId, Late, Level, Reason, Sample, Shortfall,
+        State, Tcp, Transition, What, WorkerEvent,
     },
     fleet::{ClientKey, EndpointKey, Fleet, WorkerKey},
     model::{
@@ -21,6 +21,7 @@ use crate::{
         groups::Groups,
         histogram::{Histogram, Latency, corrected},
         insight::Insight,
+        jobs::JobRow,
         latencies::Latencies,
         log::{Log, Subject},
         pulse::Pulse,
@@ -59,6 +60,7 @@ pub struct Known {
     pub(super) trouble: Option<Scrubbed>,
     /// The rules of which there is anything to tell: they fire, or are muted.
     pub(super) alerts: BTreeMap<AlertKey, AlertRow>,
+    pub(super) jobs: BTreeMap<JobId, JobRow>,
     pub(super) recording: Option<bool>,
     pub(super) samples_lost: u64,
     /// Probes that were never answered.
@@ -100,6 +102,7 @@ impl Known {
             log: Log::default(),
             trouble: None,
             alerts: BTreeMap::new(),
+            jobs: BTreeMap::new(),
             recording: None,
             samples_lost: 0,
             probes_lost: 0,
@@ -364,6 +367,7 @@ impl Known {
             What::Trouble(text) => self.trouble = Some(text.clone()),
             What::Alert(alert) => alerts::apply(&mut self.alerts, event.at, alert),
             What::Handling(handling) => alerts::handle(&mut self.alerts, event.at, handling),
+            What::Job(news) => self.apply_job(news),
             What::Gate(endpoint, gate) => self.apply_gate(*endpoint, gate),
             What::Finding(endpoint, finding) => {
                 self.endpoints[endpoint.index()].finding = Some((event.at, finding.clone()));

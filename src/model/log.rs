@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     clock::Moment,
     event::{
-        Alert, Event, Handled, Handling, Level, Order, Reason, RecoveryStage, Severity, Shortfall, State, Transition,
-        What, WorkerEvent,
+        Alert, Event, Handled, Handling, Job, JobState, Level, Order, Reason, RecoveryStage, Severity, Shortfall,
+        State, Transition, What, WorkerEvent,
     },
     fleet::{ClientKey, EndpointKey, Places, WorkerKey},
     text::Scrubbed,
@@ -66,6 +66,8 @@ pub enum Subject {
     Handling(Box<Handling>),
     /// The operator's, about an endpoint.
     Order(EndpointKey, Order),
+    /// A job as it was then.
+    Job(Job),
 }
 
 impl Entry {
@@ -92,6 +94,7 @@ impl Entry {
             Subject::Order(endpoint, order) => Subject::Order(places.endpoint(endpoint), order),
             Subject::Alert(alert) => Subject::Alert(Box::new(alert.moved(places))),
             Subject::Handling(handling) => Subject::Handling(Box::new(handling.moved(places))),
+            Subject::Job(job) => Subject::Job(job.moved(places)),
         };
         Entry { at: self.at.moved(places.later), level: self.level, subject }
     }
@@ -131,7 +134,7 @@ impl Log {
             Subject::Silence { endpoint: at, .. } | Subject::Answers { endpoint: at, .. } => endpoint(at),
             Subject::Order(at, _) => endpoint(at),
             Subject::Alert(alert) => alert.fits(clients),
-            Subject::Worker { .. } | Subject::Notice(_) | Subject::Handling(_) => true,
+            Subject::Worker { .. } | Subject::Notice(_) | Subject::Handling(_) | Subject::Job(_) => true,
         };
         self.entries.iter().all(is_known)
             && self.history.iter().all(|(_, step)| client(&step.client) && endpoint(&step.endpoint))
@@ -217,10 +220,12 @@ impl Log {
             What::Trouble(_) => Some(Level::Info),
             What::Alert(alert) => Some(alert_level(alert)),
             What::Handling(handling) => Some(handling_level(&handling.what)),
+            What::Job(news) if news.is_turn => Some(job_level(&news.job)),
             What::Order(_, Order::Hold) => Some(Level::Warning),
             What::Order(..) => Some(Level::Info),
             What::Shortfall(_) => Some(Level::Warning),
-            What::Sample(_)
+            What::Job(_)
+            | What::Sample(_)
             | What::Second(_)
             | What::Recording(_)
             | What::Fleet(_)
@@ -256,6 +261,7 @@ impl Log {
             What::Notice { text, .. } | What::Trouble(text) => Subject::Notice(text.clone()),
             What::Alert(alert) => Subject::Alert(alert.clone()),
             What::Handling(handling) => Subject::Handling(handling.clone()),
+            What::Job(news) => Subject::Job(news.job),
             _ => return,
         };
         self.push(Entry { at: event.at, level, subject });
@@ -335,6 +341,15 @@ fn handling_level(what: &Handled) -> Level {
             RecoveryStage::Failed => Level::Error,
         },
         Handled::Told { .. } | Handled::Muted { .. } | Handled::Acknowledged { .. } => Level::Info,
+    }
+}
+
+/// How grave it is that a job is as it is now.
+fn job_level(job: &Job) -> Level {
+    match job.state {
+        JobState::Stopped => Level::Error,
+        _ if job.state.is_over() && job.failed > 0 => Level::Warning,
+        _ => Level::Info,
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     clock::Moment,
-    event::Badge,
+    event::{Badge, JobId},
     fleet::{ClientKey, Fleet},
     model::{answers::Answers, insight::Insight, known::Known, log::Entry, row::Row},
     query::{Error, Query},
@@ -180,6 +180,8 @@ pub enum Origin {
     Alert(String),
     /// A cell of the map.
     Cell,
+    /// A job; whether only those of whom it failed.
+    Job(JobId, bool),
 }
 
 impl Chosen {

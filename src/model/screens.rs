@@ -119,6 +119,7 @@ impl Model {
             Mode::Map if is_own => self.act_on_map(action, now),
             Mode::Events if is_own => self.act_on_events(action, now),
             Mode::Alerts if is_own => self.act_on_alerts(action, now),
+            Mode::Jobs if is_own => self.act_on_jobs(action, now),
             _ => return false,
         }
         true
@@ -333,6 +334,7 @@ impl Model {
             }
             Subject::Alert(alert) => self.open_clients_of(alert, Origin::Burst(entry.clone()), now),
             Subject::Shortfall { first, .. } => self.open_client(first.client, now),
+            Subject::Job(job) => self.open_job(job.id),
             Subject::Silence { endpoint, .. } | Subject::Answers { endpoint, .. } | Subject::Order(endpoint, _) => {
                 let query = PartKey::Endpoint(*endpoint).query(self.fleet());
                 self.drill(Filter::default().and(query));

@@ -6,7 +6,10 @@ use crate::{
     clock::Moment,
     event::{Connack, Event, FleetStanding, Late, Shortfall, Standing, State, What},
     fleet::{ClientKey, Fleet},
-    model::{AlertRow, Known, answers::Answers, connection::Connection, groups::Groups, link::Link, record::Record},
+    model::{
+        AlertRow, Known, answers::Answers, connection::Connection, groups::Groups, jobs::JobRow, link::Link,
+        record::Record,
+    },
 };
 
 impl Known {
@@ -28,7 +31,8 @@ impl Known {
         let clients = clients.map(move |key| tell(What::Standing(Box::new(self.standing(key)))));
         // Likewise an alert and what is done about it, when that was.
         let alerts = self.alerts.values().flat_map(AlertRow::events);
-        fleet.into_iter().chain(trouble).map(tell).chain(alerts).chain(endpoints).chain(clients)
+        let jobs = self.jobs.values().flat_map(JobRow::told).map(move |news| tell(What::Job(Box::new(news))));
+        fleet.into_iter().chain(trouble).map(tell).chain(alerts).chain(jobs).chain(endpoints).chain(clients)
     }
 
     /// All of it, but for the fleet itself, in few bytes: for [`Known::decode`].
@@ -67,6 +71,7 @@ impl Known {
             && self.latencies.fits(endpoints, groups)
             && self.log().fits(clients, endpoints)
             && self.alerts.values().all(|row| row.fits(clients))
+            && self.jobs.values().all(|job| job.fits(clients))
             && self.insights().iter().all(|insight| insight.fits(clients, endpoints))
     }
 

@@ -4,6 +4,7 @@ mod filter;
 mod health;
 mod keys;
 mod loyalty;
+mod palette;
 mod places;
 mod silence;
 mod standing;

@@ -12,7 +12,7 @@ use crate::{
         order::Filter,
         view::Model,
     },
-    query::{self, Completion},
+    query::{self, Completion, Values},
 };
 
 impl Model {
@@ -27,6 +27,10 @@ impl Model {
                 input.handle(request);
                 self.refilter();
             }
+            Mode::Command(input) => {
+                input.handle(request);
+                self.palette.edited(input.value());
+            }
             Mode::GoTo(input) | Mode::Confirm(Confirm { typed: Some(Typed { input, .. }), .. }) => {
                 input.handle(request);
             }
@@ -34,13 +38,16 @@ impl Model {
         }
     }
 
-    /// Puts pasted text into the filter line or that of a time; anywhere else it means nothing, and
+    /// Puts pasted text into the filter line, or that of a time or a command; anywhere else it means nothing, and
     /// answers nothing.
     pub fn paste(&mut self, text: &str, now: Moment) {
         self.held_until = now + Self::HOLD;
-        if let Mode::Filter(input) | Mode::GoTo(input) = &mut self.mode {
+        if let Mode::Filter(input) | Mode::GoTo(input) | Mode::Command(input) = &mut self.mode {
             for c in text.chars().filter(|c| !c.is_control()).take(Self::PASTE) {
                 input.handle(InputRequest::InsertChar(c));
+            }
+            if let Mode::Command(input) = &self.mode {
+                self.palette.edited(input.value());
             }
             self.refilter();
         }
@@ -77,15 +84,8 @@ impl Model {
     pub fn complete(&mut self, now: Moment) {
         self.held_until = now + Self::HOLD;
         let Mode::Filter(input) = &self.mode else { return };
-        let text = input.value();
-        let cursor = text.char_indices().nth(input.cursor()).map_or(text.len(), |(at, _)| at);
-        let found = query::complete(text, cursor, self.shown());
-        let typed = &text[found.at.clone()];
-        let common = found.common();
-        if common.len() >= typed.len() && common != typed {
-            let head = format!("{}{common}", &text[..found.at.start]);
-            let cursor = head.chars().count();
-            let line = Input::new(format!("{head}{}", &text[found.at.end..])).with_cursor(cursor);
+        let (line, found) = completed(input, 0, self.shown());
+        if let Some(line) = line {
             self.mode = Mode::Filter(line);
             self.refilter();
         }
@@ -94,13 +94,23 @@ impl Model {
         }
     }
 
-    /// Puts what was typed before (or after) into the filter line.
+    /// Puts what was typed before (or after) into the line.
     pub fn recall(&mut self, is_back: bool, now: Moment) {
         self.held_until = now + Self::HOLD;
-        let Mode::Filter(input) = &self.mode else { return };
-        if let Some(text) = self.filter_line.recall(input.value(), is_back) {
-            self.mode = Mode::Filter(Input::new(text));
-            self.refilter();
+        match &self.mode {
+            Mode::Filter(input) => {
+                if let Some(text) = self.filter_line.history.recall(input.value(), is_back) {
+                    self.mode = Mode::Filter(Input::new(text));
+                    self.refilter();
+                }
+            }
+            Mode::Command(input) => {
+                if let Some(text) = self.palette.history.recall(input.value(), is_back) {
+                    self.palette.edited(&text);
+                    self.mode = Mode::Command(Input::new(text));
+                }
+            }
+            _ => {}
         }
     }
 
@@ -125,7 +135,7 @@ impl Model {
             Mode::Filter(_) => {
                 let is_of_events = matches!(self.screen(), Mode::Events);
                 let text = if is_of_events { self.events.filter().text() } else { self.filter.text() };
-                self.filter_line.keep(text);
+                self.filter_line.history.keep(text);
                 let under = self.under.pop();
                 self.mode = under.map_or(Mode::Table, |under| under.mode);
                 self.refresh();
@@ -159,4 +169,21 @@ impl Model {
         }
         Effect::Nothing
     }
+}
+
+/// A line with the word at its cursor completed as far as only one thing can be meant, where that is further than it was,
+/// and what may be meant; the query in it begins `from` there.
+pub(super) fn completed(input: &Input, from: usize, known: &impl Values) -> (Option<Input>, Completion) {
+    let text = input.value();
+    let cursor = text.char_indices().nth(input.cursor()).map_or(text.len(), |(at, _)| at);
+    let mut found = query::complete(&text[from..], cursor.saturating_sub(from), known);
+    found.at = found.at.start + from..found.at.end + from;
+    let typed = &text[found.at.clone()];
+    let common = found.common();
+    let line = (common.len() >= typed.len() && common != typed).then(|| {
+        let head = format!("{}{common}", &text[..found.at.start]);
+        let cursor = head.chars().count();
+        Input::new(format!("{head}{}", &text[found.at.end..])).with_cursor(cursor)
+    });
+    (line, found)
 }

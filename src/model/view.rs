@@ -11,11 +11,13 @@ use crate::{
         confirm::Wish,
         events::Events,
         filter_line::FilterLine,
+        jobs::JobsView,
         known::Known,
         map::Map,
         mode::Mode,
         navigation::Under,
         order::{Chosen, Filter, Sort, arrange, name_ranks},
+        palette::Palette,
         pivot::{By, Pivot},
         survey::Survey,
     },
@@ -44,6 +46,8 @@ pub struct Model {
     pub(super) marks_shown: usize,
     pub(super) filter: Filter,
     pub(super) filter_line: FilterLine,
+    pub(super) palette: Palette,
+    pub(super) jobs_view: JobsView,
     pub(super) sort: Sort,
     /// What the table was sorted by before.
     pub(super) sorted_before: Sort,
@@ -69,7 +73,7 @@ pub struct Model {
     is_question_seen: bool,
     /// How far the help can be scrolled, as far as the console knows.
     pub(super) help_below: usize,
-    /// What undoes the last order about an endpoint.
+    /// What undoes the last order about an endpoint; after a job, what that job was to do.
     pub(super) undo: Option<Wish>,
     /// Why nothing is done that is wished of clients and endpoints, where nothing is.
     pub(super) refusal: Option<String>,
@@ -119,6 +123,8 @@ impl Model {
             marks_shown: 0,
             filter: Filter::default(),
             filter_line: FilterLine::default(),
+            palette: Palette::default(),
+            jobs_view: JobsView::default(),
             sort: Sort::default(),
             sorted_before: Sort::default(),
             held_until: Moment(0),
@@ -300,6 +306,11 @@ impl Model {
     /// What stands beside the filter while it is typed.
     pub fn filter_line(&self) -> &FilterLine {
         &self.filter_line
+    }
+
+    /// What stands beside a command while it is typed.
+    pub fn palette(&self) -> &Palette {
+        &self.palette
     }
 
     pub fn toast(&self) -> Option<&Toast> {

@@ -5,23 +5,22 @@ use std::time::Duration;
 use crate::{
     action::Action,
     clock::Moment,
-    command::Command,
-    event::{Condition, Level},
+    command::{Bulk, Command},
+    event::{Condition, Level, Roll},
     fleet::{ClientKey, EndpointKey},
     model::{
         act::Effect,
-        confirm::{Confirm, Wish},
+        confirm::{Confirm, Wish, changed},
         mode::Mode,
         view::Model,
     },
+    query::Query,
 };
 
 impl Model {
     /// A key that is held down must not act twice on the same clients: longer than the slowest usual
     /// delay before a key repeats (660 ms, X11).
     const REPEAT: Duration = Duration::from_millis(750);
-    /// What a fleet file may ask for at most, too.
-    const MAX_RATE: u32 = 100_000;
 
     /// Answers the question that is on the screen.
     pub fn answer(&mut self, yes: bool, now: Moment) -> Effect {
@@ -38,7 +37,7 @@ impl Model {
             self.say(Level::Info, format!("nothing done{}", why.unwrap_or_default()), now);
             return Effect::Nothing;
         }
-        self.carry_out(confirm.wish, confirm.targets, now)
+        self.carry_out(confirm.wish, confirm.targets, confirm.roll, now)
     }
 
     /// The clients that an action key means now, and how many marked ones the filter hides.
@@ -68,6 +67,25 @@ impl Model {
             self.say(Level::Warning, why.to_owned(), now);
             return Effect::Nothing;
         }
+        self.wish_about(wish, targets, hidden, now)
+    }
+
+    /// The same about those in sight that a query means.
+    pub(super) fn wish_of(&mut self, wish: Wish, query: &Query, now: Moment) -> Effect {
+        let mut targets = self.shown_of(query);
+        // Who the filter would hide by now is not meant.
+        let (known, at) = (self.shown(), self.shown_at());
+        targets.retain(|client| self.filter.lets_through(known, *client, at));
+        match targets {
+            targets if targets.is_empty() => {
+                self.say(Level::Warning, format!("no client that is shown is meant by {query}"), now);
+                Effect::Nothing
+            }
+            targets => self.wish_about(wish, targets, 0, now),
+        }
+    }
+
+    fn wish_about(&mut self, wish: Wish, targets: Vec<ClientKey>, hidden: usize, now: Moment) -> Effect {
         if let Some((last, whom, at)) = &mut self.last_wish
             && *last == wish
             && *whom == targets
@@ -86,24 +104,18 @@ impl Model {
             self.say(Level::Warning, words, now);
             return Effect::Nothing;
         }
-        let tier = wish.tier(targets.len(), self.fleet());
+        let (tier, roll) = (wish.tier(targets.len(), self.fleet()), wish.roll(targets.len()));
         if !wish.is_asked(tier) && hidden == 0 {
-            return self.carry_out(wish, targets, now);
+            return self.carry_out(wish, targets, roll, now);
         }
         let typed = Confirm::typed(tier, targets.len(), self.fleet());
         let states = self.shown().totals_of(&targets);
-        self.ask(Confirm { wish, targets, hidden, states, tier, typed });
+        self.ask(Confirm { wish, targets, hidden, states, tier, roll, typed });
         Effect::Nothing
     }
 
-    /// Holds, releases, speeds up or slows down the endpoint of the client under the cursor. While a rate is
-    /// asked about, its keys change what is asked.
+    /// Holds, releases, speeds up or slows down the endpoint of the client under the cursor.
     pub(super) fn tend(&mut self, action: Action, now: Moment) -> Effect {
-        if let Mode::Confirm(Confirm { wish: Wish::Rate { to, .. }, .. }) = &mut self.mode {
-            *to = changed(*to, action);
-            self.see(false);
-            return Effect::Nothing;
-        }
         let Some(client) = self.cursor else {
             self.say(Level::Warning, "no client is chosen: move to one of this endpoint first".to_owned(), now);
             return Effect::Nothing;
@@ -113,7 +125,7 @@ impl Model {
         let wish = match action {
             Action::Hold if self.is_on_hold(key) => Wish::Release(key),
             Action::Hold => Wish::Hold(key),
-            _ => Wish::Rate { endpoint: key, from, to: changed(from, action) },
+            _ => Wish::Rate { endpoint: key, from, to: changed(from, action == Action::RateUp) },
         };
         let targets = self.fleet().keys().filter(|client| self.live.row(*client).endpoint == key).collect();
         self.request(wish, targets, 0, now)
@@ -128,23 +140,28 @@ impl Model {
         self.live.gate(endpoint).map_or(self.fleet().endpoint(endpoint).connect_rate, |gate| gate.rate_set)
     }
 
-    /// Takes back the last order about an endpoint.
+    /// Takes back the last order about an endpoint, or the last job, whichever came later; in the jobs the one that is
+    /// looked at.
     pub(super) fn undo(&mut self, now: Moment) -> Effect {
+        if matches!(self.screen(), Mode::Jobs) {
+            return self.undo_job(now);
+        }
         match self.undo.take() {
+            Some(Wish::Reconnect | Wish::Disconnect) => self.undo_job(now),
             Some(wish) => {
-                let effect = self.carry_out(wish, Vec::new(), now);
+                let effect = self.carry_out(wish, Vec::new(), None, now);
                 self.undo = None; // what was undone is over
                 effect
             }
             None => {
-                let text = "nothing to undo: it takes back h, + and - once".to_owned();
+                let text = "nothing to undo: it takes back h, +, - and jobs once".to_owned();
                 self.say(Level::Info, text, now);
                 Effect::Nothing
             }
         }
     }
 
-    fn carry_out(&mut self, wish: Wish, targets: Vec<ClientKey>, now: Moment) -> Effect {
+    fn carry_out(&mut self, wish: Wish, targets: Vec<ClientKey>, roll: Option<Roll>, now: Moment) -> Effect {
         let name = |endpoint: EndpointKey| self.fleet().endpoint(endpoint).name.clone();
         let whom = || match targets.as_slice() {
             [one] => self.fleet().full_name(*one).into_owned(),
@@ -153,8 +170,8 @@ impl Model {
         let (said, undo) = match wish {
             Wish::Quit => return Effect::Quit,
             Wish::End => return Effect::Command(Command::Stop),
-            Wish::Reconnect => (format!("reconnecting {}", whom()), None),
-            Wish::Disconnect => (format!("disconnecting {}", whom()), None),
+            Wish::Reconnect => (format!("reconnecting {}", whom()), roll.map(|_| wish)),
+            Wish::Disconnect => (format!("disconnecting {}", whom()), roll.map(|_| wish)),
             Wish::Hold(key) => (format!("{} on hold: nobody connects to it", name(key)), Some(Wish::Release(key))),
             Wish::Release(key) => (format!("{} lets clients connect again", name(key)), Some(Wish::Hold(key))),
             Wish::Rate { endpoint, from, to } => (
@@ -167,6 +184,9 @@ impl Model {
             self.undo = undo;
         }
         self.last_wish = Some((wish, targets.clone(), now));
+        if let (Some(roll), Some(deed)) = (roll, wish.deed()) {
+            return Effect::Command(Command::Begin(Bulk { deed, clients: targets, roll }));
+        }
         Effect::Command(match wish {
             Wish::Reconnect => Command::Reconnect(targets),
             Wish::Hold(key) => Command::Hold(key),
@@ -174,13 +194,5 @@ impl Model {
             Wish::Rate { endpoint, to, .. } => Command::SetRate(endpoint, to),
             Wish::Disconnect | Wish::Quit | Wish::End => Command::Disconnect(targets),
         })
-    }
-}
-
-/// The next higher or lower rate.
-fn changed(rate: u32, action: Action) -> u32 {
-    match action {
-        Action::RateUp => rate.saturating_mul(3).div_ceil(2).min(Model::MAX_RATE),
-        _ => (rate.saturating_mul(2) / 3).max(1),
     }
 }

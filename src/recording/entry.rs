@@ -166,4 +166,5 @@ pub fn is_of(what: &What, fleet: &Fleet) -> bool {
     what.client().is_none_or(|key| key.index() < fleet.clients.len())
         && what.endpoint().is_none_or(|key| key.index() < fleet.endpoints.len())
         && !matches!(what, What::Alert(alert) if !alert.fits(fleet.clients.len()))
+        && !matches!(what, What::Job(news) if !news.fits(fleet.clients.len()))
 }

@@ -16,7 +16,7 @@ use crate::{
         Screen, footer, header,
         paint::{Strip, centered, draw_box, from, nth_line, put, span, width},
     },
-    words::figures,
+    words::{self, figures},
 };
 
 /// The box's columns, where the screen has them.
@@ -50,6 +50,7 @@ pub(super) fn draw(screen: &Screen, buf: &mut Buffer, confirm: &Confirm) -> Opti
         if let Some(effect) = effect(screen, confirm.wish) {
             texts.push(vec![span(effect, theme.text)]);
         }
+        texts.extend(rolled(screen, confirm));
         texts.extend(states(screen, confirm));
         texts.push(vec![span(sample(screen, confirm, WIDTH - 6), theme.dim)]);
     }
@@ -113,6 +114,20 @@ fn effect(screen: &Screen, wish: Wish) -> Option<String> {
         Wish::End => "its agent stops: every client is disconnected, for all who look at it".to_owned(),
         Wish::Reconnect | Wish::Disconnect | Wish::Quit => return None,
     })
+}
+
+/// How a job goes about it, and the keys that change that.
+fn rolled(screen: &Screen, confirm: &Confirm) -> Option<Vec<Span<'static>>> {
+    let theme = screen.theme;
+    let roll = confirm.roll?;
+    let keys = |down, up| format!(" {} {}", footer::keys(screen, &[down]), footer::keys(screen, &[up]));
+    let (pace, stop) = words::job::roll_parts(roll);
+    Some(vec![
+        span(pace, theme.text),
+        span(keys(Action::RateDown, Action::RateUp), theme.key),
+        span(format!(", {stop}"), theme.text),
+        span(keys(Action::SortPrevious, Action::SortNext), theme.key),
+    ])
 }
 
 /// What is done when the answer is yes, in a word.

@@ -29,6 +29,8 @@ pub(super) fn who(screen: &Screen, chosen: &Chosen) -> String {
         Origin::Cause(insight) => words::insight::cause(screen.fleet, insight),
         Origin::Alert(name) => format!("alert {name}"),
         Origin::Burst(entry) => words::entry(screen.fleet, entry),
+        Origin::Job(id, true) => format!("failed in job {id}"),
+        Origin::Job(id, false) => format!("job {id}"),
         Origin::Cell => match chosen.clients() {
             [one] => screen.fleet.full_name(*one).into_owned(),
             many => figures::clients(many.len() as u64),

@@ -1,5 +1,7 @@
 //! Defines the two lowest lines: the notice (a toast, or the demo's trouble), and the line of keys, which is also where text is typed and small questions are asked.
 
+use std::ops::Range;
+
 use ratatui::{
     buffer::Buffer,
     layout::{Position, Rect},
@@ -9,8 +11,8 @@ use ratatui::{
 use tui_input::Input;
 
 use crate::{
-    action::{Action, Scope},
-    event::Level,
+    action::{Action, Hint, Scope},
+    event::{JobState, Level},
     model::{Confirm, Mode, Motion},
     query,
     text::{Scrubbed, ellipsize},
@@ -18,6 +20,7 @@ use crate::{
         Screen, choice, dialog, header, inset,
         layout::Layout,
         paint::{Strip, from, put, put_short, span, width},
+        palette,
     },
     words::{self, figures},
 };
@@ -35,6 +38,7 @@ pub(super) fn draw(screen: &Screen, buf: &mut Buffer, layout: &Layout) -> Option
     match screen.model.mode() {
         Mode::Filter(input) => return Some(filter(screen, buf, line, input)),
         Mode::GoTo(input) => return Some(go_to(screen, buf, line, input)),
+        Mode::Command(input) => return Some(palette::line(screen, buf, line, input)),
         Mode::Sort(column) => choice::sort(screen, buf, line, *column),
         Mode::Cause { causes, at } => choice::cause(screen, buf, line, causes, *at),
         Mode::Confirm(confirm) if confirm.is_small() => ask(screen, buf, line, confirm),
@@ -63,7 +67,9 @@ fn notice(screen: &Screen, buf: &mut Buffer, line: Rect, has_own: bool) -> bool 
     // What is wrong is worth more than what the demo does to make it so.
     let room = insight.as_ref().map_or(u16::MAX, |insight| line.width.saturating_sub(width(&insight.content) + 8));
     let share = if insight.is_some() { line.width } else { line.width / 2 };
-    let gates = insight.or_else(|| gates(screen).map(|text| span(Scrubbed::new(&text).to_string(), theme.warning)));
+    let gates = insight
+        .or_else(|| job(screen))
+        .or_else(|| gates(screen).map(|text| span(Scrubbed::new(&text).to_string(), theme.warning)));
     let mut rest = line;
     if let Some(trouble) = screen.model.live().trouble().filter(|trouble| width(trouble) <= room) {
         let x = put(buf, line, "demo: ", theme.dim);
@@ -78,6 +84,13 @@ fn notice(screen: &Screen, buf: &mut Buffer, line: Rect, has_own: bool) -> bool 
         put(buf, rest, &text.content, text.style);
     }
     said.is_some() || trouble.is_some()
+}
+
+/// The newest job that is not over, and how far it is.
+fn job(screen: &Screen) -> Option<Span<'static>> {
+    let job = screen.model.live().jobs().into_iter().map(|row| row.job).find(|job| !job.state.is_over())?;
+    let style = if job.state == JobState::Running { screen.theme.info } else { screen.theme.warning };
+    Some(span(words::job::progress(&job), style))
 }
 
 /// The endpoints that let nobody through, or where clients queue.
@@ -114,7 +127,7 @@ fn hints(screen: &Screen, buf: &mut Buffer, line: Rect) {
         Mode::Events if !model.events().text().is_empty() => Some("clear filter"),
         Mode::Events if model.events().sought().is_some() => Some("end search"),
         Mode::Detail | Mode::Groups | Mode::Map | Mode::Latency => Some("back"),
-        Mode::Events | Mode::Alerts | Mode::Endpoints | Mode::Help(_) => Some("back"),
+        Mode::Events | Mode::Alerts | Mode::Jobs | Mode::Endpoints | Mode::Help(_) => Some("back"),
         Mode::Table if model.has_way_back() => Some("back"),
         Mode::Table if model.is_filtered() => Some("clear filter"),
         Mode::Table if model.marked().0 > 0 => Some("unmark all"),
@@ -135,49 +148,29 @@ fn hints(screen: &Screen, buf: &mut Buffer, line: Rect) {
         add(4, &[Action::PreviousUnwell, Action::NextUnwell], "not well");
     }
     for action in first.into_iter().chain(then) {
-        let Some(word) = action.hint() else { continue };
+        let Some(Hint { word, rank }) = action.hint() else { continue };
         let is_here = match mode {
             Mode::Help(_) => action == Action::Quit,
             Mode::Detail => !matches!(action, Action::Detail | Action::Filter | Action::Sort | Action::Mark),
             // One is there.
-            Mode::Groups if action == Action::Groups => false,
-            Mode::Map if action == Action::Map => false,
-            Mode::Latency if action == Action::Latency => false,
-            Mode::Events if action == Action::Events => false,
-            Mode::Alerts if action == Action::Alerts => false,
+            mode if mode.place().is_some_and(|place| place.name() == action.name()) => false,
             mode if !mode.takes(action) => false,
             Mode::Confirm(_) => false, // the box says its own
             _ => true,
         };
         match action {
             _ if !is_here => {}
-            Action::Sort => add(8, &[action], word),
             // Nothing to tell of.
             Action::Cause if model.shown().insights().is_empty() => {}
-            Action::Cause => add(2, &[action], word),
-            Action::Groups => add(6, &[action], word),
-            Action::Map => add(7, &[action], word),
-            Action::Events => add(9, &[action], word),
             Action::Alerts if model.shown().alerts().is_empty() => {}
-            Action::Alerts => add(2, &[action], word),
-            Action::Mute | Action::Acknowledge => add(1, &[action], word),
-            Action::Detail if matches!(mode, Mode::Groups | Mode::Map | Mode::Events | Mode::Alerts) => {
-                add(0, &[action], "show")
+            Action::Detail if matches!(mode, Mode::Groups | Mode::Map | Mode::Events | Mode::Alerts | Mode::Jobs) => {
+                add(0, &[action], "show");
             }
-            Action::Play if is_playing => add(0, &[action], "pause"),
-            Action::Play => add(0, &[action], word),
-            Action::NextEvent => add(3, &[Action::PreviousEvent, Action::NextEvent], word),
-            Action::NextTrouble => add(2, &[Action::PreviousTrouble, Action::NextTrouble], word),
-            Action::GoTo => add(3, &[action], word),
+            Action::Play if is_playing => add(rank, &[action], "pause"),
+            Action::NextEvent => add(rank, &[Action::PreviousEvent, Action::NextEvent], word),
+            Action::NextTrouble => add(rank, &[Action::PreviousTrouble, Action::NextTrouble], word),
             Action::Freeze if model.frozen().is_some() => add(1, &[action], "go on"),
-            Action::Help => add(1, &[action], word),
-            Action::Quit => add(2, &[action], word),
-            Action::Filter => add(3, &[action], word),
-            Action::Reconnect | Action::Disconnect => add(4, &[action], word),
-            Action::Detail => add(5, &[action], word),
-            Action::Latency => add(7, &[action], word),
-            Action::Mark => add(6, &[action], word),
-            _ => add(7, &[action], word),
+            _ => add(rank, &[action], word),
         }
     }
     strip.draw(buf, line);
@@ -195,7 +188,7 @@ pub(super) fn filter(screen: &Screen, buf: &mut Buffer, line: Rect, input: &Inpu
         None => filter_keys(screen),
     };
     let field = prompt(screen, buf, line, "/", strip, input);
-    underline(screen, buf, &field, input);
+    underline_wrong(screen, buf, &field, input);
     field.cursor
 }
 
@@ -226,7 +219,7 @@ fn helps(screen: &Screen) -> bool {
 fn filter_with_help(screen: &Screen, buf: &mut Buffer, line: Rect, above: Rect, input: &Input) -> Position {
     let theme = screen.theme;
     let field = prompt(screen, buf, line, "/", filter_keys(screen), input);
-    underline(screen, buf, &field, input);
+    underline_wrong(screen, buf, &field, input);
     let filter_line = screen.model.filter_line();
     let offered = filter_line.offered();
     if !offered.is_empty() {
@@ -252,13 +245,17 @@ fn wrong(screen: &Screen, error: &query::Error) -> Style {
     if error.is_incomplete { screen.theme.info } else { screen.theme.error }
 }
 
-/// Marks what is wrong in the line that is typed.
-fn underline(screen: &Screen, buf: &mut Buffer, field: &Field, input: &Input) {
+/// Marks what is wrong in the filter that is typed.
+fn underline_wrong(screen: &Screen, buf: &mut Buffer, field: &Field, input: &Input) {
     if let Some(error) = screen.model.filter_line().error() {
-        let [begin, end] = [error.at.start, error.at.end].map(|at| field.x(input.value(), at));
-        let style = wrong(screen, error).add_modifier(Modifier::UNDERLINED);
-        buf.set_style(Rect { x: begin, width: end - begin, ..field.line }, style);
+        underline(buf, field, input, error.at.clone(), wrong(screen, error));
     }
+}
+
+/// Marks a part of the line that is typed, in bytes.
+pub(super) fn underline(buf: &mut Buffer, field: &Field, input: &Input, at: Range<usize>, style: Style) {
+    let [begin, end] = [at.start, at.end].map(|at| field.x(input.value(), at));
+    buf.set_style(Rect { x: begin, width: end - begin, ..field.line }, style.add_modifier(Modifier::UNDERLINED));
 }
 
 /// The time to go to as it is typed, and where its cursor is.
@@ -272,7 +269,7 @@ pub(super) fn go_to(screen: &Screen, buf: &mut Buffer, line: Rect, input: &Input
 }
 
 /// A line of text that is being typed, on the screen.
-struct Field {
+pub(super) struct Field {
     line: Rect,
     /// The columns of it that are scrolled out of sight.
     hidden: u16,
@@ -280,6 +277,10 @@ struct Field {
 }
 
 impl Field {
+    pub(super) fn cursor(&self) -> Position {
+        self.cursor
+    }
+
     /// The column of a place in its text, in bytes; that of its edge where it is out of sight.
     fn x(&self, text: &str, at: usize) -> u16 {
         let before = width(&shown(&text[..at])).saturating_sub(self.hidden);
@@ -294,7 +295,7 @@ fn shown(text: &str) -> String {
 }
 
 /// A line that is being typed behind what it is for, and what its keys do at its end.
-fn prompt(screen: &Screen, buf: &mut Buffer, line: Rect, lead: &str, keys: Strip, input: &Input) -> Field {
+pub(super) fn prompt(screen: &Screen, buf: &mut Buffer, line: Rect, lead: &str, keys: Strip, input: &Input) -> Field {
     let third = line.width / 3;
     let free = keys.draw(buf, from(line, line.x + third));
     let line = Rect { width: (free.right() - line.x).saturating_sub(2), ..line };

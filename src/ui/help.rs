@@ -3,7 +3,7 @@
 use ratatui::{buffer::Buffer, layout::Rect};
 
 use crate::{
-    action::{Action, Scope},
+    action::{Action, Place, Scope},
     event::Badge,
     model::{Mode, Model},
     query::FIELDS,
@@ -12,24 +12,6 @@ use crate::{
         paint::{centered, draw_box, from, nth_line, put, put_title, span, width, wrap},
     },
 };
-
-/// Actions that are each other's opposite, or about one thing, share a line.
-const PAIRS: [(Action, Action); 14] = [
-    (Action::Up, Action::Down),
-    (Action::PageUp, Action::PageDown),
-    (Action::Top, Action::Bottom),
-    (Action::Left, Action::Right),
-    (Action::NextUnwell, Action::PreviousUnwell),
-    (Action::NextMatch, Action::PreviousMatch),
-    (Action::SortNext, Action::SortPrevious),
-    (Action::MarkAll, Action::UnmarkAll),
-    (Action::RateUp, Action::RateDown),
-    (Action::Faster, Action::Slower),
-    (Action::Forward, Action::Backward),
-    (Action::NextEvent, Action::PreviousEvent),
-    (Action::NextTrouble, Action::PreviousTrouble),
-    (Action::Help, Action::Repaint),
-];
 
 const KEYS: u16 = 14;
 /// Badges in a line, where there is room.
@@ -52,7 +34,7 @@ pub(super) fn draw(screen: &Screen, buf: &mut Buffer) {
     let is_of_queries = is_of_queries(screen.model);
     let title = match is_of_queries {
         true => "queries: which clients are shown".to_owned(),
-        false => format!("keys: {}", name(screen.model.screen())),
+        false => format!("keys: {}", screen.model.screen().place().map_or("help", Place::name)),
     };
     let title = span(title, screen.theme.title);
     let inside = draw_box(buf, area, screen.glyphs, title, screen.border(), screen.theme.text);
@@ -159,30 +141,16 @@ fn lines(screen: &Screen, area: Rect) -> Vec<Line> {
     lines
 }
 
-/// What the screen below the help is called.
-fn name(mode: &Mode) -> &'static str {
-    match mode {
-        Mode::Detail => "client",
-        Mode::Groups => "groups",
-        Mode::Map => "map",
-        Mode::Latency => "latency",
-        Mode::Events => "events",
-        Mode::Alerts => "alerts",
-        Mode::Endpoints => "endpoints",
-        _ => "table",
-    }
-}
-
 /// Lines of keys and what they do.
 fn actions(screen: &Screen, columns: u16) -> Vec<(String, String)> {
     let mut lines = Vec::new();
     let scope = screen.scope();
     let mode = screen.model.base();
     for action in Action::ALL.into_iter().filter(|action| action.scope().meets(scope) && mode.takes(*action)) {
-        if PAIRS.iter().any(|(_, second)| *second == action) {
+        if Action::ALL.into_iter().any(|first| first.partner() == Some(action)) {
             continue;
         }
-        let second = PAIRS.iter().find(|(first, _)| *first == action).map(|(_, second)| *second);
+        let second = action.partner();
         let (keys, text) = match second {
             None => (keys(screen, action, KEYS), action.help().to_owned()),
             Some(second) => (both(screen, action, second), format!("{}, {}", action.help(), second.help())),

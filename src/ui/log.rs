@@ -56,7 +56,7 @@ pub(super) fn look(screen: &Screen, entry: &Entry) -> (&'static str, Style) {
         Subject::Answers { .. } => (glyphs.badge(Badge::Up), theme.info),
         Subject::Order(_, Order::Hold) => (glyphs.badge(Badge::Held), theme.badge(Badge::Held)),
         Subject::Order(..) => ("i", theme.info),
-        Subject::Shortfall { .. } | Subject::Notice(_) | Subject::Alert(_) | Subject::Handling(_) => {
+        Subject::Shortfall { .. } | Subject::Notice(_) | Subject::Alert(_) | Subject::Handling(_) | Subject::Job(_) => {
             match entry.level {
                 Level::Info => ("i", theme.info),
                 Level::Warning => ("!", theme.warning),

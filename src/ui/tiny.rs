@@ -14,6 +14,7 @@ use crate::{
         Screen, dialog, footer, header,
         layout::Layout,
         paint::{Strip, from, nth_line, put, put_right, put_short, span, width, wrap},
+        palette,
     },
 };
 
@@ -42,6 +43,7 @@ pub(super) fn draw(screen: &Screen, buf: &mut Buffer) -> Option<Position> {
         }
         Mode::Filter(input) => return Some(footer::filter(screen, buf, last, input)),
         Mode::GoTo(input) => return Some(footer::go_to(screen, buf, last, input)),
+        Mode::Command(input) => return Some(palette::line(screen, buf, last, input)),
         _ => {}
     }
     match screen.model.toast() {

@@ -3,6 +3,7 @@
 mod asks;
 mod jobs;
 mod places;
+mod rolls;
 mod silence;
 
 use std::{collections::BTreeSet, fs};

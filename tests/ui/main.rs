@@ -4,6 +4,7 @@
 mod edges;
 mod frames;
 mod glance;
+mod help;
 mod loyalty;
 mod scenes;
 mod screenshots;

@@ -7,13 +7,14 @@ use std::{
 
 use chrono::{DateTime, FixedOffset, Utc};
 use mqfleet::{
-    action::Action,
+    action::{Action, Scope},
     appearance::{Glyphs, Keymap, Theme},
     clock::{Anchor, Moment},
     event::{
-        Alert, Cause, Certificate, Condition, Connack, Event, Failure, Finding, Gate, Handled, Handling, Late, Level,
-        Messages, Reason, Recovery, RecoveryKind, RecoveryStage, Sample, Session, Severity, Shortfall, Stage as Leg,
-        StageKind, State, Tcp, TcpState, Transition, What, WorkerEvent,
+        Alert, Cause, Certificate, Condition, Connack, Deed, Event, Failure, Fate, Finding, Gate, Handled, Handling,
+        Job, JobId, JobNews, JobState, Late, Level, Messages, Reason, Recovery, RecoveryKind, RecoveryStage, Roll,
+        Sample, Session, Severity, Shortfall, Skip, Stage as Leg, StageKind, State, Tcp, TcpState, Transition, What,
+        WorkerEvent,
     },
     fleet::{
         Agent, Client, ClientKey, Conversation, Endpoint, EndpointKey, Fleet, Identity, Password, Places, Probe,
@@ -972,5 +973,120 @@ pub fn alerts() -> Stage {
     handle(ago(1_800.0), "yard is slow", Handled::Muted { until, by: text("ops (pts/3)") });
     let mut s = s.arrange();
     s.act(Action::Alerts);
+    s
+}
+
+/// Part of a command's name, and what it may mean.
+pub fn command() -> Stage {
+    let mut s = trouble();
+    s.act(Action::Command);
+    s.type_text("un");
+    s
+}
+
+/// A command that cannot be done, and why.
+pub fn command_wrong() -> Stage {
+    let mut s = trouble();
+    s.act(Action::Command);
+    s.type_text("reconnect p99>fast");
+    s.model.run_command(Scope::Own, s.now);
+    s
+}
+
+/// What stands behind a command is completed.
+pub fn command_argument() -> Stage {
+    let mut s = trouble();
+    s.act(Action::Command);
+    s.type_text("mark_all re");
+    s.model.complete_command(Scope::Own, true, s.now);
+    s
+}
+
+fn news(at: f64, job: Job, is_turn: bool, fates: impl Iterator<Item = (u32, Fate)>) -> (f64, What) {
+    let fates = fates.map(|(client, fate)| (ClientKey(client), fate)).collect();
+    (at, What::Job(Box::new(JobNews { job, is_turn, fates })))
+}
+
+/// One that is over, one that stopped and one that goes on.
+pub fn jobs() -> Stage {
+    let mut s = Stage::new(fleet(None), ago(900.0));
+    s.connect_all(899.0, 3.0);
+    let id = |number| JobId { agent: 0, number };
+    let job = |number: u32, deed, at, left| Job {
+        id: id(number),
+        deed,
+        roll: Roll::default(),
+        state: JobState::Running,
+        begun: ago(at),
+        ended: None,
+        undoes: None,
+        left,
+        under_way: 0,
+        done: 0,
+        failed: 0,
+        skipped: 0,
+    };
+    let first = job(1, Deed::Reconnect, 800.0, 90);
+    let over =
+        Job { state: JobState::Done, ended: Some(ago(790.0)), left: 0, done: 88, failed: 1, skipped: 1, ..first };
+    let second = job(2, Deed::Disconnect, 300.0, 10);
+    let undone = Job { state: JobState::Undone, ended: Some(ago(298.0)), left: 0, done: 4, skipped: 6, ..second };
+    let stopping = job(3, Deed::Reconnect, 60.0, 60);
+    let stopped = Job { state: JobState::Stopped, left: 25, done: 30, failed: 5, ..stopping };
+    let last = job(4, Deed::Reconnect, 12.0, 300);
+    let going = Job { left: 68, under_way: 20, done: 210, failed: 1, skipped: 1, ..last };
+    let bad = Fate::Failed(Reason::BadCredentials);
+    let told = [
+        news(800.0, first, true, std::iter::empty()),
+        news(790.0, over, true, (900..990).map(|n| (n, if n == 903 { bad } else { Fate::Done }))),
+        news(300.0, second, true, std::iter::empty()),
+        news(
+            298.0,
+            undone,
+            true,
+            (990..1_000).map(|n| (n, if n < 994 { Fate::Done } else { Fate::Skipped(Skip::NotBegun) })),
+        ),
+        news(60.0, stopping, true, std::iter::empty()),
+        news(50.0, stopped, true, (600..635).map(|n| (n, if n < 605 { bad } else { Fate::Done }))),
+        news(12.0, last, true, std::iter::empty()),
+        news(
+            1.0,
+            going,
+            false,
+            (0..232).map(|n| match n {
+                7 => (n, Fate::Failed(Reason::ConnectionRefused)),
+                9 => (n, Fate::Skipped(Skip::Changed)),
+                n if n >= 212 => (n, Fate::UnderWay),
+                n => (n, Fate::Done),
+            }),
+        ),
+    ];
+    told.into_iter().for_each(|(at, what)| s.tell(ago(at), what));
+    s.answers(0.5, 0.0, |_, usual| usual);
+    let mut s = s.arrange();
+    s.act(Action::Jobs);
+    s
+}
+
+/// The one that stopped, further down in its results.
+pub fn jobs_stopped() -> Stage {
+    let mut s = jobs();
+    s.draw(80, 24, "terminal", Glyphs::UNICODE);
+    s.act(Action::Down);
+    s.act(Action::PageDown);
+    s
+}
+
+/// Exactly those of whom it failed.
+pub fn job_shown() -> Stage {
+    let mut s = jobs();
+    s.act(Action::Down);
+    s.act(Action::Detail);
+    s
+}
+
+pub fn no_jobs() -> Stage {
+    let mut s = calm();
+    s.act(Action::Jobs);
     s
 }

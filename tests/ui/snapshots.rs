@@ -117,7 +117,9 @@ scenes!(
     events,
     alerts,
     sort,
-    cause
+    cause,
+    command,
+    jobs
 );
 
 /// Only a few lines differ from what is compared above.
@@ -147,6 +149,11 @@ fn connections() {
         ("events_filter", scenes::events_filter()),
         ("events_search", scenes::events_search()),
         ("cause_shown", scenes::cause_shown()),
+        ("command_wrong", scenes::command_wrong()),
+        ("command_argument", scenes::command_argument()),
+        ("jobs_stopped", scenes::jobs_stopped()),
+        ("job_shown", scenes::job_shown()),
+        ("no_jobs", scenes::no_jobs()),
     ] {
         check_at(&[(80, 24), (200, 60)], name, stage);
     }
@@ -163,6 +170,8 @@ fn plain() {
         ("map_dense", scenes::map_dense()),
         ("events", scenes::events()),
         ("cause", scenes::cause()),
+        ("command", scenes::command()),
+        ("jobs", scenes::jobs()),
     ] {
         for (theme, glyphs) in [("mono", Glyphs::ASCII), ("light", Glyphs::UNICODE)] {
             let (buffer, cursor) = stage.draw(80, 24, theme, glyphs);

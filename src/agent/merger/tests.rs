@@ -8,7 +8,7 @@ use super::*;
 use crate::{
     action::Action,
     clock::Moment,
-    event::{Badge, Condition, Gate, Reason, State},
+    event::{Badge, Condition, Deed, Fate, Gate, Job, JobNews, JobState, Reason, Roll, State, Steer},
     fleet::{Probe, ProbeKind, Settings, WorkerKey},
     model::{Entry, Known, Mode, Model},
 };
@@ -23,6 +23,8 @@ enum Act {
     Messages(u8, u16),
     Gate(u8, u32),
     Notice,
+    /// News of one of a few jobs.
+    Job(u8, Fate),
     /// The fleet file is read anew.
     Reload(Said),
     /// The agent starts anew, with this file.
@@ -46,6 +48,8 @@ fn act() -> impl Strategy<Value = Act> {
         2 => (any::<u8>(), 1..9u16).prop_map(|(client, count)| Act::Messages(client, count)),
         1 => (any::<u8>(), 1..99u32).prop_map(|(endpoint, waiting)| Act::Gate(endpoint, waiting)),
         1 => Just(Act::Notice),
+        2 => (any::<u8>(), prop::sample::select(vec![Fate::UnderWay, Fate::Done, Fate::Failed(Reason::ConnectionLost)]))
+            .prop_map(|(client, fate)| Act::Job(client, fate)),
         1 => said().prop_map(Act::Reload),
         1 => said().prop_map(Act::Restart),
         2 => Just(Act::Gone),
@@ -115,6 +119,25 @@ impl Agent {
                 let (in_flight, rate_set, rate, eta) = (0, 9, 9, Duration::ZERO);
                 let gate = Gate { condition, waiting: *waiting, in_flight, rate_set, rate, eta };
                 What::Gate(EndpointKey(u16::from(endpoint % 3)), gate)
+            }
+            Act::Job(client, fate) => {
+                let id = JobId { agent: 0, number: u32::from(client % 3) + 1 };
+                let job = Job {
+                    id,
+                    deed: Deed::Disconnect,
+                    roll: Roll::default(),
+                    state: JobState::Running,
+                    begun: Moment(5_000_000_000),
+                    ended: Some(Moment(6_000_000_000)),
+                    undoes: Some(id),
+                    left: u32::from(*client),
+                    under_way: 0,
+                    done: 1,
+                    failed: 0,
+                    skipped: 0,
+                };
+                let fates = vec![(self.client(*client)?, *fate)];
+                What::Job(Box::new(JobNews { job, is_turn: true, fates }))
             }
             Act::Notice => What::Notice { level: crate::event::Level::Info, text: Scrubbed::new("words") },
             Act::Reload(_) | Act::Restart(_) | Act::Gone | Act::Back => return None,
@@ -264,6 +287,21 @@ impl Console {
                     let moved = (at.moved(agent.later), Transition { client, endpoint, ..step.clone() });
                     assert_eq!(all.log().of_client(place).next(), Some(&moved));
                 }
+            }
+            for row in own.jobs() {
+                let id = row.job.id;
+                let common = JobId { agent: if self.agents.len() > 1 { n as u16 } else { 0 }, ..id };
+                let steer = self.merger.split(Command::Steer(common, Steer::Pause));
+                assert_eq!(steer, [(usize::from(common.agent), Command::Steer(id, Steer::Pause))]);
+                let Some(there) = all.job(common) else {
+                    assert!(agent.gone.is_some(), "no job {id} of {}", agent.name);
+                    continue;
+                };
+                assert!(agent.gone.is_none(), "a job of one that is gone");
+                assert_eq!(there.job, row.job.moved(places));
+                let moved: BTreeSet<ClientKey> =
+                    row.results().iter().map(|(client, _)| places.client(*client)).collect();
+                assert_eq!(there.results().iter().map(|(client, _)| *client).collect::<BTreeSet<_>>(), moved);
             }
             for key in fleet.endpoint_keys() {
                 let place = places.endpoint(key);

@@ -390,6 +390,8 @@ pub(super) fn what() -> impl Strategy<Value = What> {
             .prop_map(|(client, detail)| { What::Measured(Measured { client, by: ProbeKind::Heartbeat, detail }) }),
         (level, text()).prop_map(|(level, text)| What::Notice { level, text }),
         text().prop_map(What::Trouble),
+        (client(), any::<u32>(), any::<bool>())
+            .prop_map(|(client, number, is_turn)| What::Job(job(client, number, is_turn))),
         (text(), client(), any::<bool>(), any::<u32>()).prop_map(|(rule, client, is_firing, lasted)| {
             What::Alert(Box::new(Alert {
                 agent: None,
@@ -421,4 +423,23 @@ pub(super) fn what() -> impl Strategy<Value = What> {
 pub(super) fn events(count: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Event>> {
     let event = (0u64..90_000_000, what()).prop_map(|(us, what)| Event { at: Moment(begin().moment().0 + us), what });
     proptest::collection::vec(event, count)
+}
+
+fn job(client: ClientKey, number: u32, is_turn: bool) -> Box<JobNews> {
+    let id = JobId { agent: 0, number };
+    let job = Job {
+        id,
+        deed: Deed::Reconnect,
+        roll: Roll::default(),
+        state: JobState::Stopped,
+        begun: begin().moment(),
+        ended: is_turn.then(|| begin().moment()),
+        undoes: None,
+        left: number / 2,
+        under_way: 1,
+        done: 2,
+        failed: 3,
+        skipped: 4,
+    };
+    Box::new(JobNews { job, is_turn, fates: vec![(client, Fate::Failed(Reason::ConnectionLost))] })
 }
