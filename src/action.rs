@@ -230,7 +230,7 @@ impl Action {
             Action::Map => "map: every client in one picture",
             Action::Latency => "latencies of the fleet, or of what the filter shows",
             Action::Events => "events: what happened, to scroll, filter and search",
-            Action::Alerts => "alerts: what fires or is muted, who was told, what recovery did",
+            Action::Alerts => "alerts: what fires, who was told, what recovery did",
             Action::Endpoints => "the endpoints: who is there, and what was found",
             Action::Cause => "show the clients of which the sentence (i ...) tells",
             Action::Back => "back: prompt, overlay, screen, filter, marks (never quits)",

@@ -352,8 +352,8 @@ mod tests {
     /// As on a disk that hangs: the one thread that may wait for it is taken.
     #[test]
     fn nobody_waits_for_the_disk_who_runs_others() {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1);
-        let runtime = { runtime }.build().expect("a runtime");
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        let runtime = builder.enable_all().max_blocking_threads(1).build().expect("a runtime");
         let dir = tempfile::TempDir::new().expect("a folder");
         let (release, hangs) = std::sync::mpsc::channel::<()>();
         runtime.block_on(async {

@@ -19,7 +19,7 @@ use crate::{
 impl Model {
     /// A key that is held down must not act twice on the same clients: longer than the slowest usual
     /// delay before a key repeats (660 ms, X11).
-    const REPEAT: Duration = Duration::from_millis(750);
+    pub(super) const REPEAT: Duration = Duration::from_millis(750);
     /// What a fleet file may ask for at most, too.
     const MAX_RATE: u32 = 100_000;
 

@@ -138,6 +138,7 @@ fn hints(screen: &Screen, buf: &mut Buffer, line: Rect) {
         let Some(word) = action.hint() else { continue };
         let is_here = match mode {
             Mode::Help(_) => action == Action::Quit,
+            Mode::Detail if !mode.takes(action) => false,
             Mode::Detail => !matches!(action, Action::Detail | Action::Filter | Action::Sort | Action::Mark),
             // One is there.
             Mode::Groups if action == Action::Groups => false,

@@ -311,13 +311,14 @@ fn who_is_told_to_fail_over_goes_to_the_next_endpoint_that_answers_and_stays_unt
     assert_eq!((site.count_up(HOME), site.count_up(AWAY)), (6, 4));
     let now = ms(site.now);
     site.keys[..4].to_vec().into_iter().for_each(|client| site.l.reconnect(client, now));
-    site.run(1_000);
+    site.run(120_000);
     assert_eq!((site.count_up(HOME), site.count_up(AWAY)), (10, 0));
     // Where no other one answers it stays where it is.
     site.kill(AWAY);
-    site.run(60_000);
-    let before = site.connects.len();
     let now = ms(site.now);
+    let refused = Cause { reason: Reason::ConnectionRefused, detail: Scrubbed::default() };
+    site.l.probed(AWAY, Err(refused), now);
+    let before = site.connects.len();
     site.keys.clone().into_iter().for_each(|client| site.l.fail_over(client, now));
     site.run(1_000);
     assert_eq!((site.count_up(HOME), site.connects.len()), (10, before), "cut off for nothing");
