@@ -264,7 +264,7 @@ actions! {
     Latency = info("latency", &["4", "l"], "latencies of the fleet, or of what the filter shows").hint("latency", 7);
     Events = info("events", &["5"], "events: what happened, to scroll, filter and search").hint("events", 9);
     Jobs = info("jobs", &["6"], "jobs: what is done to many clients, and what became of each").hint("jobs", 9);
-    Alerts = info("alerts", &["7"], "alerts: what fires or is muted, who was told, what recovery did").hint("alerts", 2);
+    Alerts = info("alerts", &["7"], "alerts: what fires, who was told, what recovery did").hint("alerts", 2);
     Endpoints = info("endpoints", &["e"], "the endpoints: who is there, and what was found");
     Cause = info("cause", &["i"], "show the clients of which the sentence (i ...) tells").hint("cause", 2);
     Back = info("back", &["esc"], "back: prompt, overlay, screen, filter, marks (never quits)");

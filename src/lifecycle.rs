@@ -249,7 +249,7 @@ impl Lifecycle {
         self.line_up(client, Reason::OperatorReconnect, now);
     }
 
-    /// The operator wants it elsewhere: at the next of its endpoints that answers, where there is one. It stays there until
+    /// The operator wants it elsewhere: at the next of its endpoints that answered when it was asked last, where there is one. It stays there until
     /// it is told to reconnect.
     pub fn fail_over(&mut self, client: ClientKey, now: Moment) {
         let Some(target) = self.alternatives(client, true).next() else { return };

@@ -170,10 +170,10 @@ impl Book {
                     let alert = watch.now(known, now, wall);
                     desk.fires(n, &tell(watch, &alert, None), &notify, second);
                     outcome.alerts.push(alert);
-                    if let Some(firing) = desk.memory.firing.get(&name) {
+                    if let Some(firing) = desk.memory.firing.get_mut(&name) {
                         let by = firing.acknowledged.clone().map(|by| Handled::Acknowledged { by });
                         outcome.handlings.extend(by.map(|what| Handling::of(&watch.rule.name, what)));
-                        let again = Recoveries::redo(&watch.rule.name, &firing.changed, known);
+                        let again = Recoveries::redo(&watch.rule.name, &mut firing.changed, known);
                         outcome.due.extend(again.into_iter().map(|due| (due, None)));
                     }
                 }

@@ -173,22 +173,24 @@ impl Recoveries {
         changed.iter().rev().filter_map(undo).collect()
     }
 
-    /// What the steps made of endpoints before this program began, once more: it lasts as long as the alert.
-    pub fn redo(rule: &Scrubbed, changed: &[Changed], known: &Known) -> Vec<Due> {
-        let redo = |Changed { step, endpoint, rate }: &Changed| {
+    /// What the steps made of endpoints before this program began, once more: it lasts as long as the alert. What the file
+    /// says by now is what it becomes again after that.
+    pub fn redo(rule: &Scrubbed, changed: &mut [Changed], known: &Known) -> Vec<Due> {
+        let redo = |Changed { step, endpoint, rate }: &mut Changed| {
             let (key, gate_rate, is_on_hold) = gate(known, endpoint)?;
-            let (kind, command, verb, object) = match *rate {
+            let (kind, command, verb, object) = match rate {
                 None if !is_on_hold => (RecoveryKind::Hold, Command::Hold(key), ["hold", "held"], endpoint.clone()),
-                Some((from, to)) if gate_rate == from => {
+                Some((from, to)) if gate_rate > *to => {
+                    *from = gate_rate;
                     let object = format!("the rate of {endpoint} to {to}/s");
-                    (RecoveryKind::Rate, Command::SetRate(key, to), ["lower", "lowered"], object)
+                    (RecoveryKind::Rate, Command::SetRate(key, *to), ["lower", "lowered"], object)
                 }
                 _ => return None,
             };
             let (order, object) = (Order::Commands(vec![command]), format!("{object}, as before the restart"));
             Some(Due { rule: rule.clone(), step: *step, kind, clients: 0, verb, object, order })
         };
-        changed.iter().filter_map(redo).collect()
+        changed.iter_mut().filter_map(redo).collect()
     }
 }
 

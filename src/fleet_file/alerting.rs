@@ -231,12 +231,12 @@ mod tests {
     fn a_rule_with_all_it_can_say_and_one_with_the_least() {
         let text = format!(
             "{NOTIFY}[[alert]]\nname = 'a'\nmatch = {{ id = 'x*' }}\nstate = ['backoff', 'failed']\nat_least = '10%'\nfor = '5s'\n\
-             clear = {{ below = 2, for = '7s' }}\nseverity = 'critical'\nnotify = ['webhook.center']\n\
+             clear = {{ below = 1, for = '7s' }}\nseverity = 'critical'\nnotify = ['webhook.center']\n\
              [[alert]]\nname = 'b'\nflaps = {{ more_than = 5, in = '10m' }}\n"
         );
         let telling = read(&text, Path::new(""), &[]).expect("a file").telling;
         let [a, b] = telling.alerts.as_slice() else { panic!("{telling:?}") };
-        assert_eq!((a.at_least, a.below), (AtLeast::Share(0.1), AtLeast::Count(2)));
+        assert_eq!((a.at_least, a.below), (AtLeast::Share(0.1), AtLeast::Count(1)));
         assert_eq!((a.lasting.as_secs(), a.calm.as_secs(), a.severity), (5, 7, Severity::Critical));
         assert_eq!(
             (&a.condition, a.notify.as_slice()),
@@ -291,10 +291,10 @@ mod tests {
             );
             let read = read(&text, Path::new(""), &[]);
             match says {
-                None => assert!(read.is_ok(), "{at_least} {below}"),
+                None => assert!(read.is_ok(), "{at_least} {below}: {read:?}"),
                 Some(says) => {
                     let text = read.expect_err("it is over at once").to_string();
-                    assert!(text.contains(says) && text.contains("fleet.toml:14:19"), "{text}");
+                    assert!(text.contains(says) && text.contains("fleet.toml:15:19"), "{text}");
                 }
             }
         }

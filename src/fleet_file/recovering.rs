@@ -150,6 +150,8 @@ mod tests {
     use super::*;
     use crate::fleet_file::tests::{read, warnings};
 
+    const PATH: &[(&str, &str)] = &[("PATH", "/usr/bin:/bin")];
+
     fn rule(recover: &str) -> String {
         format!("[[alert]]\nname = 'a'\nstate = 'backoff'\nrecover = {recover}\n")
     }
@@ -160,7 +162,7 @@ mod tests {
             "[{ action = 'reconnect' }, { run = ['true', '%f'], after = '3m', at_most = 3, every = '30m', timeout = '5m' },\n\
              { action = 'rate', to = 10, after = '10s' }, { action = 'hold', every = '1h' }]",
         );
-        let telling = read(&text, Path::new(""), &[]).expect("a file").telling;
+        let telling = read(&text, Path::new(""), PATH).expect("a file").telling;
         let [first, program, rate, hold] = telling.alerts[0].recover.as_slice() else { panic!("{telling:?}") };
         assert_eq!((&first.act, first.after, first.every, first.at_most), (&Act::Reconnect, Duration::ZERO, None, 1));
         let Act::Run { program: run, timeout } = &program.act else { panic!("{program:?}") };
@@ -169,7 +171,7 @@ mod tests {
         assert_eq!(program.every, Some(Duration::from_secs(1_800)));
         assert_eq!((&rate.act, rate.after.as_secs()), (&Act::Rate(10), 10));
         assert_eq!((&hold.act, hold.at_most), (&Act::Hold, u32::MAX));
-        let said = warnings(&read(&rule("[{ action = 'failover' }]"), Path::new(""), &[]).expect("a file"));
+        let said = warnings(&read(&rule("[{ action = 'failover' }]"), Path::new(""), PATH).expect("a file"));
         assert!(said.contains("no client of this rule has another endpoint"), "{said}");
     }
 
@@ -178,7 +180,7 @@ mod tests {
         for (recover, says, place) in [
             ("[]", "`recover` is an empty list", "9:11"),
             ("'reconnect'", "`recover` must be a list", "9:11"),
-            ("['reconnect']", "a step of `recover`", "9:12"),
+            ("['reconnect']", "`recover` must be a table", "9:12"),
             ("[{ after = '1m' }]", "does not say what to do", "9:12"),
             ("[{ action = 'reconect' }]", "did you mean \"reconnect\"?", "9:23"),
             ("[{ action = 'hold', run = ['true'] }]", "does one thing", "9:23"),
@@ -191,16 +193,16 @@ mod tests {
             ("[{ run = ['true'], at_most = 3 }]", "means nothing without `every`", "9:30"),
             ("[{ run = ['true'], evry = '3m' }]", "did you mean `every`?", "9:30"),
         ] {
-            let errors = read(&rule(recover), Path::new(""), &[]).expect_err(recover);
+            let errors = read(&rule(recover), Path::new(""), PATH).expect_err(recover);
             let text = errors.to_string();
             assert!(text.contains(says) && text.contains(&format!("fleet.toml:{place}")), "{recover}: {text}");
         }
         // All at once.
         let all = rule("[{ after = 5 }, { action = 'rate', to = 0 }, { action = 'hold', at_most = 2 }]");
-        let errors = read(&all, Path::new(""), &[]).expect_err("three steps, all wrong");
+        let errors = read(&all, Path::new(""), PATH).expect_err("three steps, all wrong");
         assert!(errors.count() >= 4, "{errors}");
         let held = rule("[{ action = 'hold' }]").replace("'backoff'", "['backoff', 'held']");
-        let text = read(&held, Path::new(""), &[]).expect_err("held").to_string();
+        let text = read(&held, Path::new(""), PATH).expect_err("held").to_string();
         assert!(text.contains("its alert is never over"), "{text}");
     }
 }

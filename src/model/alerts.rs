@@ -1,11 +1,12 @@
 //! Defines what is known of the alerts that fire or are muted, with what is done about each, and where one is among them; when they do is decided elsewhere.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    action::Action,
     clock::Moment,
     event::{Alert, AlertKey, Event, Handled, Handling, Recovery, RecoveryStage, What},
     fleet::{Agent, Places},
@@ -151,6 +152,8 @@ pub(super) fn handle(rows: &mut BTreeMap<AlertKey, AlertRow>, at: Moment, handli
 pub struct Alerts {
     cursor: Option<AlertKey>,
     top: usize,
+    /// What was done last about which rule, and when.
+    tended: Option<(AlertKey, Action, Moment)>,
 }
 
 impl Alerts {
@@ -175,6 +178,16 @@ impl Alerts {
         chosen
     }
 
+    /// Whether a key is held down that did this about the rule already, which it is to do once.
+    pub(super) fn is_held(&mut self, rule: &AlertKey, action: Action, now: Moment, repeat: Duration) -> bool {
+        let is_held = self
+            .tended
+            .as_ref()
+            .is_some_and(|(before, what, at)| before == rule && *what == action && now.since(*at) < repeat);
+        self.tended = Some((rule.clone(), action, now));
+        is_held
+    }
+
     /// Puts the cursor on the rule where it is seen.
     pub(super) fn choose(&mut self, rows: &BTreeMap<AlertKey, AlertRow>) {
         self.cursor = self.cursor(rows).map(|(_, row)| row.key());
@@ -197,7 +210,7 @@ impl Alerts {
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::Arc, time::Duration};
+    use std::sync::Arc;
 
     use super::*;
     use crate::{event::Severity, fleet::Fleet, model::Known};

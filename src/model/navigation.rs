@@ -138,7 +138,7 @@ impl Model {
 
     /// Opens the line in which a filter is typed: that of the events, or of the clients on whichever screen shows them.
     pub(super) fn open_filter(&mut self) {
-        while matches!(self.mode, Mode::Detail | Mode::Endpoints) {
+        while matches!(self.mode, Mode::Detail | Mode::Endpoints | Mode::Alerts) {
             self.close();
         }
         self.filter_line.open();

@@ -296,6 +296,9 @@ impl Model {
             return Effect::Nothing;
         };
         let (rule, by, name) = (row.key(), Scrubbed::default(), row.name());
+        if self.alerts.is_held(&rule, action, now, Self::REPEAT) {
+            return Effect::Nothing;
+        }
         let (command, said) = match action {
             Action::Acknowledge if row.firing.is_none() => {
                 self.say(Level::Info, format!("{name} does not fire: there is nothing to acknowledge"), now);

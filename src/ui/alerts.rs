@@ -7,7 +7,7 @@ use ratatui::{
 };
 
 use crate::{
-    event::{RecoveryStage, Severity},
+    event::{Alert, RecoveryStage, Severity},
     model::{AlertRow, Alerts},
     ui::{
         Screen, inset,
@@ -124,7 +124,7 @@ fn row(screen: &Screen, buf: &mut Buffer, lines: [Rect; 2], row: &AlertRow, is_s
             let lasted = screen.now.since(*at) + alert.lasted;
             put(buf, columns.severity, alert.severity.name(), on(look(screen, alert.severity)));
             put_short(buf, columns.name, &row.name(), base);
-            put_right(buf, columns.clients, &words::alert::share(alert.clients, alert.of), base);
+            put_right(buf, columns.clients, &count(alert), base);
             let began = screen.context.anchor.utc(*at) - alert.lasted;
             let began = began.with_timezone(&screen.context.zone).format("%H:%M:%S").to_string();
             put_right(buf, columns.since, &began, on(theme.dim));
@@ -140,6 +140,14 @@ fn row(screen: &Screen, buf: &mut Buffer, lines: [Rect; 2], row: &AlertRow, is_s
     for (text, style) in facts(screen, row) {
         let gap = if x > below.x { 2 } else { 0 };
         x = put(buf, from(below, x + gap), &text, style);
+    }
+}
+
+/// `12 of 600`, or `90` where these are all.
+fn count(alert: &Alert) -> String {
+    match alert.of > alert.clients {
+        true => format!("{} of {}", figures::count(alert.clients), figures::count(alert.of)),
+        false => figures::count(alert.clients),
     }
 }
 

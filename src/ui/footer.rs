@@ -151,6 +151,7 @@ fn hints(screen: &Screen, buf: &mut Buffer, line: Rect) {
         let Some(Hint { word, rank }) = action.hint() else { continue };
         let is_here = match mode {
             Mode::Help(_) => action == Action::Quit,
+            Mode::Detail if !mode.takes(action) => false,
             Mode::Detail => !matches!(action, Action::Detail | Action::Filter | Action::Sort | Action::Mark),
             // One is there.
             mode if mode.place().is_some_and(|place| place.name() == action.name()) => false,

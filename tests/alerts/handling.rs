@@ -110,6 +110,8 @@ fn a_rule_and_a_receiver_that_the_file_names_no_longer_leave_nobody_with_an_aler
     receiver.wait_for(1);
     let spool = agent.alerts().join("spool/webhook.old");
     wait_for("one on disk", || Some(()).filter(|()| files(&spool).len() == 1));
+    let taken = agent.alerts().join("spool/webhook.center");
+    wait_for("none of the other one", || Some(()).filter(|()| files(&taken).is_empty()));
     agent.kill9();
     let after = file(broker.port(), 5, &text("presses", "new"));
     agent.file = after.path().to_owned();
@@ -139,12 +141,21 @@ fn what_is_refused_for_good_is_told_and_tried_ever_more_seldom() {
     let mut broker = Mosquitto::start();
     let receiver = Receiver::start();
     receiver.answer(400);
-    let file = one_rule(broker.port(), &receiver);
+    let Some(server) = MailServer::start(Manner { refuse: "554 not for us", ..Manner::default() }) else { return };
+    let more = format!(
+        "[[alert]]\nname = \"presses down\"\n{DOWN}\nnotify = [\"webhook.center\", \"mail.ops\"]\n[notify.webhook.center]\nurl = \
+         \"http://127.0.0.1:{}/mqfleet\"\ngroup = \"0s\"\n[notify.mail.ops]\nserver = \"smtp://127.0.0.1:{}\"\ntls = \
+         \"never\"\nfrom = \"a@b\"\nto = \"c@d\"\ngroup = \"0s\"\n",
+        receiver.port, server.port
+    );
+    let file = file(broker.port(), 5, &more);
     let agent = Agent::start(TempDir::new().expect("a folder"), &file);
     agent.wait_up(5);
     broker.kill9();
     agent.wait_log("webhook.center refuses a message: http://127.0.0.1");
     agent.wait_log("it is tried again, ever more seldom and for 24 h: [FIRING warning] test: presses down");
+    agent.wait_log("mail.ops refuses a message: 127.0.0.1");
+    assert!(agent.log().contains("not for us"), "{}", agent.log());
     // What is wrong with how it is asked is another matter.
     receiver.answer(401);
     agent.wait_log("it answers 401: it does not take these credentials; it is tried again, ever more seldom");

@@ -941,36 +941,35 @@ pub fn cause_shown() -> Stage {
 
 /// One fires and its recovery is at work, one is acknowledged, and one is muted.
 pub fn alerts() -> Stage {
-    let mut s = trouble();
+    let mut s = Stage::new(fleet(None), ago(9_500.0));
+    s.connect_all(9_400.0, 1.5);
     let text = Scrubbed::new;
-    let fires = |rule: &str, severity, seconds: u64, (clients, of)| Alert {
-        agent: None,
-        rule: text(rule),
-        severity,
-        is_firing: true,
-        lasted: Duration::from_secs(seconds),
-        clients,
-        of,
-        first: vec![ClientKey(3), ClientKey(4)],
-        cause: Scrubbed::default(),
+    let fires = |rule: &str, severity, (clients, of)| {
+        let (first, cause) = (vec![ClientKey(3), ClientKey(4)], Scrubbed::default());
+        let (agent, rule, is_firing, lasted) = (None, text(rule), true, Duration::from_secs(30));
+        What::Alert(Box::new(Alert { agent, rule, severity, is_firing, lasted, clients, of, first, cause }))
     };
-    s.tell(ago(240.0), What::Alert(Box::new(fires("presses of hall 3 are down", Severity::Critical, 30, (12, 600)))));
-    s.tell(ago(9_000.0), What::Alert(Box::new(fires("certificates end", Severity::Info, 30, (90, 90)))));
-    let mut handle = |at, rule: &str, what| {
-        s.tell(at, What::Handling(Box::new(Handling::of(&text(rule), what))));
-    };
+    let handled = |rule: &str, what| What::Handling(Box::new(Handling::of(&text(rule), what)));
     let told = |notifier: &str| Handled::Told { notifier: text(notifier), is_firing: true };
     let recovery = |step, kind, stage, words: &str| {
         Handled::Recovery(Recovery { step, kind, stage, clients: 12, text: text(words) })
     };
-    let presses = "presses of hall 3 are down";
-    handle(ago(229.0), presses, told("mail.ops"));
-    handle(ago(229.0), presses, told("webhook.center"));
-    handle(ago(180.0), presses, recovery(0, RecoveryKind::Reconnect, RecoveryStage::Done, "reconnected 12 clients"));
-    handle(ago(60.0), presses, recovery(1, RecoveryKind::Run, RecoveryStage::Started, "runs /usr/local/bin/mend"));
-    handle(ago(8_000.0), "certificates end", Handled::Acknowledged { by: text("ops (pts/3)") });
+    let (presses, ends) = ("presses of hall 3 are down", "certificates end");
+    s.tell(ago(9_000.0), fires(ends, Severity::Info, (90, 90)));
+    s.tell(ago(8_000.0), handled(ends, Handled::Acknowledged { by: text("ops (pts/3)") }));
     let until = Some(anchor().utc(NOW) + Duration::from_secs(1_800));
-    handle(ago(1_800.0), "yard is slow", Handled::Muted { until, by: text("ops (pts/3)") });
+    s.tell(ago(1_800.0), handled("yard is slow", Handled::Muted { until, by: text("ops (pts/3)") }));
+    for client in 0..12 {
+        s.step_with(ago(270.0), client, State::Backoff, Reason::ConnectionLost, "closed by peer", 1, Some(0.8));
+    }
+    s.tell(ago(240.0), fires(presses, Severity::Critical, (12, 600)));
+    s.tell(ago(229.0), handled(presses, told("mail.ops")));
+    s.tell(ago(229.0), handled(presses, told("webhook.center")));
+    let done = recovery(0, RecoveryKind::Reconnect, RecoveryStage::Done, "reconnected 12 clients");
+    s.tell(ago(180.0), handled(presses, done));
+    let running = recovery(1, RecoveryKind::Run, RecoveryStage::Started, "runs /usr/local/bin/mend");
+    s.tell(ago(60.0), handled(presses, running));
+    s.answers(50.0, 0.0, |_, usual| usual);
     let mut s = s.arrange();
     s.act(Action::Alerts);
     s

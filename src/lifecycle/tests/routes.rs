@@ -62,7 +62,7 @@ impl Site {
         let effects: Vec<_> = self.l.drain().collect();
         for effect in effects {
             match effect {
-                Effect::Connect(c, ConnectOrder { generation: g, endpoint: e, .. }) => {
+                Effect::Connect(c, g, e, _) => {
                     self.connects.push((self.now, e));
                     self.pending.push((self.now + Self::CONNACK, c, g, e));
                 }
@@ -207,7 +207,7 @@ fn an_endpoint_that_answers_but_refuses_is_left_after_three_tries() {
         for t in (0..20_000).step_by(10) {
             l.poll(ms(t));
             for effect in settle(&mut l, ms(t)) {
-                if let Effect::Connect(_, ConnectOrder { generation: g, endpoint: e, .. }) = effect {
+                if let Effect::Connect(_, g, e, _) = effect {
                     went.push(e);
                     let step = if e == HOME { cause(reason) } else { Step::Up(Box::default()) };
                     l.report(c, g, step, ms(t));
@@ -229,7 +229,7 @@ fn who_goes_elsewhere_has_its_probes_sent_there() {
     for t in 0..3_000 {
         l.poll(ms(t));
         for effect in settle(&mut l, ms(t)) {
-            if let Effect::Connect(_, ConnectOrder { generation: g, endpoint: e, manner }) = effect {
+            if let Effect::Connect(_, g, e, manner) = effect {
                 manners.push((e, manner.is_muted));
                 l.report(c, g, Step::Up(Box::default()), ms(t));
                 if e == HOME {
@@ -254,9 +254,7 @@ fn where_nobody_answers_clients_wait_and_take_the_first_that_comes() {
     for t in (0..5_000).step_by(10) {
         l.poll(ms(t));
         let effects = settle_with(&mut l, ms(t), |e| e == AWAY && t > 2_000);
-        if let Some(Effect::Connect(_, ConnectOrder { endpoint: e, .. })) =
-            effects.iter().find(|e| matches!(e, Effect::Connect(..)))
-        {
+        if let Some(Effect::Connect(_, _, e, _)) = effects.iter().find(|e| matches!(e, Effect::Connect(..))) {
             assert_eq!(*e, AWAY);
             return assert!((2_000..2_600).contains(&t), "{t}");
         }
@@ -286,7 +284,7 @@ fn a_redirect_is_followed_only_where_allowed_and_only_along_the_list() {
         for t in 3..3_000 {
             l.poll(ms(t));
             for effect in settle(&mut l, ms(t)) {
-                if let Effect::Connect(_, ConnectOrder { generation: g, endpoint: e, .. }) = effect {
+                if let Effect::Connect(_, g, e, _) = effect {
                     went = Some(e);
                     l.report(c, g, Step::Up(Box::default()), ms(t));
                 }
@@ -314,13 +312,14 @@ fn who_is_told_to_fail_over_goes_to_the_next_endpoint_that_answers_and_stays_unt
     assert_eq!((site.count_up(HOME), site.count_up(AWAY)), (6, 4));
     let now = ms(site.now);
     some.iter().for_each(|client| site.l.reconnect(*client, now));
-    site.run(1_000);
+    site.run(120_000);
     assert_eq!((site.count_up(HOME), site.count_up(AWAY)), (10, 0));
     // Where no other one answers it stays where it is.
     site.kill(AWAY);
-    site.run(60_000);
-    let before = site.connects.len();
     let now = ms(site.now);
+    let refused = Cause { reason: Reason::ConnectionRefused, detail: Scrubbed::default() };
+    site.l.probed(AWAY, Err(refused), now);
+    let before = site.connects.len();
     site.keys.clone().into_iter().for_each(|client| site.l.fail_over(client, now));
     site.run(1_000);
     assert_eq!((site.count_up(HOME), site.connects.len()), (10, before), "cut off for nothing");
