@@ -73,7 +73,8 @@ impl Spool {
         self.queue().waiting.len()
     }
 
-    /// Takes a message. What says that an alert is over stands for what said that it fires, where nobody heard that yet.
+    /// Takes a message. What says that an alert is over, or that it still fires, stands for what said that it fires, where
+    /// nobody heard that yet.
     ///
     /// # Errors
     /// Where the disk does not take it; it waits in memory all the same.
@@ -81,24 +82,27 @@ impl Spool {
         let mut queue = self.queue();
         let Queue { waiting, in_flight } = &mut *queue;
         let mut stood_for = Vec::new();
-        if let [over] = message.alerts.as_mut_slice()
-            && !over.is_firing
+        let mut is_untold = false;
+        if let [last] = message.alerts.as_mut_slice()
+            && (!last.is_firing || message.is_repeat)
         {
             waiting.retain(|earlier| {
-                let is_one = matches!(earlier.alerts.as_slice(), [alert] if alert.is_firing && alert.is_same(over));
+                let is_one = matches!(earlier.alerts.as_slice(), [alert] if alert.is_firing && alert.is_same(last));
                 let is_stood_for = is_one && in_flight.as_ref() != Some(&earlier.id);
                 if is_stood_for {
-                    over.is_untold |= !earlier.is_repeat;
+                    is_untold |= !earlier.is_repeat;
                     message.left_out = message.left_out.saturating_add(earlier.left_out);
-                    if over.cause.is_empty() && over.names.is_empty() {
-                        over.cause.clone_from(&earlier.alerts[0].cause);
-                        over.names.clone_from(&earlier.alerts[0].names);
+                    if last.cause.is_empty() && last.names.is_empty() {
+                        last.cause.clone_from(&earlier.alerts[0].cause);
+                        last.names.clone_from(&earlier.alerts[0].names);
                     }
                     stood_for.push(earlier.clone());
                 }
                 !is_stood_for
             });
+            last.is_untold |= is_untold && !last.is_firing;
         }
+        message.is_repeat &= !is_untold;
         // It may be there already, where the program died before it noted that.
         waiting.retain(|known| known.id != message.id);
         drop(queue);
@@ -236,6 +240,25 @@ mod tests {
         spool.sent(&other);
         assert!(spool.failed(&spool.next().await, false, over.at + chrono::Duration::hours(25)));
         assert_eq!((spool.len(), files(dir.path())), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn who_is_away_for_long_is_told_once_that_it_still_fires() {
+        let (spool, _) = Spool::open(None, "alertmanager.a").expect("a spool");
+        let repeat = |at: i64| {
+            let id = fingerprint(&["a", &at.to_string()]);
+            Message { id, is_repeat: true, ..message("a", true, at) }
+        };
+        spool.put(message("a", true, 1)).expect("memory");
+        (2..100).for_each(|at| spool.put(repeat(at)).expect("memory"));
+        let last = spool.next().await;
+        assert_eq!((spool.len(), &last.id, last.is_repeat), (1, &repeat(99).id, false), "nobody heard of it before");
+        // The one that is being sent stays, and one that was told is told again as such.
+        spool.put(repeat(100)).expect("memory");
+        spool.put(repeat(101)).expect("memory");
+        spool.sent(&last);
+        let again = spool.next().await;
+        assert_eq!((spool.len(), &again.id, again.is_repeat), (1, &repeat(101).id, true));
     }
 
     #[test]
