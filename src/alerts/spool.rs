@@ -152,7 +152,7 @@ impl Spool {
         self.queue().waiting.len()
     }
 
-    /// Takes a message, and waits for the disk. What says that an alert is over stands for what said that it fires, where
+    /// Takes a message, and waits for the disk. What says that an alert is over, or that it still fires, stands for what said that it fires, where
     /// nobody heard that yet.
     ///
     /// # Errors
@@ -161,24 +161,31 @@ impl Spool {
         let mut queue = self.queue();
         let Queue { waiting, in_flight } = &mut *queue;
         let mut stood_for = Vec::new();
-        if let [over] = message.alerts.as_mut_slice()
-            && !over.is_firing
+        let (mut is_untold, mut refused) = (false, (0, None));
+        if let [last] = message.alerts.as_mut_slice()
+            && (!last.is_firing || message.is_repeat)
         {
-            waiting.retain(|Waiting { message: earlier, .. }| {
-                let is_one = matches!(earlier.alerts.as_slice(), [alert] if alert.is_firing && alert.is_same(over));
+            waiting.retain(|earlier| {
+                let Waiting { message: earlier, refusals, due } = earlier;
+                let is_one = matches!(earlier.alerts.as_slice(), [alert] if alert.is_firing && alert.is_same(last));
                 let is_stood_for = is_one && in_flight.as_ref() != Some(&earlier.id);
                 if is_stood_for {
-                    over.is_untold |= !earlier.is_repeat;
+                    is_untold |= !earlier.is_repeat;
+                    if last.is_firing {
+                        refused = (*refusals, *due); // what repeats is refused as what it repeats
+                    }
                     message.left_out = message.left_out.saturating_add(earlier.left_out);
-                    if over.cause.is_empty() && over.names.is_empty() {
-                        over.cause.clone_from(&earlier.alerts[0].cause);
-                        over.names.clone_from(&earlier.alerts[0].names);
+                    if last.cause.is_empty() && last.names.is_empty() {
+                        last.cause.clone_from(&earlier.alerts[0].cause);
+                        last.names.clone_from(&earlier.alerts[0].names);
                     }
                     stood_for.push(earlier.clone());
                 }
                 !is_stood_for
             });
+            last.is_untold |= is_untold && !last.is_firing;
         }
+        message.is_repeat &= !is_untold;
         // It may be there already, where the program died before it noted that.
         queue.remove(&message.id);
         drop(queue);
@@ -186,7 +193,8 @@ impl Spool {
         let kept = self.path(&message).map_or(Ok(()), |path| keeping::write(&path, &message));
         let mut queue = self.queue();
         let waiting = &mut queue.waiting;
-        waiting.push_back(Waiting::new(message));
+        let (refusals, due) = refused;
+        waiting.push_back(Waiting { message, refusals, due });
         while waiting.len() > Self::MOST {
             stood_for.extend(waiting.pop_front().map(|waiting| waiting.message));
         }
@@ -340,13 +348,13 @@ mod tests {
         spool.put(message("b", true, 2)).expect("memory");
         assert_eq!(spool.next().await, message("b", true, 2), "it does not wait behind the other");
         spool.sent(&message("b", true, 2)).await;
-        // A repeat of the same alert must not come before it.
+        // A repeat of the same alert stands for it, and waits as long.
         let repeat = Message { id: "again".to_owned(), is_repeat: true, ..message("a", true, 3) };
         spool.put(repeat.clone()).expect("memory");
         let next = timeout_at(Instant::now() + Duration::from_millis(30), spool.next()).await;
-        assert!(next.is_err(), "told before what it repeats");
+        assert!(next.is_err(), "tried before it is due");
         spool.queue().waiting[0].due = Some(Instant::now());
-        assert_eq!(spool.next().await, refused);
+        assert_eq!(spool.next().await, Message { is_repeat: false, ..repeat }, "nobody heard of it before");
     }
 
     /// As on a disk that hangs: the one thread that may wait for it is taken.
@@ -395,6 +403,25 @@ mod tests {
         assert!(!dir.path().join("mail.idle").exists());
         assert_eq!(of_nobody(&["mail.ops", "mail.old"]), []);
         assert_eq!(Spool::of_nobody(&dir.path().join("none"), [].into_iter()).expect("none"), []);
+    }
+
+    #[tokio::test]
+    async fn who_is_away_for_long_is_told_once_that_it_still_fires() {
+        let (spool, _) = Spool::open(None, "alertmanager.a").expect("a spool");
+        let repeat = |at: i64| {
+            let id = fingerprint(&["a", &at.to_string()]);
+            Message { id, is_repeat: true, ..message("a", true, at) }
+        };
+        spool.put(message("a", true, 1)).expect("memory");
+        (2..100).for_each(|at| spool.put(repeat(at)).expect("memory"));
+        let last = spool.next().await;
+        assert_eq!((spool.len(), &last.id, last.is_repeat), (1, &repeat(99).id, false), "nobody heard of it before");
+        // The one that is being sent stays, and one that was told is told again as such.
+        spool.put(repeat(100)).expect("memory");
+        spool.put(repeat(101)).expect("memory");
+        spool.sent(&last).await;
+        let again = spool.next().await;
+        assert_eq!((spool.len(), &again.id, again.is_repeat), (1, &repeat(101).id, true));
     }
 
     #[test]

@@ -165,6 +165,10 @@ impl Page {
         if panel.draw != Draw::Timeline && panel.draw != Draw::Table {
             defaults["min"] = 0.into();
         }
+        // A bar for a minute at least: how often something happened within seconds tells nobody much.
+        if panel.draw == Draw::Bars {
+            value["interval"] = "1m".into();
+        }
         if panel.draw == Draw::Table {
             value["transformations"] = self.tidied(panel);
         }

@@ -21,8 +21,6 @@ impl Model {
     /// A key that is held down must not act twice on the same clients: longer than the slowest usual
     /// delay before a key repeats (660 ms, X11).
     pub(super) const REPEAT: Duration = Duration::from_millis(750);
-    /// What a fleet file may ask for at most, too.
-    const MAX_RATE: u32 = 100_000;
 
     /// Answers the question that is on the screen.
     pub fn answer(&mut self, yes: bool, now: Moment) -> Effect {

@@ -151,9 +151,12 @@ fn every_query_of_every_dashboard_has_an_answer_and_every_rule_is_right() {
         state = ["backoff", "failed"]
         for = "1s"
         severity = "critical"
-        notify = ["exec.nobody"]
+        notify = ["exec.nobody", "exec.broken"]
         [notify.exec.nobody]
         run = ["cat"]
+        group = "0s"
+        [notify.exec.broken]
+        run = ["false"]
         group = "0s"
         [[hook]]
         name = "changes"
@@ -178,6 +181,17 @@ fn every_query_of_every_dashboard_has_an_answer_and_every_rule_is_right() {
     wait_for(port, "a loss", |series| {
         sum(series, "mqfleet_disconnects_total", "worker_lost") > 0.0
             && sum(series, "mqfleet_clients", "state=\"up\"") == 6.0
+    });
+    wait_for(port, "who was told of it", |series| {
+        let of = |name: &str| series.get(name).copied().unwrap_or_default();
+        of("mqfleet_alert_firing{alert=\"somebody is refused\",severity=\"critical\"}") == 1.0
+            && of("mqfleet_alerts_fired_total{alert=\"somebody is refused\",severity=\"critical\"}") == 1.0
+            && (of("mqfleet_alerts{severity=\"critical\"}"), of("mqfleet_alerts{severity=\"info\"}")) == (1.0, 0.0)
+            && of("mqfleet_notifications_total{notifier=\"exec.nobody\"}") == 1.0
+            && of("mqfleet_notifications_waiting{notifier=\"exec.nobody\"}") == 0.0
+            && of("mqfleet_notification_failures_total{notifier=\"exec.broken\"}") >= 1.0
+            && of("mqfleet_notifications_waiting{notifier=\"exec.broken\"}") == 1.0
+            && of("mqfleet_hook_runs_total{hook=\"changes\"}") >= 1.0
     });
     if let Some(prometheus) = &prometheus {
         let queries = queries(&printed(&["grafana"]), "expr");

@@ -62,7 +62,7 @@ impl Site {
         let effects: Vec<_> = self.l.drain().collect();
         for effect in effects {
             match effect {
-                Effect::Connect(c, g, e, _) => {
+                Effect::Connect(c, ConnectOrder { generation: g, endpoint: e, .. }) => {
                     self.connects.push((self.now, e));
                     self.pending.push((self.now + Self::CONNACK, c, g, e));
                 }
@@ -207,7 +207,7 @@ fn an_endpoint_that_answers_but_refuses_is_left_after_three_tries() {
         for t in (0..20_000).step_by(10) {
             l.poll(ms(t));
             for effect in settle(&mut l, ms(t)) {
-                if let Effect::Connect(_, g, e, _) = effect {
+                if let Effect::Connect(_, ConnectOrder { generation: g, endpoint: e, .. }) = effect {
                     went.push(e);
                     let step = if e == HOME { cause(reason) } else { Step::Up(Box::default()) };
                     l.report(c, g, step, ms(t));
@@ -229,7 +229,7 @@ fn who_goes_elsewhere_has_its_probes_sent_there() {
     for t in 0..3_000 {
         l.poll(ms(t));
         for effect in settle(&mut l, ms(t)) {
-            if let Effect::Connect(_, g, e, manner) = effect {
+            if let Effect::Connect(_, ConnectOrder { generation: g, endpoint: e, manner }) = effect {
                 manners.push((e, manner.is_muted));
                 l.report(c, g, Step::Up(Box::default()), ms(t));
                 if e == HOME {
@@ -254,7 +254,9 @@ fn where_nobody_answers_clients_wait_and_take_the_first_that_comes() {
     for t in (0..5_000).step_by(10) {
         l.poll(ms(t));
         let effects = settle_with(&mut l, ms(t), |e| e == AWAY && t > 2_000);
-        if let Some(Effect::Connect(_, _, e, _)) = effects.iter().find(|e| matches!(e, Effect::Connect(..))) {
+        if let Some(Effect::Connect(_, ConnectOrder { endpoint: e, .. })) =
+            effects.iter().find(|e| matches!(e, Effect::Connect(..)))
+        {
             assert_eq!(*e, AWAY);
             return assert!((2_000..2_600).contains(&t), "{t}");
         }
@@ -284,7 +286,7 @@ fn a_redirect_is_followed_only_where_allowed_and_only_along_the_list() {
         for t in 3..3_000 {
             l.poll(ms(t));
             for effect in settle(&mut l, ms(t)) {
-                if let Effect::Connect(_, g, e, _) = effect {
+                if let Effect::Connect(_, ConnectOrder { generation: g, endpoint: e, .. }) = effect {
                     went = Some(e);
                     l.report(c, g, Step::Up(Box::default()), ms(t));
                 }
