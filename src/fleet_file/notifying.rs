@@ -66,7 +66,7 @@ pub(super) fn read(root: &Table<'_>, fleet: &Fleet, report: &mut Report<'_>, aro
                 }
             };
             let at_most = table.get("at_most").and_then(|value| at_most(&value, report));
-            let least = if matches!(way, Some(Way::Alertmanager(_))) { SECOND * 5 } else { MINUTE };
+            let least = if kind == "alertmanager" { SECOND * 5 } else { MINUTE };
             let repeat = table.get("repeat").and_then(|v| v.duration(report, least, WEEK));
             let group = table.get("group").and_then(|v| v.duration(report, Duration::ZERO, DAY));
             let resolved = table.get("resolved").and_then(|v| v.boolean(report));
@@ -370,6 +370,7 @@ mod tests {
             ("[notify.webhook.a]\nurl = 'https://c/hunter2'\nat_most = 'many'", "no number of messages a day", "8:11"),
             ("[notify.webhook.a]\nurl = 'https://c/x'\nrepeat = '1s'", "`repeat` must be 1m", "8:10"),
             ("[notify.alertmanager.a]\nurl = 'am:9093'", "begins with https:// or http://", "7:7"),
+            ("[notify.alertmanager.a]\nurl = 'am'\nrepeat = '1s'", "`repeat` must be 5s to 7days", "8:10"),
             ("[notify.alertmanager.a]\nurl = 'http://am'\nat_most = '2/day'", "`at_most` does not belong to", "8:1"),
             ("[notify.mail.a]\nserver = 'mail'\nfrom = 'a@b'\nto = 'c@d'", "has no scheme", "7:10"),
             ("[notify.mail.a]\nserver = 'smtp://m:0'\nfrom = 'a@b'\nto = 'c@d'", "1 to 65535", "7:10"),
