@@ -191,7 +191,7 @@ fn roll(at_once: u32, stop_after: u32) -> Roll {
 
 #[test]
 fn a_job_rolls_a_few_at_a_time_and_waits_until_they_are_up() {
-    let mut plant = Plant::new(300, 1_000);
+    let mut plant = Plant::new(300, 10_000);
     let id = plant.order(Deed::Reconnect, 0..200, roll(20, 5));
     let mut most = 0;
     while plant.news.last().is_none_or(|news| news.job.ended.is_none()) {

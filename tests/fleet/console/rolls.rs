@@ -85,7 +85,7 @@ fn roll(all: usize, part: usize, query: &str, rate: usize, steps: &str, at_once:
     console.press("6");
     console.wait_for("the middle of it", |s| done(s) >= part / 4);
     console.press("x");
-    console.wait_text("cancelled at");
+    console.wait_for("its end", |s| s.contains("cancelled") && s.contains(" ago, took"));
     let found = results(&mut console, part);
     let (reconnected, not_begun) = (of_kind(&found, "reconnected"), of_kind(&found, "left alone: the job ended"));
     assert_eq!(reconnected.len() + not_begun.len(), part, "{found:?}");
@@ -112,7 +112,7 @@ fn roll(all: usize, part: usize, query: &str, rate: usize, steps: &str, at_once:
     console.press("6");
     console.wait_for("the middle of the second", |s| s.contains("#2") && done(s) >= part / 4);
     console.press("x");
-    console.wait_for("its end", |s| s.contains("cancelled at") && s.contains("#2") && done(s) >= part / 4);
+    console.wait_for("its end", |s| s.lines().any(|l| l.starts_with("> #2") && l.contains(" ago, took")));
     console.wait_for("its results", |s| s.contains("disconnected"));
     let found = results(&mut console, part);
     let off = of_kind(&found, "disconnected");
