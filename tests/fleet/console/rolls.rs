@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mqfleet_test_support::{console::Console, fleet_file::FleetFile, mosquitto::Mosquitto};
 
-use super::{ESC, count_in_log, quit, start, wait_log};
+use super::{count_in_log, quit, start, wait_log};
 
 const PAGE_DOWN: &str = "\x1b[6~";
 
@@ -132,7 +132,6 @@ fn roll(all: usize, part: usize, query: &str, rate: usize, steps: &str, at_once:
         let expected = 1 + usize::from(reconnected.contains(&client)) + usize::from(off.contains(&client));
         assert_eq!(n, expected, "{client}");
     }
-    console.press(ESC);
     quit(&mut console);
 }
 
