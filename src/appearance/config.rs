@@ -37,7 +37,7 @@ impl Config {
         let former = path.with_file_name("keymap.toml");
         if former.exists() {
             let help = format!("put its [keys] into {}, and delete it", path.display());
-            let title = "keys are not read from here any more";
+            let title = format!("keys are not read from {} any more", former.display());
             return Err(FileErrors::of_file(&former.display().to_string(), title, Some(help)));
         }
         if path.exists() { Config::load(&path) } else { Ok(Config::default()) }

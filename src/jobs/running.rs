@@ -24,7 +24,9 @@ pub(super) struct Running {
     news: BTreeMap<ClientKey, Fate>,
     is_told: bool,
     /// The state that was told last.
-    told: Option<JobState>,
+    told: JobState,
+    /// That it begins, until that is told.
+    begin: Option<JobNews>,
 }
 
 impl Running {
@@ -66,8 +68,9 @@ impl Running {
             fates: BTreeMap::new(),
             forgiven: 0,
             news: BTreeMap::new(),
-            is_told: false,
-            told: None,
+            is_told: true,
+            told: JobState::Running,
+            begin: Some(JobNews { job, is_turn: true, fates: Vec::new() }),
         };
         running.end_where_all_had_a_turn(now);
         running
@@ -212,11 +215,12 @@ impl Running {
 
     /// Takes what there is to tell of it.
     pub(super) fn drain(&mut self) -> Vec<JobNews> {
-        let is_turn = self.told != Some(self.job.state);
+        let begin = self.begin.take();
+        let is_turn = self.told != self.job.state;
         if self.is_told && !is_turn && self.news.is_empty() {
-            return Vec::new();
+            return begin.into_iter().collect();
         }
-        (self.is_told, self.told) = (true, Some(self.job.state));
+        (self.is_told, self.told) = (true, self.job.state);
         let news: Vec<(ClientKey, Fate)> = std::mem::take(&mut self.news).into_iter().collect();
         let mut parts: Vec<Vec<(ClientKey, Fate)>> = news.chunks(JobNews::FATES).map(<[_]>::to_vec).collect();
         if parts.is_empty() {
@@ -225,6 +229,6 @@ impl Running {
         let last = parts.len() - 1;
         let job = self.job;
         let tell = |(n, fates)| JobNews { job, is_turn: is_turn && n == last, fates };
-        parts.into_iter().enumerate().map(tell).collect()
+        begin.into_iter().chain(parts.into_iter().enumerate().map(tell)).collect()
     }
 }

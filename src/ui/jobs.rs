@@ -14,7 +14,7 @@ use crate::{
     ui::{
         Screen, footer, inset,
         layout::Layout,
-        paint::{Strip, clear, from, nth_line, put, put_right, put_short, span},
+        paint::{Strip, clear, from, nth_line, put, put_right, span},
     },
     words::{self, figures},
 };
@@ -26,8 +26,8 @@ pub(super) fn draw(screen: &Screen, buf: &mut Buffer, layout: &Layout) {
     title(screen, buf, inset(nth_line(area, 0)), &jobs);
     if jobs.is_empty() {
         let keys = |actions: &[Action]| footer::keys(screen, actions);
-        let (mark, then) = (keys(&[Action::Mark]), keys(&[Action::Reconnect, Action::Disconnect]));
-        let text = format!("no job yet: mark clients ({mark}, or :mark_all QUERY), then press one of {then}");
+        let (mark, one, other) = (keys(&[Action::Mark]), keys(&[Action::Reconnect]), keys(&[Action::Disconnect]));
+        let text = format!("no job yet: mark clients ({mark}, or :mark_all QUERY), then {one} or {other}");
         put(buf, inset(nth_line(area, 2)), &format!("  {text}"), screen.theme.dim);
         return;
     }
@@ -118,7 +118,7 @@ fn job(screen: &Screen, buf: &mut Buffer, line: Rect, job: &Job, is_chosen: bool
         put_right(buf, cell(line, FAILED), &figures::count(job.failed), failed);
         put_right(buf, cell(line, LEFT), &figures::count(job.left), base);
     }
-    put_short(buf, state_cell(line), &standing(screen, job), on(look(screen, job.state)));
+    put(buf, state_cell(line), &standing(screen, job), on(look(screen, job.state)));
 }
 
 fn look(screen: &Screen, state: JobState) -> Style {
