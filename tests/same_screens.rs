@@ -86,7 +86,7 @@ async fn live_run(home: &Path, path: &Path) -> (Vec<Marked>, Vec<Vec<Marked>>) {
     let file = FleetFile::presses(broker.port(), CLIENTS as usize);
     let fleet = mqfleet::fleet_file::load(file.path().as_ref()).expect("a fleet").fleet;
     let reread = Box::new(|| unreachable!("nobody has it read anew"));
-    let options = agent::Options { fleet, group: None, seed: 7, reread, rules: Default::default() };
+    let options = agent::Options { fleet, group: None, rules: Vec::new(), seed: 7, reread };
     let (give, shown) = oneshot::channel();
     let path = path.to_owned();
     let keep = move |fleet: &Arc<Fleet>, bus: &Bus, _: &Path| {

@@ -305,15 +305,14 @@ fn who_is_told_to_fail_over_goes_to_the_next_endpoint_that_answers_and_stays_unt
     site.run(1_000);
     assert_eq!((site.count_up(HOME), site.count_up(AWAY)), (10, 0));
     let now = ms(site.now);
-    let some = site.keys[..4].to_vec();
-    some.iter().for_each(|client| site.l.fail_over(*client, now));
+    site.keys[..4].iter().copied().for_each(|client| site.l.fail_over(client, now));
     site.run(1_000);
     assert_eq!((site.count_up(HOME), site.count_up(AWAY)), (6, 4));
     // Home answers all the while, and nobody goes back by himself.
     site.run(180_000);
     assert_eq!((site.count_up(HOME), site.count_up(AWAY)), (6, 4));
     let now = ms(site.now);
-    some.iter().for_each(|client| site.l.reconnect(*client, now));
+    site.keys[..4].iter().copied().for_each(|client| site.l.reconnect(client, now));
     site.run(120_000);
     assert_eq!((site.count_up(HOME), site.count_up(AWAY)), (10, 0));
     // Where no other one answers it stays where it is.
