@@ -3,6 +3,7 @@
 mod agents;
 mod arguments;
 mod kept;
+mod stores;
 mod trials;
 
 use std::{
@@ -314,7 +315,13 @@ fn dispatch(command: Command) -> Result<ExitCode> {
                 attached(targets, purpose, &look).await
             })?
         }
-        Command::Ls { target, whom, format } => {
+        Command::Ls { store: Some(place), access, whom, format, target: _ } => {
+            stores::list(&place, &access, &whom.unwrap_or_default(), format)
+        }
+        Command::Ls { target, access, whom, format, store: None } => {
+            if access.is_any() {
+                wrong_usage("--username, --password-… and --ca-file go with --store");
+            }
             let attached = block_on(agent::attach(&target.unwrap_or(Target::Only), Purpose::Snapshot))??;
             let (now, whom) = (attached.now(), whom.unwrap_or_default());
             let text = listing::of(&attached.known, &whom, format, &attached.begin, now);
@@ -325,6 +332,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             let target = target.unwrap_or(Target::Only);
             control::run(&target, control::Order::Reload, timeout, take_over).await.map_err(Into::into)
         })?,
+        Command::Store { order } => stores::order(&order),
         Command::Hook { order: HookOrder::Test { file, name, client } } => {
             let mut loaded = fleet_file::load(&file)?;
             let hooks = std::mem::take(&mut loaded.telling.hooks);

@@ -22,6 +22,7 @@ mod proxy;
 mod proxy_variables;
 mod settings;
 mod size;
+mod storing;
 mod tables;
 mod telling;
 mod template;
@@ -37,7 +38,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 
-pub use argument::{endpoint, password_from_env, password_from_file};
+pub use argument::{endpoint, password_from_env, password_from_file, store};
 pub use telling::listen;
 
 use crate::{

@@ -4,6 +4,7 @@ mod alerting;
 mod hook;
 mod matching;
 mod notifying;
+mod storing;
 
 use std::net::SocketAddr;
 
@@ -11,6 +12,7 @@ pub use alerting::{AtLeast, Condition, Rule};
 pub use hook::{Hook, Mode};
 pub use matching::Match;
 pub use notifying::{Access, Mail, Notifier, Security, Way, Webhook};
+pub use storing::{Servers, Store};
 
 use crate::text::Scrubbed;
 
@@ -24,6 +26,8 @@ pub struct Telling {
     pub notifiers: Vec<Notifier>,
     /// In the order of the file.
     pub hooks: Vec<Hook>,
+    /// Where it is written how the clients stand.
+    pub store: Option<Store>,
 }
 
 /// What metrics are served, and where (`[metrics]`).

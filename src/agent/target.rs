@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::socket::{AgentError, file_name, is_plain};
+use super::socket::{AgentError, file_name};
+use crate::text::is_plain;
 
 /// Which agent is meant.
 #[derive(Clone, Debug, PartialEq, Eq)]

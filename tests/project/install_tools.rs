@@ -23,6 +23,7 @@ for package; do
     openssh | openssh-server) echo '#!/bin/sh' >"$here/sshd" && /bin/chmod +x "$here/sshd" ;;
     prometheus) echo '#!/bin/sh' >"$here/promtool" && /bin/chmod +x "$here/promtool" ;;
     ejabberd) echo '#!/bin/sh' >"$here/ejabberdctl" && /bin/chmod +x "$here/ejabberdctl" ;;
+    redis-tools) echo '#!/bin/sh' >"$here/redis-cli" && /bin/chmod +x "$here/redis-cli" ;;
     python3-aiosmtpd) echo '#!/bin/sh' >"$here/aiosmtpd" && /bin/chmod +x "$here/aiosmtpd" ;;
     libssl-dev | openssl-devel | openssl) : >"$here/openssl.pc" ;;
     pkg-config | pkgconf | pkgconf-pkg-config)
@@ -119,7 +120,7 @@ fn each_manager_gets_its_own_names_and_a_second_run_nothing() {
         (
             "apt-get",
             format!(
-                "{APT} cmake libssl-dev pkg-config mosquitto ejabberd prometheus python3-aiosmtpd openssh-server openssh-client"
+                "{APT} cmake libssl-dev pkg-config mosquitto ejabberd prometheus python3-aiosmtpd redis-tools openssh-server openssh-client"
             ),
         ),
         (
@@ -150,7 +151,7 @@ fn a_build_does_not_ask_for_brokers() {
     assert_eq!(machine.run(&[]).ran, [format!("{APT} cmake libssl-dev pkg-config")]);
     assert_eq!(
         machine.run(&["--tests"]).ran,
-        [format!("{APT} mosquitto ejabberd prometheus python3-aiosmtpd openssh-server openssh-client")]
+        [format!("{APT} mosquitto ejabberd prometheus python3-aiosmtpd redis-tools openssh-server openssh-client")]
     );
     assert_eq!(machine.remove("mosquitto").run(&["--tests"]).ran, [format!("{APT} mosquitto")]);
     assert_eq!(machine.remove("ejabberdctl").run(&["--tests"]).ran, [format!("{APT} ejabberd")]);
