@@ -16,6 +16,7 @@ mod server;
 mod socket;
 mod start;
 mod state;
+mod stored;
 mod systemd;
 mod target;
 
@@ -27,4 +28,5 @@ pub use reload::{Reread, Wrong};
 pub use server::{Options, run};
 pub use socket::{AgentError, relay, running};
 pub use start::start;
+pub use stored::Stored;
 pub use target::Target;

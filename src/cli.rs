@@ -23,7 +23,7 @@ use tracing_appender::non_blocking::WorkerGuard;
 pub use arguments::Cli;
 
 use agents::{attached, chosen, reread};
-use arguments::{Command, CtlOrder, DebugLog, Dress, HookOrder, NotifyOrder, PatientArgs, View, Whom};
+use arguments::{Attachable, Command, CtlOrder, DebugLog, Dress, HookOrder, NotifyOrder, PatientArgs, View, Whom};
 use kept::keep;
 use trials::{test_notifiers, trial};
 
@@ -299,13 +299,30 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             })?
         }
         Command::Attach { targets, stdio: true, .. } => {
-            block_on(agent::relay(targets.first().unwrap_or(&Target::Only)))??;
+            let target = match targets.into_iter().next() {
+                None => Target::Only,
+                Some(Attachable::Agent(target)) => target,
+                Some(Attachable::Store(_)) => wrong_usage("what is in a store is reached from everywhere"),
+            };
+            block_on(agent::relay(&target))??;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Attach { mut targets, read_only, dress, stdio: _ } => {
+        Command::Attach { targets: places, access, read_only, dress, stdio: _ } => {
             let look = dress.appearance()?;
-            let purpose = if read_only { Purpose::Watch } else { Purpose::Console };
+            let is_store = places.iter().any(|place| matches!(place, Attachable::Store(_)));
+            if access.is_any() && !is_store {
+                wrong_usage("--username, --password-… and --ca-file are for a store's URL");
+            }
+            // Through a store nobody commands.
+            let purpose = if read_only || is_store { Purpose::Watch } else { Purpose::Console };
             block_on(async {
+                let mut targets = Vec::new();
+                for place in places {
+                    match place {
+                        Attachable::Agent(target) => targets.push(target),
+                        Attachable::Store(url) => targets.extend(stores::agents(&url, &access).await?),
+                    }
+                }
                 if targets.is_empty() {
                     match chosen().await? {
                         Chosen::One(target) => targets.push(target),

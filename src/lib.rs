@@ -71,7 +71,7 @@
 //! | `recording` | `bus`, `clock`, `command`, `event`, `fleet`, `lines`, `model`, `private`, `text` | |
 //! | `run` | `alerts`, `bus`, `clock`, `command`, `engine`, `event`, `fleet`, `hooks`, `lines`, `metrics`, `private`, `recording`, `store`, `text` | |
 //! | `headless` | `clock`, `event`, `fleet`, `lines`, `model`, `run`, `signals`, `stdio` | |
-//! | `agent` | `bus`, `clock`, `command`, `engine`, `event`, `fleet`, `model`, `pool`, `private`, `recording`, `run`, `signals`, `stdio`, `text`, `wire` | |
+//! | `agent` | `bus`, `clock`, `command`, `engine`, `event`, `fleet`, `model`, `pool`, `private`, `recording`, `run`, `signals`, `stdio`, `store`, `telling`, `text`, `wire` | |
 //! | `console` | `action`, `agent`, `appearance`, `clock`, `command`, `event`, `fleet`, `model`, `recording`, `run`, `signals`, `stdio`, `text`, `ui`, `words` | |
 //! | `listing` | `clock`, `fleet`, `headless`, `lines`, `model`, `query`, `store`, `words` | `Moment::now` |
 //! | `control` | `agent`, `clock`, `command`, `event`, `fleet`, `model`, `query`, `stdio`, `text`, `wire`, `words` | |

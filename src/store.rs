@@ -11,6 +11,7 @@ mod acl;
 mod book;
 mod check;
 mod entry;
+mod follow;
 mod keys;
 mod link;
 mod reader;
@@ -23,6 +24,7 @@ use tokio::{sync::oneshot, time::timeout};
 
 pub use acl::lines as acl;
 pub use check::{check, forget};
+pub use follow::{Followed, Follower, follow, present};
 pub use reader::{Seen, Snapshot, read};
 
 use crate::{bus::Bus, fleet::Fleet, telling, text::Scrubbed};

@@ -13,6 +13,7 @@ use tokio::{
 use super::{
     protocol::{FromAgent, Hello, PROTOCOL, Purpose, Reload, Role, SNAPSHOT, ToAgent},
     socket::{self, AgentError},
+    stored,
     target::Target,
 };
 use crate::{
@@ -65,10 +66,18 @@ pub enum End {
 }
 
 /// What is said to an agent, and who waits for its answer, if anybody.
-type Order = (ToAgent, Option<Answer>);
+pub(super) type Order = (ToAgent, Option<Answer>);
 type Answer = oneshot::Sender<Result<Option<Reload>, String>>;
 
 impl Commands {
+    pub(super) fn new(
+        orders: mpsc::Sender<Order>,
+        role: watch::Receiver<Role>,
+        ended: watch::Receiver<Option<End>>,
+    ) -> Commands {
+        Commands { orders, role, ended }
+    }
+
     /// Gives a command; that it was refused is told as an event.
     pub async fn give(&self, command: Command) {
         let _ = self.orders.send((ToAgent::Command(command), None)).await; // an agent that is gone ends its events
@@ -129,8 +138,10 @@ pub(super) async fn attach_again(target: &Target, purpose: Purpose) -> Result<At
 }
 
 async fn reach(target: &Target, purpose: Purpose, is_again: bool) -> Result<Attached, AgentError> {
-    if let Target::Ssh { host, port, name } = target {
-        return over_ssh(host, *port, name, purpose, is_again).await;
+    match target {
+        Target::Ssh { host, port, name } => return over_ssh(host, *port, name, purpose, is_again).await,
+        Target::Stored(stored) => return stored::attach(stored).await,
+        Target::Only | Target::Name(_) | Target::Path(_) => {}
     }
     let stream = socket::connect(target).await?;
     // Only what this user, or root, runs is executed in its place.

@@ -19,6 +19,7 @@ use tokio::net::{UnixListener, UnixStream};
 use super::{merger::TooMany, target::Target};
 use crate::{
     stdio,
+    store::Trouble,
     text::{self, Scrubbed},
     wire::WireError,
 };
@@ -56,6 +57,8 @@ pub enum AgentError {
     Twice { name: String },
     #[error("the agent of {name} answers there by now")]
     Another { name: String },
+    #[error(transparent)]
+    Store(#[from] Trouble),
     #[error(transparent)]
     TooMany(#[from] TooMany),
     #[error("{}", texts.join("\n"))]
@@ -188,6 +191,7 @@ pub(super) async fn connect(target: &Target) -> Result<UnixStream, AgentError> {
             }
         }
         Target::Ssh { .. } => Err(AgentError::Target("ssh://".to_owned())),
+        Target::Stored(stored) => Err(AgentError::Target(stored.store.to_string())),
     }
 }
 

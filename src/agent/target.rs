@@ -2,11 +2,14 @@
 
 use std::path::PathBuf;
 
-use super::socket::{AgentError, file_name};
+use super::{
+    socket::{AgentError, file_name},
+    stored::Stored,
+};
 use crate::text::is_plain;
 
 /// Which agent is meant.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Target {
     /// The only one.
     Only,
@@ -19,6 +22,8 @@ pub enum Target {
         port: Option<u16>,
         name: String,
     },
+    /// One whose rows are in a store.
+    Stored(Box<Stored>),
 }
 
 impl Target {

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    agent::Target,
+    agent::{AgentError, Target},
     fleet_file::listen,
     headless::Format,
     query::Query,
@@ -89,8 +89,11 @@ pub(super) enum Command {
     /// Show the fleet of an agent in the console, or those of several as one; q leaves them, and they go on
     Attach {
         /// The fleet's name, the path of an agent's socket, or `ssh://[USER@]HOST[:PORT]/NAME`, of each agent; nothing for
-        /// the only one, or a list to choose from
-        targets: Vec<Target>,
+        /// the only one, or a list to choose from; or `redis://HOST[:PORT]/FLEET` for all agents that write to a store, to look only
+        #[arg(value_parser = attachable)]
+        targets: Vec<Attachable>,
+        #[command(flatten)]
+        access: StoreAccess,
         /// Look only: the agent refuses whatever this console would change
         #[arg(long)]
         read_only: bool,
@@ -397,6 +400,19 @@ pub(super) struct StoreAccess {
     /// For a URL: trust the CA certificates of this file, not those of the system
     #[arg(long, value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
+}
+
+/// What a console is attached to.
+#[derive(Clone, Debug)]
+pub(super) enum Attachable {
+    Agent(Target),
+    /// All agents of a fleet that write to the store with this URL.
+    Store(String),
+}
+
+fn attachable(text: &str) -> Result<Attachable, AgentError> {
+    let is_store = text.split_once("://").is_some_and(|(scheme, _)| scheme.to_ascii_lowercase().starts_with("redis"));
+    if is_store { Ok(Attachable::Store(text.to_owned())) } else { text.parse().map(Attachable::Agent) }
 }
 
 impl StoreAccess {

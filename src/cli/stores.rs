@@ -9,6 +9,7 @@ use super::{
     block_on, warned, wrong_usage,
 };
 use crate::{
+    agent::{Stored, Target},
     fleet::Password,
     fleet_file::{self, password_from_env, password_from_file},
     headless::Format,
@@ -78,6 +79,30 @@ pub(super) fn list(place: &str, access: &StoreAccess, whom: &Query, format: Form
     }
     stdio::print(&listing::of_store(&snapshot, whom, format)).context("cannot print")?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The agents of a fleet that are there, to be attached to.
+pub(super) async fn agents(url: &str, access: &StoreAccess) -> Result<Vec<Target>> {
+    let meant = Meant::of(url, access)?;
+    let fleet = meant.fleet(url);
+    let present = store::present(&meant.store, &fleet).await?;
+    let of = |agent: &Scrubbed| {
+        // The only one is the fleet.
+        let name = if present.len() == 1 { Scrubbed::new(&fleet) } else { agent.clone() };
+        Target::Stored(Box::new(Stored {
+            store: meant.store.clone(),
+            fleet: fleet.clone(),
+            agent: agent.clone(),
+            name,
+        }))
+    };
+    if present.is_empty() {
+        let store = &meant.store;
+        anyhow::bail!(
+            "no agent of a fleet called {fleet} is there that writes to {store}: mqfleet store check says who was"
+        );
+    }
+    Ok(present.iter().map(of).collect())
 }
 
 pub(super) fn order(order: &StoreOrder) -> Result<ExitCode> {

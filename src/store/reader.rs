@@ -125,7 +125,7 @@ pub(super) async fn agents(link: &Link, keys: &Keys) -> Result<Vec<Agent>, Troub
 }
 
 /// The rows of an agent, by client. What is no row is left out.
-async fn rows(link: &Link, keys: &Keys, agent: &str) -> Result<Vec<Row>, Trouble> {
+pub(super) async fn rows(link: &Link, keys: &Keys, agent: &str) -> Result<Vec<Row>, Trouble> {
     let mut rows: BTreeMap<String, Row> = BTreeMap::new();
     let mut cursor = "0".to_owned();
     loop {
@@ -142,7 +142,7 @@ async fn rows(link: &Link, keys: &Keys, agent: &str) -> Result<Vec<Row>, Trouble
 }
 
 /// The store's clock.
-async fn now(link: &Link) -> Result<DateTime<Utc>, Trouble> {
+pub(super) async fn now(link: &Link) -> Result<DateTime<Utc>, Trouble> {
     let (seconds, micros): (i64, i64) = link.run(&cmd("TIME")).await?;
     DateTime::from_timestamp(seconds, (micros.clamp(0, 999_999) * 1_000) as u32)
         .ok_or_else(|| Trouble::new("the store's clock says nonsense"))

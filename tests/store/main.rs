@@ -1,6 +1,7 @@
 //! A store as its operator has it: a real server, agents that write to it, and programs that read it without any code of ours; what the server does when it is killed, emptied or full is in `faults`.
 
 mod access;
+mod attached;
 mod faults;
 mod names;
 mod reading;

@@ -166,9 +166,18 @@ fn all_agents_of_a_fleet_are_listed_and_who_is_gone_is_unknown() {
     // The fleet file says the same place.
     assert_eq!(said(&mqfleet(&["ls", "--store", files[0].path(), "--where", "id:oven"])).lines().count(), 3);
 
-    let check = mqfleet(&["store", "check", files[0].path()]);
-    let text = said(&check);
-    assert_eq!(check.status.code(), Some(0), "{text}");
+    let begin = Instant::now();
+    let text = loop {
+        let check = mqfleet(&["store", "check", files[0].path()]);
+        let text = said(&check);
+        assert_eq!(check.status.code(), Some(0), "{text}");
+        // What agents say of themselves they say every second.
+        if text.contains("agent hall-3: here, 3 of 3") && text.contains("agent hall-4: here, 2 of 2") {
+            break text;
+        }
+        assert!(begin.elapsed() < SOON, "{text}");
+        std::thread::sleep(Duration::from_millis(50));
+    };
     for words in [
         "Redis ",
         "maxmemory-policy noeviction",
