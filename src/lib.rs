@@ -64,7 +64,7 @@
 //! | `words` | `clock`, `event`, `fleet`, `model`, `text` | `Moment::now` |
 //! | `alerts` | `bus`, `clock`, `credentials`, `event`, `fleet`, `model`, `private`, `program`, `telling`, `text`, `words` | |
 //! | `ui` | `action`, `appearance`, `clock`, `event`, `fleet`, `model`, `query`, `text`, `words` | `Moment::now`, `Instant::now`, `&mut Model` |
-//! | `lines` | `clock`, `event`, `fleet`, `model`, `words` | `Moment::now` |
+//! | `lines` | `clock`, `event`, `fleet`, `model`, `text`, `words` | `Moment::now` |
 //! | `hooks` | `bus`, `clock`, `event`, `fleet`, `lines`, `model`, `program`, `query`, `signals`, `stdio`, `telling`, `text` | |
 //! | `store` | `bus`, `clock`, `credentials`, `event`, `fleet`, `lines`, `model`, `query`, `telling`, `text`, `transport`, `words` | |
 //! | `report` | `clock`, `event`, `fleet`, `lines`, `model`, `text`, `words` | `Moment::now`, `Instant::now`, `Mutex` |

@@ -16,6 +16,7 @@ mod keys;
 mod link;
 mod reader;
 mod script;
+mod steps;
 mod writer;
 
 use std::{io, sync::Arc, time::Duration};

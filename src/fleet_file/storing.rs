@@ -313,7 +313,7 @@ mod tests {
             ("[store]\nurl = 'redis://h'\nca_file = '/no/ca.pem'", "`ca_file` means nothing without TLS", "8:1"),
             ("[store]\nurl = 'rediss://h'\nca_file = '/no/ca.pem'", "`ca_file` \"/no/ca.pem\"", "8:11"),
             ("[store]\nurl = 'redis://h'\nusername = 'a'", "without a `password`", "8:12"),
-            ("[store]\nurl = 'redis://h'\npassword = { env = 'NONE' }", "NONE", "8:20"),
+            ("[store]\nurl = 'redis://h'\npassword = { env = 'NONE' }", "NONE", "8:12"),
             ("[store]\nurl = 'redis://h'\npassword = { file = 'pw/%c' }", "speaks of a client", "8:12"),
             ("[store]\nurl = 'redis://h'\nagent = ''", "`agent` is empty", "8:9"),
             ("[store]\nurl = 'redis://h'\nagent = '%i'", "speaks of a client", "8:9"),

@@ -54,7 +54,9 @@ pub struct Follower {
     clock: Clock,
     /// The entry of the stream that was read last.
     last: String,
-    /// The agent's number and that of its entry there, once one was read.
+    /// The agent's registration.
+    epoch: Option<u64>,
+    /// The same, and the number of its entry there, once one was read.
     place: Option<(u64, u64)>,
     known: Known,
     clients: HashMap<Scrubbed, ClientKey>,
@@ -118,11 +120,8 @@ pub async fn follow(
 ) -> Result<Followed, Trouble> {
     let keys = Keys::new(fleet);
     let link = Linker::new(store.clone(), "attach", keys.agents()).connect().await?;
-    let mut newest = cmd("XREVRANGE");
-    newest.arg(keys.events()).arg("+").arg("-").arg("COUNT").arg(1);
     // Whatever comes from here on is heard; some of it the rows say already.
-    let newest: Vec<(String, Vec<String>)> = link.run(&newest).await?;
-    let last = newest.into_iter().next().map_or("0-0".to_owned(), |(id, _)| id);
+    let last = newest(&link, &keys).await?;
     let entry: Option<String> = link.run(cmd("HGET").arg(keys.agents()).arg(agent.as_str())).await?;
     let entry = entry.and_then(|entry| serde_json::from_str::<Entry>(&entry).ok());
     let ahead = chrono::Duration::milliseconds(entry.map_or(0, |entry| entry.clock_ms));
@@ -137,6 +136,7 @@ pub async fn follow(
         name: name.clone(),
         clock,
         last,
+        epoch: None,
         place: None,
         known: Known::new(fleet.clone(), begin),
         clients: HashMap::new(),
@@ -165,6 +165,14 @@ pub async fn follow(
     known.apply(&Event { at: now, what: What::Second(clock.now()) });
     follower.known = known.clone();
     Ok(Followed { fleet, known, begin: Anchor::of_line(clock.moment, clock.wall), follower })
+}
+
+/// The last entry of the stream.
+async fn newest(link: &Link, keys: &Keys) -> Result<String, Trouble> {
+    let mut ask = cmd("XREVRANGE");
+    ask.arg(keys.events()).arg("+").arg("-").arg("COUNT").arg(1);
+    let newest: Vec<(String, Vec<String>)> = link.run(&ask).await?;
+    Ok(newest.into_iter().next().map_or("0-0".to_owned(), |(id, _)| id))
 }
 
 /// The fleet that rows are about.
@@ -213,11 +221,18 @@ impl Follower {
         }
     }
 
-    /// Whether the agent is there.
-    async fn look(&self) -> Result<(), Trouble> {
-        let held: i64 = self.link.run(cmd("EXISTS").arg(self.keys.presence(&self.agent))).await?;
+    /// Whether the agent is there. Where it has registered anew, so that the stream may be another one by now, what comes
+    /// is read from here on.
+    async fn look(&mut self) -> Result<(), Trouble> {
+        let held: Option<String> = self.link.run(cmd("GET").arg(self.keys.presence(&self.agent))).await?;
         let gone = || Trouble::new(&format!("agent {} has not been heard of for its lease", self.agent));
-        if held == 1 { Ok(()) } else { Err(gone()) }
+        let epoch = held.ok_or_else(gone)?.split(':').next().and_then(|epoch| epoch.parse().ok());
+        if self.epoch.is_some() && self.epoch != epoch {
+            self.last = newest(&self.link, &self.keys).await?;
+            (self.place, self.is_stale) = (None, true);
+        }
+        self.epoch = epoch;
+        Ok(())
     }
 
     /// The changes that the stream has next.

@@ -265,3 +265,49 @@ impl Subject for Seen<'_> {
         u64::try_from(time.as_micros()).ok()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::query::Query;
+
+    const ROW: &str = r#"{"client":"press-1","endpoint":"eu-1","badge":"wait","state":"backoff",
+        "since":"2026-11-29T12:00:00.000Z","p99_us":250000,"reconnects":2,"reason":"connection_lost","detail":"by \u001b[31m",
+        "labels":{"site":"hall-3"},"later":"a field of another version"}"#;
+
+    #[test]
+    fn a_row_is_asked_as_a_client_is_and_what_it_does_not_say_is_not_known() {
+        let row: Row = serde_json::from_str(ROW).expect("a row");
+        let now = time("2026-11-29T12:10:00Z").expect("a time");
+        let seen = Seen { row: &row, now };
+        for (query, is) in [
+            ("", true),
+            ("state:down down>9m down<11m", true),
+            ("reason:connection_lost for>=10m", true),
+            ("why:lost label.site=hall-3 p99>200ms reconnects=2", true),
+            ("press lost", true),
+            ("state:up or up>1s or attempt>0", false),
+            ("protocol:5 or protocol:3.1.1 or transport:mqtt", false),
+            ("silent>1s or latency>0ms", false),
+        ] {
+            assert_eq!(Query::parse(query).expect(query).matches(&seen), is, "{query}");
+        }
+        assert_eq!(seen.why(), "connection lost: by \u{241b}[31m", "what others wrote is scrubbed");
+    }
+
+    #[test]
+    fn of_who_is_gone_nothing_is_known_but_what_it_was() {
+        let row: Row = serde_json::from_str(ROW).expect("a row");
+        let since = time("2026-11-29T12:05:00Z");
+        let row = unknown(row, since);
+        let seen = Seen { row: &row, now: time("2026-11-29T12:10:00Z").expect("a time") };
+        assert_eq!((seen.badge(), seen.age().as_secs(), seen.is_down()), (Badge::Unknown, 300, false));
+        assert_eq!(seen.why(), "its agent is gone, it was backoff");
+        assert!(Query::parse("state:unknown -state:up").expect("a query").matches(&seen));
+        assert!(
+            row.line().contains(r#""state":"unknown","was":"backoff","since":"2026-11-29T12:05:00.000Z""#),
+            "{}",
+            row.line()
+        );
+    }
+}

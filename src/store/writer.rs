@@ -3,7 +3,6 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
-use redis::cmd;
 use tokio::time::{Instant, sleep_until};
 
 use super::{
@@ -12,7 +11,7 @@ use super::{
     entry::{Entry, stamp},
     keys::Keys,
     link::{Link, Linker, Server},
-    script,
+    steps::{Answer, Parcel, Registered, Steps, To},
 };
 use crate::{
     bus::{Bus, Subscription},
@@ -47,20 +46,11 @@ pub(super) struct Writer {
     events: Subscription,
     bus: Bus,
     linker: Linker,
-    keys: Keys,
     fleet: Scrubbed,
-    /// Tells this process from others of its name.
-    instance: String,
+    steps: Steps,
     /// Since when it writes there.
     begin: DateTime<Utc>,
-    /// The number of this agent's registration; 0 before the first.
-    epoch: u64,
-    /// Steps that the store has done since then, and entries of the stream.
-    turn: u64,
-    seq: u64,
-    /// Rows that the store must have.
-    rows: i64,
-    /// Whether it has all of them.
+    /// Whether the store has all rows.
     is_whole: bool,
     /// What is written until that has succeeded.
     parcel: Option<Parcel>,
@@ -76,33 +66,6 @@ pub(super) struct Writer {
     is_closed: bool,
 }
 
-/// What is written in one step. Where its answer is lost, the very same is written again: the store knows it by its turn.
-#[derive(Debug, Default)]
-struct Parcel {
-    lines: String,
-    rows: Vec<(Arc<str>, String)>,
-    gone: Vec<Arc<str>>,
-}
-
-/// Where rows are written to.
-#[derive(Clone, Copy)]
-enum To {
-    Rows,
-    /// Beside those that are there, which stay until all are written.
-    New,
-    /// In place of those.
-    Done,
-}
-
-/// What became of a step.
-enum Answer {
-    Done,
-    /// The store lacks something: all has to be written anew.
-    Unknown(String),
-    /// Another agent has the name.
-    Fenced(Option<Entry>),
-}
-
 /// Why nothing is written any more over a connection.
 enum End {
     /// The run is over, and all is written.
@@ -114,20 +77,14 @@ enum End {
 impl Writer {
     pub fn new(store: telling::Store, fleet: Arc<Fleet>, bus: Bus, events: Subscription) -> Writer {
         let (agent, name) = (store.agent.clone(), fleet.name.clone());
-        let keys = Keys::new(&name);
         Writer {
+            steps: Steps::new(&store, &name),
             book: Book::new(fleet, bus.begin(), agent.clone()),
             events,
             bus,
-            linker: Linker::new(store, &agent, keys.agents()),
-            keys,
+            linker: Linker::new(store, &agent, Keys::new(&name).agents()),
             fleet: name,
-            instance: format!("{:016x}", fastrand::u64(..)),
             begin: Utc::now(),
-            epoch: 0,
-            turn: 0,
-            seq: 0,
-            rows: 0,
             is_whole: false,
             parcel: None,
             renewed: Instant::now(),
@@ -177,7 +134,7 @@ impl Writer {
         loop {
             if !self.is_whole {
                 match self.write_all(link).await {
-                    Ok(Answer::Done) => self.is_whole = true,
+                    Ok(Answer::Done(_)) => self.is_whole = true,
                     Ok(Answer::Unknown(_)) => continue,
                     Ok(Answer::Fenced(other)) => return End::Fenced(other),
                     Err(trouble) => return End::Lost(trouble),
@@ -192,12 +149,11 @@ impl Writer {
                 }
             };
             let is_renewed = self.renewed.elapsed() >= self.pace() || self.is_closed;
-            let written = self.write(link, To::Rows, self.rows, &parcel, is_renewed).await;
-            match written {
-                Ok(Answer::Done) if self.is_closed && !self.book.is_any() => {
-                    return self.leave(link).await.map_or_else(End::Lost, |()| End::Over);
+            match self.write(link, To::Rows, &parcel, is_renewed).await {
+                Ok(Answer::Done(_)) if self.is_closed && !self.book.is_any() => {
+                    return self.steps.leave(link, self.entry()).await.map_or_else(End::Lost, |()| End::Over);
                 }
-                Ok(Answer::Done) => self.greet(),
+                Ok(Answer::Done(_)) => self.greet(),
                 Ok(Answer::Unknown(why)) => {
                     // Its rows are among all that are written next; what changed is still to be told.
                     self.parcel = Some(Parcel { lines: parcel.lines, ..Parcel::default() });
@@ -255,7 +211,7 @@ impl Writer {
     fn pack(&mut self, batch: Batch) -> Parcel {
         let mut lines = self.book.lines(&batch.changes);
         if batch.is_revised {
-            lines += &self.book.written(self.epoch, self.book.counts().0 as usize);
+            lines += &self.book.written(self.steps.epoch(), self.book.counts().0 as usize);
         }
         Parcel { lines, rows: self.book.rows(&batch.rows), gone: batch.gone.into_iter().collect() }
     }
@@ -268,94 +224,40 @@ impl Writer {
         self.rewritten = Some(Instant::now());
         self.register(link).await?;
         let all: Vec<ClientKey> = self.book.all();
-        self.rows = 0;
         for keys in all.chunks(OF_ALL) {
             let parcel = Parcel { rows: self.book.rows(keys), ..Parcel::default() };
-            match self.write(link, To::New, self.rows, &parcel, false).await? {
-                Answer::Done => {}
+            match self.write(link, To::New, &parcel, false).await? {
+                Answer::Done(_) => {}
                 other => return Ok(other),
             }
         }
-        let lines = self.book.written(self.epoch, all.len());
-        self.write(link, To::Done, self.rows, &Parcel { lines, ..Parcel::default() }, true).await
+        let lines = self.book.written(self.steps.epoch(), all.len());
+        self.write(link, To::Done, &Parcel { lines, ..Parcel::default() }, true).await
     }
 
     async fn register(&mut self, link: &Link) -> Result<(), Trouble> {
-        let (agent, lease) = (self.book.agent().clone(), self.linker.store().lease.as_millis() as u64);
-        let mut command = cmd("EVAL");
-        command.arg(script::register()).arg(4).arg(self.keys.presence(&agent)).arg(self.keys.agents());
-        command.arg(self.keys.epochs()).arg(self.keys.new_rows(&agent));
-        command.arg(self.epoch).arg(&self.instance).arg(lease).arg(agent.as_str()).arg(self.entry());
-        let answer: Vec<String> = link.run(&command).await?;
-        let [epoch, before, entry, seconds, micros] = answer.as_slice() else { return Err(nonsense()) };
-        self.epoch = epoch.parse().map_err(|_| nonsense())?;
-        (self.turn, self.seq) = (0, 0);
-        self.set_clock(seconds, micros);
-        if !before.is_empty() && *before != self.instance {
-            let who = serde_json::from_str::<Entry>(entry).map(|entry| entry.words());
-            let who = who.unwrap_or_else(|_| "one that said nothing of itself".to_owned());
+        let Registered { clock, before } = self.steps.register(link, self.entry()).await?;
+        self.set_clock(clock);
+        if let Some(other) = before {
+            let who = other.map_or("one that said nothing of itself".to_owned(), |other| other.words());
             let words = format!(
-                "this agent takes the name {agent} over from {who}, which was heard of just now: if that one is to go on, give \
-                 one of them another name ([store] agent)"
+                "this agent takes the name {} over from {who}, which was heard of just now: if that one is to go on, give one \
+                 of them another name ([store] agent)",
+                self.book.agent()
             );
             self.tell(Level::Warning, &words);
         }
         Ok(())
     }
 
-    /// Takes a step. `expected`: rows that there must be before it.
-    async fn write(
-        &mut self,
-        link: &Link,
-        to: To,
-        expected: i64,
-        parcel: &Parcel,
-        is_renewed: bool,
-    ) -> Result<Answer, Trouble> {
-        let (agent, store) = (self.book.agent().clone(), self.linker.store());
-        let mut command = cmd("EVAL");
-        command.arg(script::write()).arg(5).arg(self.keys.presence(&agent)).arg(self.keys.agents());
-        command.arg(self.keys.rows(&agent)).arg(self.keys.new_rows(&agent)).arg(self.keys.events());
-        command.arg(self.epoch).arg(&self.instance).arg(self.turn + 1).arg(store.lease.as_millis() as u64);
-        command.arg(agent.as_str()).arg(if is_renewed { self.entry() } else { String::new() }).arg(expected);
-        command.arg(match to {
-            To::Rows => "rows",
-            To::New => "new",
-            To::Done => "done",
-        });
-        command.arg(self.keys.changes()).arg(store.events).arg(self.seq + 1).arg(&parcel.lines);
-        command.arg(parcel.gone.len());
-        parcel.gone.iter().for_each(|id| {
-            command.arg(&**id);
-        });
-        for (id, row) in &parcel.rows {
-            command.arg(&**id).arg(row);
+    async fn write(&mut self, link: &Link, to: To, parcel: &Parcel, is_renewed: bool) -> Result<Answer, Trouble> {
+        let entry = is_renewed.then(|| self.entry());
+        let answer = self.steps.write(link, to, parcel, entry).await?;
+        if let Answer::Done(clock) = answer {
+            self.set_clock(clock);
+            self.renewed = if is_renewed { Instant::now() } else { self.renewed };
         }
-        let answer: Vec<String> = link.run(&command).await?;
-        match answer.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-            ["OK", rows, seconds, micros] => {
-                self.rows = rows.parse().map_err(|_| nonsense())?;
-                self.turn += 1;
-                self.seq += u64::from(!parcel.lines.is_empty());
-                self.set_clock(seconds, micros);
-                if is_renewed {
-                    self.renewed = Instant::now();
-                }
-                Ok(Answer::Done)
-            }
-            ["UNKNOWN", why] => Ok(Answer::Unknown((*why).to_owned())),
-            ["FENCED", entry] => Ok(Answer::Fenced(serde_json::from_str(entry).ok())),
-            _ => Err(nonsense()),
-        }
-    }
-
-    /// Says that this agent is gone, so that nobody has to find it out.
-    async fn leave(&mut self, link: &Link) -> Result<(), Trouble> {
-        let agent = self.book.agent().clone();
-        let mut command = cmd("EVAL");
-        command.arg(script::leave()).arg(2).arg(self.keys.presence(&agent)).arg(self.keys.agents());
-        command.arg(self.epoch).arg(&self.instance).arg(agent.as_str()).arg(self.entry());
-        link.run::<String>(&command).await.map(|_| ())
+        Ok(answer)
     }
 
     /// Another agent has this one's name: nothing is written until nobody has it.
@@ -377,10 +279,8 @@ impl Writer {
             if self.is_closed {
                 return;
             }
-            let mut held = cmd("EXISTS");
-            held.arg(self.keys.presence(&agent));
             is_free = match self.linker.connect().await {
-                Ok(link) => link.run::<i64>(&held).await == Ok(0),
+                Ok(link) => self.steps.is_free(&link).await == Ok(true),
                 Err(_) => false,
             };
         }
@@ -408,7 +308,7 @@ impl Writer {
 
     /// Says that it is there, for the first time or again.
     fn greet(&mut self) {
-        let clients = figures::clients(self.rows as u64);
+        let clients = figures::clients(self.steps.rows());
         let words = match self.away.take() {
             Some(since) => {
                 format!("the store is back after {}, and has the rows of {clients}", figures::wait(since.elapsed()))
@@ -438,9 +338,9 @@ impl Writer {
         }
     }
 
-    fn set_clock(&mut self, seconds: &str, micros: &str) {
-        let (Ok(seconds), Ok(micros)) = (seconds.parse::<i64>(), micros.parse::<i64>()) else { return };
-        self.ahead = Utc::now().timestamp_millis() - (seconds * 1_000 + micros / 1_000);
+    /// The store's clock says so many milliseconds.
+    fn set_clock(&mut self, clock: i64) {
+        self.ahead = Utc::now().timestamp_millis() - clock;
         if self.ahead.abs() > CLOCKS && self.doubts.insert("clock".to_owned()) {
             let by = figures::wait(Duration::from_millis(self.ahead.unsigned_abs()));
             let way = if self.ahead > 0 { "ahead of" } else { "behind" };
@@ -480,6 +380,33 @@ impl Writer {
     }
 }
 
-fn nonsense() -> Trouble {
-    Trouble::new("the store's answer is none that can be understood")
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{clock::Anchor, telling::Servers};
+
+    #[tokio::test]
+    async fn a_clock_that_is_off_is_told_once_and_what_is_said_there_is_by_the_store_s() {
+        let bus = Bus::new(Anchor::now());
+        let mut heard = bus.subscribe("test");
+        let store = telling::Store::new(Servers::One("127.0.0.1".into(), 1), "hall-3");
+        let events = bus.subscribe("store");
+        let mut writer = Writer::new(store, Fleet::none(), bus, events);
+        let hour_ago = (Utc::now() - chrono::Duration::hours(1)).timestamp();
+        writer.set_clock(hour_ago * 1_000);
+        writer.set_clock(hour_ago * 1_000);
+        let told: Vec<String> = heard
+            .next()
+            .await
+            .expect("events")
+            .into_iter()
+            .filter_map(|event| if let What::Notice { text, .. } = event.what { Some(text.to_string()) } else { None })
+            .collect();
+        let [told] = told.as_slice() else { panic!("{told:?}") };
+        assert!(told.starts_with("this host's clock is 60 min ahead of the store's"), "{told}");
+        let entry: Entry = serde_json::from_str(&writer.entry()).expect("an entry");
+        assert!((3_599_000..=3_602_000).contains(&entry.clock_ms), "{entry:?}");
+        let late = entry.heard().expect("a time").timestamp() - hour_ago;
+        assert!((0..=2).contains(&late), "{entry:?}");
+    }
 }

@@ -213,3 +213,37 @@ fn over_tls_the_server_is_verified() {
     assert!(said(&unknown).contains("certificate"), "{}", said(&unknown));
     drop(agent);
 }
+
+#[test]
+fn in_a_cluster_the_node_is_found_that_has_the_keys() {
+    if !redis::is_there() {
+        return;
+    }
+    let broker = Mosquitto::start();
+    let nodes = [0, 1].map(|_| Redis::with(&["cluster-enabled yes", &format!("cluster-port {}", free_port())]));
+    assert_eq!(nodes[0].cli(&["CLUSTER", "ADDSLOTSRANGE", "0", "8191"]), "OK");
+    assert_eq!(nodes[1].cli(&["CLUSTER", "ADDSLOTSRANGE", "8192", "16383"]), "OK");
+    let bus = nodes[1].cli(&["CONFIG", "GET", "cluster-port"]);
+    let (port, bus) = (nodes[1].port().to_string(), bus.lines().last().expect("a port").to_owned());
+    assert_eq!(nodes[0].cli(&["CLUSTER", "MEET", "127.0.0.1", &port, &bus]), "OK");
+    let begin = Instant::now();
+    while !nodes.iter().all(|node| node.cli(&["CLUSTER", "INFO"]).contains("cluster_state:ok")) {
+        assert!(begin.elapsed() < SOON, "{}", nodes[0].cli(&["CLUSTER", "INFO"]));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let slot: u32 = nodes[0].cli(&["CLUSTER", "KEYSLOT", "mqfleet:{plant}:agents"]).parse().expect("a slot");
+    let (owner, other) = if slot < 8_192 { (&nodes[0], &nodes[1]) } else { (&nodes[1], &nodes[0]) };
+    let file = file(broker.port(), 3, &other.url(), "hall-3");
+    let agent = agent(&file);
+    agent.wait_up(3);
+    wait_rows_up(owner, "hall-3", 3);
+    let listed = mqfleet(&["ls", "--store", &format!("{}/plant", other.url())]);
+    assert_eq!(said(&listed).lines().count(), 4, "{}", said(&listed));
+    // Another node has the keys from now on.
+    let ids = [owner, other].map(|node| node.cli(&["CLUSTER", "MYID"]));
+    for node in [other, owner] {
+        assert_eq!(node.cli(&["CLUSTER", "SETSLOT", &slot.to_string(), "NODE", &ids[1]]), "OK");
+    }
+    wait_rows_up(other, "hall-3", 3);
+    assert_eq!(losses(&agent, "press-"), 0);
+}

@@ -40,7 +40,7 @@ fn a_console_shows_all_agents_of_a_store_and_what_becomes_of_them() {
     console.wait_text("5 up");
     console.press("q");
     assert_eq!(console.wait_exit().code, 0);
-    agents.iter().for_each(|agent| assert_eq!(agent.heard().count("up") > 0, true));
+    agents.iter().for_each(|agent| assert!(agent.heard().count("up") > 0));
 
     let none = mqfleet(&["attach", &format!("{}/plent", redis.url())]);
     assert!(said(&none).contains("no agent of a fleet called plent is there"), "{}", said(&none));

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{super::stamp, connection::micros};
 use crate::{
     clock::{Anchor, Moment},
+    event::State,
     fleet::{ClientKey, Labels},
     model::Known,
     text::Scrubbed,
@@ -83,7 +84,7 @@ impl Row {
         Row {
             agent: Some(agent.clone()),
             reconnects: self.reconnects.filter(|count| *count > 0),
-            attempt: self.attempt.filter(|count| *count > 0),
+            attempt: self.attempt.filter(|count| *count > 0 && self.state.as_str() != State::Up.name()),
             detail: self.detail.filter(|detail| !detail.is_empty()),
             labels: self.labels.filter(|labels| !labels.is_empty()),
             ..self
