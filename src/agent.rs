@@ -18,6 +18,7 @@ mod socket;
 mod ssh;
 mod start;
 mod state;
+mod stored;
 mod systemd;
 mod target;
 
@@ -29,4 +30,5 @@ pub use reload::{Reread, Wrong};
 pub use server::{Options, run};
 pub use socket::{AgentError, relay, running};
 pub use start::start;
+pub use stored::Stored;
 pub use target::Target;

@@ -3,6 +3,7 @@
 mod agents;
 mod arguments;
 mod kept;
+mod stores;
 mod trials;
 
 use std::{
@@ -23,7 +24,8 @@ pub use arguments::Cli;
 
 use agents::{attached, chosen, reread};
 use arguments::{
-    Command, ConfigOrder, CtlOrder, Datasource, DebugLog, Dress, HookOrder, NotifyOrder, PatientArgs, View, Whom,
+    Attachable, Command, ConfigOrder, CtlOrder, Datasource, DebugLog, Dress, HookOrder, NotifyOrder, PatientArgs, View,
+    Whom,
 };
 use kept::keep;
 use trials::{test_notifiers, trial};
@@ -321,13 +323,30 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             })?
         }
         Command::Attach { targets, stdio: true, .. } => {
-            block_on(agent::relay(targets.first().unwrap_or(&Target::Only)))??;
+            let target = match targets.into_iter().next() {
+                None => Target::Only,
+                Some(Attachable::Agent(target)) => target,
+                Some(Attachable::Store(_)) => wrong_usage("what is in a store is reached from everywhere"),
+            };
+            block_on(agent::relay(&target))??;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Attach { mut targets, read_only, dress, stdio: _ } => {
+        Command::Attach { targets: places, access, read_only, dress, stdio: _ } => {
             let look = dress.appearance()?;
-            let purpose = if read_only { Purpose::Watch } else { Purpose::Console };
+            let is_store = places.iter().any(|place| matches!(place, Attachable::Store(_)));
+            if access.is_any() && !is_store {
+                wrong_usage("--username, --password-… and --ca-file are for a store's URL");
+            }
+            // Through a store nobody commands.
+            let purpose = if read_only || is_store { Purpose::Watch } else { Purpose::Console };
             block_on(async {
+                let mut targets = Vec::new();
+                for place in places {
+                    match place {
+                        Attachable::Agent(target) => targets.push(target),
+                        Attachable::Store(url) => targets.extend(stores::agents(&url, &access).await?),
+                    }
+                }
                 if targets.is_empty() {
                     match chosen().await? {
                         Chosen::One(target) => targets.push(target),
@@ -337,7 +356,13 @@ fn dispatch(command: Command) -> Result<ExitCode> {
                 attached(targets, purpose, &look).await
             })?
         }
-        Command::Ls { target, whom, format } => {
+        Command::Ls { store: Some(place), access, whom, format, target: _ } => {
+            stores::list(&place, &access, &whom.unwrap_or_default(), format)
+        }
+        Command::Ls { target, access, whom, format, store: None } => {
+            if access.is_any() {
+                wrong_usage("--username, --password-… and --ca-file go with --store");
+            }
             let attached = block_on(agent::attach(&target.unwrap_or(Target::Only), Purpose::Snapshot))??;
             let (now, whom) = (attached.now(), whom.unwrap_or_default());
             let text = listing::of(&attached.known, &whom, format, &attached.begin, now);
@@ -354,6 +379,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Config { order } => config(order),
+        Command::Store { order } => stores::order(&order),
         Command::Hook { order: HookOrder::Test { file, name, client } } => {
             let mut loaded = fleet_file::load(&file)?;
             let hooks = std::mem::take(&mut loaded.telling.hooks);

@@ -132,7 +132,9 @@ pub async fn attached(agents: &mut Agents, appearance: &Appearance) -> Result<Ex
         shown => {
             let end = shown?;
             if !matches!(end, End::Lost) {
-                let targets: String = agents.targets().map(|target| format!(" {target}")).collect();
+                let mut targets: Vec<String> = agents.targets().map(|target| format!(" {target}")).collect();
+                targets.dedup(); // one name is of all that write to a store
+                let targets = targets.concat();
                 let words = format!("mqfleet: detached, the clients go on; mqfleet attach{targets} shows them again");
                 screen::last_words(format!("{}\n", Scrubbed::new(&words)).as_bytes());
             }

@@ -24,6 +24,7 @@ mod proxy_variables;
 mod recovering;
 mod settings;
 mod size;
+mod storing;
 mod tables;
 mod telling;
 mod template;
@@ -39,7 +40,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 
-pub use argument::{endpoint, password_from_env, password_from_file};
+pub use argument::{endpoint, password_from_env, password_from_file, store};
 pub use telling::listen;
 
 use crate::{

@@ -3,7 +3,7 @@
 //! A *fleet* is read from one file. *Worker* processes of this same binary hold its Paho clients and
 //! do nothing else. The *engine* owns the workers and each client's *lifecycle*, and turns what they
 //! report into one ordered stream of *events*, published on a *bus*. The console, the lines for scripts, the
-//! log file, the recording, metrics and hooks are its subscribers, each with a mailbox of its own; *commands* go the other
+//! log file, the recording, metrics, hooks and a store for other hosts are its subscribers, each with a mailbox of its own; *commands* go the other
 //! way. An *agent* is a run without a screen: its bus keeps what is known, and a console that attaches gets
 //! that first, then the events, over a Unix socket.
 //!
@@ -66,23 +66,24 @@
 //! | `words` | `clock`, `event`, `fleet`, `model`, `text` | `Moment::now` |
 //! | `alerts` | `bus`, `clock`, `command`, `credentials`, `event`, `fleet`, `http`, `model`, `private`, `program`, `telling`, `text`, `words` | |
 //! | `ui` | `action`, `appearance`, `clock`, `event`, `fleet`, `model`, `query`, `text`, `words` | `Moment::now`, `Instant::now`, `&mut Model` |
-//! | `lines` | `clock`, `event`, `fleet`, `model`, `words` | `Moment::now` |
+//! | `lines` | `clock`, `event`, `fleet`, `model`, `text`, `words` | `Moment::now` |
 //! | `hooks` | `bus`, `clock`, `event`, `fleet`, `lines`, `model`, `program`, `query`, `signals`, `stdio`, `telling`, `text` | |
+//! | `store` | `bus`, `clock`, `credentials`, `event`, `fleet`, `lines`, `model`, `query`, `telling`, `text`, `transport`, `words` | |
 //! | `report` | `clock`, `event`, `fleet`, `lines`, `model`, `text`, `words` | `Moment::now`, `Instant::now`, `Mutex` |
 //! | `recording` | `bus`, `clock`, `command`, `event`, `fleet`, `lines`, `model`, `private`, `text` | |
-//! | `run` | `alerts`, `bus`, `clock`, `command`, `engine`, `event`, `fleet`, `hooks`, `lines`, `metrics`, `private`, `recording`, `text` | |
+//! | `run` | `alerts`, `bus`, `clock`, `command`, `engine`, `event`, `fleet`, `hooks`, `lines`, `metrics`, `private`, `recording`, `store`, `text` | |
 //! | `headless` | `clock`, `event`, `fleet`, `lines`, `model`, `run`, `signals`, `stdio` | |
-//! | `agent` | `bus`, `clock`, `command`, `engine`, `event`, `fleet`, `model`, `pool`, `private`, `recording`, `run`, `signals`, `stdio`, `text`, `wire` | |
+//! | `agent` | `bus`, `clock`, `command`, `engine`, `event`, `fleet`, `model`, `pool`, `private`, `recording`, `run`, `signals`, `stdio`, `store`, `telling`, `text`, `wire` | |
 //! | `console` | `action`, `agent`, `appearance`, `clock`, `command`, `event`, `fleet`, `model`, `recording`, `run`, `signals`, `stdio`, `text`, `ui`, `words` | |
 //! | `key_list` | `action`, `appearance`, `headless` | `Instant::now`, `Moment::now` |
-//! | `listing` | `clock`, `fleet`, `headless`, `model`, `query`, `words` | `Moment::now` |
+//! | `listing` | `clock`, `fleet`, `headless`, `lines`, `model`, `query`, `store`, `words` | `Moment::now` |
 //! | `control` | `agent`, `clock`, `command`, `event`, `fleet`, `model`, `query`, `stdio`, `text`, `wire`, `words` | |
 //! | `replay` | `clock`, `event`, `headless`, `recording`, `report`, `signals`, `stdio` | |
 //! | `rehearsal` | `alerts`, `clock`, `event`, `fleet`, `headless`, `lines`, `recording`, `replay`, `telling`, `words` | |
 //! | `check` | `bus`, `clock`, `event`, `fleet`, `headless`, `lines`, `model`, `pool`, `query`, `run`, `signals`, `stdio`, `text`, `words` | |
 //! | `doctor` | `clock`, `credentials`, `endpoint`, `event`, `fleet`, `headless`, `lines`, `pool`, `stdio`, `text`, `transport`, `wire`, `words` | |
 //! | `demo` | `clock`, `event`, `fleet`, `pool`, `stdio`, `text`, `wire` | |
-//! | `cli` | `agent`, `alerts`, `appearance`, `bus`, `check`, `clock`, `console`, `control`, `debug_log`, `demo`, `doctor`, `document`, `event`, `fleet_file`, `fleet`, `headless`, `hooks`, `key_list`, `lines`, `listing`, `metrics`, `model`, `pool`, `query`, `recording`, `rehearsal`, `replay`, `report`, `run`, `seal`, `stdio`, `telling`, `text`, `words`, `worker` | |
+//! | `cli` | `agent`, `alerts`, `appearance`, `bus`, `check`, `clock`, `console`, `control`, `debug_log`, `demo`, `doctor`, `document`, `event`, `fleet_file`, `fleet`, `headless`, `hooks`, `key_list`, `lines`, `listing`, `metrics`, `model`, `pool`, `query`, `recording`, `rehearsal`, `replay`, `report`, `run`, `seal`, `stdio`, `store`, `telling`, `text`, `words`, `worker` | |
 //!
 //! Other people's code is used by whom it is for, and by nobody else:
 //!
@@ -95,7 +96,7 @@
 //! | `clap` | `cli`, `headless`, `report` |
 //! | `crossterm` | `appearance`, `console` |
 //! | `csv` | `fleet_file` |
-//! | `fastrand` | `agent`, `check`, `cli`, `demo`, `lifecycle`, `paho`, `transport`, `worker` |
+//! | `fastrand` | `agent`, `check`, `cli`, `demo`, `lifecycle`, `paho`, `store`, `transport`, `worker` |
 //! | `flate2` | `metrics` |
 //! | `foreign_types` | `transport` |
 //! | `futures_util` | `agent`, `cli`, `console`, `demo`, `transport`, `wire` |
@@ -110,15 +111,16 @@
 //! | `paho_mqtt_sys` | |
 //! | `postcard` | `model`, `wire` |
 //! | `ratatui` | `appearance`, `console`, `ui` |
+//! | `redis` | `store` |
 //! | `regex` | `query` |
 //! | `rmqtt` | `demo` |
 //! | `rustc_hash` | `paho` |
-//! | `rustix` | `agent`, `check`, `cli`, `clock`, `console`, `credentials`, `demo`, `fleet_file`, `metrics`, `pool`, `private`, `program`, `seal`, `signals`, `stdio`, `transport`, `worker` |
+//! | `rustix` | `agent`, `check`, `cli`, `clock`, `console`, `credentials`, `demo`, `fleet_file`, `metrics`, `pool`, `private`, `program`, `seal`, `signals`, `stdio`, `store`, `transport`, `worker` |
 //! | `secrecy` | `fleet` |
 //! | `serde` | any |
-//! | `serde_json` | `agent`, `alerts`, `fleet_file`, `key_list`, `lines`, `listing`, `metrics`, `recording`, `report` |
+//! | `serde_json` | `agent`, `alerts`, `fleet_file`, `key_list`, `lines`, `listing`, `metrics`, `recording`, `report`, `store` |
 //! | `thiserror` | any |
-//! | `tokio` | `agent`, `alerts`, `bus`, `check`, `cli`, `console`, `control`, `credentials`, `demo`, `doctor`, `endpoint`, `engine`, `headless`, `hooks`, `http`, `metrics`, `paho`, `pool`, `program`, `recording`, `replay`, `run`, `signals`, `transport`, `wire`, `worker` |
+//! | `tokio` | `agent`, `alerts`, `bus`, `check`, `cli`, `console`, `control`, `credentials`, `demo`, `doctor`, `endpoint`, `engine`, `headless`, `hooks`, `http`, `metrics`, `paho`, `pool`, `program`, `recording`, `replay`, `run`, `signals`, `store`, `transport`, `wire`, `worker` |
 //! | `tokio_openssl` | `transport` |
 //! | `tokio_util` | `agent`, `demo`, `wire` |
 //! | `toml` | `document` |
@@ -231,6 +233,8 @@ pub mod run;
 pub mod seal;
 pub mod signals;
 pub mod stdio;
+#[allow(unreachable_pub)]
+pub mod store;
 pub mod telling;
 pub mod text;
 pub mod transport;

@@ -11,9 +11,9 @@ use crate::{
 };
 
 pub use json::{
-    Check, Connack, Doctor, Outcome, Plan, Proxy, SCHEMA, Stages, Subscription, Tls, json, json_check, json_doctor,
-    json_insight, json_kept, json_message, json_notify_test, json_plan, json_start, json_summary, json_summary_kept,
-    json_told, json_would_recover,
+    Check, Connack, Doctor, Outcome, Plan, Proxy, Row, SCHEMA, Stages, Subscription, Tls, UNKNOWN, json, json_check,
+    json_doctor, json_insight, json_kept, json_message, json_notify_test, json_plan, json_start, json_stored,
+    json_summary, json_summary_kept, json_told, json_would_recover, json_written,
 };
 pub use plain::{insight, plain, plain_insight, plain_summary};
 

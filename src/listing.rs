@@ -1,65 +1,53 @@
 //! Defines the list of a fleet's clients as text or JSON, with the columns of the console's table, for scripts and a quick look.
 
-use std::fmt::Write;
-
-use serde::Serialize;
+use std::{fmt::Write, ops::RangeInclusive, time::Duration};
 
 use crate::{
     clock::{Anchor, Moment},
     fleet::ClientKey,
     headless::Format,
+    lines::Row,
     model::Known,
-    query::Query,
+    query::{Query, Subject},
+    store::Snapshot,
     words::{self, figures},
 };
-
-/// One client, as a line of JSON has it.
-#[derive(Serialize)]
-struct Line<'a> {
-    client: &'a str,
-    endpoint: &'a str,
-    /// As the console's STATE column has it.
-    badge: &'static str,
-    state: &'static str,
-    since: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    latency_us: Option<u64>,
-    reconnects: u32,
-    reason: &'static str,
-    detail: &'a str,
-    labels: std::collections::BTreeMap<&'a str, &'a str>,
-}
 
 /// The clients that are meant, in the fleet file's order, a line for each; as text with a head.
 pub fn of(known: &Known, whom: &Query, format: Format, anchor: &Anchor, now: Moment) -> String {
     let keys = known.fleet().keys().filter(|key| whom.matches(&known.facts(*key, now)));
     match format {
-        Format::Json => keys.map(|key| json(known, key, anchor)).collect(),
+        Format::Json => keys.map(|key| Row::of(known, key, anchor, now).line() + "\n").collect(),
         Format::Text => text(known, keys, now),
     }
 }
 
-fn json(known: &Known, key: ClientKey, anchor: &Anchor) -> String {
-    let (row, client) = (known.row(key), known.fleet().client(key));
-    let line = Line {
-        client: &client.name,
-        endpoint: &known.fleet().endpoint(row.endpoint).name,
-        badge: row.badge().word(),
-        state: row.state.name(),
-        since: anchor.utc(row.since).to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
-        latency_us: row.last.filter(|_| row.is_up()).map(|(_, rtt)| rtt.as_micros() as u64),
-        reconnects: row.reconnects,
-        reason: row.reason.name(),
-        detail: &row.detail,
-        labels: client.labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect(),
-    };
-    serde_json::to_string(&line).map(|line| line + "\n").unwrap_or_default()
+/// The same of the agents of a fleet whose rows are in a store, by agent and client.
+pub fn of_store(snapshot: &Snapshot, whom: &Query, format: Format) -> String {
+    let seen = snapshot.seen().filter(|seen| whom.matches(seen));
+    if let Format::Json = format {
+        return seen.map(|seen| seen.row.line() + "\n").collect();
+    }
+    let cells = seen.map(|seen| {
+        let latency = seen.row.latency_us.map_or("-".to_owned(), |us| figures::latency(Duration::from_micros(us)));
+        [
+            seen.badge().word().to_owned(),
+            seen.row.client.to_string(),
+            seen.row.agent.as_deref().unwrap_or("-").to_owned(),
+            seen.row.endpoint.to_string(),
+            latency,
+            figures::count(seen.row.reconnects.unwrap_or(0)),
+            figures::age(seen.age()),
+            seen.why(),
+        ]
+    });
+    const HEADS: [&str; 8] = ["STATE", "CLIENT", "AGENT", "ENDPOINT", "LATENCY", "RECONN", "FOR", "REASON"];
+    table(HEADS, cells, 4..=6)
 }
 
 fn text(known: &Known, keys: impl Iterator<Item = ClientKey>, now: Moment) -> String {
     const HEADS: [&str; 7] = ["STATE", "CLIENT", "ENDPOINT", "LATENCY", "RECONN", "FOR", "REASON"];
-    let mut lines = vec![HEADS.map(str::to_owned)];
-    lines.extend(keys.map(|key| {
+    let cells = keys.map(|key| {
         let row = known.row(key);
         let latency = match (row.late, row.last.filter(|_| row.is_up())) {
             (Some(since), _) => format!(">{}", figures::age(now.since(since))),
@@ -75,16 +63,27 @@ fn text(known: &Known, keys: impl Iterator<Item = ClientKey>, now: Moment) -> St
             figures::age(now.since(row.since)),
             words::why(known, key, now).into_iter().next().unwrap_or_default(),
         ]
-    }));
+    });
+    table(HEADS, cells, 3..=5)
+}
+
+/// Columns as wide as what is in them; those with these numbers are flush right.
+fn table<const N: usize>(
+    heads: [&str; N],
+    cells: impl Iterator<Item = [String; N]>,
+    right: RangeInclusive<usize>,
+) -> String {
+    let mut lines = vec![heads.map(str::to_owned)];
+    lines.extend(cells);
     let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
-    let widths: [usize; 7] = std::array::from_fn(width);
+    let widths: [usize; N] = std::array::from_fn(width);
     let mut out = String::new();
     for line in &lines {
         let mut shown = String::new();
         for (column, (cell, width)) in line.iter().zip(widths).enumerate() {
-            let _ = match column {
-                3..=5 => write!(shown, "{cell:>width$}  "),
-                _ => write!(shown, "{cell:<width$}  "),
+            let _ = match right.contains(&column) {
+                true => write!(shown, "{cell:>width$}  "),
+                false => write!(shown, "{cell:<width$}  "),
             };
         }
         out.push_str(shown.trim_end());

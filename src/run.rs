@@ -1,4 +1,4 @@
-//! Defines a live run: an engine, the log file and the recording that are kept of it, and the hooks that are told; who shows it is the program's matter.
+//! Defines a live run: an engine, the log file and the recording that are kept of it, the hooks that are told and the store that is written; who shows it is the program's matter.
 
 mod logfile;
 
@@ -18,6 +18,7 @@ use crate::{
     hooks::Hooks,
     metrics::Metrics,
     recording::Recorder,
+    store::Store,
 };
 
 /// A live run, and what is kept of it.
@@ -37,6 +38,7 @@ pub struct Kept {
     pub metrics: Option<Metrics>,
     pub alerts: Option<Alerts>,
     pub hooks: Option<Hooks>,
+    pub store: Option<Store>,
 }
 
 /// What shows a run hears of it, and tells it.
@@ -100,7 +102,7 @@ impl Run {
     /// to be said of what could not be written.
     pub async fn stop(self) -> Option<String> {
         self.engine.stop().await;
-        let Kept { log, recorder, metrics, alerts, hooks } = self.kept;
+        let Kept { log, recorder, metrics, alerts, hooks, store } = self.kept;
         let log = async {
             match log {
                 Some(log) => log.finish().await,
@@ -131,8 +133,14 @@ impl Run {
             }
             None
         };
+        let store = async {
+            match store {
+                Some(store) => store.finish().await,
+                None => None,
+            }
+        };
         let words: Vec<String> =
-            <[_; 5]>::from(tokio::join!(log, recorder, metrics, alerts, hooks)).into_iter().flatten().collect();
+            <[_; 6]>::from(tokio::join!(log, recorder, metrics, alerts, hooks, store)).into_iter().flatten().collect();
         (!words.is_empty()).then(|| words.join("; "))
     }
 }

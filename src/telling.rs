@@ -6,15 +6,17 @@ mod influx;
 mod matching;
 mod notifying;
 mod recovering;
+mod storing;
 
 use std::net::SocketAddr;
 
 pub use alerting::{AtLeast, Condition, Rule};
 pub use hook::{Hook, Mode};
-pub use influx::{Influx, Store};
+pub use influx::{Destination, Influx};
 pub use matching::Match;
 pub use notifying::{Access, Mail, Notifier, Security, Way, Webhook};
 pub use recovering::{Act, Step};
+pub use storing::{Servers, Store};
 
 use crate::text::Scrubbed;
 
@@ -28,6 +30,8 @@ pub struct Telling {
     pub notifiers: Vec<Notifier>,
     /// In the order of the file.
     pub hooks: Vec<Hook>,
+    /// Where it is written how the clients stand.
+    pub store: Option<Store>,
 }
 
 /// What metrics are served and pushed, and where (`[metrics]`).

@@ -112,6 +112,35 @@ impl Default for Scrubbed {
     }
 }
 
+/// What needs no quotes in a shell, a file's name or an URL.
+pub fn is_plain(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
+}
+
+/// A name in plain characters: what is not plain, and a dot at its begin, is a `%` and two digits a byte, as in an URL,
+/// so that no two names have the same.
+pub fn plain_name(name: &str) -> String {
+    let is_kept = |(place, byte): (usize, u8)| is_plain(char::from(byte)) && (place, byte) != (0, b'.');
+    let in_plain = |(place, byte)| match is_kept((place, byte)) {
+        true => char::from(byte).to_string(),
+        false => format!("%{byte:02X}"),
+    };
+    name.bytes().enumerate().map(in_plain).collect()
+}
+
+/// The name that [`plain_name`] wrote so.
+pub fn of_plain_name(plain: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = plain.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        let digits = after.get(..2).filter(|_| first == b'%').and_then(|digits| std::str::from_utf8(digits).ok());
+        let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        bytes.push(byte.unwrap_or(first));
+        rest = &after[if byte.is_some() { 2 } else { 0 }..];
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
 /// Cuts `text` to `width` columns, keeping its head and its tail around `…`: in a fleet's client
 /// IDs the prefix and the number both matter.
 pub fn ellipsize(text: &str, width: usize) -> String {

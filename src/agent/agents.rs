@@ -479,6 +479,7 @@ fn names<'a>(agents: impl Iterator<Item = (&'a Target, &'a Scrubbed)> + Clone) -
         Target::Ssh { host, .. } => host.clone(),
         Target::Path(path) => path.display().to_string(),
         Target::Name(_) | Target::Only => "here".to_owned(),
+        Target::Stored(stored) => stored.fleet.clone(),
     };
     let by_fleet = count(&mut agents.clone().map(|(_, name)| name.to_string()));
     let full = |(target, name): (&Target, &Scrubbed)| match by_fleet.get(name.as_str()) {

@@ -14,6 +14,7 @@ use super::{
     protocol::{FromAgent, Hello, PROTOCOL, Purpose, Reload, Role, SNAPSHOT, ToAgent},
     socket::{self, AgentError},
     ssh::{self, Ssh},
+    stored,
     target::Target,
 };
 use crate::{
@@ -66,10 +67,18 @@ pub enum End {
 }
 
 /// What is said to an agent, and who waits for its answer, if anybody.
-type Order = (ToAgent, Option<Answer>);
+pub(super) type Order = (ToAgent, Option<Answer>);
 type Answer = oneshot::Sender<Result<Option<Reload>, String>>;
 
 impl Commands {
+    pub(super) fn new(
+        orders: mpsc::Sender<Order>,
+        role: watch::Receiver<Role>,
+        ended: watch::Receiver<Option<End>>,
+    ) -> Commands {
+        Commands { orders, role, ended }
+    }
+
     /// Gives a command; that it was refused is told as an event.
     pub async fn give(&self, command: Command) {
         let _ = self.orders.send((ToAgent::Command(command), None)).await; // an agent that is gone ends its events
@@ -129,13 +138,17 @@ pub(super) async fn attach_again(target: &Target, purpose: Purpose) -> Result<At
 }
 
 async fn reach(target: &Target, purpose: Purpose, is_again: bool) -> Result<Attached, AgentError> {
-    if let Target::Ssh { host, port, name } = target {
-        let Ssh { child, read, write, said } = ssh::start(host, *port, name, is_again)?;
-        let far = Far::Host { _ssh: child, may_ask: !is_again };
-        return match greet(read, write, far, purpose).await {
-            Err(AgentError::Wire(error)) => Err(said.error().await.unwrap_or(AgentError::Wire(error))),
-            greeted => greeted,
-        };
+    match target {
+        Target::Ssh { host, port, name } => {
+            let Ssh { child, read, write, said } = ssh::start(host, *port, name, is_again)?;
+            let far = Far::Host { _ssh: child, may_ask: !is_again };
+            return match greet(read, write, far, purpose).await {
+                Err(AgentError::Wire(error)) => Err(said.error().await.unwrap_or(AgentError::Wire(error))),
+                greeted => greeted,
+            };
+        }
+        Target::Stored(stored) => return stored::attach(stored).await,
+        Target::Only | Target::Name(_) | Target::Path(_) => {}
     }
     let stream = socket::connect(target).await?;
     // Only what this user, or root, runs is executed in its place.

@@ -17,7 +17,12 @@ use rustix::{
 use tokio::net::{UnixListener, UnixStream};
 
 use super::{merger::TooMany, target::Target};
-use crate::{stdio, text::Scrubbed, wire::WireError};
+use crate::{
+    stdio,
+    store::Trouble,
+    text::{self, Scrubbed},
+    wire::WireError,
+};
 
 /// Why there is no agent to be had.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +58,8 @@ pub enum AgentError {
     #[error("the agent of {name} answers there by now")]
     Another { name: String },
     #[error(transparent)]
+    Store(#[from] Trouble),
+    #[error(transparent)]
     TooMany(#[from] TooMany),
     #[error("{}", texts.join("\n"))]
     Each { texts: Vec<String> },
@@ -66,21 +73,11 @@ impl From<WireError> for AgentError {
     }
 }
 
-/// What may be in a socket's name, and needs no quotes in a shell.
-pub(super) fn is_plain(c: char) -> bool {
-    c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
-}
-
-/// A fleet's name as a file's: what is not plain is a `%` and two digits a byte, as in an URL, so that no two fleets
-/// have the same. A name that is longer than a socket's path has room for ends with a sum of the whole.
+/// A fleet's name as a file's ([`text::plain_name`]). A name that is longer than a socket's path has room for ends with a
+/// sum of the whole.
 pub(super) fn file_name(fleet: &str) -> String {
     const MOST: usize = 48;
-    let is_kept = |(place, byte): (usize, u8)| is_plain(char::from(byte)) && (place, byte) != (0, b'.');
-    let in_file = |(place, byte)| match is_kept((place, byte)) {
-        true => char::from(byte).to_string(),
-        false => format!("%{byte:02X}"),
-    };
-    let name: String = fleet.bytes().enumerate().map(in_file).collect();
+    let name = text::plain_name(fleet);
     if name.len() <= MOST {
         return name;
     }
@@ -89,19 +86,6 @@ pub(super) fn file_name(fleet: &str) -> String {
         .bytes()
         .fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     format!("{}-{sum:016x}", &name[..MOST])
-}
-
-/// The name that a file's stands for.
-fn fleet_name(file: &str) -> String {
-    let mut bytes = Vec::new();
-    let mut rest = file.as_bytes();
-    while let Some((&first, after)) = rest.split_first() {
-        let digits = after.get(..2).filter(|_| first == b'%').and_then(|digits| std::str::from_utf8(digits).ok());
-        let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        bytes.push(byte.unwrap_or(first));
-        rest = &after[if byte.is_some() { 2 } else { 0 }..];
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Where root's agents listen, and those that are services.
@@ -163,7 +147,7 @@ async fn answering() -> Vec<(String, PathBuf, UnixStream)> {
     let mut answering = Vec::new();
     for (name, path) in sockets() {
         if let Ok(stream) = UnixStream::connect(&path).await {
-            answering.push((fleet_name(&name), path, stream));
+            answering.push((text::of_plain_name(&name), path, stream));
         }
     }
     answering
@@ -207,6 +191,7 @@ pub(super) async fn connect(target: &Target) -> Result<UnixStream, AgentError> {
             }
         }
         Target::Ssh { .. } => Err(AgentError::Target("ssh://".to_owned())),
+        Target::Stored(stored) => Err(AgentError::Target(stored.store.to_string())),
     }
 }
 
@@ -357,7 +342,7 @@ mod tests {
             [("plant-7", "plant-7"), ("Plant EU/7", "Plant%20EU%2F7"), ("../../etc", "%2E.%2F..%2Fetc")]
         {
             assert_eq!(file_name(fleet), file);
-            assert_eq!(fleet_name(file), fleet);
+            assert_eq!(text::of_plain_name(file), fleet);
         }
     }
 

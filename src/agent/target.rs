@@ -2,10 +2,14 @@
 
 use std::{fmt, path::PathBuf};
 
-use super::socket::{AgentError, file_name, is_plain};
+use super::{
+    socket::{AgentError, file_name},
+    stored::Stored,
+};
+use crate::text::is_plain;
 
 /// Which agent is meant.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Target {
     /// The only one.
     Only,
@@ -18,6 +22,8 @@ pub enum Target {
         port: Option<u16>,
         name: String,
     },
+    /// One whose rows are in a store.
+    Stored(Box<Stored>),
 }
 
 impl Target {
@@ -38,6 +44,7 @@ impl fmt::Display for Target {
             Target::Only => Ok(()),
             Target::Name(name) => f.write_str(&file_name(name)),
             Target::Path(path) => path.display().fmt(f),
+            Target::Stored(stored) => write!(f, "{}/{}", stored.store, stored.fleet),
             Target::Ssh { host, port, name } => {
                 let host = if host.matches(':').count() > 1 { bracketed(host) } else { host.clone() };
                 let port = port.map(|port| format!(":{port}")).unwrap_or_default();

@@ -33,7 +33,7 @@ pub(super) async fn attached(targets: Vec<Target>, purpose: Purpose, look: &Appe
     }
 }
 
-/// Reads the fleet file of a running agent anew. Of what it was started with, group, metrics, hooks and alerts stay as
+/// Reads the fleet file of a running agent anew. Of what it was started with, group, metrics, hooks, alerts and the store stay as
 /// they are.
 pub(super) fn reread(file: &Path, (group, telling): &(Option<String>, Telling)) -> Result<Reread, Wrong> {
     let loaded = fleet_file::load(file);
@@ -45,6 +45,7 @@ pub(super) fn reread(file: &Path, (group, telling): &(Option<String>, Telling)) 
         ("[[hook]]", now.hooks == telling.hooks),
         ("[[alert]]", now.alerts == telling.alerts),
         ("[notify]", now.notifiers == telling.notifiers),
+        ("[store]", now.store == telling.store),
     ];
     let differing = tables.into_iter().filter(|(_, is_same)| !is_same);
     let later = differing.map(|(table, _)| format!("{table} holds only after a restart")).collect();

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
-    agent::Target,
+    agent::{AgentError, Target},
     fleet_file::listen,
     headless::Format,
     query::Query,
@@ -89,8 +89,11 @@ pub(super) enum Command {
     /// Show the fleet of an agent in the console, or those of several as one; q leaves them, and they go on
     Attach {
         /// The fleet's name, the path of an agent's socket, or `ssh://[USER@]HOST[:PORT]/NAME`, of each agent; nothing for
-        /// the only one, or a list to choose from
-        targets: Vec<Target>,
+        /// the only one, or a list to choose from; or `redis://HOST[:PORT]/FLEET` for all agents that write to a store, to look only
+        #[arg(value_parser = attachable)]
+        targets: Vec<Attachable>,
+        #[command(flatten)]
+        access: StoreAccess,
         /// Look only: the agent refuses whatever this console would change
         #[arg(long)]
         read_only: bool,
@@ -100,10 +103,19 @@ pub(super) enum Command {
         #[command(flatten)]
         dress: Dress,
     },
-    /// List the clients of a running agent, with the columns of the console
+    /// List the clients of a running agent, with the columns of the console; or those of all agents that write to a store
     Ls {
         /// As for `attach`, but that it gives no list to choose from
+        #[arg(conflicts_with = "store")]
         target: Option<Target>,
+        // The brackets are for who reads the help; no link is meant.
+        #[allow(rustdoc::broken_intra_doc_links)]
+        /// All agents of a fleet: redis://HOST[:PORT]/FLEET, rediss://…, redis+sentinel://HOST,…/MASTER/FLEET, or a fleet
+        /// file with a [store]
+        #[arg(long, value_name = "URL|FILE")]
+        store: Option<String>,
+        #[command(flatten)]
+        access: StoreAccess,
         /// Only these clients: a query as in the console's filter, such as state:rej,wait or "p99>250ms"
         #[arg(long = "where", visible_alias = "filter", value_name = "QUERY", allow_hyphen_values = true, value_parser = query)]
         whom: Option<Query>,
@@ -157,6 +169,12 @@ pub(super) enum Command {
     Hook {
         #[command(subcommand)]
         order: HookOrder,
+    },
+    #[allow(rustdoc::broken_intra_doc_links)]
+    /// Look after the store that agents write their clients' rows to ([store] in the fleet file)
+    Store {
+        #[command(subcommand)]
+        order: StoreOrder,
     },
     /// Write a commented fleet file to start from
     Init {
@@ -371,6 +389,79 @@ pub(super) enum ConfigOrder {
     },
     /// Print where it is, or would be
     Path,
+}
+
+/// What is done with a store.
+#[derive(Debug, Subcommand)]
+#[allow(rustdoc::broken_intra_doc_links)]
+pub(super) enum StoreOrder {
+    /// Say whether a store is right: that it answers, what it throws away, which agents write there; for a fleet file also
+    /// whether an agent may write
+    ///
+    /// The exit code is 0 where all is well, 3 where rows may be lost or an agent is gone, 1 where nothing can be had.
+    Check {
+        /// A fleet file with a [store], or redis://HOST[:PORT][/FLEET]
+        #[arg(value_name = "FILE|URL")]
+        place: String,
+        #[command(flatten)]
+        access: StoreAccess,
+    },
+    /// Print what makes the users of a store: one for the agents of a fleet, one for who only looks
+    Acl {
+        /// A fleet file, or the fleet's name
+        #[arg(value_name = "FILE|FLEET")]
+        fleet: String,
+        /// What the agents' user is called; without it as in the file, or mqfleet
+        #[arg(long, value_name = "NAME")]
+        user: Option<String>,
+    },
+    /// Forget an agent that is gone for good, with the rows of its clients
+    Forget {
+        /// A fleet file with a [store], or redis://HOST[:PORT]/FLEET
+        #[arg(value_name = "FILE|URL")]
+        place: String,
+        /// What the agent is called
+        agent: String,
+        #[command(flatten)]
+        access: StoreAccess,
+    },
+}
+
+/// How one comes to a store that a URL names.
+#[derive(Debug, Args)]
+pub(super) struct StoreAccess {
+    /// For a URL: the user of the store
+    #[arg(long, value_name = "NAME")]
+    pub username: Option<String>,
+    /// For a URL: the environment variable that holds the password
+    #[arg(long, value_name = "VARIABLE", conflicts_with = "password_file")]
+    pub password_env: Option<String>,
+    /// For a URL: the file that holds the password
+    #[arg(long, value_name = "FILE")]
+    pub password_file: Option<PathBuf>,
+    /// For a URL: trust the CA certificates of this file, not those of the system
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
+}
+
+/// What a console is attached to.
+#[derive(Clone, Debug)]
+pub(super) enum Attachable {
+    Agent(Target),
+    /// All agents of a fleet that write to the store with this URL.
+    Store(String),
+}
+
+fn attachable(text: &str) -> Result<Attachable, AgentError> {
+    let is_store = text.split_once("://").is_some_and(|(scheme, _)| scheme.to_ascii_lowercase().starts_with("redis"));
+    if is_store { Ok(Attachable::Store(text.to_owned())) } else { text.parse().map(Attachable::Agent) }
+}
+
+impl StoreAccess {
+    pub(super) fn is_any(&self) -> bool {
+        let StoreAccess { username, password_env, password_file, ca_file } = self;
+        username.is_some() || password_env.is_some() || password_file.is_some() || ca_file.is_some()
+    }
 }
 
 /// What an agent is told to do.

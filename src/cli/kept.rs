@@ -1,4 +1,4 @@
-//! Defines what is kept of a run beside the screen, as the command line and the fleet file ask for it: files, metrics, alerts, hooks.
+//! Defines what is kept of a run beside the screen, as the command line and the fleet file ask for it: files, metrics, alerts, hooks, a store.
 
 use std::{
     ffi::OsString,
@@ -18,7 +18,8 @@ use crate::{
     pool::Placement,
     recording::{Limits, Recorder},
     run::{Kept, LogFile, Run},
-    telling::{Hook, Telling},
+    store::Store,
+    telling::{self, Hook, Telling},
 };
 
 /// Starts what is to be kept of a run, which is to begin, and hands it to the run. `folder` is where that is kept
@@ -55,7 +56,11 @@ pub(super) fn keep<'a>(
         Hooks::start(hooks.clone(), fleet.clone(), bus).context("cannot start the thread that runs the hooks")
     };
     let hooks = Some(&telling.hooks).filter(|hooks| !hooks.is_empty()).map(tell).transpose()?;
-    Ok(move |run: Run| run.with(Kept { log, recorder, metrics, alerts, hooks }))
+    let write = |store: &telling::Store| {
+        Store::start(store.clone(), fleet.clone(), bus).context("cannot start the thread that writes to the store")
+    };
+    let store = telling.store.as_ref().map(write).transpose()?;
+    Ok(move |run: Run| run.with(Kept { log, recorder, metrics, alerts, hooks, store }))
 }
 
 impl Keep {

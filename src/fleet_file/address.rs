@@ -108,23 +108,41 @@ pub(super) fn parse(text: &str) -> Result<Address, (String, String)> {
             "such as wss://host/mqtt; other signs are written %XX",
         );
     }
+    let (host, port) = host_and_port(authority, scheme.name(), scheme.port())?;
+    let path = match path {
+        _ if !scheme.is_websocket() => String::new(),
+        path if path.starts_with('/') => path.to_owned(),
+        path => format!("/{path}"),
+    };
+    Ok(Address { scheme, host: host.into(), port, path })
+}
+
+/// Reads `host[:port]` out of a URL with this scheme, whose port it is where none is given.
+///
+/// # Errors
+/// What is wrong with it, and what to do about it.
+pub(super) fn host_and_port<'t>(
+    authority: &'t str,
+    scheme: &str,
+    default: u16,
+) -> Result<(&'t str, u16), (String, String)> {
+    let wrong = |title: &str, help: String| Err((title.to_owned(), help));
     let (host, port) = match authority.strip_prefix('[').and_then(|a| a.split_once(']')) {
         Some((host, port)) => match host.parse::<Ipv6Addr>() {
             Ok(_) => (host, port),
             Err(_) => {
-                return wrong("the URL has no valid IPv6 address in its brackets", "such as mqtt://[2001:db8::1]:1883");
+                let help = format!("such as {scheme}://[2001:db8::1]:{default}");
+                return wrong("the URL has no valid IPv6 address in its brackets", help);
             }
         },
         None if authority.matches(':').count() > 1 => {
-            return wrong(
-                "the URL has too many colons",
-                "an IPv6 address stands in brackets: mqtt://[2001:db8::1]:1883",
-            );
+            let help = format!("an IPv6 address stands in brackets: {scheme}://[2001:db8::1]:{default}");
+            return wrong("the URL has too many colons", help);
         }
         None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
     };
     if host.is_empty() {
-        return wrong("the URL has no host", "such as mqtt://broker.example:1883");
+        return wrong("the URL has no host", format!("such as {scheme}://host.example:{default}"));
     }
     let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
     if !host.chars().all(is_name) || host.len() > 253 {
@@ -132,22 +150,16 @@ pub(super) fn parse(text: &str) -> Result<Address, (String, String)> {
         let shown = if is_plain_url(authority) { quoted(host) } else { "the URL's host".into() };
         return Err((format!("{shown} is not a host name"), help.into()));
     }
-    let port = match port {
-        "" => scheme.port(),
+    match port {
+        "" => Ok((host, default)),
         port => match port.strip_prefix(':').and_then(|p| p.parse::<u16>().ok()).filter(|p| *p > 0) {
-            Some(port) => port,
+            Some(port) => Ok((host, port)),
             None => {
-                let help = format!("a port is 1 to 65535; without one it is {}", scheme.port());
-                return Err(("the URL has no valid port".into(), help));
+                let help = format!("a port is 1 to 65535; without one it is {default}");
+                wrong("the URL has no valid port", help)
             }
         },
-    };
-    let path = match path {
-        _ if !scheme.is_websocket() => String::new(),
-        path if path.starts_with('/') => path.to_owned(),
-        path => format!("/{path}"),
-    };
-    Ok(Address { scheme, host: host.into(), port, path })
+    }
 }
 
 /// Reads what follows `unix://`: nothing but the absolute path of a socket.

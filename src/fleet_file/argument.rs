@@ -1,10 +1,14 @@
 //! Defines how an endpoint and a password are read from the command line, by the readers of the fleet file; which option is which is the command line's to say.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use super::{address, headers::Headers, password, password::Wrong, proxy_variables, transport};
+use super::{address, headers::Headers, password, password::Wrong, proxy_variables, storing, transport};
 use crate::{
     fleet::{Endpoint, Secret, Tls},
+    telling::Store,
     text::Scrubbed,
 };
 
@@ -28,6 +32,19 @@ pub fn endpoint(url: &str, ca_file: Option<PathBuf>, insecure: bool) -> Result<(
     let endpoint = Endpoint { transport, proxy, ..Endpoint::new("", &address.host, address.port) };
     let name = Scrubbed::new(&endpoint.address());
     Ok((Endpoint { name, ..endpoint }, warning))
+}
+
+/// The store that a URL names, and the fleet in it where it names one.
+///
+/// # Errors
+/// What is wrong and what to do about it, in words that repeat no password.
+pub fn store(url: &str, ca_file: Option<PathBuf>) -> Result<(Store, Option<String>), String> {
+    let url = storing::parse(url).map_err(|(title, help)| sentence(&title, &help))?;
+    if !url.is_tls && ca_file.is_some() {
+        return Err(sentence("without TLS there is no certificate: --ca-file says nothing", "TLS is rediss://"));
+    }
+    let tls = url.is_tls.then(|| Arc::new(Tls { ca_file, ..Tls::default() }));
+    Ok((Store { tls, database: url.database.unwrap_or(0), ..Store::new(url.servers, "") }, url.fleet))
 }
 
 /// The password in an environment variable.

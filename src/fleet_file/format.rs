@@ -21,6 +21,7 @@ const ALERT_KEYS: &[&str] = &[
     "notify",
     "recover",
 ];
+const STORE_KEYS: &[&str] = &["url", "username", "password", "ca_file", "agent", "lease", "events"];
 const HOOK_KEYS: &[&str] = &["name", "from", "to", "match", "run", "mode", "at_most", "timeout", "initial"];
 const FLEET_KEYS: &[&str] = &["name", "env", "worker_size"];
 const ENDPOINT_KEYS: &[&str] = &[
@@ -70,7 +71,7 @@ const IN_CLIENT: (&str, &[&str]) = ("[[client]]", CLIENT_KEYS);
 const IN_BOTH: (&str, &[&str]) = ("[defaults] or [[client]]", COMMON_KEYS);
 
 pub(super) const TABLES: Keys = Keys {
-    now: &["fleet", "agent", "metrics", "hook", "alert", "notify", "endpoint", "defaults", "label", "client"],
+    now: &["fleet", "agent", "metrics", "hook", "alert", "notify", "store", "endpoint", "defaults", "label", "client"],
     later: &[],
     elsewhere: &[IN_FLEET, IN_ENDPOINT, IN_CLIENT, IN_BOTH],
 };
@@ -80,6 +81,7 @@ pub(super) const AGENT: Keys =
 pub(super) const METRICS: Keys =
     Keys { now: METRICS_KEYS, later: &[], elsewhere: &[IN_FLEET, IN_ENDPOINT, IN_CLIENT, IN_BOTH] };
 pub(super) const INFLUX: Keys = Keys { now: INFLUX_KEYS, later: &[], elsewhere: &[("[metrics]", METRICS_KEYS)] };
+pub(super) const STORE: Keys = Keys { now: STORE_KEYS, later: &[], elsewhere: &[IN_ENDPOINT, IN_FLEET] };
 pub(super) const HOOK: Keys =
     Keys { now: HOOK_KEYS, later: &[], elsewhere: &[("`clients` of [metrics]", &["clients"]), IN_ENDPOINT, IN_BOTH] };
 pub(super) const PICKED: Keys = Keys { now: &["match", "at_most"], later: &[], elsewhere: &[] };
@@ -173,6 +175,7 @@ pub(super) const REDACTION: Redaction = Redaction {
         AGENT_KEYS,
         METRICS_KEYS,
         INFLUX_KEYS,
+        STORE_KEYS,
         HOOK_KEYS,
         PICKED.now,
         MATCH.now,

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     document::{Draft, Report, Table, Value, quoted},
     fleet::Secret,
-    telling::{Access, Influx, Store},
+    telling::{Access, Destination, Influx},
     text::Scrubbed,
 };
 
@@ -25,25 +25,25 @@ pub(super) fn read(value: &Value<'_>, report: &mut Report<'_>, around: &Surround
     table.check(format::INFLUX, report);
     let url = needed(&table, "url", "url = \"http://127.0.0.1:8086\"", report).and_then(|value| url(&value, report));
     let access = access(&table, report, around);
-    let store = store(&table, report);
+    let destination = destination(&table, report);
     let every = table.get("every").map(|value| whole_seconds(&value, report, SECOND, HOUR, "points are written"));
     let keep = table.get("keep").map(|value| value.duration(report, SECOND, DAY));
     let (every, keep) = (every.unwrap_or(Some(Influx::EVERY))?, keep.unwrap_or(Some(Influx::KEEP))?);
-    let ((url, shown), store, access) = (url?, store?, access?);
-    if let (Store::Bucket { .. }, Access::Basic { .. }) = (&store, &access) {
+    let ((url, shown), destination, access) = (url?, destination?, access?);
+    if let (Destination::Bucket { .. }, Access::Basic { .. }) = (&destination, &access) {
         let span = table.key_span("username").unwrap_or(table.span.clone());
         let draft = Draft::at(span, "a bucket is written to with a token, and not with a user name and a password");
         report.error(draft.help("give `token` instead: an API token that may write to the bucket"));
         return None;
     }
-    if let (Store::Database(_), Access::Bearer(_)) = (&store, &access) {
+    if let (Destination::Database(_), Access::Bearer(_)) = (&destination, &access) {
         let span = table.key_span("token").unwrap_or(table.span.clone());
         let draft = Draft::at(span, "a database is written to with a user name and a password, and not with a token");
         report.error(draft.help("give `username` and `password`; of InfluxDB 2 and later give `org` and `bucket`"));
         return None;
     }
     warn_of_clear(&url, &access, &table, report);
-    Some(Influx { url, shown, store, access, every, keep })
+    Some(Influx { url, shown, destination, access, every, keep })
 }
 
 fn url(value: &Value<'_>, report: &mut Report<'_>) -> Option<(Secret, Scrubbed)> {
@@ -59,7 +59,7 @@ fn url(value: &Value<'_>, report: &mut Report<'_>) -> Option<(Secret, Scrubbed)>
 }
 
 /// Where points are put: either the one, or the other.
-fn store(table: &Table<'_>, report: &mut Report<'_>) -> Option<Store> {
+fn destination(table: &Table<'_>, report: &mut Report<'_>) -> Option<Destination> {
     let mut text = |key: &str| {
         let value = table.get(key)?;
         let text = value.string(report, "a name in quotes").map(str::to_owned);
@@ -71,8 +71,8 @@ fn store(table: &Table<'_>, report: &mut Report<'_>) -> Option<Store> {
     };
     let help = "`database` is of InfluxDB 1; `org` and `bucket` are of InfluxDB 2 and later";
     match (text("database"), text("org"), text("bucket")) {
-        (Some(database), None, None) => database.map(Store::Database),
-        (None, Some(org), Some(bucket)) => Some(Store::Bucket { org: org?, bucket: bucket? }),
+        (Some(database), None, None) => database.map(Destination::Database),
+        (None, Some(org), Some(bucket)) => Some(Destination::Bucket { org: org?, bucket: bucket? }),
         (None, None, None) => {
             report.error(Draft::at(table.span.clone(), "[metrics.influx] has no `database`").help(help));
             None
@@ -106,13 +106,13 @@ mod tests {
         let one = read("[metrics]\ninflux = { url = 'http://influx:8086/', database = 'mqfleet' }");
         let influx = one.telling.metrics.influx.clone().expect("one");
         assert_eq!((influx.url.expose(), influx.shown.as_str()), ("http://influx:8086", "http://influx:8086"));
-        assert_eq!((influx.store, influx.access), (Store::Database("mqfleet".into()), Access::Open));
+        assert_eq!((influx.destination, influx.access), (Destination::Database("mqfleet".into()), Access::Open));
         assert_eq!((influx.every, influx.keep), (Influx::EVERY, Influx::KEEP));
         let two = read(
             "[metrics.influx]\nurl = 'https://influx/prefix'\norg = 'plant'\nbucket = 'b'\ntoken = { env = 'TOKEN' }\nevery = '1m'\nkeep = '1h'",
         );
         let influx = two.telling.metrics.influx.clone().expect("one");
-        assert_eq!(influx.store, Store::Bucket { org: "plant".into(), bucket: "b".into() });
+        assert_eq!(influx.destination, Destination::Bucket { org: "plant".into(), bucket: "b".into() });
         assert_eq!((influx.every.as_secs(), influx.keep.as_secs()), (60, 3_600));
         assert_eq!((influx.url.expose(), influx.shown.as_str()), ("https://influx/prefix", "https://influx"));
         assert!(matches!(influx.access, Access::Bearer(_)) && !format!("{two:?}").contains("hunter2"));

@@ -104,7 +104,12 @@ fn at_most(value: &Value<'_>, report: &mut Report<'_>) -> Option<u32> {
 }
 
 /// A secret that is the same whoever it is about, and is fetched anew whenever it is used.
-fn secret(table: &Table<'_>, key: &str, report: &mut Report<'_>, around: &Surroundings<'_>) -> Option<Password> {
+pub(super) fn secret(
+    table: &Table<'_>,
+    key: &str,
+    report: &mut Report<'_>,
+    around: &Surroundings<'_>,
+) -> Option<Password> {
     let value = table.get(key)?;
     let pattern = PasswordPattern::read(&value, report, around)?;
     if pattern.is_own() {

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{Surroundings, alerting, format, hooks, influx, notifying, tables::endpoint_names};
+use super::{Surroundings, alerting, format, hooks, influx, notifying, storing, tables::endpoint_names};
 use crate::{
     document::{Draft, Report, Table, Value, nearest, quoted},
     fleet::Fleet,
@@ -16,7 +16,8 @@ pub(super) fn read(root: &Table<'_>, fleet: &Fleet, report: &mut Report<'_>, aro
     let alerts = alerting::read(root, fleet, &notifiers, report, around);
     let table = root.get("metrics").and_then(|v| v.table(report, "[metrics]", "[metrics]"));
     let metrics = table.map(|table| read_metrics(&table, fleet, report, around)).unwrap_or_default();
-    Telling { metrics, hooks: hooks::read(root, fleet, report, around), alerts, notifiers: notifiers.right }
+    let hooks = hooks::read(root, fleet, report, around);
+    Telling { metrics, hooks, alerts, notifiers: notifiers.right, store: storing::read(root, report, around) }
 }
 
 fn read_metrics(table: &Table<'_>, fleet: &Fleet, report: &mut Report<'_>, around: &Surroundings<'_>) -> Metrics {

@@ -93,7 +93,8 @@ fn title(value: &Value<'_>, path: &Path, what: &str) -> String {
     format!("`{}` {} {what}", value.key, quoted(&path.display().to_string()))
 }
 
-fn ca_file(value: &Value<'_>, report: &mut Report<'_>, around: &Surroundings<'_>) -> Option<PathBuf> {
+/// Reads which authorities are trusted in place of the system's.
+pub(super) fn ca_file(value: &Value<'_>, report: &mut Report<'_>, around: &Surroundings<'_>) -> Option<PathBuf> {
     let (path, anchors) = file(value, pem::anchors, report, around)?;
     let Some(anchors) = anchors else { return Some(path) };
     if let Some((subject, issuer)) = anchors.rootless {

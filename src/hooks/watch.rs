@@ -102,19 +102,19 @@ impl Subject for Happened<'_> {
         self.facts.is_down()
     }
 
-    fn reason(&self) -> Reason {
-        self.step.reason
+    fn reason(&self) -> Option<Reason> {
+        Some(self.step.reason)
     }
 
-    fn protocol(&self) -> Protocol {
+    fn protocol(&self) -> Option<Protocol> {
         self.facts.protocol()
     }
 
-    fn scheme(&self) -> &'static str {
+    fn scheme(&self) -> Option<&'static str> {
         self.facts.scheme()
     }
 
-    fn probe(&self) -> ProbeKind {
+    fn probe(&self) -> Option<ProbeKind> {
         self.facts.probe()
     }
 

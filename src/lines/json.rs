@@ -3,6 +3,7 @@
 mod answer;
 mod connection;
 mod handling;
+mod row;
 
 use serde::Serialize;
 
@@ -12,11 +13,13 @@ use crate::{
     event::{Condition, Event, Order, State, Transition, What},
     fleet::{Fleet, Labels},
     model::Known,
+    text::Scrubbed,
 };
 
 pub use answer::{Check, Doctor, Plan, Proxy, json_check, json_doctor, json_message, json_notify_test, json_plan};
 pub use connection::{Connack, Outcome, Stages, Subscription, Tls};
 pub use handling::json_would_recover;
+pub use row::{Row, UNKNOWN};
 
 use connection::micros;
 
@@ -95,6 +98,12 @@ enum Line<'a> {
     Recording {
         ts: String,
         is_on: bool,
+    },
+    Written {
+        ts: String,
+        agent: &'a str,
+        epoch: u64,
+        clients: usize,
     },
     Messages {
         ts: String,
@@ -250,6 +259,16 @@ struct Told<'a> {
     initial: bool,
 }
 
+/// A change of state as a store's readers are told of it.
+#[derive(Serialize)]
+struct Stored<'a> {
+    #[serde(flatten)]
+    line: Line<'a>,
+    agent: &'a str,
+    labels: &'a Labels,
+    folded: u32,
+}
+
 fn encode(line: &impl Serialize) -> String {
     // Strings, numbers and options of them always have a JSON form.
     serde_json::to_string(line).unwrap_or_default()
@@ -284,6 +303,25 @@ pub fn json_told(fleet: &Fleet, anchor: &Anchor, at: Moment, step: &Transition, 
     let labels = &*fleet.client(step.client).labels;
     let line = of_step(fleet, anchor, at, step);
     encode(&Told { line, at_ms: anchor.utc(at).timestamp_millis(), labels, folded, initial })
+}
+
+/// A change of state as a store's readers are told of it: the line of [`json`] with the agent that holds the client, and
+/// the client's labels. `folded`: so many changes before it are in it.
+pub fn json_stored(
+    fleet: &Fleet,
+    anchor: &Anchor,
+    at: Moment,
+    step: &Transition,
+    folded: u32,
+    agent: &Scrubbed,
+) -> String {
+    let labels = &*fleet.client(step.client).labels;
+    encode(&Stored { line: of_step(fleet, anchor, at, step), agent, labels, folded })
+}
+
+/// That an agent has written all of its rows to a store, as the store's readers are told: with its number of this time.
+pub fn json_written(anchor: &Anchor, at: Moment, agent: &Scrubbed, epoch: u64, clients: usize) -> String {
+    encode(&Line::Written { ts: stamp(anchor, at), agent, epoch, clients })
 }
 
 /// An event as a recording keeps it: every event has a line, the same one as [`json`]'s and more.

@@ -23,7 +23,7 @@ use crate::{
     event::{Event, Level, What},
     fleet::Secret,
     http::{self, Answer, Post},
-    telling::{Influx, Store},
+    telling::{Destination, Influx},
     text::{Scrubbed, ellipsize},
 };
 
@@ -171,11 +171,11 @@ struct Outage {
 
 async fn write(influx: &Influx, batch: &Batch) -> Result<(), Failure> {
     let base = influx.url.expose();
-    let url = match &influx.store {
-        Store::Database(database) => {
+    let url = match &influx.destination {
+        Destination::Database(database) => {
             http::with_parameters(&format!("{base}/write"), &[("db", database), ("precision", "ms")])
         }
-        Store::Bucket { org, bucket } => {
+        Destination::Bucket { org, bucket } => {
             let parameters = [("org", org.as_str()), ("bucket", bucket), ("precision", "ms")];
             http::with_parameters(&format!("{base}/api/v2/write"), &parameters)
         }
@@ -185,17 +185,17 @@ async fn write(influx: &Influx, batch: &Batch) -> Result<(), Failure> {
     let (url, body) = (Secret::new(url), batch.body.clone());
     let post = Post { url, authorization, content_type: "text/plain; charset=utf-8", is_gzip: true, body };
     let answer = http::post(post).await.map_err(|why| Failure::Later(why, None))?;
-    judge(&answer, &influx.store)
+    judge(&answer, &influx.destination)
 }
 
 /// What an answer means. 400 is about the points themselves, and those of them that are right are kept.
-fn judge(answer: &Answer, store: &Store) -> Result<(), Failure> {
+fn judge(answer: &Answer, destination: &Destination) -> Result<(), Failure> {
     let Some(why) = answer.refusal() else { return Ok(()) };
     let words = ellipsize(&answer.words, WORDS);
     let why = if words.is_empty() { why } else { format!("{why}: {words}") };
-    match (answer.status, store) {
+    match (answer.status, destination) {
         (400 | 413 | 422, _) => Err(Failure::Refused(why, dropped(&answer.words))),
-        (404, Store::Database(name)) => {
+        (404, Destination::Database(name)) => {
             let name = Scrubbed::new(name);
             Err(Failure::Later(format!("{why}; CREATE DATABASE \"{name}\" makes one"), None))
         }
@@ -218,7 +218,7 @@ mod tests {
     fn an_answer_is_for_now_or_for_good() {
         let judged = |status, words: &str| {
             let answer = Answer { status, retry_after: Some(Duration::from_secs(7)), words: Scrubbed::new(words) };
-            judge(&answer, &Store::Database("d".into()))
+            judge(&answer, &Destination::Database("d".into()))
         };
         assert!(judged(204, "").is_ok());
         let refused = judged(400, "{\"error\":\"partial write: field type conflict dropped=3\"}");

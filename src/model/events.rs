@@ -212,23 +212,23 @@ impl query::Subject for EventFacts<'_> {
         self.badge().is_down()
     }
 
-    fn reason(&self) -> Reason {
+    fn reason(&self) -> Option<Reason> {
         match &self.entry.subject {
-            Subject::Clients { reason, .. } => *reason,
-            _ => Reason::NotStarted,
+            Subject::Clients { reason, .. } => Some(*reason),
+            _ => None,
         }
     }
 
-    fn protocol(&self) -> Protocol {
-        self.client().map_or(Protocol::V5, |client| client.settings.protocol)
+    fn protocol(&self) -> Option<Protocol> {
+        self.client().map(|client| client.settings.protocol)
     }
 
-    fn scheme(&self) -> &'static str {
-        self.endpoint().map_or("", |endpoint| endpoint.transport.scheme())
+    fn scheme(&self) -> Option<&'static str> {
+        self.endpoint().map(|endpoint| endpoint.transport.scheme())
     }
 
-    fn probe(&self) -> ProbeKind {
-        self.client().map_or(ProbeKind::Off, |client| client.settings.probe.kind)
+    fn probe(&self) -> Option<ProbeKind> {
+        self.client().map(|client| client.settings.probe.kind)
     }
 
     fn text(&self, field: Field, is_it: &mut dyn FnMut(&str) -> bool) -> bool {

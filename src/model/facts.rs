@@ -55,20 +55,20 @@ impl Subject for Facts<'_> {
         self.row.is_down()
     }
 
-    fn reason(&self) -> Reason {
-        self.row.reason
+    fn reason(&self) -> Option<Reason> {
+        Some(self.row.reason)
     }
 
-    fn protocol(&self) -> Protocol {
-        self.client().settings.protocol
+    fn protocol(&self) -> Option<Protocol> {
+        Some(self.client().settings.protocol)
     }
 
-    fn scheme(&self) -> &'static str {
-        self.known.fleet().endpoint(self.row.endpoint).transport.scheme()
+    fn scheme(&self) -> Option<&'static str> {
+        Some(self.known.fleet().endpoint(self.row.endpoint).transport.scheme())
     }
 
-    fn probe(&self) -> ProbeKind {
-        self.row.probe(&self.client().settings)
+    fn probe(&self) -> Option<ProbeKind> {
+        Some(self.row.probe(&self.client().settings))
     }
 
     fn text(&self, field: Field, is_it: &mut dyn FnMut(&str) -> bool) -> bool {

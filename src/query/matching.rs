@@ -15,11 +15,14 @@ pub trait Subject {
     fn badge(&self) -> Badge;
     /// Whether it should be up and is not.
     fn is_down(&self) -> bool;
-    fn reason(&self) -> Reason;
-    fn protocol(&self) -> Protocol;
-    /// Of its endpoint's URL.
-    fn scheme(&self) -> &'static str;
-    fn probe(&self) -> ProbeKind;
+    /// Why it is in its state, where that is known.
+    fn reason(&self) -> Option<Reason>;
+    /// What it speaks, where that is known,
+    fn protocol(&self) -> Option<Protocol>;
+    /// the scheme of its endpoint's URL,
+    fn scheme(&self) -> Option<&'static str>;
+    /// and by what it is measured.
+    fn probe(&self) -> Option<ProbeKind>;
     /// Whether `is_it` is true of one of the texts that it has for a field: its ID, endpoint, address, or of what it
     /// shows for a reason.
     fn text(&self, field: Field, is_it: &mut dyn FnMut(&str) -> bool) -> bool;
@@ -64,24 +67,24 @@ fn choice(subject: &impl Subject, field: Field) -> u128 {
             let down = if subject.is_down() { 1 << Badge::ALL.len() } else { 0 };
             return 1 << subject.badge() as u32 | down;
         }
-        Field::Reason => subject.reason() as u32,
-        Field::Protocol => match subject.protocol() {
+        Field::Reason => subject.reason().map(|reason| reason as u32),
+        Field::Protocol => subject.protocol().map(|protocol| match protocol {
             Protocol::V311 => 0,
             Protocol::V5 => 1,
-        },
-        Field::Probe => match subject.probe() {
+        }),
+        Field::Probe => subject.probe().map(|probe| match probe {
             ProbeKind::Heartbeat => 0,
             ProbeKind::Ack => 1,
             ProbeKind::Echo => 2,
             ProbeKind::Off => 3,
-        },
+        }),
         Field::Transport => {
-            let place = Field::Transport.words().position(|scheme| scheme == subject.scheme());
-            return place.map_or(0, |place| 1 << place);
+            let scheme = subject.scheme();
+            scheme.and_then(|scheme| Field::Transport.words().position(|word| word == scheme)).map(|place| place as u32)
         }
-        _ => return 0,
+        _ => None,
     };
-    1 << place
+    place.map_or(0, |place| 1 << place)
 }
 
 /// Whether a client has this text on the screen, or in a label.

@@ -189,20 +189,20 @@ impl Subject for Someone {
         self.is_down
     }
 
-    fn reason(&self) -> Reason {
-        self.reason
+    fn reason(&self) -> Option<Reason> {
+        Some(self.reason)
     }
 
-    fn protocol(&self) -> crate::fleet::Protocol {
-        crate::fleet::Protocol::V311
+    fn protocol(&self) -> Option<crate::fleet::Protocol> {
+        Some(crate::fleet::Protocol::V311)
     }
 
-    fn scheme(&self) -> &'static str {
-        "wss"
+    fn scheme(&self) -> Option<&'static str> {
+        Some("wss")
     }
 
-    fn probe(&self) -> crate::fleet::ProbeKind {
-        crate::fleet::ProbeKind::Echo
+    fn probe(&self) -> Option<crate::fleet::ProbeKind> {
+        Some(crate::fleet::ProbeKind::Echo)
     }
 
     fn text(&self, field: Field, is_it: &mut dyn FnMut(&str) -> bool) -> bool {

@@ -12,7 +12,7 @@ pub struct Influx {
     pub url: Secret,
     /// What of it may be shown: without its path.
     pub shown: Scrubbed,
-    pub store: Store,
+    pub destination: Destination,
     pub access: Access,
     /// From one set of points to the next, in whole seconds.
     pub every: Duration,
@@ -22,7 +22,7 @@ pub struct Influx {
 
 /// Where in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Store {
+pub enum Destination {
     /// InfluxDB 1.
     Database(String),
     /// InfluxDB 2 and later.

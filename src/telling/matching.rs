@@ -65,20 +65,20 @@ impl Subject for Defined<'_> {
         false
     }
 
-    fn reason(&self) -> Reason {
-        Reason::NotStarted
+    fn reason(&self) -> Option<Reason> {
+        Some(Reason::NotStarted)
     }
 
-    fn protocol(&self) -> Protocol {
-        self.client.settings.protocol
+    fn protocol(&self) -> Option<Protocol> {
+        Some(self.client.settings.protocol)
     }
 
-    fn scheme(&self) -> &'static str {
-        self.fleet.endpoint(self.client.endpoint()).transport.scheme()
+    fn scheme(&self) -> Option<&'static str> {
+        Some(self.fleet.endpoint(self.client.endpoint()).transport.scheme())
     }
 
-    fn probe(&self) -> ProbeKind {
-        self.client.settings.probe.kind
+    fn probe(&self) -> Option<ProbeKind> {
+        Some(self.client.settings.probe.kind)
     }
 
     fn text(&self, field: Field, is_it: &mut dyn FnMut(&str) -> bool) -> bool {

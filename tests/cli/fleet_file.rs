@@ -855,6 +855,30 @@ fn every_error_in_metrics_is_told_with_its_place_and_a_hint() {
     assert!(errors(&picked).contains("`clients` has no `match`"));
 }
 
+#[test]
+fn every_error_in_a_store_is_told_with_its_place_and_a_hint() {
+    let said = errors(&format!(
+        "{HEAD}[[client]]\nid = \"x\"\nendpoints = [\"a\"]\n[store]\nurl = \"redis://u:hunter2@h\"\nurll = \"x\"\n\
+         username = \"u\"\nagent = \"%i\"\nlease = \"1s\"\nevents = 1\nca_file = 7\n"
+    ));
+    for words in [
+        "a URL here has no user",
+        "fleet.toml:7:7",
+        "unknown key \"urll\" in [store]",
+        "did you mean `url`?",
+        "a user name without a `password`",
+        "fleet.toml:9:12",
+        "`agent` speaks of a client, and there is none here",
+        "`lease` must be 3s to 10m",
+        "`events` must be a whole number of entries, 100 to 10,000,000",
+        "`ca_file` must be a file's name in quotes",
+        "7 errors",
+    ] {
+        assert!(said.contains(words), "{words} is not in {said}");
+    }
+    assert!(!said.contains("hunter2"), "{said}");
+}
+
 /// `match` of [metrics], as the sixth key of line 7.
 fn with_match(matching: &str) -> String {
     format!("{HEAD}[[client]]\nid = \"x\"\nendpoints = [\"a\"]\n[metrics]\nclients = {{ match = {matching} }}\n")

@@ -25,6 +25,7 @@ for package; do
     influxdb) echo '#!/bin/sh' >"$here/influxd" && /bin/chmod +x "$here/influxd" ;;
     prometheus-alertmanager) echo '#!/bin/sh' >"$here/$package" && /bin/chmod +x "$here/$package" ;;
     ejabberd) echo '#!/bin/sh' >"$here/ejabberdctl" && /bin/chmod +x "$here/ejabberdctl" ;;
+    redis-tools) echo '#!/bin/sh' >"$here/redis-cli" && /bin/chmod +x "$here/redis-cli" ;;
     python3-aiosmtpd) echo '#!/bin/sh' >"$here/aiosmtpd" && /bin/chmod +x "$here/aiosmtpd" ;;
     libssl-dev | openssl-devel | openssl) : >"$here/openssl.pc" ;;
     pkg-config | pkgconf | pkgconf-pkg-config)
@@ -127,7 +128,7 @@ fn each_manager_gets_its_own_names_and_a_second_run_nothing() {
         (
             "apt-get",
             format!(
-                "{APT} cmake libssl-dev pkg-config mosquitto ejabberd prometheus prometheus-alertmanager influxdb python3-aiosmtpd openssh-server openssh-client"
+                "{APT} cmake libssl-dev pkg-config mosquitto ejabberd prometheus prometheus-alertmanager influxdb python3-aiosmtpd redis-tools openssh-server openssh-client"
             ),
         ),
         (
@@ -159,7 +160,7 @@ fn a_build_does_not_ask_for_brokers() {
     assert_eq!(
         machine.run(&["--tests"]).ran,
         [format!(
-            "{APT} mosquitto ejabberd prometheus prometheus-alertmanager influxdb python3-aiosmtpd openssh-server openssh-client"
+            "{APT} mosquitto ejabberd prometheus prometheus-alertmanager influxdb python3-aiosmtpd redis-tools openssh-server openssh-client"
         )]
     );
     assert_eq!(machine.remove("mosquitto").run(&["--tests"]).ran, [format!("{APT} mosquitto")]);

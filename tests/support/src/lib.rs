@@ -17,6 +17,7 @@ pub mod name_server;
 pub mod netns;
 pub mod peers;
 pub mod process;
+pub mod redis;
 pub mod reference;
 pub mod relay;
 pub mod report;
