@@ -227,7 +227,7 @@ impl Desk {
         while recent.front().is_some_and(|at| now.since(*at) >= Self::MINUTE) {
             recent.pop_front();
         }
-        recent.len() >= Self::BRAKE
+        recent.len() >= Self::BRAKE && !self.notifiers[to].way.groups_by_itself()
     }
 
     /// Sends one alert, or holds it back; returns whether its receiver will hear of it.

@@ -16,10 +16,10 @@ mod recovery;
 use super::{recovery as steps, *};
 use crate::{
     event::{Reason, State, Transition},
-    fleet::{Client, ClientKey, Endpoint, EndpointKey},
+    fleet::{Client, ClientKey, Endpoint, EndpointKey, Secret},
     program::Program,
     query::Query,
-    telling::{AtLeast, Condition, Match, Notifier, Rule, Way},
+    telling::{Access, AtLeast, Condition, Match, Notifier, Rule, Way, Webhook},
 };
 
 const CLIENTS: u32 = 40;
@@ -307,6 +307,25 @@ fn there_are_no_more_messages_a_day_than_allowed_also_over_a_restart() {
     let [.., (_, _, over), (_, _, last)] = run.messages.as_slice() else { panic!("{:?}", run.messages) };
     assert!(!over.alerts[0].is_firing && last.alerts[0].is_firing, "{over:?} {last:?}");
     assert!(over.left_out == 4 && over.text().contains("were left out"), "{over:?}");
+}
+
+#[test]
+fn an_alertmanager_hears_of_everything_at_once_and_again_while_it_lasts() {
+    let rules = || (0..30).map(|n| Rule { name: Scrubbed::new(&format!("rule {n}")), ..rule(1, 5, 60) }).collect();
+    let (url, shown) = (Secret::new("http://127.0.0.1:9093".to_owned()), Scrubbed::default());
+    let way = Way::Alertmanager(Webhook { url, shown, access: Access::Open });
+    let (repeat, group) = (Notifier::REPEAT_TO_ALERTMANAGER, Duration::ZERO);
+    let alertmanager = Notifier { way, repeat, group, ..notifier("alertmanager.a") };
+    let mut run = Run::new(&telling(rules(), vec![alertmanager]));
+    run.step(0, State::Backoff);
+    run.pass(200);
+    let first = run.told().iter().take_while(|(second, _)| *second == run.messages[0].0).count();
+    assert_eq!((first, run.messages.len()), (30, 4 * 30), "{:?}", run.told());
+    // Somebody else hears of ten, and of the rest in one.
+    let mut run = Run::new(&telling(rules(), vec![notifier("exec.a")]));
+    run.step(0, State::Backoff);
+    run.pass(200);
+    assert_eq!(run.messages.len(), 11, "{:?}", run.told());
 }
 
 #[test]

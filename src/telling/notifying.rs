@@ -43,6 +43,13 @@ pub enum Way {
     Program(Program),
 }
 
+impl Way {
+    /// Whether whoever is told so groups and holds back by itself, and is to hear of everything at once.
+    pub fn groups_by_itself(&self) -> bool {
+        matches!(self, Way::Alertmanager(_))
+    }
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct Webhook {
     /// It may hold a token.
