@@ -41,9 +41,9 @@ fn a_job_goes_on_without_its_console_and_another_one_has_it_pause() {
     first.press("*");
     first.wait_text("40 marked");
     first.press("r");
-    first.wait_text("20 at a time");
+    first.wait_text("20 at a time - +");
     first.press("--");
-    first.wait_text("5 at a time");
+    first.wait_text("5 at a time - +");
     first.press("y");
     first.wait_text("job #1");
     first.press("q");
