@@ -2,6 +2,7 @@
 
 mod choice;
 mod far;
+mod jobs;
 mod manager;
 mod records;
 mod reload;

@@ -80,7 +80,7 @@ fn roll(all: usize, part: usize, query: &str, rate: usize, steps: &str, at_once:
     console.press(":reconnect\r");
     console.wait_text(&format!("Reconnect {part} clients"));
     console.press(steps);
-    let screen = console.wait_text(&format!("{at_once} at a time"));
+    let screen = console.wait_text(&format!("{at_once} at a time - +"));
     console.press(&if screen.contains("type ") { format!("{part}\r") } else { "y".to_owned() });
     console.press("6");
     console.wait_for("the middle of it", |s| done(s) >= part / 4);
@@ -107,7 +107,7 @@ fn roll(all: usize, part: usize, query: &str, rate: usize, steps: &str, at_once:
     console.press(":disconnect\r");
     console.wait_text(&format!("isconnect {part} clients"));
     console.press(steps);
-    let screen = console.wait_text(&format!("{at_once} at a time"));
+    let screen = console.wait_text(&format!("{at_once} at a time - +"));
     console.press(&if screen.contains("type ") { format!("{part}\r") } else { "y".to_owned() });
     console.press("6");
     console.wait_for("the middle of the second", |s| s.contains("#2") && done(s) >= part / 4);
