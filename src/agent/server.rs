@@ -113,7 +113,7 @@ where
     let unusable = records::recall(&state, &mut known, begin.moment());
     let bus = Bus::keeping(begin, known);
     let with_kept = keep(&fleet, &bus, state.folder())?;
-    let (said, mending) = (bus.subscribe("agent"), bus.subscribe("audit"));
+    let said = bus.subscribe("agent");
     let orders = wishes.orders(&fleet);
     let run = with_kept(Run::start(fleet.clone(), seed, bus.clone()));
     for order in orders {
@@ -142,8 +142,9 @@ where
         shared.notice(Level::Warning, &words);
     }
     let keeping = tokio::spawn(records::keep(shared.clone(), records.clone()));
-    let beat = tokio::spawn(beat(said, shared.clone()));
-    let auditing = tokio::spawn(audit_recoveries(mending, shared.clone()));
+    let (mended, steps) = mpsc::unbounded_channel();
+    let beat = tokio::spawn(beat(said, mended, shared.clone()));
+    let auditing = tokio::spawn(audit_recoveries(steps, shared.clone()));
     let by_signal = shared.clone();
     let reloading = tokio::spawn(async move {
         loop {
@@ -183,11 +184,17 @@ where
     Ok(code)
 }
 
-/// Tells the service manager how the fleet does, as long as the engine tells the time.
-async fn beat(mut events: Subscription, shared: Arc<Shared>) {
+/// Tells the service manager how the fleet does, as long as the engine tells the time. What is done by itself about alerts
+/// goes to `mended`: the audit's disk is not waited for here.
+async fn beat(mut events: Subscription, mended: mpsc::UnboundedSender<Handling>, shared: Arc<Shared>) {
     let manager = &shared.manager;
     let watchdog = Manager::watchdog();
     while let Some(events) = events.next().await {
+        for event in &events {
+            if let What::Handling(handling) = &event.what {
+                let _ = mended.send((**handling).clone()); // nobody notes it any more where the agent ends
+            }
+        }
         if !events.iter().any(|event| matches!(event.what, What::Second(_))) {
             continue;
         }
@@ -202,11 +209,9 @@ async fn beat(mut events: Subscription, shared: Arc<Shared>) {
 }
 
 /// Notes what is done by itself about alerts, as what operators do is noted.
-async fn audit_recoveries(mut events: Subscription, shared: Arc<Shared>) {
-    while let Some(events) = events.next().await {
-        for event in events {
-            let What::Handling(handling) = event.what else { continue };
-            let Handling { rule, what: Handled::Recovery(recovery), .. } = *handling else { continue };
+async fn audit_recoveries(mut mended: mpsc::UnboundedReceiver<Handling>, shared: Arc<Shared>) {
+    while let Some(handling) = mended.recv().await {
+        if let Handling { rule, what: Handled::Recovery(recovery), .. } = handling {
             shared.audit(move |audit| audit.write_recovery(&itself(), &rule, &recovery)).await;
         }
     }
