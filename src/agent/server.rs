@@ -9,7 +9,11 @@ use std::{
 };
 
 use tokio::{
-    sync::{Semaphore, mpsc, watch},
+    sync::{
+        Semaphore,
+        mpsc::{self, error::TrySendError},
+        watch,
+    },
     time::timeout,
 };
 
@@ -53,6 +57,8 @@ pub struct Options {
 
 /// The most that are attached at once: each may keep a snapshot, and a mailbox of its own.
 pub(super) const CONNECTIONS_MAX: usize = 256;
+/// The most steps of recoveries that wait for the audit log's disk.
+const MENDED_MOST: usize = 1_024;
 /// How long a run may take to end, with its consoles told.
 const FAREWELL: Duration = Duration::from_millis(500);
 
@@ -104,7 +110,7 @@ where
     let unusable = records::recall(&state, &mut known, begin.moment());
     let bus = Bus::keeping(begin, known);
     let with_kept = keep(&fleet, &bus, state.folder())?;
-    let (said, mending) = (bus.subscribe("agent"), bus.subscribe("audit"));
+    let (said, jobs) = (bus.subscribe("agent"), bus.subscribe("jobs"));
     let orders = wishes.orders(&fleet);
     let run = with_kept(Run::start(fleet.clone(), seed, bus.clone()));
     for order in orders {
@@ -133,8 +139,10 @@ where
         shared.notice(Level::Warning, &words);
     }
     let keeping = tokio::spawn(records::keep(shared.clone(), records.clone()));
-    let beat = tokio::spawn(beat(said, shared.clone()));
-    let auditing = tokio::spawn(audit_recoveries(mending, shared.clone()));
+    let (mended, steps) = mpsc::channel(MENDED_MOST);
+    let beat = tokio::spawn(beat(said, mended, shared.clone()));
+    let auditing = tokio::spawn(audit_recoveries(steps, shared.clone()));
+    let noting = tokio::spawn(keep_jobs(jobs, shared.clone()));
     let by_signal = shared.clone();
     let reloading = tokio::spawn(async move {
         loop {
@@ -165,7 +173,7 @@ where
         words = run.stop() => words,
         _ = signals.next() => None,
     };
-    let _ = timeout(FAREWELL, async { tokio::join!(beat, auditing) }).await;
+    let _ = timeout(FAREWELL, async { tokio::join!(beat, auditing, noting) }).await;
     drop(claim);
     if let Some(words) = words {
         stdio::complain(&format!("mqfleet: {words}"));
@@ -174,12 +182,22 @@ where
     Ok(code)
 }
 
-/// Tells the service manager how the fleet does, as long as the engine tells the time; and keeps what jobs do.
-async fn beat(mut events: Subscription, shared: Arc<Shared>) {
+/// Tells the service manager how the fleet does, as long as the engine tells the time. What is done by itself about alerts
+/// goes to `mended`: the audit's disk is not waited for here. Where that is far behind, lines are lost, which is said.
+async fn beat(mut events: Subscription, mended: mpsc::Sender<Handling>, shared: Arc<Shared>) {
     let manager = &shared.manager;
     let watchdog = Manager::watchdog();
+    let mut is_behind = false;
     while let Some(events) = events.next().await {
-        note_jobs(&shared, &events).await;
+        for event in &events {
+            let What::Handling(handling) = &event.what else { continue };
+            let is_full = matches!(mended.try_send((**handling).clone()), Err(TrySendError::Full(_)));
+            if is_full && !std::mem::replace(&mut is_behind, is_full) {
+                shared
+                    .notice(Level::Error, "the audit log's disk is too slow: what recoveries do is not written there");
+            }
+            is_behind &= is_full;
+        }
         if !events.iter().any(|event| matches!(event.what, What::Second(_))) {
             continue;
         }
@@ -194,21 +212,22 @@ async fn beat(mut events: Subscription, shared: Arc<Shared>) {
 }
 
 /// Notes what is done by itself about alerts, as what operators do is noted.
-async fn audit_recoveries(mut events: Subscription, shared: Arc<Shared>) {
-    while let Some(events) = events.next().await {
-        for event in events {
-            let What::Handling(handling) = event.what else { continue };
-            let Handling { rule, what: Handled::Recovery(recovery), .. } = *handling else { continue };
+async fn audit_recoveries(mut mended: mpsc::Receiver<Handling>, shared: Arc<Shared>) {
+    while let Some(handling) = mended.recv().await {
+        if let Handling { rule, what: Handled::Recovery(recovery), .. } = handling {
             shared.audit(move |audit| audit.write_recovery(&itself(), &rule, &recovery)).await;
         }
     }
 }
 
 /// Keeps what jobs did for the next start: a client is wanted otherwise once it has had its turn.
-async fn note_jobs(shared: &Arc<Shared>, events: &[Event]) {
-    let is_news = |event: &Event| if let What::Job(news) = &event.what { Some((**news).clone()) } else { None };
-    let news: Vec<JobNews> = events.iter().filter_map(is_news).filter(|news| !news.fates.is_empty()).collect();
-    if !news.is_empty() {
+async fn keep_jobs(mut events: Subscription, shared: Arc<Shared>) {
+    let news = |event: Event| if let What::Job(news) = event.what { Some(*news) } else { None };
+    while let Some(events) = events.next().await {
+        let news: Vec<JobNews> = events.into_iter().filter_map(news).filter(|news| !news.fates.is_empty()).collect();
+        if news.is_empty() {
+            continue;
+        }
         let fleet = shared.fleet();
         let note = move |wishes: &mut Wishes| {
             let changed = news.iter().filter(|news| wishes.note_job(&fleet, news));
