@@ -1,7 +1,7 @@
 //! Defines what an agent knows of its fleet and has not yet written to a store: it is bounded by the number of clients, however long that takes; writing it is done elsewhere.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -41,13 +41,22 @@ pub(super) struct Batch {
     pub is_revised: bool,
 }
 
+/// What is to be written.
+#[derive(Default)]
+struct Waiting {
+    changes: VecDeque<Change>,
+    rows: BTreeSet<ClientKey>,
+    gone: BTreeSet<Arc<str>>,
+    is_revised: bool,
+}
+
 /// What is known, and what of that is still to be written.
 pub(super) struct Book {
     known: Known,
     anchor: Anchor,
     now: Moment,
     agent: Scrubbed,
-    waiting: Batch,
+    waiting: Waiting,
     /// The changes after the last folding; there is no use in folding again soon.
     folded_to: usize,
     /// What each client's row said last, by key.
@@ -60,7 +69,7 @@ impl Book {
     pub fn new(fleet: Arc<Fleet>, anchor: Anchor, agent: Scrubbed) -> Book {
         let badges = vec![Badge::Off; fleet.clients.len()];
         let now = anchor.moment();
-        let (waiting, folded_to, seconds) = (Batch::default(), 0, 0);
+        let (waiting, folded_to, seconds) = (Waiting::default(), 0, 0);
         Book { known: Known::new(fleet, now), anchor, now, agent, waiting, folded_to, badges, seconds }
     }
 
@@ -86,7 +95,7 @@ impl Book {
         self.now = self.now.max(event.at);
         match &event.what {
             What::State(step) if self.fleet().has(step.client) => {
-                self.waiting.changes.push(Change { at: event.at, step: step.clone(), folded: 0 });
+                self.waiting.changes.push_back(Change { at: event.at, step: step.clone(), folded: 0 });
                 if self.waiting.changes.len() >= 2 * self.folded_to.max(FULL / 2) {
                     self.fold();
                 }
@@ -131,7 +140,7 @@ impl Book {
     /// Leaves one change of each client: from where its first one began, to where its last one led.
     fn fold(&mut self) {
         let mut place: HashMap<ClientKey, usize> = HashMap::new();
-        let mut kept: Vec<Change> = Vec::new();
+        let mut kept: VecDeque<Change> = VecDeque::new();
         for mut change in self.waiting.changes.drain(..) {
             match place.get(&change.step.client) {
                 Some(&place) => {
@@ -142,7 +151,7 @@ impl Book {
                 }
                 None => {
                     place.insert(change.step.client, kept.len());
-                    kept.push(change);
+                    kept.push_back(change);
                 }
             }
         }
@@ -192,7 +201,7 @@ impl Book {
 
     /// Nothing that waits is to be written.
     pub fn forget(&mut self) {
-        self.waiting = Batch::default();
+        self.waiting = Waiting::default();
         self.folded_to = 0;
     }
 

@@ -1,8 +1,9 @@
-//! A store as its operator has it: a real server, agents that write to it, and programs that read it without any code of ours; what the server does when it is killed, emptied or full is in `faults`.
+//! A store as its operator has it: a real server, agents that write to it, and programs that read it without any code of ours; what the server does when it is killed, emptied or full is in `faults`, with many rows in `flood`.
 
 mod access;
 mod attached;
 mod faults;
+mod flood;
 mod names;
 mod reading;
 
