@@ -55,6 +55,10 @@ impl Book {
         let is_rule = |name: &String| telling.alerts.iter().any(|rule| rule.name.as_str() == name);
         memory.muted.retain(|name, _| is_rule(name));
         memory.recovery.retain(|name, _| is_rule(name));
+        for done in memory.firing.values_mut().flat_map(|firing| &mut firing.done).filter(|done| done.is_going_on) {
+            done.is_going_on = false;
+            done.text = Scrubbed::new(&format!("{} (its end is not known: the agent ended)", done.text));
+        }
         let removed = memory.firing.keys().filter(|name| !is_rule(name)).cloned().collect();
         for (n, watch) in watches.iter_mut().enumerate() {
             if let Some(firing) = memory.firing.get(watch.rule.name.as_str()) {

@@ -2,7 +2,7 @@
 
 use std::net::Ipv6Addr;
 
-use toml::de::DeTable;
+use toml::de::{DeTable, DeValue};
 
 use super::nearest::distance;
 
@@ -39,6 +39,10 @@ impl Redaction {
         if code.starts_with('[') && !code.contains(['=', '"', '\'']) {
             return may_hold_secret(code).then_some(0);
         }
+        // An item of a list that stands on a line of its own, all of whose keys are known.
+        if is_toml && code.starts_with('{') && self.knows_item(code) && !may_hold_secret(code) && !has_odd_url(code) {
+            return None;
+        }
         let key = &code[..code.find(|c: char| !is_word(c)).unwrap_or(code.len())];
         let last = key.rsplit('.').next().unwrap_or(key);
         let is_known = self.shown.iter().any(|keys| keys.contains(&last));
@@ -53,6 +57,27 @@ impl Redaction {
             return Some(if is_key { indent + behind_key } else { 0 });
         }
         None
+    }
+}
+
+impl Redaction {
+    /// Whether a line is a whole inline table of keys whose values may be shown.
+    fn knows_item(&self, code: &str) -> bool {
+        let item = code.trim_end_matches([',', ']', ' ', '\t']);
+        let text = format!("item = {item}");
+        let Ok(table) = DeTable::parse(&text) else { return false };
+        table.get_ref().values().all(|value| self.knows(value.get_ref()))
+    }
+
+    fn knows(&self, value: &DeValue<'_>) -> bool {
+        let is_known = |key: &str| self.shown.iter().any(|keys| keys.contains(&key));
+        match value {
+            DeValue::Table(table) => {
+                table.iter().all(|(key, value)| is_known(key.get_ref()) && self.knows(value.get_ref()))
+            }
+            DeValue::Array(items) => items.iter().all(|item| self.knows(item.get_ref())),
+            _ => true,
+        }
     }
 }
 
@@ -225,6 +250,11 @@ mod tests {
             ("[headers] id = \"hunter2\"", "[redacted]"),
             ("[client] password = \"hunter2\"", "[redacted]"),
             ("[client] hunter2 = secret", "[redacted]"),
+            ("{ id = 1, sword = \"hunter2\" },", "[redacted]"),
+            ("{ id = 1, min = { sword = \"hunter2\" } },", "[redacted]"),
+            ("{ id = \"http://user:hunter2\" },", "[redacted]"),
+            ("{ id = \"hunter2", "[redacted]"),
+            ("{ password = \"hunter2\" },", "[redacted]"),
         ] {
             assert_eq!(shown(line), seen);
         }
@@ -232,7 +262,16 @@ mod tests {
 
     #[test]
     fn other_lines_are_shown() {
-        for line in ["id = \"press-%i\"", "  id = 5 # five", "[[client]]", "[endpoint.a-1]", "", "reconnect.min = 5"] {
+        for line in [
+            "  { id = 1, min = [\"a\"] },",
+            "{ id = 2 }]",
+            "id = \"press-%i\"",
+            "  id = 5 # five",
+            "[[client]]",
+            "[endpoint.a-1]",
+            "",
+            "reconnect.min = 5",
+        ] {
             assert_eq!(shown(line), line);
         }
         for url in [

@@ -113,6 +113,10 @@ fn while_a_program_runs_no_other_step_is_taken_and_its_end_is_told_with_the_leng
     run.hear(0, RecoveryStage::Started, "runs /bin/mend");
     run.pass(60);
     assert_eq!(run.due.len(), 1, "{:?}", run.done());
+    // Of one that was killed with its agent nobody knows.
+    let killed = Run::at(&recovering(Vec::new()), run.book.memory().clone(), run.second);
+    let text = killed.book.memory().firing["presses down"].done[0].text.to_string();
+    assert_eq!(text, "runs /bin/mend (its end is not known: the agent ended)");
     run.hear(0, RecoveryStage::Done, "ran /bin/mend: exit 0 after 1 min");
     run.pass(1);
     assert_eq!(run.done()[1..], [(77, "reconnect 1 client".to_owned())]);
