@@ -97,7 +97,8 @@ impl Known {
 #[derive(Clone, Debug, Default)]
 pub struct JobsView {
     cursor: Option<JobId>,
-    top: usize,
+    /// Lines of this job's results that are above the screen.
+    top: Option<(JobId, usize)>,
 }
 
 impl JobsView {
@@ -119,7 +120,8 @@ impl Model {
 
     /// How many lines of its results are above the screen.
     pub fn job_top(&self) -> usize {
-        self.jobs_view.top
+        let id = self.job().map(|row| row.job.id);
+        self.jobs_view.top.filter(|(of, _)| Some(*of) == id).map_or(0, |(_, top)| top)
     }
 
     /// The job that one looks at.
@@ -139,8 +141,8 @@ impl Model {
             Action::Down => self.look_at_job(place + 1),
             Action::Top => self.look_at_job(0),
             Action::Bottom => self.look_at_job(usize::MAX),
-            Action::PageUp => self.jobs_view.top = self.jobs_view.top.min(last).saturating_sub(room),
-            Action::PageDown => self.jobs_view.top = (self.jobs_view.top + room).min(last),
+            Action::PageUp => self.scroll_job(self.job_top().min(last).saturating_sub(room)),
+            Action::PageDown => self.scroll_job((self.job_top() + room).min(last)),
             Action::Detail => self.show_clients_of_job(now),
             _ => {}
         }
@@ -148,14 +150,18 @@ impl Model {
 
     /// Goes to a job's line.
     pub(super) fn open_job(&mut self, id: JobId) {
-        self.jobs_view = JobsView { cursor: Some(id), top: 0 };
+        self.jobs_view = JobsView { cursor: Some(id), top: None };
         self.go(Mode::Jobs);
     }
 
     fn look_at_job(&mut self, place: usize) {
         let jobs = self.shown().jobs();
         let id = jobs.get(place.min(jobs.len().saturating_sub(1))).map(|row| row.job.id);
-        self.jobs_view = JobsView { cursor: id, top: 0 };
+        self.jobs_view = JobsView { cursor: id, top: None };
+    }
+
+    fn scroll_job(&mut self, top: usize) {
+        self.jobs_view.top = self.job().map(|row| (row.job.id, top));
     }
 
     /// Shows those whose try went wrong, or all that had a turn where none did.
