@@ -58,7 +58,7 @@ fn a_rule_is_muted_and_acknowledged_by_command_and_by_key_and_a_death_changes_no
     let env = agent.folders();
     let mut console = Console::start_with(120, 30, &["attach", "test"], &env);
     console.wait_text("5 clients");
-    console.press("6");
+    console.press("7");
     console.wait_for("the alerts screen", |screen| {
         screen.contains("SEVERITY") && screen.contains("presses down") && screen.contains("muted until ")
     });

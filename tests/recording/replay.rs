@@ -108,7 +108,7 @@ fn keys_go_to_troubles_events_and_times() {
     console.press("[");
     console.wait_text("no trouble before this");
     // Events of one client, in its detail view: none, queued, connecting, up, lost. What it waits for then is
-    // another thing each time: its turn, its own next try, or the endpoint.
+    // another thing each time: its turn, its own next try, or the endpoint; and some tries may fail.
     console.press("j\r");
     console.wait_text("nothing until it is told to connect");
     for is_up in [true, false, true] {
@@ -116,7 +116,7 @@ fn keys_go_to_troubles_events_and_times() {
         let badge = |s: &str| s.lines().any(|line| line.contains("press-0001  ") && shows_up(line) == is_up);
         // But for the head, which tells anew each second how much was written.
         let body = |s: &str| s.lines().skip(2).map(str::to_owned).collect::<Vec<_>>();
-        for _ in 0..8 {
+        for _ in 0..40 {
             let before = console.wait_for("a whole frame", |_| true);
             if badge(&before) {
                 break;

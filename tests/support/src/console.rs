@@ -10,7 +10,11 @@ use std::{
 };
 
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
-use rustix::{fs::OFlags, process::Signal};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    fs::OFlags,
+    process::Signal,
+};
 
 use crate::{SOON, process, program};
 
@@ -141,7 +145,14 @@ impl Console {
         let terminal = OpenOptions::new().read(true).custom_flags(OFlags::NOCTTY.bits() as i32).open(path);
         let terminal = terminal.expect("its terminal");
         let end = Instant::now() + SOON;
-        while rustix::io::ioctl_fionread(&terminal).expect("a number of bytes") > 0 {
+        // What was written last may be on its way to the terminal still, and is in no number; asking whether anything can
+        // be read brings it there (n_tty_poll in the kernel's drivers/tty/n_tty.c).
+        let is_unread = || {
+            let mut asked = [PollFd::new(&terminal, PollFlags::IN)];
+            poll(&mut asked, Some(&Timespec::default())).expect("an answer") > 0
+                || rustix::io::ioctl_fionread(&terminal).expect("a number of bytes") > 0
+        };
+        while is_unread() {
             assert!(Instant::now() < end, "keys are not read within {SOON:?}");
             std::thread::sleep(Duration::from_millis(1));
         }
