@@ -27,7 +27,10 @@ use std::{
 
 use chrono::Utc;
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{
+        mpsc::{self, error::TrySendError},
+        oneshot,
+    },
     task::JoinHandle,
     time::sleep,
 };
@@ -69,7 +72,7 @@ struct Keeper {
     memory: Memory,
     path: Option<std::path::PathBuf>,
     spools: Vec<Arc<Spool>>,
-    due: mpsc::UnboundedSender<mending::Task>,
+    due: mpsc::Sender<mending::Task>,
     bus: Bus,
     is_failing: bool,
 }
@@ -110,7 +113,7 @@ impl Alerts {
         }
         let events = bus.subscribe("alerts");
         let book = Book::new(fleet, telling, memory.clone(), bus.begin().moment());
-        let (due, steps) = mpsc::unbounded_channel();
+        let (due, steps) = mpsc::channel(mending::WAITING_MOST);
         let keeper = Keeper { book, memory, path, spools: spools.clone(), due, bus: bus.clone(), is_failing: false };
         notices.into_iter().for_each(|text| keeper.tell(Level::Warning, text));
         let (done, watched) = oneshot::channel();
@@ -194,7 +197,10 @@ impl Keeper {
         self.judge(kept);
         // That a step is taken is noted before it is.
         for task in due {
-            let _ = self.due.send(task); // nobody takes steps any more where the program ends
+            // An engine that takes no commands must not keep messages from being written.
+            if let Err(TrySendError::Full((step, _))) = self.due.try_send(task) {
+                mending::give_up(&self.bus, &step);
+            }
         }
     }
 

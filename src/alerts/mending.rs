@@ -24,12 +24,11 @@ use crate::{
 /// A step, with the message that a program is given.
 pub(super) type Task = (Due, Option<Message>);
 
+/// The most steps that wait for their turn; one more is not taken, which is told.
+pub(super) const WAITING_MOST: usize = 1_024;
+
 /// Takes steps for as long as there are any; commands can be given once `commands` is there.
-pub(super) async fn run(
-    mut due: mpsc::UnboundedReceiver<Task>,
-    commands: oneshot::Receiver<mpsc::Sender<Command>>,
-    bus: Bus,
-) {
+pub(super) async fn run(mut due: mpsc::Receiver<Task>, commands: oneshot::Receiver<mpsc::Sender<Command>>, bus: Bus) {
     let Ok(commands) = commands.await else { return };
     // They end with this task.
     let mut programs = JoinSet::new();
@@ -78,6 +77,16 @@ async fn run_program(step: Due, message: Message, bus: Bus) {
         Err(why) => (RecoveryStage::Failed, why),
     };
     tell(&bus, &step, stage, &text);
+}
+
+/// Tells of a step that is not taken because too many wait.
+pub(super) fn give_up(bus: &Bus, step: &Due) {
+    tell(
+        bus,
+        step,
+        RecoveryStage::Failed,
+        &format!("{WAITING_MOST} steps of recoveries wait already: this one is not taken"),
+    );
 }
 
 fn tell(bus: &Bus, step: &Due, stage: RecoveryStage, text: &str) {
